@@ -1,0 +1,1 @@
+//! The rules of leases and attempts, shared by all implementations.

@@ -1,0 +1,191 @@
+//! The catalogue: every medium, volume, path and inode, what became of each, and the queue of copy work.
+//!
+//! [`Catalogue`] is one object-safe trait with coarse methods. [`sqlite`] is the embedded implementation. Every implementation passes
+//! the conformance suite. The catalogue never opens a file of a medium and never sees a reader; it keeps rows.
+
+mod error;
+pub mod lease;
+pub mod query;
+pub mod rows;
+pub mod sqlite;
+
+use ntt_model::entry::ScanCounts;
+use ntt_model::{
+    BlobHash, ChunkId, FailureClass, Finding, MediumKey, ScanEvent, ScanId, VolumeKey, WorkerId,
+};
+
+pub use error::Error;
+use query::{FindQuery, FoundRow};
+use rows::{
+    BlobRow, Census, ChildRow, Chunk, ChunkResult, DirRow, EventRow, Evidence, FindingRow, Image, InodeRow,
+    MediumRow, NewMedium, NewScan, NewVolume, Occurrence, PathRow, Progress, RelabelReport, ScanRow,
+    SealReport, StreamState, VolumeRow, WorkerRow,
+};
+
+/// Decides which paths are excluded, and by which rule.
+#[derive(Clone, Copy)]
+pub struct Labels<'a> {
+    /// Names of the rules.
+    pub rules: &'a [String],
+    /// The index in `rules` of the rule that excludes a path, or `None` to keep it. Asked for every path, alternates included;
+    /// must be deterministic.
+    pub rule_of: &'a dyn Fn(&PathRow) -> Option<usize>,
+}
+
+impl Labels<'_> {
+    /// Excludes nothing.
+    pub const NONE: Labels<'static> = Labels {
+        rules: &[],
+        rule_of: &|_| None,
+    };
+}
+
+/// What the archive knows, and who is working on what.
+///
+/// All methods may be called from several threads. A method that writes is one transaction: when it returns, the change is durable unless
+/// it says otherwise; when it fails, nothing has changed. Times come from the catalogue's own clock.
+pub trait Catalogue: Send + Sync {
+    // Media, images, volumes.
+
+    /// Adds a medium; its row exists before anything of it is read.
+    fn add_medium(&self, medium: &NewMedium) -> Result<MediumKey, Error>;
+    /// All media, oldest first.
+    fn media(&self) -> Result<Vec<MediumRow>, Error>;
+    /// One medium.
+    fn medium(&self, medium: MediumKey) -> Result<MediumRow, Error>;
+    /// Sets the human's label; the words are kept verbatim, and earlier ones stay in the event log (R5).
+    fn set_label(&self, medium: MediumKey, label: &str) -> Result<(), Error>;
+    /// Adds evidence of the medium's identity; equal evidence is kept once (R2).
+    fn add_evidence(&self, medium: MediumKey, evidence: &[Evidence]) -> Result<(), Error>;
+    /// Evidence of one medium.
+    fn evidence(&self, medium: MediumKey) -> Result<Vec<Evidence>, Error>;
+    /// Media that share at least one of these pieces of evidence (equal kind and value), with the pieces shared.
+    fn media_with_evidence(&self, evidence: &[Evidence]) -> Result<Vec<(MediumKey, Vec<Evidence>)>, Error>;
+    /// Records or replaces where the bytes of a medium lie and what is known of them.
+    fn set_image(&self, medium: MediumKey, image: &Image) -> Result<(), Error>;
+    /// Where the bytes of a medium lie, if it has been recorded.
+    fn image(&self, medium: MediumKey) -> Result<Option<Image>, Error>;
+    /// Adds a volume. Adding the same number of a medium again replaces its facts and keeps its key and scans.
+    fn put_volume(&self, medium: MediumKey, volume: &NewVolume) -> Result<VolumeKey, Error>;
+    /// The volumes of a medium, by number.
+    fn volumes(&self, medium: MediumKey) -> Result<Vec<VolumeRow>, Error>;
+
+    // Scans.
+
+    /// Begins a scan. Its rows stay invisible until [`Catalogue::seal_scan`]; an unsealed scan of a crashed run is dropped by the next begin.
+    fn begin_scan(&self, scan: &NewScan) -> Result<ScanId, Error>;
+    /// Appends events in the order in which the reader sent them. Not durable before the seal.
+    fn append(&self, scan: ScanId, events: &[ScanEvent]) -> Result<(), Error>;
+    /// Checks the rows against `counts` (R29), labels excluded paths, carries unchanged results over from `NewScan::previous`, builds the
+    /// chunks, and makes the scan visible, all in one transaction.
+    fn seal_scan(&self, scan: ScanId, counts: &ScanCounts, labels: &Labels<'_>) -> Result<SealReport, Error>;
+    /// Drops an unsealed scan and its rows.
+    fn abandon_scan(&self, scan: ScanId) -> Result<(), Error>;
+    /// The sealed scans of a volume, oldest first.
+    fn scans(&self, volume: VolumeKey) -> Result<Vec<ScanRow>, Error>;
+
+    // Exclusion labels (R26).
+
+    /// Visits every path of a sealed scan, in directory order, as full bytes relative to the volume's root.
+    fn each_path(
+        &self,
+        scan: ScanId,
+        each: &mut dyn FnMut(&PathRow) -> Result<(), Error>,
+    ) -> Result<(), Error>;
+    /// Replaces all labels of a sealed scan by asking `labels` about every path. Copy state is kept; inodes that become eligible again and
+    /// have no result become pending; pending inodes without an eligible path leave the queue.
+    fn relabel(&self, scan: ScanId, labels: &Labels<'_>) -> Result<RelabelReport, Error>;
+
+    // Leases. Times come from the catalogue's clock.
+
+    /// Registers a worker.
+    fn register_worker(&self, name: &str) -> Result<WorkerId, Error>;
+    /// Says that a worker lives; every lease it holds lives with it.
+    fn heartbeat(&self, worker: WorkerId) -> Result<(), Error>;
+    /// Says that a worker has ended; its leases return at once.
+    fn retire_worker(&self, worker: WorkerId) -> Result<(), Error>;
+    /// The workers, newest first.
+    fn workers(&self) -> Result<Vec<WorkerRow>, Error>;
+    /// Leases the next free chunk of the scan, or `None` if there is none now (see [`Catalogue::progress`] for whether some wait for their
+    /// `not_before` or are held by others). Leases of dead workers return first.
+    fn claim_chunk(&self, scan: ScanId, worker: WorkerId) -> Result<Option<Chunk>, Error>;
+    /// Appends the results of chunks and marks them done, guarded by owner and epoch. Settles and schedules failures (R32, R33) and records
+    /// the blobs. One transaction for all: called after the store has made the blobs durable. Returns the chunks whose lease was
+    /// lost; their results were discarded.
+    fn complete_chunks(&self, worker: WorkerId, results: &[ChunkResult]) -> Result<Vec<ChunkId>, Error>;
+    /// Gives a chunk back unworked.
+    fn release_chunk(&self, worker: WorkerId, chunk: &Chunk) -> Result<(), Error>;
+    /// Reopens settled failures of a class (all classes if `None`) in a scan: they become pending in new chunks. Returns how many.
+    fn reopen(&self, scan: ScanId, class: Option<FailureClass>) -> Result<u64, Error>;
+    /// The queue of a scan, derived from its chunks.
+    fn progress(&self, scan: ScanId) -> Result<Progress, Error>;
+
+    // Answers.
+
+    /// What was found and what became of it; always balances (R29).
+    fn census(&self, scan: ScanId) -> Result<Census, Error>;
+    /// Directories of a scan that stand under `path` (bytes, relative to the root, several when naming trees overlap).
+    fn resolve_dirs(&self, scan: ScanId, path: &[u8]) -> Result<Vec<DirRow>, Error>;
+    /// Paths of a scan equal to `path`.
+    fn resolve_path(&self, scan: ScanId, path: &[u8]) -> Result<Vec<ChildRow>, Error>;
+    /// What a directory holds, in the order of the medium.
+    fn children(&self, scan: ScanId, directory: u64) -> Result<Vec<ChildRow>, Error>;
+    /// One inode with its streams and extents.
+    fn inode(&self, scan: ScanId, inode: u64) -> Result<Option<InodeRow>, Error>;
+    /// Visits every inode of a sealed scan in ascending order of number.
+    fn each_inode(
+        &self,
+        scan: ScanId,
+        each: &mut dyn FnMut(&InodeRow) -> Result<(), Error>,
+    ) -> Result<(), Error>;
+    /// State of every stream of an inode.
+    fn stream_states(&self, scan: ScanId, inode: u64) -> Result<Vec<StreamState>, Error>;
+    /// Paths of an inode.
+    fn paths_of(&self, scan: ScanId, inode: u64) -> Result<Vec<PathRow>, Error>;
+    /// Every path at which a content stands, on every medium.
+    fn occurrences(
+        &self,
+        blob: &BlobHash,
+        each: &mut dyn FnMut(&Occurrence) -> Result<(), Error>,
+    ) -> Result<(), Error>;
+    /// Searches paths by their bytes and their inodes' facts.
+    fn find(
+        &self,
+        query: &FindQuery,
+        each: &mut dyn FnMut(&FoundRow) -> Result<(), Error>,
+    ) -> Result<(), Error>;
+
+    // Blobs.
+
+    /// One blob.
+    fn blob(&self, hash: &BlobHash) -> Result<Option<BlobRow>, Error>;
+    /// Visits the blobs that a scan refers to (all blobs if `None`), each once, in ascending order of hash.
+    fn each_blob(
+        &self,
+        scan: Option<ScanId>,
+        each: &mut dyn FnMut(&BlobRow) -> Result<(), Error>,
+    ) -> Result<(), Error>;
+    /// Number of blobs.
+    fn blob_count(&self) -> Result<u64, Error>;
+    /// Records that blobs were re-read and matched, or did not.
+    fn record_verified(&self, verified: &[(BlobHash, bool)]) -> Result<(), Error>;
+
+    // Findings and events.
+
+    /// Adds findings to a medium or one of its volumes.
+    fn add_findings(
+        &self,
+        medium: MediumKey,
+        volume: Option<VolumeKey>,
+        findings: &[Finding],
+    ) -> Result<(), Error>;
+    /// Findings of a medium.
+    fn findings(&self, medium: MediumKey) -> Result<Vec<FindingRow>, Error>;
+    /// Adds to the log of what the tool did: stages with times, counts and bytes (R46).
+    fn add_event(&self, event: &EventRow) -> Result<(), Error>;
+    /// The log of a medium (of everything if `None`), oldest first.
+    fn events(&self, medium: Option<MediumKey>) -> Result<Vec<EventRow>, Error>;
+    /// Checks the implementation's own consistency: every sealed scan's row counts, results without blobs, chunks that do not
+    /// cover what is pending. Returns one sentence per problem.
+    fn check(&self) -> Result<Vec<String>, Error>;
+}

@@ -1,0 +1,83 @@
+//! Searching paths.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use ntt_model::{FailureClass, Kind, MediumKey, Timestamp};
+
+use crate::rows::{PathRow, StreamState};
+
+/// What to look for. All given conditions must hold.
+#[derive(Default)]
+pub struct FindQuery<'a> {
+    /// Only these media; all if empty.
+    pub media: Vec<MediumKey>,
+    /// Only this volume number.
+    pub volume: Option<u32>,
+    /// The name (last component) passes this test.
+    pub name: Option<&'a BytesTest>,
+    /// The full path relative to the volume's root passes this test.
+    pub path: Option<&'a BytesTest>,
+    /// Only these kinds; all if empty.
+    pub kinds: Vec<Kind>,
+    /// Size in bytes.
+    pub size_bytes: Option<RangeInclusive<u64>>,
+    /// Modification time.
+    pub modified: Option<RangeInclusive<Timestamp>>,
+    /// State of at least one stream.
+    pub states: Vec<StateFilter>,
+    /// Whether alternate names are searched too.
+    pub alternates: bool,
+    /// Whether deleted entries are searched too.
+    pub deleted: bool,
+}
+
+/// A test on the bytes of a name or path.
+pub type BytesTest = dyn Fn(&[u8]) -> bool + Send + Sync;
+
+impl fmt::Debug for FindQuery<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FindQuery")
+            .field("media", &self.media)
+            .field("volume", &self.volume)
+            .field("name", &self.name.is_some())
+            .field("path", &self.path.is_some())
+            .field("kinds", &self.kinds)
+            .field("size_bytes", &self.size_bytes)
+            .field("modified", &self.modified)
+            .field("states", &self.states)
+            .finish_non_exhaustive()
+    }
+}
+
+/// States to look for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StateFilter {
+    /// Waiting to be copied.
+    Pending,
+    /// Stored whole.
+    Stored,
+    /// Stored in part.
+    Damaged,
+    /// Excluded by a rule.
+    Excluded,
+    /// To be tried again.
+    Retryable,
+    /// Given up, of any or one class.
+    Failed(Option<FailureClass>),
+}
+
+/// A path found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FoundRow {
+    /// Medium.
+    pub medium: MediumKey,
+    /// Volume number on the medium.
+    pub volume_number: u32,
+    /// The path.
+    pub path: PathRow,
+    /// Modification time.
+    pub modified: Option<Timestamp>,
+    /// State of its data stream; `None` for inodes without content.
+    pub state: Option<StreamState>,
+}

@@ -1,0 +1,3 @@
+//! The command line program `ntt`.
+
+fn main() {}

@@ -1,0 +1,124 @@
+//! The tree of layers that a source was found to hold.
+
+use ntt_filesystem::{Facts, Family};
+use ntt_model::{ByteRange, Finding};
+use serde::{Deserialize, Serialize};
+
+/// What a partition or a whole image turned out to be (R14).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Verdict {
+    /// At least one file system in it can be read.
+    Readable,
+    /// Nothing but one filler byte in what was looked at.
+    Empty {
+        /// The filler byte.
+        fill: u8,
+        /// How many bytes were looked at (R13).
+        examined_bytes: u64,
+    },
+    /// A known type that this version does not read: a file system, swap, an encrypted volume, a RAID or LVM member.
+    Identified {
+        /// The class, for people and summaries.
+        class: IdentifiedClass,
+        /// The type as `blkid` names it: `ntfs`, `swap`, `crypto_LUKS`, `linux_raid_member`, `LVM2_member`.
+        type_name: String,
+    },
+    /// Holds a partition table of its own (an extended partition, a nested disk).
+    Table,
+    /// Nothing recognised; the first bytes are kept for people.
+    Unknown {
+        /// Up to 64 bytes from the start.
+        first_bytes: Vec<u8>,
+    },
+    /// The table says that it lies (partly or wholly) beyond the end of the image, and what is there could not be read (R12).
+    BeyondEnd,
+    /// What decides could not be read.
+    Unread,
+}
+
+/// Classes of content that is recognised but not read.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum IdentifiedClass {
+    /// A file system without a reader here.
+    FileSystem,
+    /// Swap space.
+    Swap,
+    /// An encrypted container.
+    Encrypted,
+    /// A member of a RAID.
+    Raid,
+    /// A member of a volume manager.
+    VolumeManager,
+    /// Anything else that has a name.
+    Other,
+}
+
+/// One file system found in a volume; several over the same bytes are normal on hybrid media.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FileSystemLayer {
+    /// Who reads it.
+    pub family: Family,
+    /// Why the probe thinks so.
+    pub evidence: String,
+    /// Facts of the validated superblock; `None` if it could not be opened, and then a finding says why.
+    pub facts: Option<Facts>,
+}
+
+/// A volume: a range of the image that holds, or should hold, file systems.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct VolumeLayer {
+    /// Number of the volume on its medium, from 1, in the order of the tables; how people name it: `MEDIUM/2`.
+    pub number: u32,
+    /// How it was found: `whole image`, `mbr primary 2`, `mbr logical 5`, `gpt 1`, `signature scan`, `zip offset`.
+    pub found_by: String,
+    /// Where it lies in the image, as its table says.
+    pub range: ByteRange,
+    /// How many of those bytes the image really has; less than `range.len` makes the volume incomplete (R12).
+    pub available_bytes: u64,
+    /// Type field of the table, as text: `0x06`, a GPT type GUID; empty if there is none.
+    pub table_type: String,
+    /// Name in the table (GPT); empty if there is none.
+    pub table_name: String,
+    /// UUID in the table (GPT PARTUUID, MBR disk id and index); empty if there is none.
+    pub table_uuid: String,
+    /// What it turned out to be.
+    pub verdict: Verdict,
+    /// Label of something identified but not read, when it is known; empty otherwise.
+    pub label: String,
+    /// UUID of something identified but not read, when it is known; empty otherwise.
+    pub uuid: String,
+    /// The file systems found in it, best first. More than one on hybrid media.
+    pub file_systems: Vec<FileSystemLayer>,
+}
+
+/// A partition table.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TableLayer {
+    /// `mbr`, `gpt`, `gpt (backup header)`, `apm`.
+    pub scheme: String,
+    /// Where it lies in the image.
+    pub image_offset: u64,
+    /// Identifier of the table (disk signature, disk GUID); empty if there is none.
+    pub id: String,
+    /// Sector size that its numbers count in.
+    pub sector_size_bytes: u32,
+}
+
+/// Everything found in one source.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct LayerTree {
+    /// Length of the image in bytes.
+    pub image_bytes: u64,
+    /// Length that its tables and file systems say it should have; more than `image_bytes` makes it incomplete (R12).
+    pub expected_bytes: u64,
+    /// The tables, outermost first.
+    pub tables: Vec<TableLayer>,
+    /// The volumes, numbered from 1.
+    pub volumes: Vec<VolumeLayer>,
+    /// What is wrong or remarkable with the layers.
+    pub findings: Vec<Finding>,
+}

@@ -1,0 +1,1 @@
+//! ddrescue-compatible mapfiles: read, write, merge, query.

@@ -1,0 +1,1 @@
+//! Use cases as plan and run: ingest, scan, copy, verify, restore.

@@ -1,0 +1,1 @@
+//! Read-only answers as typed rows: media, listings, occurrences, progress, findings.

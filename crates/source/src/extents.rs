@@ -1,0 +1,286 @@
+//! The one function that turns extents into bytes.
+
+use ntt_model::entry::Stream;
+use ntt_model::failure::Failure;
+use ntt_model::range::push_joined;
+use ntt_model::{ByteRange, ExtentKind, FailureClass};
+
+use crate::{ReadAt, ReadError};
+
+/// How much is read at a time.
+const BLOCK_BYTES: u64 = 256 * 1024;
+/// After a failed read of a block, the step in which its good parts are looked for.
+const SECTOR_BYTES: u64 = 512;
+/// Failed sectors of one stream after which the rest of the failing extent is given up.
+const FAILED_READS_MAX: u32 = 64;
+
+/// A piece of a stream, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Bytes that were read.
+    Bytes(&'a [u8]),
+    /// This many zeros: a hole, unwritten space, or bytes that are missing.
+    Zeros(u64),
+}
+
+/// What is missing of a stream that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Missing {
+    /// The missing bytes, counted from the start of the stream, ascending.
+    pub ranges: Vec<ByteRange>,
+    /// Why the first of them is missing.
+    pub failure: Option<Failure>,
+}
+
+impl Missing {
+    fn add(&mut self, range: ByteRange, class: FailureClass, code: i32, detail: impl FnOnce() -> String) {
+        push_joined(&mut self.ranges, range);
+        if self.failure.is_none() {
+            self.failure = Some(Failure {
+                class,
+                code,
+                detail: detail(),
+            });
+        }
+    }
+}
+
+/// Reads a stream from the image through its extents and hands it to `sink` piece by piece, exactly `size_bytes` in all.
+///
+/// What cannot be read is handed over as zeros and returned in [`Missing`]: bytes that were never rescued, bytes beyond the end of the image
+/// (R12), bytes that the device refuses, and, when the map is incomplete, bytes that no extent covers (R11).
+///
+/// # Errors
+///
+/// Only what `sink` returns.
+pub fn read_stream<E>(
+    image: &dyn ReadAt,
+    stream: &Stream,
+    sink: &mut dyn FnMut(Piece<'_>) -> Result<(), E>,
+) -> Result<Missing, E> {
+    let mut reader = StreamReader {
+        image,
+        sink,
+        missing: Missing::default(),
+        failed_reads: 0,
+        buffer: Vec::new(),
+    };
+    let mut position = 0;
+    for extent in &stream.extents {
+        let start = extent.logical_offset.max(position).min(stream.size_bytes);
+        reader.uncovered(stream, ByteRange::new(position, start - position))?;
+        let skipped = start - extent.logical_offset.min(start);
+        let len = extent.len.saturating_sub(skipped).min(stream.size_bytes - start);
+        let run = ByteRange::new(start, len);
+        match extent.kind {
+            ExtentKind::Hole | ExtentKind::Unwritten => reader.zeros(len)?,
+            ExtentKind::Data | ExtentKind::Inline => {
+                reader.run(run, extent.image_offset.saturating_add(skipped))?
+            }
+        }
+        position = run.end();
+    }
+    reader.uncovered(stream, ByteRange::new(position, stream.size_bytes - position))?;
+    Ok(reader.missing)
+}
+
+struct StreamReader<'a, E> {
+    image: &'a dyn ReadAt,
+    sink: &'a mut dyn FnMut(Piece<'_>) -> Result<(), E>,
+    missing: Missing,
+    failed_reads: u32,
+    buffer: Vec<u8>,
+}
+
+impl<E> StreamReader<'_, E> {
+    fn zeros(&mut self, len: u64) -> Result<(), E> {
+        if len > 0 {
+            (self.sink)(Piece::Zeros(len))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Bytes of the stream that no extent covers: a hole, unless the map is known to be incomplete.
+    fn uncovered(&mut self, stream: &Stream, range: ByteRange) -> Result<(), E> {
+        if stream.extents_incomplete && !range.is_empty() {
+            let detail = || "the map of the file's blocks is incomplete".to_owned();
+            self.missing.add(range, FailureClass::Corrupt, 0, detail);
+        }
+        self.zeros(range.len)
+    }
+
+    /// A run of the stream whose bytes lie at `image_offset`.
+    fn run(&mut self, run: ByteRange, image_offset: u64) -> Result<(), E> {
+        let in_image = self.image.len().saturating_sub(image_offset).min(run.len);
+        let mut done = 0;
+        while done < in_image {
+            let len = BLOCK_BYTES.min(in_image - done);
+            self.block(ByteRange::new(run.offset + done, len), image_offset + done)?;
+            done += len;
+        }
+        let beyond = ByteRange::new(run.offset + in_image, run.len - in_image);
+        if !beyond.is_empty() {
+            let end = self.image.len();
+            let detail = || format!("extent at {image_offset:#x} passes the end of the image at {end:#x}");
+            self.missing.add(beyond, FailureClass::Short, 0, detail);
+        }
+        self.zeros(beyond.len)
+    }
+
+    /// At most [`BLOCK_BYTES`]: one read, or after an error as many as it takes to find what is good.
+    fn block(&mut self, block: ByteRange, image_offset: u64) -> Result<(), E> {
+        match self.read(image_offset, block.len) {
+            Ok(()) => return (self.sink)(Piece::Bytes(&self.buffer)),
+            Err(error) if block.len <= SECTOR_BYTES => return self.lose(block, &error),
+            Err(error) if self.failed_reads > FAILED_READS_MAX => return self.lose(block, &error),
+            Err(_) => {}
+        }
+        let half = (block.len / 2).next_multiple_of(SECTOR_BYTES).min(block.len - 1);
+        let (first, second) = (
+            ByteRange::new(block.offset, half),
+            ByteRange::new(block.offset + half, block.len - half),
+        );
+        self.block(first, image_offset)?;
+        self.block(second, image_offset + half)
+    }
+
+    fn read(&mut self, image_offset: u64, len: u64) -> Result<(), ReadError> {
+        let len = usize::try_from(len.min(BLOCK_BYTES)).unwrap_or(0);
+        self.buffer.resize(len, 0);
+        self.image.read_exact_at(image_offset, &mut self.buffer)
+    }
+
+    fn lose(&mut self, block: ByteRange, error: &ReadError) -> Result<(), E> {
+        let (class, code) = match error {
+            ReadError::Io { source, .. } => {
+                self.failed_reads += 1;
+                (FailureClass::Io, source.raw_os_error().unwrap_or(0))
+            }
+            ReadError::Unread { .. } => (FailureClass::Unread, 0),
+            ReadError::BeyondEnd { .. } => (FailureClass::Short, 0),
+        };
+        self.missing.add(block, class, code, || error.to_string());
+        self.zeros(block.len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use ntt_model::Extent;
+    use ntt_model::entry::{Encoding, StreamKind};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Masked;
+
+    fn stream(size_bytes: u64, extents: Vec<Extent>) -> Stream {
+        Stream {
+            kind: StreamKind::Data,
+            size_bytes,
+            extents,
+            encoding: Encoding::Plain,
+            extents_incomplete: false,
+        }
+    }
+
+    fn data(logical_offset: u64, image_offset: u64, len: u64) -> Extent {
+        Extent {
+            logical_offset,
+            image_offset,
+            len,
+            kind: ExtentKind::Data,
+        }
+    }
+
+    fn collect(image: &dyn ReadAt, stream: &Stream) -> (Vec<u8>, Missing) {
+        let mut bytes = Vec::new();
+        let missing = read_stream::<Infallible>(image, stream, &mut |piece| {
+            match piece {
+                Piece::Bytes(more) => bytes.extend_from_slice(more),
+                Piece::Zeros(len) => bytes.resize(bytes.len() + usize::try_from(len).expect("small"), 0),
+            }
+            Ok(())
+        });
+        (bytes, missing.unwrap_or_else(|never| match never {}))
+    }
+
+    #[test]
+    fn holes_and_unwritten_space_read_as_zeros() {
+        let image = vec![1_u8; 4096];
+        let mut unwritten = data(20, 0, 10);
+        unwritten.kind = ExtentKind::Unwritten;
+        let (bytes, missing) = collect(
+            &image,
+            &stream(40, vec![data(10, 0, 10), unwritten, data(30, 0, 10)]),
+        );
+        let expected: Vec<u8> = (0..40)
+            .map(|at| u8::from((10..20).contains(&at) || at >= 30))
+            .collect();
+        assert_eq!(bytes, expected);
+        assert_eq!(missing, Missing::default());
+    }
+
+    /// R11: only the sectors that were never rescued are lost, and their ranges are exact.
+    #[test]
+    fn r11_unread_sectors_are_zeros_with_exact_ranges() {
+        let image = Masked::new(vec![7_u8; 1 << 20], vec![ByteRange::new(512 * 100, 1024)]);
+        let (bytes, missing) = collect(&image, &stream(400_000, vec![data(0, 512, 400_000)]));
+        assert_eq!(missing.ranges, [ByteRange::new(512 * 99, 1024)]);
+        assert_eq!(
+            missing.failure.map(|failure| failure.class),
+            Some(FailureClass::Unread)
+        );
+        assert_eq!(bytes.iter().filter(|byte| **byte == 0).count(), 1024);
+    }
+
+    /// R12: bytes beyond the end of the image are missing, not zeros of the file.
+    #[test]
+    fn r12_extents_beyond_the_image_are_short() {
+        let (bytes, missing) = collect(&vec![7_u8; 1000], &stream(600, vec![data(0, 900, 600)]));
+        assert_eq!(bytes.len(), 600);
+        assert_eq!(missing.ranges, [ByteRange::new(100, 500)]);
+        assert_eq!(
+            missing.failure.map(|failure| failure.class),
+            Some(FailureClass::Short)
+        );
+    }
+
+    #[test]
+    fn an_incomplete_map_makes_its_gaps_missing() {
+        let mut broken = stream(100, vec![data(0, 0, 40)]);
+        broken.extents_incomplete = true;
+        let (_, missing) = collect(&vec![7_u8; 1000], &broken);
+        assert_eq!(missing.ranges, [ByteRange::new(40, 60)]);
+    }
+
+    proptest! {
+        /// Reading through extents equals a flat array, whatever the extents (overlaps and disorder included) say.
+        #[test]
+        fn extents_agree_with_a_flat_array(
+            runs in proptest::collection::vec((0_u64..3000, 0_u64..5000, 0_u64..2000), 0..12),
+            size in 0_u64..4000,
+        ) {
+            let image: Vec<u8> = (0..4096_u32).map(|at| u8::try_from(at % 251).expect("below 251") + 1).collect();
+            let extents: Vec<Extent> = runs.iter().map(|(logical, at, len)| data(*logical, *at, *len)).collect();
+            let (bytes, missing) = collect(&image, &stream(size, extents.clone()));
+            let mut flat = vec![0_u8; usize::try_from(size).expect("small")];
+            let mut position = 0;
+            for extent in extents {
+                for step in 0..extent.len {
+                    let logical = extent.logical_offset + step;
+                    if logical >= position && logical < size {
+                        let at = usize::try_from(extent.image_offset + step).expect("small");
+                        flat[usize::try_from(logical).expect("small")] = image.get(at).copied().unwrap_or(0);
+                        position = logical + 1;
+                    }
+                }
+                position = position.max(extent.logical_offset.min(size));
+            }
+            prop_assert_eq!(bytes, flat);
+            prop_assert!(missing.ranges.iter().all(|range| range.end() <= size));
+        }
+    }
+}

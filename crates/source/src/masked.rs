@@ -1,0 +1,59 @@
+//! A source with holes in what was rescued.
+
+use ntt_model::ByteRange;
+
+use crate::{ReadAt, ReadError, buffer_len};
+
+/// A source some of whose bytes were never rescued.
+#[derive(Debug, Clone)]
+pub struct Masked<S> {
+    inner: S,
+    unread: Vec<ByteRange>,
+}
+
+impl<S: ReadAt> Masked<S> {
+    /// Masks `unread` (ascending, not overlapping) out of `inner`.
+    pub fn new(inner: S, unread: Vec<ByteRange>) -> Self {
+        debug_assert!(unread.windows(2).all(|pair| pair[0].end() <= pair[1].offset));
+        Self { inner, unread }
+    }
+
+    fn first_unread(&self, wanted: ByteRange) -> Option<ByteRange> {
+        let first = self.unread.partition_point(|range| range.end() <= wanted.offset);
+        self.unread.get(first)?.intersection(&wanted)
+    }
+}
+
+impl<S: ReadAt> ReadAt for Masked<S> {
+    fn len(&self) -> u64 {
+        self.inner.len()
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        match self.first_unread(ByteRange::new(offset, buffer_len(buffer))) {
+            Some(range) => Err(ReadError::Unread { range }),
+            None => self.inner.read_exact_at(offset, buffer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R11: bytes that were never rescued are an error, not zeros.
+    #[test]
+    fn r11_unrescued_bytes_are_an_error_with_their_range() {
+        let source = Masked::new(
+            vec![7_u8; 100],
+            vec![ByteRange::new(10, 5), ByteRange::new(50, 10)],
+        );
+        let mut buffer = [0; 10];
+        assert!(source.read_exact_at(0, &mut buffer).is_ok());
+        assert!(source.read_exact_at(15, &mut buffer).is_ok());
+        match source.read_exact_at(45, &mut buffer) {
+            Err(ReadError::Unread { range }) => assert_eq!(range, ByteRange::new(50, 5)),
+            other => panic!("expected unread, got {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Content-addressed blobs, durable by batch. The format is told in `docs/design/store.md`.

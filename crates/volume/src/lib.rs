@@ -1,0 +1,1 @@
+//! Partition tables, volume managers and the signature scan.

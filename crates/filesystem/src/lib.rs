@@ -8,6 +8,18 @@
 //! A reader sees the volume as a [`ReadAt`] that starts at 0, and is told where the volume starts in the image, because
 //! extents and findings carry **image** offsets.
 
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::expect_used
+    )
+)]
+
 use std::collections::BTreeMap;
 
 use ntt_model::{ByteRange, ScanEvent, Timestamp};

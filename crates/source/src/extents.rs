@@ -75,7 +75,7 @@ pub fn read_stream<E>(
         match extent.kind {
             ExtentKind::Hole | ExtentKind::Unwritten => reader.zeros(len)?,
             ExtentKind::Data | ExtentKind::Inline => {
-                reader.run(run, extent.image_offset.saturating_add(skipped))?
+                reader.run(run, extent.image_offset.saturating_add(skipped))?;
             }
         }
         position = run.end();

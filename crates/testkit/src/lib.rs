@@ -1,3 +1,7 @@
 //! Test-only tools: the public corpus, referees, the simulated disk, image builders. Never a dependency of the product.
 
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
 pub mod corpus;
+pub mod listing;
+pub mod sim_disk;

@@ -1,0 +1,1 @@
+//! A simulated disk that loses unsynced writes and renames.

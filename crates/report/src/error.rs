@@ -21,6 +21,9 @@ pub enum Error {
         /// Ids and labels of the media that match.
         candidates: Vec<String>,
     },
+    /// The receiver of the rows cannot take more.
+    #[error("cannot write the answer")]
+    Output(#[from] std::io::Error),
     /// The pattern or selector is malformed.
     #[error("{0}")]
     Usage(String),

@@ -95,6 +95,18 @@ impl Selector {
         }
     }
 
+    /// The last sealed scan of the volume that this names.
+    ///
+    /// # Errors
+    ///
+    /// As [`Selector::find_medium`] and [`Selector::find_volume`]; [`Error::NotFound`] if the volume was not scanned.
+    pub fn find_scan(&self, catalogue: &dyn Catalogue) -> Result<ScanRow, Error> {
+        let medium = self.find_medium(catalogue)?;
+        let volume = self.find_volume(catalogue, &medium)?;
+        let name = || format!("{}/{}", escape(&self.medium), volume.volume.number);
+        latest_scan(catalogue, &volume)?.ok_or_else(|| Error::NotFound { what: "scan of volume", name: name() })
+    }
+
     /// The readings of the path to try: as typed, then with escapes undone.
     pub fn path_readings(&self) -> Vec<Vec<u8>> {
         let normal = |bytes: &[u8]| components(bytes).collect::<Vec<_>>().join(&b'/');

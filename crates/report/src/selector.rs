@@ -104,7 +104,10 @@ impl Selector {
         let medium = self.find_medium(catalogue)?;
         let volume = self.find_volume(catalogue, &medium)?;
         let name = || format!("{}/{}", escape(&self.medium), volume.volume.number);
-        latest_scan(catalogue, &volume)?.ok_or_else(|| Error::NotFound { what: "scan of volume", name: name() })
+        latest_scan(catalogue, &volume)?.ok_or_else(|| Error::NotFound {
+            what: "scan of volume",
+            name: name(),
+        })
     }
 
     /// The readings of the path to try: as typed, then with escapes undone.

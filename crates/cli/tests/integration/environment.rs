@@ -56,7 +56,10 @@ impl Environment {
     pub fn ntt<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Run {
         let mut command = self.command(arguments);
         let output = command.output().expect("ntt can be started");
-        Run { output, command: format!("{command:?}") }
+        Run {
+            output,
+            command: format!("{command:?}"),
+        }
     }
 
     /// A file in the working directory.
@@ -71,19 +74,37 @@ impl Environment {
 impl Run {
     /// Asserts the exit code and gives stdout as text.
     pub fn code(self, expected: i32) -> String {
-        assert_eq!(self.output.status.code(), Some(expected), "{}\n{}", self.command, self.both());
+        assert_eq!(
+            self.output.status.code(),
+            Some(expected),
+            "{}\n{}",
+            self.command,
+            self.both()
+        );
         String::from_utf8_lossy(&self.output.stdout).into_owned()
     }
 
     /// Asserts the exit code and gives stdout as bytes.
     pub fn bytes(self, expected: i32) -> Vec<u8> {
-        assert_eq!(self.output.status.code(), Some(expected), "{}\n{}", self.command, self.both());
+        assert_eq!(
+            self.output.status.code(),
+            Some(expected),
+            "{}\n{}",
+            self.command,
+            self.both()
+        );
         self.output.stdout
     }
 
     /// Asserts the exit code and gives stderr as text.
     pub fn stderr(self, expected: i32) -> String {
-        assert_eq!(self.output.status.code(), Some(expected), "{}\n{}", self.command, self.both());
+        assert_eq!(
+            self.output.status.code(),
+            Some(expected),
+            "{}\n{}",
+            self.command,
+            self.both()
+        );
         String::from_utf8_lossy(&self.output.stderr).into_owned()
     }
 
@@ -91,11 +112,17 @@ impl Run {
     pub fn json(self, expected: i32) -> Vec<serde_json::Value> {
         let text = self.code(expected);
         let values = serde_json::Deserializer::from_str(&text).into_iter();
-        values.map(|value| value.unwrap_or_else(|error| panic!("{error} in {text}"))).collect()
+        values
+            .map(|value| value.unwrap_or_else(|error| panic!("{error} in {text}")))
+            .collect()
     }
 
     fn both(&self) -> String {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        format!("stdout:\n{}\nstderr:\n{}", text(&self.output.stdout), text(&self.output.stderr))
+        format!(
+            "stdout:\n{}\nstderr:\n{}",
+            text(&self.output.stdout),
+            text(&self.output.stderr)
+        )
     }
 }

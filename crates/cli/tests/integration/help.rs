@@ -11,7 +11,12 @@ fn the_command_line_reference_is_current() {
         .skip_while(|line| *line != "Commands:")
         .skip(1)
         .take_while(|line| !line.is_empty())
-        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty()))
+        .filter_map(|line| {
+            line.strip_prefix("  ")?
+                .split(' ')
+                .next()
+                .filter(|name| !name.is_empty())
+        })
         .filter(|name| *name != "help")
         .collect();
     assert!(commands.len() > 10, "{commands:?}");
@@ -26,8 +31,15 @@ fn the_command_line_reference_is_current() {
 #[test]
 fn wrong_arguments_exit_with_2() {
     let environment = Environment::new();
-    for arguments in [&["frobnicate"][..], &["ingest"], &["find", "--kind", "nonsense"], &["ls", ""]] {
-        let _ = environment.ntt(arguments).stderr(if arguments == ["ls", ""] { 10 } else { 2 });
+    for arguments in [
+        &["frobnicate"][..],
+        &["ingest"],
+        &["find", "--kind", "nonsense"],
+        &["ls", ""],
+    ] {
+        let _ = environment
+            .ntt(arguments)
+            .stderr(if arguments == ["ls", ""] { 10 } else { 2 });
     }
 }
 

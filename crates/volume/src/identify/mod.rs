@@ -79,16 +79,6 @@ pub fn identify(source: &dyn ReadAt) -> Vec<Identified> {
     all
 }
 
-/// Whether a file system that another reader found over the same bytes is only the content of this wrapper.
-///
-/// A RAID1 member of format 0.90 or 1.0 starts with the file system that it mirrors and stays readable alone (R16).
-pub fn wraps(identified: &Identified) -> bool {
-    matches!(
-        identified.class,
-        Class::Raid | Class::Encrypted | Class::VolumeManager
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

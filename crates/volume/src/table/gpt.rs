@@ -53,7 +53,7 @@ pub(super) fn find(place: Place<'_>, boot: Option<&BootRecord>, found: &mut Foun
         }
         damaged => {
             let backup = find_backup(place.source, boot, &damaged);
-            use_backup(place, damaged, primary_at, backup, boot.is_some(), found);
+            use_backup(place, &damaged, primary_at, backup, boot.is_some(), found);
         }
     }
 }
@@ -88,7 +88,10 @@ fn find_primary(source: &dyn ReadAt) -> (Header, u64) {
 fn find_backup(source: &dyn ReadAt, boot: Option<&BootRecord>, primary: &Header) -> Option<Copy> {
     let mut usable = None;
     for sector_bytes in SECTOR_SIZES {
-        let last = (source.len() / sector_bytes).checked_sub(1);
+        let last = source
+            .len()
+            .checked_div(sector_bytes)
+            .and_then(|sectors| sectors.checked_sub(1));
         let named = match primary {
             Header::Good(primary) => Some(primary.alternate),
             _ => None,
@@ -108,14 +111,14 @@ fn find_backup(source: &dyn ReadAt, boot: Option<&BootRecord>, primary: &Header)
 
 fn use_backup(
     place: Place<'_>,
-    primary: Header,
+    primary: &Header,
     primary_at: u64,
     backup: Option<Copy>,
     protective: bool,
     found: &mut Found,
 ) {
     let at = place.image(primary_at);
-    let reason = match &primary {
+    let reason = match primary {
         Header::Absent => "no primary GPT header".to_owned(),
         Header::Bad(detail) => format!("primary GPT header: {detail}"),
         Header::Good(copy) => copy.entries.as_ref().err().cloned().unwrap_or_default(),

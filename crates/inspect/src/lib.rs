@@ -7,3 +7,4 @@
 //! - `live`: walks a directory tree of the host.
 
 pub mod layer;
+pub mod tree;

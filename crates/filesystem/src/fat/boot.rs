@@ -515,3 +515,137 @@ fn has_partitions(sector: &[u8]) -> bool {
     };
     entries.clone().all(status_fits) && entries.into_iter().any(used)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first 2 KiB of a 1.44 MB floppy: boot sector, then a table that starts as it must.
+    fn floppy_start() -> Vec<u8> {
+        let mut image = vec![0; 2048];
+        image[..3].copy_from_slice(&[0xeb, 0x3c, 0x90]);
+        image[3..11].copy_from_slice(b"MSDOS5.0");
+        image[11..24].copy_from_slice(&[0, 2, 1, 1, 0, 2, 224, 0, 0x40, 0x0b, 0xf0, 9, 0]);
+        image[38..62].copy_from_slice(b"\x29\x78\x56\x34\x12A LABEL    FAT12   ");
+        image[510..515].copy_from_slice(&[0x55, 0xaa, 0xf0, 0xff, 0xff]);
+        image
+    }
+
+    fn changed(at: usize, value: u8) -> Vec<u8> {
+        let mut image = floppy_start();
+        image[at] = value;
+        image
+    }
+
+    #[test]
+    fn the_geometry_of_a_floppy_follows_from_its_parameter_block() {
+        let found = find(&floppy_start()).expect("a boot sector");
+        let geometry = found.geometry;
+        assert_eq!((geometry.variant, geometry.cluster_count), (Variant::Fat12, 2847));
+        assert_eq!((geometry.table_offset, geometry.table_bytes), (512, 4608));
+        assert_eq!(
+            geometry.root,
+            Root::Fixed {
+                offset: 9728,
+                len: 7168
+            }
+        );
+        assert_eq!((geometry.data_offset, geometry.size_bytes), (16896, 1_474_560));
+        assert_eq!(
+            (geometry.serial, geometry.dirty),
+            (Some(0x1234_5678), Some(false))
+        );
+        assert_eq!(geometry.boot_label.as_ref(), Some(b"A LABEL    "));
+        assert!(found.evidence.contains("55AA") && found.evidence.contains("2847 clusters"));
+    }
+
+    /// Each field that the layout hangs on is refused when it contradicts the format, with its name.
+    #[test]
+    fn one_wrong_byte_is_enough_to_refuse() {
+        for (at, value, field) in [
+            (12, 3, "bytes per sector"),
+            (13, 3, "sectors per cluster"),
+            (14, 0, "reserved sectors"),
+            (16, 0, "number of tables"),
+            (17, 0, "root entries"),
+            (20, 0, "sectors leave no room"),
+        ] {
+            let fault = find(&changed(at, value)).expect_err(field);
+            assert!(fault.contains(field), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_missing_sign_alone_is_forgiven() {
+        for (at, value) in [(0, 0), (510, 0), (21, 0), (513, 0)] {
+            assert!(find(&changed(at, value)).is_ok(), "byte {at}");
+        }
+    }
+
+    /// A sector that ends in 55AA with a partition table and no allocation table behind it is no FAT volume.
+    #[test]
+    fn a_partitioned_disk_with_stale_parameters_is_refused() {
+        let mut disk = changed(513, 0);
+        disk[446..462].copy_from_slice(&[0x80, 1, 1, 0, 6, 1, 1, 1, 63, 0, 0, 0, 0, 8, 0, 0]);
+        assert!(find(&disk).is_err());
+    }
+
+    #[test]
+    fn boot_sectors_of_other_formats_are_refused() {
+        for oem in [b"NTFS    ", b"EXFAT   ", b"-FVE-FS-"] {
+            let mut image = floppy_start();
+            image[3..11].copy_from_slice(oem);
+            assert!(find(&image).is_err());
+        }
+        assert!(find(&vec![0xf6; 1_474_560]).is_err());
+        assert!(find(&Vec::new()).is_err());
+    }
+
+    /// The type follows from the number of clusters alone: one more makes a FAT12 volume FAT16.
+    #[test]
+    fn the_type_changes_at_4085_clusters() {
+        for (clusters, variant) in [(4084, Variant::Fat12), (4085, Variant::Fat16)] {
+            let mut image = floppy_start();
+            image[22] = 32;
+            let sectors = u16::try_from(1 + 2 * 32 + 14 + clusters).expect("small");
+            image[19..21].copy_from_slice(&sectors.to_le_bytes());
+            assert_eq!(
+                Geometry::parse(&image).map(|geometry| geometry.variant),
+                Ok(variant)
+            );
+        }
+    }
+
+    #[test]
+    fn clusters_that_the_table_cannot_map_are_cut_off() {
+        let geometry = Geometry::parse(&changed(22, 1)).expect("parsed");
+        assert_eq!(
+            (geometry.cluster_count, geometry.unmapped_clusters),
+            (339, 2863 - 339)
+        );
+    }
+
+    /// Floppies of DOS 1 have no parameter block: the media descriptor and the size tell the layout.
+    #[test]
+    fn floppies_without_a_parameter_block_are_recognised_by_size_and_descriptor() {
+        for (media, sectors, clusters) in [
+            (0xfe, 320, 313),
+            (0xfc, 360, 351),
+            (0xff, 640, 315),
+            (0xfd, 720, 354),
+        ] {
+            let mut image = vec![0; 512 * sectors];
+            let second = if matches!(media, 0xfe | 0xff) { 1024 } else { 1536 };
+            for table in [512, second] {
+                image[table..table + 3].copy_from_slice(&[media, 0xff, 0xff]);
+            }
+            let found = find(&image).expect("recognised");
+            assert_eq!(
+                (found.origin, found.geometry.cluster_count),
+                (Origin::MediaDescriptor, clusters)
+            );
+            image.push(0);
+            assert!(find(&image).is_err());
+        }
+    }
+}

@@ -140,7 +140,9 @@ impl Entry {
     }
 
     /// What speaks against these 32 bytes being a directory entry at all.
-    pub(super) fn doubts(&self, geometry: &Geometry) -> Vec<&'static str> {
+    ///
+    /// Windows XP writes a size into the entry of a directory that it deletes.
+    pub(super) fn doubts(&self, geometry: &Geometry, deleted: bool) -> Vec<&'static str> {
         let mut doubts = Vec::new();
         let mut doubt = |present: bool, why: &'static str| doubts.extend(present.then_some(why));
         let name = self.stored_name.get(1..).unwrap_or_default();
@@ -156,7 +158,7 @@ impl Entry {
         doubt(nowhere, "a first cluster that does not exist");
         doubt(!self.bad_times.is_empty(), "a time that does not exist");
         doubt(
-            self.is_directory() && self.size_bytes != 0,
+            self.is_directory() && self.size_bytes != 0 && !deleted,
             "a directory with a size",
         );
         doubts
@@ -220,4 +222,103 @@ fn timestamp(date: u16, time: u16, hundredths: u8) -> Option<Timestamp> {
     let clock = (bits(time, 11, 0x1f)?, bits(time, 5, 0x3f)?, second);
     let nanos = u32::from(hundredths % 100).checked_mul(10_000_000)?;
     Timestamp::from_civil(calendar, clock, nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `README  TXT`, archive, created 1999-12-31 23:59:59.50, modified one second and a half earlier.
+    fn raw() -> [u8; ENTRY_BYTES] {
+        let mut raw = [0; ENTRY_BYTES];
+        raw[..11].copy_from_slice(b"README  TXT");
+        raw[11] = 0x20;
+        raw[13] = 150;
+        let (date, time) = ((19_u16 << 9) | (12 << 5) | 31, (23_u16 << 11) | (59 << 5) | 29);
+        for (at, value) in [
+            (14, time),
+            (16, date),
+            (18, date),
+            (22, time),
+            (24, date),
+            (20, 1),
+            (26, 2),
+        ] {
+            raw[at..at + 2].copy_from_slice(&value.to_le_bytes());
+        }
+        raw
+    }
+
+    fn changed(at: usize, value: u8) -> [u8; ENTRY_BYTES] {
+        let mut raw = raw();
+        raw[at] = value;
+        raw
+    }
+
+    #[test]
+    fn each_kind_of_entry_is_told_apart_by_one_byte() {
+        assert_eq!(classify(&raw()), Slot::Entry { deleted: false });
+        assert_eq!(classify(&changed(0, 0)), Slot::End);
+        assert_eq!(classify(&changed(0, 0xe5)), Slot::Entry { deleted: true });
+        assert_eq!(classify(&changed(11, 0x0f)), Slot::LongName { deleted: false });
+        assert_eq!(classify(&changed(11, 0x28)), Slot::Label);
+    }
+
+    /// R27: creation in steps of 10 ms, modification of 2 s, access of a day.
+    #[test]
+    fn r27_times_have_their_full_resolution() {
+        let shown = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
+        let entry = Entry::parse(&raw(), Variant::Fat16);
+        assert_eq!(shown(entry.times.created), "1999-12-31T23:59:59.5Z");
+        assert_eq!(shown(entry.times.modified), "1999-12-31T23:59:58Z");
+        assert_eq!(shown(entry.times.accessed), "1999-12-31T00:00:00Z");
+    }
+
+    #[test]
+    fn a_date_that_does_not_exist_is_dropped_and_told() {
+        let entry = Entry::parse(&changed(24, 0), Variant::Fat16);
+        assert_eq!((entry.times.modified, entry.bad_times), (None, vec!["modified"]));
+        let mut never = raw();
+        never[24..26].fill(0);
+        assert_eq!(Entry::parse(&never, Variant::Fat16).bad_times, Vec::<&str>::new());
+    }
+
+    #[test]
+    fn the_upper_half_of_the_cluster_counts_on_fat32_only() {
+        assert_eq!(Entry::parse(&raw(), Variant::Fat16).first_cluster, 2);
+        assert_eq!(Entry::parse(&raw(), Variant::Fat32).first_cluster, 0x1_0002);
+    }
+
+    /// R23: bytes above 0x7F stay as they are, and only padding is cut.
+    #[test]
+    fn r23_short_names_keep_every_byte() {
+        let name = |stored: &[u8; 11]| {
+            let mut raw = raw();
+            raw[..11].copy_from_slice(stored);
+            Entry::parse(&raw, Variant::Fat12).dos_name(false)
+        };
+        assert_eq!(name(b"CAF\x90    TXT"), b"CAF\x90.TXT");
+        assert_eq!(name(b"\x05BC        "), b"\xe5BC");
+        assert_eq!(name(b" A B     C "), b" A B. C");
+    }
+
+    #[test]
+    fn case_bits_apply_to_the_part_they_name() {
+        for (bits, expected) in [
+            (0, "README.TXT"),
+            (8, "readme.TXT"),
+            (0x10, "README.txt"),
+            (0x18, "readme.txt"),
+        ] {
+            let entry = Entry::parse(&changed(12, bits), Variant::Fat12);
+            assert_eq!(entry.cased_dos_name(false), expected.as_bytes());
+            assert_eq!(entry.dos_name(false), b"README.TXT");
+        }
+    }
+
+    #[test]
+    fn a_deleted_name_starts_with_an_underscore() {
+        let entry = Entry::parse(&changed(0, 0xe5), Variant::Fat12);
+        assert_eq!(entry.dos_name(true), b"_EADME.TXT");
+    }
 }

@@ -125,3 +125,102 @@ pub(super) fn checksum(stored: &[u8; 11]) -> u8 {
         .iter()
         .fold(0, |sum: u8, byte| sum.rotate_right(1).wrapping_add(*byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STORED: &[u8; 11] = b"LONGNA~1TXT";
+
+    /// The slots that a formatter writes for a name, in the order of the directory.
+    fn slots(name: &[u16], stored: &[u8; 11]) -> Vec<[u8; ENTRY_BYTES]> {
+        let mut padded = name.to_vec();
+        if padded.len() % 13 != 0 {
+            padded.push(0);
+        }
+        padded.resize(padded.len().next_multiple_of(13), 0xffff);
+        let parts: Vec<&[u16]> = padded.chunks(13).collect();
+        let numbered = parts.iter().enumerate().map(|(index, part)| {
+            let mut raw = [0; ENTRY_BYTES];
+            raw[0] = u8::try_from(index + 1).expect("small")
+                | if index + 1 == parts.len() { LAST_PART } else { 0 };
+            raw[11] = 0x0f;
+            raw[13] = checksum(stored);
+            UNITS_AT
+                .iter()
+                .zip(*part)
+                .for_each(|(at, unit)| raw[*at..at + 2].copy_from_slice(&unit.to_le_bytes()));
+            raw
+        });
+        let mut slots: Vec<_> = numbered.collect();
+        slots.reverse();
+        slots
+    }
+
+    fn read(slots: &[[u8; ENTRY_BYTES]]) -> (LongName, Vec<u64>) {
+        let mut long = LongName::default();
+        let orphans = (0..)
+            .zip(slots)
+            .filter_map(|(at, raw)| long.push(raw, at))
+            .collect();
+        (long, orphans)
+    }
+
+    fn name(len: u16) -> Vec<u16> {
+        (0..len).map(|unit| 0x61 + unit % 26).collect()
+    }
+
+    #[test]
+    fn a_wrong_checksum_makes_an_orphan() {
+        let (mut long, _) = read(&slots(&name(20), STORED));
+        assert_eq!(long.take(b"OTHER   TXT", false), Err(0));
+    }
+
+    #[test]
+    fn a_gap_in_the_numbers_makes_orphans() {
+        let mut broken = slots(&name(39), STORED);
+        broken.remove(1);
+        let (mut long, orphans) = read(&broken);
+        assert_eq!(orphans, [0]);
+        assert_eq!(long.take(STORED, false), Ok(None));
+    }
+
+    #[test]
+    fn a_name_that_starts_anew_leaves_the_old_one_an_orphan() {
+        let twice = [slots(&name(30), STORED)[..2].to_vec(), slots(&name(5), STORED)].concat();
+        let (mut long, orphans) = read(&twice);
+        assert_eq!(orphans, [0]);
+        assert_eq!(long.take(STORED, false), Ok(Some(name(5))));
+    }
+
+    #[test]
+    fn a_deleted_name_is_put_together_from_its_order() {
+        let mut long = LongName::default();
+        for mut raw in slots(&name(30), STORED) {
+            raw[0] = 0xe5;
+            assert_eq!(long.push_deleted(&raw, 0), None);
+        }
+        assert_eq!(long.take(b"\xe5ONGNA~1TXT", true), Ok(Some(name(30))));
+    }
+
+    #[test]
+    fn a_deleted_name_does_not_serve_a_live_entry() {
+        let mut long = LongName::default();
+        slots(&name(30), STORED)
+            .iter()
+            .for_each(|raw| assert_eq!(long.push_deleted(raw, 0), None));
+        assert_eq!(long.take(STORED, false), Ok(None));
+    }
+
+    proptest! {
+        /// R23: every sequence of code units without NUL, 1 to 255 long, comes back.
+        #[test]
+        fn r23_long_names_round_trip(units in proptest::collection::vec(1_u16.., 1..=255)) {
+            let (mut long, orphans) = read(&slots(&units, STORED));
+            prop_assert_eq!(orphans, Vec::<u64>::new());
+            prop_assert_eq!(long.take(STORED, false), Ok(Some(units)));
+        }
+    }
+}

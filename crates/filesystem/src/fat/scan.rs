@@ -415,7 +415,7 @@ impl<'a> Scan<'a> {
         deleted: bool,
         directory: u64,
     ) -> Result<bool, Stop> {
-        let doubts = entry.doubts(&self.volume.geometry);
+        let doubts = entry.doubts(&self.volume.geometry, deleted);
         let believed = doubts.len() < 2;
         if doubts.is_empty() || deleted {
             return Ok(doubts.is_empty());

@@ -1,0 +1,3 @@
+//! Readers against public images, referees and damage.
+
+mod fat;

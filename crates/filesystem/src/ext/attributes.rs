@@ -62,10 +62,17 @@ impl<'b, 'a> InodeBuilder<'b, 'a> {
             report.push(on(raw, Severity::Warning, FindingCode::OutOfRange, detail));
         }
         if !raw.checksum_right(superblock) {
-            report.push(on(raw, Severity::Warning, FindingCode::Corrupt, "checksum of the inode is wrong"));
+            report.push(on(
+                raw,
+                Severity::Warning,
+                FindingCode::Corrupt,
+                "checksum of the inode is wrong",
+            ));
         }
         let attributes = self.attributes(raw, report);
-        let target = (kind == Kind::Symlink).then(|| self.target(raw, &attributes, report)).flatten();
+        let target = (kind == Kind::Symlink)
+            .then(|| self.target(raw, &attributes, report))
+            .flatten();
         let mut streams = Vec::new();
         if kind == Kind::File {
             let rest = attributes.inline_data.as_ref().map(|(value, _)| *value);
@@ -112,7 +119,12 @@ impl<'b, 'a> InodeBuilder<'b, 'a> {
         attributes
     }
 
-    fn load_attribute_block(&mut self, raw: &RawInode<'_>, block: u64, report: &mut Report) -> Option<Vec<u8>> {
+    fn load_attribute_block(
+        &mut self,
+        raw: &RawInode<'_>,
+        block: u64,
+        report: &mut Report,
+    ) -> Option<Vec<u8>> {
         match self.attribute_block.take() {
             Some((number, bytes)) if number == block => Some(bytes),
             other => {
@@ -152,7 +164,9 @@ impl<'b, 'a> InodeBuilder<'b, 'a> {
                     attributes.small.push(attribute.with_value(value));
                 }
                 Place::Here(_, place) => attributes.streams.push(inline_stream(&attribute, place)),
-                Place::Inode(number, len) => self.add_from_inode(raw, &attribute, (number, len), attributes, report),
+                Place::Inode(number, len) => {
+                    self.add_from_inode(raw, &attribute, (number, len), attributes, report)
+                }
             }
         }
     }
@@ -173,16 +187,21 @@ impl<'b, 'a> InodeBuilder<'b, 'a> {
             let bytes = bytes.get(..usize::from(self.volume.superblock.inode_bytes))?;
             RawInode::new(bytes, number, self.volume.inode_image_offset(place))
         });
-        let Some(holder) = holder.filter(|holder| holder.kind() == Kind::File && holder.has(flag::EA_INODE)) else {
+        let Some(holder) = holder.filter(|holder| holder.kind() == Kind::File && holder.has(flag::EA_INODE))
+        else {
             let detail = format!("the value of an attribute should be in inode {number}, which holds none");
             return report.push(on(raw, Severity::Loss, FindingCode::Corrupt, detail));
         };
         if len <= INLINE_VALUE_MAX {
-            attributes.small.extend(self.head(&holder, len, report).map(|value| attribute.with_value(&value)));
+            attributes.small.extend(
+                self.head(&holder, len, report)
+                    .map(|value| attribute.with_value(&value)),
+            );
             return;
         }
         let extents_max = self.extents_max;
-        let (extents, extents_incomplete) = mapped_extents(&mut self.context(report), &holder, len, extents_max);
+        let (extents, extents_incomplete) =
+            mapped_extents(&mut self.context(report), &holder, len, extents_max);
         attributes.streams.push(Stream {
             kind: StreamKind::Xattr(attribute.name()),
             size_bytes: len,
@@ -192,7 +211,12 @@ impl<'b, 'a> InodeBuilder<'b, 'a> {
         });
     }
 
-    fn target(&mut self, raw: &RawInode<'_>, attributes: &Attributes, report: &mut Report) -> Option<Vec<u8>> {
+    fn target(
+        &mut self,
+        raw: &RawInode<'_>,
+        attributes: &Attributes,
+        report: &mut Report,
+    ) -> Option<Vec<u8>> {
         let size = raw.size(&self.volume.superblock);
         if raw.has(flag::ENCRYPTED) {
             let detail = "the target of a symbolic link is encrypted";
@@ -235,7 +259,12 @@ impl<'b, 'a> InodeBuilder<'b, 'a> {
                 let physical = run.physical.saturating_add(step);
                 if let Err(error) = volume.blocks.read(physical, &mut bytes) {
                     let at = volume.blocks.image_offset(physical);
-                    let finding = unreadable(&error, Layer::Inode, "a symbolic link's target or an attribute", at);
+                    let finding = unreadable(
+                        &error,
+                        Layer::Inode,
+                        "a symbolic link's target or an attribute",
+                        at,
+                    );
                     report.push(finding.on_inode(u64::from(raw.number)));
                     return None;
                 }
@@ -246,7 +275,10 @@ impl<'b, 'a> InodeBuilder<'b, 'a> {
         }
         let wanted = usize::try_from(len).unwrap_or(0);
         if content.len() < wanted || incomplete {
-            let detail = format!("{} of {len} bytes of a target or attribute are mapped", content.len().min(wanted));
+            let detail = format!(
+                "{} of {len} bytes of a target or attribute are mapped",
+                content.len().min(wanted)
+            );
             report.push(on(raw, Severity::Loss, FindingCode::Corrupt, detail));
             return None;
         }
@@ -272,7 +304,12 @@ fn inline_stream(attribute: &RawAttribute<'_>, place: InlineValue) -> Stream {
 }
 
 /// A finding about an inode.
-pub(super) fn on(raw: &RawInode<'_>, severity: Severity, code: FindingCode, detail: impl Into<String>) -> Finding {
+pub(super) fn on(
+    raw: &RawInode<'_>,
+    severity: Severity,
+    code: FindingCode,
+    detail: impl Into<String>,
+) -> Finding {
     Finding::new(severity, Layer::Inode, code, detail)
         .at(raw.image_offset)
         .on_inode(u64::from(raw.number))

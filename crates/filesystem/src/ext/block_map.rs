@@ -40,7 +40,12 @@ fn direct(walk: &mut MapWalk<'_, '_, '_>) {
     let root = walk.root;
     for slot in 0..DIRECT {
         let offset = usize::try_from(slot).unwrap_or(0).saturating_mul(POINTER_LEN);
-        block(walk, le_u32(&root.bytes, offset).unwrap_or(0), slot, root.image_offset);
+        block(
+            walk,
+            le_u32(&root.bytes, offset).unwrap_or(0),
+            slot,
+            root.image_offset,
+        );
     }
 }
 

@@ -57,11 +57,6 @@ impl<'a> Blocks<'a> {
         self.source.len()
     }
 
-    /// The source itself, as it lies in the image.
-    pub(super) fn source(&self) -> &dyn ReadAt {
-        &*self.source
-    }
-
     /// Where the volume starts in the image.
     pub(super) fn volume_offset(&self) -> u64 {
         self.image_offset
@@ -75,7 +70,9 @@ impl<'a> Blocks<'a> {
 
     /// Where a block lies in the image, whatever the journal holds.
     pub(super) fn home_offset(&self, block: u64) -> u64 {
-        block.saturating_mul(self.block_bytes).saturating_add(self.image_offset)
+        block
+            .saturating_mul(self.block_bytes)
+            .saturating_add(self.image_offset)
     }
 
     /// How many blocks from `block` on, at most `len`, lie together in the image.
@@ -86,7 +83,10 @@ impl<'a> Blocks<'a> {
         if self.overlay.get(&block).is_some_and(|copy| !copy.escaped) {
             return len.min(1);
         }
-        let next = self.overlay.range(block.saturating_add(1)..).find(|(_, copy)| !copy.escaped);
+        let next = self
+            .overlay
+            .range(block.saturating_add(1)..)
+            .find(|(_, copy)| !copy.escaped);
         next.map_or(len, |(next, _)| len.min(next.saturating_sub(block)))
     }
 
@@ -103,7 +103,9 @@ impl<'a> Blocks<'a> {
         }
         let len = u64::try_from(buffer.len()).unwrap_or(0) / self.block_bytes.max(1);
         for (over, copy) in self.overlay.range(block..block.saturating_add(len)) {
-            let start = usize::try_from(over.saturating_sub(block)).unwrap_or(0).saturating_mul(self.block_len());
+            let start = usize::try_from(over.saturating_sub(block))
+                .unwrap_or(0)
+                .saturating_mul(self.block_len());
             if let Some(part) = buffer.get_mut(start..start.saturating_add(self.block_len())) {
                 self.read_copy(*copy, part)?;
             }

@@ -47,7 +47,11 @@ pub(super) struct Entries<'b> {
 impl<'b> Entries<'b> {
     /// Entries of `block`.
     pub(super) fn new(block: &'b [u8], rules: EntryRules) -> Self {
-        Self { block, rules, next: 0 }
+        Self {
+            block,
+            rules,
+            next: 0,
+        }
     }
 
     fn parse(&self, offset: usize) -> Result<(Entry<'b>, usize), String> {
@@ -98,7 +102,10 @@ impl<'b> Entries<'b> {
     fn resync(&self, offset: usize) -> usize {
         let mut at = offset.saturating_add(4);
         while at.saturating_add(HEADER_LEN) <= self.block.len() {
-            if self.parse(at).is_ok_and(|(entry, end)| self.is_beyond_doubt(&entry, end)) {
+            if self
+                .parse(at)
+                .is_ok_and(|(entry, end)| self.is_beyond_doubt(&entry, end))
+            {
                 return at;
             }
             at = at.saturating_add(4);

@@ -31,7 +31,9 @@ impl Node {
             return Err(format!("magic of an extent node is {magic:#06x}, not 0xf30a"));
         }
         if entries > max || usize::from(max) > room {
-            return Err(format!("extent node has {entries} of {max} entries, room for {room}"));
+            return Err(format!(
+                "extent node has {entries} of {max} entries, room for {room}"
+            ));
         }
         if own_depth > DEPTH_MAX || depth.is_some_and(|depth| depth != own_depth) {
             return Err(format!("extent node has depth {own_depth}, expected {depth:?}"));
@@ -53,7 +55,9 @@ impl Node {
         self.next = self.next.saturating_add(1);
         let start = self.next.saturating_mul(ENTRY_LEN);
         let entry = ntt_source::field::array(&self.bytes, start)?;
-        let at = u64::try_from(start).unwrap_or(0).saturating_add(self.image_offset);
+        let at = u64::try_from(start)
+            .unwrap_or(0)
+            .saturating_add(self.image_offset);
         Some((entry, at))
     }
 }
@@ -85,7 +89,11 @@ fn leaf_entry(walk: &mut MapWalk<'_, '_, '_>, entry: &[u8; ENTRY_LEN], at: u64, 
     let half = |offset| u64::from(le_u16(entry, offset).unwrap_or(0));
     let raw_len = half(4);
     let unwritten = raw_len > WRITTEN_MAX;
-    let len = if unwritten { raw_len.saturating_sub(WRITTEN_MAX) } else { raw_len };
+    let len = if unwritten {
+        raw_len.saturating_sub(WRITTEN_MAX)
+    } else {
+        raw_len
+    };
     let logical = word(0);
     if len == 0 || logical < *position {
         let detail = format!("extent of {len} blocks at block {logical} of the file, after block {position}");

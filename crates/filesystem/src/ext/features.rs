@@ -17,8 +17,19 @@ pub(super) mod incompat {
     pub(in super::super) const CSUM_SEED: u32 = 0x2000;
     pub(in super::super) const LARGE_DIR: u32 = 0x4000;
     /// What this reader knows how to read.
-    pub(in super::super) const KNOWN: u32 = 0x2 | 0x4 | 0x10 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x2000
-        | 0x4000 | 0x8000 | 0x1_0000 | 0x2_0000;
+    pub(in super::super) const KNOWN: u32 = 0x2
+        | 0x4
+        | 0x10
+        | 0x40
+        | 0x80
+        | 0x100
+        | 0x200
+        | 0x400
+        | 0x2000
+        | 0x4000
+        | 0x8000
+        | 0x1_0000
+        | 0x2_0000;
     /// What blkid calls ext3 at most.
     pub(in super::super) const EXT3: u32 = FILETYPE | RECOVER | META_BG;
     /// What blkid calls ext2 at most.

@@ -70,7 +70,10 @@ impl GroupReader<'_, '_> {
         let claimed = self.superblock.group_count();
         let described = self.blocks.source_len() / u64::from(self.superblock.desc_bytes.max(32));
         let populated = u64::from(u32::MAX) / u64::from(self.superblock.inodes_per_group.max(1));
-        let count = claimed.min(described).min(populated.saturating_add(1)).min(GROUPS_MAX);
+        let count = claimed
+            .min(described)
+            .min(populated.saturating_add(1))
+            .min(GROUPS_MAX);
         if count < claimed {
             let detail = format!("{claimed} groups are claimed, {count} are read");
             let finding = Finding::new(Severity::Loss, Layer::FileSystem, FindingCode::Limit, detail);
@@ -115,7 +118,12 @@ impl GroupReader<'_, '_> {
     }
 
     /// The first of the best versions of a descriptor.
-    fn best(&self, group: u64, offset: usize, loaded: &[(u64, Result<Vec<u8>, ntt_source::ReadError>)]) -> Chosen {
+    fn best(
+        &self,
+        group: u64,
+        offset: usize,
+        loaded: &[(u64, Result<Vec<u8>, ntt_source::ReadError>)],
+    ) -> Chosen {
         let mut best = Chosen::none();
         for (copy, (_, bytes)) in loaded.iter().enumerate() {
             let end = offset.saturating_add(usize::from(self.superblock.desc_bytes));
@@ -124,7 +132,11 @@ impl GroupReader<'_, '_> {
             };
             let (parsed, trust) = self.parse(group, bytes);
             if trust > best.trust {
-                best = Chosen { group: parsed, trust, copy };
+                best = Chosen {
+                    group: parsed,
+                    trust,
+                    copy,
+                };
             }
         }
         if best.trust == Trust::No {
@@ -135,11 +147,25 @@ impl GroupReader<'_, '_> {
 
     fn tell(&self, group: u64, chosen: &Chosen, place: Option<u64>, offset: usize, report: &mut Report) {
         let offset = u64::try_from(offset).unwrap_or(0);
-        let at = place.map_or(0, |place| self.blocks.home_offset(place)).saturating_add(offset);
+        let at = place
+            .map_or(0, |place| self.blocks.home_offset(place))
+            .saturating_add(offset);
         let (severity, code, detail) = match (chosen.trust, chosen.copy) {
-            (Trust::No, _) => (Severity::Loss, FindingCode::Corrupt, "is unusable and so are its copies"),
-            (Trust::Yes, 1..) => (Severity::Warning, FindingCode::BackupUsed, "is bad; a copy was used"),
-            _ => (Severity::Warning, FindingCode::Corrupt, "has a wrong checksum or place, but was used"),
+            (Trust::No, _) => (
+                Severity::Loss,
+                FindingCode::Corrupt,
+                "is unusable and so are its copies",
+            ),
+            (Trust::Yes, 1..) => (
+                Severity::Warning,
+                FindingCode::BackupUsed,
+                "is bad; a copy was used",
+            ),
+            _ => (
+                Severity::Warning,
+                FindingCode::Corrupt,
+                "has a wrong checksum or place, but was used",
+            ),
         };
         let detail = format!("the descriptor of group {group} {detail}");
         report.push(Finding::new(severity, Layer::FileSystem, code, detail).at(at));
@@ -159,7 +185,8 @@ impl GroupReader<'_, '_> {
         let groups = [0, 1, 2, 3, 4, 5, 7, 9, 25, 27, 49, 81].into_iter();
         let backups = superblock.backup_groups.iter().map(|group| u64::from(*group));
         let groups = groups.chain(backups.filter(|group| *group > 9));
-        let own = groups.filter(|group| *group < superblock.group_count() && superblock.group_has_superblock(*group));
+        let own = groups
+            .filter(|group| *group < superblock.group_count() && superblock.group_has_superblock(*group));
         own.take(COPIES_MAX)
             .map(|group| self.after_superblock(group).saturating_add(table_block))
             .collect()
@@ -170,7 +197,9 @@ impl GroupReader<'_, '_> {
         let first = self.superblock.group_first_block(group);
         let shared_boot_block = group == 0 && self.superblock.block_bytes == 1024 && first == 0;
         let taken = u64::from(self.superblock.group_has_superblock(group));
-        first.saturating_add(taken).saturating_add(u64::from(shared_boot_block))
+        first
+            .saturating_add(taken)
+            .saturating_add(u64::from(shared_boot_block))
     }
 
     fn parse(&self, group: u64, bytes: &[u8]) -> (Group, Trust) {
@@ -202,7 +231,10 @@ impl GroupReader<'_, '_> {
     fn trust(&self, group: u64, parsed: &Group, bytes: &[u8]) -> Trust {
         let superblock = self.superblock;
         let places = [parsed.block_bitmap, parsed.inode_bitmap, parsed.inode_table];
-        if places.iter().any(|block| *block <= superblock.first_data_block || *block >= superblock.blocks_count) {
+        if places
+            .iter()
+            .any(|block| *block <= superblock.first_data_block || *block >= superblock.blocks_count)
+        {
             return Trust::No;
         }
         let start = superblock.group_first_block(group);
@@ -228,7 +260,10 @@ impl GroupReader<'_, '_> {
             let [low, high, ..] = crc32c(crc32c(crc32c(seed, head), &[0; 2]), tail).to_le_bytes();
             u16::from_le_bytes([low, high])
         } else {
-            crc16(crc16(crc16(crc16(!0, &self.superblock.uuid), &number), head), tail)
+            crc16(
+                crc16(crc16(crc16(!0, &self.superblock.uuid), &number), head),
+                tail,
+            )
         };
         le_u16(bytes, CHECKSUM_OFFSET) == Some(computed)
     }

@@ -15,7 +15,6 @@ pub(super) mod flag {
     pub(in super::super) const EXTENTS: u32 = 0x8_0000;
     pub(in super::super) const EA_INODE: u32 = 0x20_0000;
     pub(in super::super) const INLINE_DATA: u32 = 0x1000_0000;
-    pub(in super::super) const CASEFOLD: u32 = 0x4000_0000;
 }
 
 /// Byte of the inode at which `i_block` starts.
@@ -147,8 +146,13 @@ impl<'b> RawInode<'b> {
         if self.has(flag::EXTENTS) {
             return !self.has_extent_root();
         }
-        let cluster_sectors = u64::from(superblock.block_bytes).saturating_mul(superblock.cluster_blocks) / 512;
-        let attributes = if self.attribute_block() == 0 { 0 } else { cluster_sectors };
+        let cluster_sectors =
+            u64::from(superblock.block_bytes).saturating_mul(superblock.cluster_blocks) / 512;
+        let attributes = if self.attribute_block() == 0 {
+            0
+        } else {
+            cluster_sectors
+        };
         u64::from(self.word(0x1c)) <= attributes
     }
 
@@ -211,7 +215,10 @@ impl<'b> RawInode<'b> {
         let mut crc = crc32c(self.checksum_seed(superblock), part(0, 0x7c));
         crc = crc32c(crc32c(crc, &[0; 2]), part(0x7e, GOOD_OLD_LEN));
         if has_upper {
-            crc = crc32c(crc32c(crc32c(crc, part(0x80, 0x82)), &[0; 2]), part(0x84, self.bytes.len()));
+            crc = crc32c(
+                crc32c(crc32c(crc, part(0x80, 0x82)), &[0; 2]),
+                part(0x84, self.bytes.len()),
+            );
         } else {
             crc = crc32c(crc, part(GOOD_OLD_LEN, self.bytes.len()));
         }
@@ -248,7 +255,10 @@ mod tests {
 
     #[test]
     fn r27_times_have_nanoseconds_and_pass_2038() {
-        assert_eq!(timestamp(0xffff_ffff, 0).expect("in range").as_nanos(), -1_000_000_000);
+        assert_eq!(
+            timestamp(0xffff_ffff, 0).expect("in range").as_nanos(),
+            -1_000_000_000
+        );
         let late = timestamp(0x8000_0000, 1 | (5 << 2)).expect("in range");
         assert_eq!(late.to_parts(), (0x8000_0000, 5));
         assert_eq!(late.to_string(), "2038-01-19T03:14:08.000000005Z");
@@ -272,7 +282,10 @@ mod tests {
         let new = inode(|bytes| {
             bytes[MAP_OFFSET + 4..MAP_OFFSET + 8].copy_from_slice(&[0x2c, 0x03, 0x11, 0]);
         });
-        assert_eq!(RawInode::new(&new, 12, 0).expect("long enough").device(), (0x103, 0x12c));
+        assert_eq!(
+            RawInode::new(&new, 12, 0).expect("long enough").device(),
+            (0x103, 0x12c)
+        );
     }
 
     #[test]

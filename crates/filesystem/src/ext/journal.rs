@@ -49,7 +49,9 @@ pub(super) fn overlay(volume: &Volume<'_>, from_backup: bool, report: &mut Repor
     if superblock.compat & compat::HAS_JOURNAL == 0 || !(is_dirty || from_backup) {
         return BTreeMap::new();
     }
-    match Journal::open(volume, report).and_then(|journal| journal.map(|journal| journal.replay()).transpose()) {
+    match Journal::open(volume, report)
+        .and_then(|journal| journal.map(|journal| journal.replay()).transpose())
+    {
         Ok(Some(replayed)) => {
             report.push(replayed.finding(volume));
             replayed.overlay
@@ -57,7 +59,12 @@ pub(super) fn overlay(volume: &Volume<'_>, from_backup: bool, report: &mut Repor
         Ok(None) => BTreeMap::new(),
         Err(why) => {
             let detail = format!("the journal was not replayed: {why}");
-            let finding = Finding::new(Severity::Loss, Layer::FileSystem, FindingCode::DirtyJournal, detail);
+            let finding = Finding::new(
+                Severity::Loss,
+                Layer::FileSystem,
+                FindingCode::DirtyJournal,
+                detail,
+            );
             report.push(finding.at(volume.blocks.volume_offset()));
             BTreeMap::new()
         }
@@ -81,13 +88,17 @@ impl Replayed {
         let mut severity = Severity::Info;
         if self.wrong_checksums > 0 {
             severity = Severity::Loss;
-            detail.push_str(&format!("; {} blocks left out for wrong checksums", self.wrong_checksums));
+            detail.push_str(&format!(
+                "; {} blocks left out for wrong checksums",
+                self.wrong_checksums
+            ));
         }
         if self.fast_commits {
             severity = severity.max(Severity::Warning);
             detail.push_str("; fast commits, if there are any, were not");
         }
-        Finding::new(severity, Layer::FileSystem, FindingCode::DirtyJournal, detail).at(volume.blocks.volume_offset())
+        Finding::new(severity, Layer::FileSystem, FindingCode::DirtyJournal, detail)
+            .at(volume.blocks.volume_offset())
     }
 }
 
@@ -168,9 +179,15 @@ impl<'j, 'a> Journal<'j, 'a> {
         self.end = u64::from(word(16).saturating_sub(fast));
         self.sequence = word(24);
         self.start = u64::from(word(28));
-        let mapped = self.runs.last().map_or(0, |run| run.logical.saturating_add(run.len));
+        let mapped = self
+            .runs
+            .last()
+            .map_or(0, |run| run.logical.saturating_add(run.len));
         if self.first == 0 || self.first >= self.end || u64::from(word(16)) > mapped {
-            return Err(format!("its log of blocks {} to {} does not fit {mapped} blocks", self.first, self.end));
+            return Err(format!(
+                "its log of blocks {} to {} does not fit {mapped} blocks",
+                self.first, self.end
+            ));
         }
         if self.start != 0 && !(self.first..self.end).contains(&self.start) {
             return Err(format!("its log starts at block {}", self.start));
@@ -195,10 +212,13 @@ impl<'j, 'a> Journal<'j, 'a> {
     }
 
     fn read(&self, logical: u64) -> Result<Vec<u8>, String> {
-        let home = self.home(logical).ok_or_else(|| format!("its block {logical} is not mapped"))?;
+        let home = self
+            .home(logical)
+            .ok_or_else(|| format!("its block {logical} is not mapped"))?;
         let mut bytes = vec![0; self.volume.blocks.block_len()];
         let read = self.volume.blocks.read(home, &mut bytes);
-        read.map(|()| bytes).map_err(|error| format!("its block {logical}: {error}"))
+        read.map(|()| bytes)
+            .map_err(|error| format!("its block {logical}: {error}"))
     }
 
     /// The block after `block` in the circular log.
@@ -217,9 +237,10 @@ impl<'j, 'a> Journal<'j, 'a> {
             left = left.saturating_sub(used);
         }
         let revoked = &log.revoked;
-        let valid = log.copies.iter().filter(|(block, _, transaction)| {
-            revoked.get(block).is_none_or(|revoke| revoke < transaction)
-        });
+        let valid = log
+            .copies
+            .iter()
+            .filter(|(block, _, transaction)| revoked.get(block).is_none_or(|revoke| revoke < transaction));
         Ok(Replayed {
             overlay: valid.map(|(block, copy, _)| (*block, *copy)).collect(),
             transactions: log.transactions,
@@ -253,7 +274,9 @@ impl<'j, 'a> Journal<'j, 'a> {
                         used = used.saturating_add(1);
                     }
                 }
-                Some(block_type::REVOKE) if self.tail_right(&block) => revoked.extend(self.revocations(&block)),
+                Some(block_type::REVOKE) if self.tail_right(&block) => {
+                    revoked.extend(self.revocations(&block))
+                }
                 Some(block_type::COMMIT) if self.commit_right(&block) => {
                     log.wrong_checksums = log.wrong_checksums.saturating_add(wrong);
                     return log.commit(copies, &revoked).map(|()| Some((at, used)));
@@ -278,12 +301,20 @@ impl<'j, 'a> Journal<'j, 'a> {
         }
         let bytes = self.read(at).ok()?;
         let computed = crc32c(crc32c(self.checksum_seed, &sequence.to_be_bytes()), &bytes);
-        let mask = if self.has(feature::CHECKSUM_V3) { !0 } else { 0xffff };
+        let mask = if self.has(feature::CHECKSUM_V3) {
+            !0
+        } else {
+            0xffff
+        };
         (computed & mask == tag.checksum).then_some(copy)
     }
 
     fn tag_len(&self) -> usize {
-        match (self.has(feature::CHECKSUM_V3), self.has(feature::CHECKSUM_V2), self.has(feature::SIXTY_FOUR_BIT)) {
+        match (
+            self.has(feature::CHECKSUM_V3),
+            self.has(feature::CHECKSUM_V2),
+            self.has(feature::SIXTY_FOUR_BIT),
+        ) {
             (true, _, _) => 16,
             (false, true, true) => 14,
             (false, true, false) => 10,
@@ -319,7 +350,11 @@ impl<'j, 'a> Journal<'j, 'a> {
         } else {
             (half(6), half(4))
         };
-        let high = if self.has(feature::SIXTY_FOUR_BIT) { word(8) } else { 0 };
+        let high = if self.has(feature::SIXTY_FOUR_BIT) {
+            word(8)
+        } else {
+            0
+        };
         let tag = Tag {
             block: u64::from(word(0)) | (u64::from(high) << 32),
             escaped: flags & tag_flag::ESCAPED != 0,
@@ -330,18 +365,25 @@ impl<'j, 'a> Journal<'j, 'a> {
 
     fn revocations(&self, block: &[u8]) -> Vec<u64> {
         let count = usize::try_from(be_u32(block, HEADER_LEN).unwrap_or(0)).unwrap_or(0);
-        let entries = block.get(HEADER_LEN.saturating_add(4)..count.min(block.len())).unwrap_or_default();
+        let entries = block
+            .get(HEADER_LEN.saturating_add(4)..count.min(block.len()))
+            .unwrap_or_default();
         if self.has(feature::SIXTY_FOUR_BIT) {
             let (entries, _) = entries.as_chunks::<8>();
             return entries.iter().filter_map(|entry| be_u64(entry, 0)).collect();
         }
         let (entries, _) = entries.as_chunks::<4>();
-        entries.iter().filter_map(|entry| be_u32(entry, 0).map(u64::from)).collect()
+        entries
+            .iter()
+            .filter_map(|entry| be_u32(entry, 0).map(u64::from))
+            .collect()
     }
 
     /// Whether the checksum in the last four bytes is right, if there is one.
     fn tail_right(&self, block: &[u8]) -> bool {
-        let Some(start) = block.len().checked_sub(4) else { return false };
+        let Some(start) = block.len().checked_sub(4) else {
+            return false;
+        };
         !self.has_checksums() || self.checksum_at(block, start)
     }
 

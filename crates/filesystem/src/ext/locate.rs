@@ -112,7 +112,10 @@ fn place(group: u64, block: u64, ratio: u64) -> (u64, u64) {
 fn stands_at(superblock: &Superblock, group: u64, offset: u64) -> bool {
     let block_bytes = u64::from(superblock.block_bytes);
     let own = superblock.group_first_block(group).saturating_mul(block_bytes);
-    group > 0 && own == offset && u64::from(superblock.block_group) == group && superblock.group_has_superblock(group)
+    group > 0
+        && own == offset
+        && u64::from(superblock.block_group) == group
+        && superblock.group_has_superblock(group)
 }
 
 /// The primary superblock is possible but its checksum is wrong: a copy decides whether its geometry can be believed.
@@ -133,8 +136,16 @@ fn doubtful(source: &dyn ReadAt, primary: Superblock, image_offset: u64) -> Loca
 fn from_backup(refusal: &Refusal, offset: u64, superblock: Superblock, image_offset: u64) -> Located {
     let group = superblock.block_group;
     let detail = format!("the copy of the superblock in group {group} was used");
-    let at = image_offset.saturating_sub(SUPERBLOCK_OFFSET).saturating_add(offset);
-    let used = Finding::new(Severity::Warning, Layer::FileSystem, FindingCode::BackupUsed, detail).at(at);
+    let at = image_offset
+        .saturating_sub(SUPERBLOCK_OFFSET)
+        .saturating_add(offset);
+    let used = Finding::new(
+        Severity::Warning,
+        Layer::FileSystem,
+        FindingCode::BackupUsed,
+        detail,
+    )
+    .at(at);
     Located {
         superblock,
         offset,
@@ -145,7 +156,9 @@ fn from_backup(refusal: &Refusal, offset: u64, superblock: Superblock, image_off
 impl Refusal {
     fn into_finding(&self, severity: Severity, image_offset: u64) -> Finding {
         let mut finding = match self {
-            Self::Unreadable(error) => unreadable(error, Layer::FileSystem, "the primary superblock", image_offset),
+            Self::Unreadable(error) => {
+                unreadable(error, Layer::FileSystem, "the primary superblock", image_offset)
+            }
             Self::Corrupt(detail) => {
                 let detail = format!("primary superblock: {detail}");
                 Finding::new(severity, Layer::FileSystem, FindingCode::Corrupt, detail).at(image_offset)

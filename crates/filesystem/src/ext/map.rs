@@ -57,7 +57,11 @@ pub(super) struct MapContext<'c, 'a> {
 }
 
 /// Calls `sink` for every run in ascending order until it gives `false`; whether part of the map was lost.
-pub(super) fn map(context: &mut MapContext<'_, '_>, root: &MapRoot, sink: &mut dyn FnMut(Run) -> bool) -> bool {
+pub(super) fn map(
+    context: &mut MapContext<'_, '_>,
+    root: &MapRoot,
+    sink: &mut dyn FnMut(Run) -> bool,
+) -> bool {
     let mut walk = MapWalk {
         context,
         root,
@@ -156,7 +160,9 @@ impl MapWalk<'_, '_, '_> {
             Err(error) => {
                 self.incomplete = true;
                 let finding = unreadable(&error, Layer::Inode, "a block of a file's map", at);
-                self.context.report.push(finding.on_inode(u64::from(self.root.inode)));
+                self.context
+                    .report
+                    .push(finding.on_inode(u64::from(self.root.inode)));
                 None
             }
         }

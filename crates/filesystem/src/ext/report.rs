@@ -35,6 +35,15 @@ impl Report {
         std::mem::take(&mut self.pending)
     }
 
+    /// Drops what was added since the last [`Report::take`].
+    pub(super) fn forget(&mut self) {
+        for finding in std::mem::take(&mut self.pending) {
+            if let Some(count) = self.counts.get_mut(&finding.code) {
+                *count = count.saturating_sub(1);
+            }
+        }
+    }
+
     /// One finding per code whose findings were too many to list.
     pub(super) fn closing(&self) -> Vec<Finding> {
         self.counts
@@ -67,7 +76,12 @@ mod tests {
     fn findings_without_end_are_counted_not_kept() {
         let mut report = Report::default();
         for _ in 0..FINDINGS_PER_CODE_MAX + 7 {
-            report.push(Finding::new(Severity::Loss, Layer::Inode, FindingCode::Loop, "again"));
+            report.push(Finding::new(
+                Severity::Loss,
+                Layer::Inode,
+                FindingCode::Loop,
+                "again",
+            ));
         }
         assert_eq!(report.take().len(), 5_000);
         assert!(report.is_empty());

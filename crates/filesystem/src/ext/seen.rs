@@ -40,7 +40,9 @@ pub(super) struct Seen {
 impl Seen {
     /// Nothing seen of `inodes` inodes.
     pub(super) fn new(inodes: u32) -> Self {
-        let pages = usize::try_from(inodes / PAGE_INODES).unwrap_or(0).saturating_add(1);
+        let pages = usize::try_from(inodes / PAGE_INODES)
+            .unwrap_or(0)
+            .saturating_add(1);
         Self {
             pages: vec![None; pages],
             inodes,
@@ -66,7 +68,9 @@ impl Seen {
 
     /// Sets `mark`; whether it was new. An inode number beyond the count is never new.
     pub(super) fn mark(&mut self, inode: u32, mark: Mark) -> bool {
-        let Some(byte) = self.slot(inode) else { return false };
+        let Some(byte) = self.slot(inode) else {
+            return false;
+        };
         let new = *byte & mark.bit() == 0;
         *byte |= mark.bit();
         new

@@ -74,7 +74,10 @@ fn inline_extents(
         push_joined(&mut extents, inline(map_len, value.image_offset, stored));
     }
     if stored < rest_len {
-        let detail = format!("inline data of {size} bytes, but only {} are stored", stored.saturating_add(map_len));
+        let detail = format!(
+            "inline data of {size} bytes, but only {} are stored",
+            stored.saturating_add(map_len)
+        );
         let finding = Finding::new(Severity::Loss, Layer::Inode, FindingCode::Corrupt, detail);
         let finding = finding.at(inode.image_offset).on_inode(u64::from(inode.number));
         context.report.push(finding);
@@ -118,13 +121,20 @@ fn add_run(extents: &mut Vec<Extent>, blocks: &Blocks<'_>, run: Run, size: u64) 
     while done < run.len {
         let physical = run.physical.saturating_add(done);
         let len = blocks.contiguous(physical, run.len.saturating_sub(done)).max(1);
-        let logical_offset = run.logical.saturating_add(done).saturating_mul(blocks.block_bytes());
+        let logical_offset = run
+            .logical
+            .saturating_add(done)
+            .saturating_mul(blocks.block_bytes());
         let bytes = len.saturating_mul(blocks.block_bytes());
         let extent = Extent {
             logical_offset,
             image_offset: blocks.image_offset(physical),
             len: bytes.min(size.saturating_sub(logical_offset)),
-            kind: if run.unwritten { ExtentKind::Unwritten } else { ExtentKind::Data },
+            kind: if run.unwritten {
+                ExtentKind::Unwritten
+            } else {
+                ExtentKind::Data
+            },
         };
         push_joined(extents, extent);
         done = done.saturating_add(len);
@@ -155,7 +165,10 @@ mod tests {
         };
         let mut extents = Vec::new();
         add_run(&mut extents, &blocks, run, 4000);
-        let shape: Vec<(u64, u64)> = extents.iter().map(|extent| (extent.image_offset / 1024, extent.len)).collect();
+        let shape: Vec<(u64, u64)> = extents
+            .iter()
+            .map(|extent| (extent.image_offset / 1024, extent.len))
+            .collect();
         assert_eq!(shape, [(10, 2048), (900, 1024), (13, 928)]);
     }
 }

@@ -149,7 +149,8 @@ impl Superblock {
             return wrong("number of inodes per group", per_group);
         }
         let inode_bytes = u64::from(self.inode_bytes);
-        if !self.inode_bytes.is_power_of_two() || !(128..=u64::from(self.block_bytes)).contains(&inode_bytes) {
+        if !self.inode_bytes.is_power_of_two() || !(128..=u64::from(self.block_bytes)).contains(&inode_bytes)
+        {
             return wrong("inode size", inode_bytes);
         }
         if self.first_data_block >= self.blocks_count || self.first_data_block > 1 {
@@ -180,7 +181,10 @@ impl Superblock {
             return true;
         }
         if self.compat & compat::SPARSE_SUPER2 != 0 {
-            return self.backup_groups.iter().any(|backup| u64::from(*backup) == group);
+            return self
+                .backup_groups
+                .iter()
+                .any(|backup| u64::from(*backup) == group);
         }
         if group <= 1 || self.ro_compat & ro_compat::SPARSE_SUPER == 0 {
             return true;
@@ -223,8 +227,17 @@ impl Superblock {
 
     /// What a copy must have in common with the primary one.
     pub(super) fn geometry(&self) -> impl PartialEq + use<> {
-        let sizes = (self.block_bytes, self.cluster_blocks, self.inode_bytes, self.desc_bytes);
-        let groups = (self.blocks_per_group, self.inodes_per_group, self.first_data_block);
+        let sizes = (
+            self.block_bytes,
+            self.cluster_blocks,
+            self.inode_bytes,
+            self.desc_bytes,
+        );
+        let groups = (
+            self.blocks_per_group,
+            self.inodes_per_group,
+            self.first_data_block,
+        );
         let features = (self.incompat & !incompat::RECOVER, self.uuid);
         (sizes, groups, features, self.blocks_count, self.inodes_count)
     }
@@ -294,7 +307,8 @@ pub(super) mod tests {
     /// A superblock of a file system of 8 MiB with 1 KiB blocks.
     pub(in super::super) fn sample() -> [u8; SUPERBLOCK_LEN] {
         let mut bytes = [0; SUPERBLOCK_LEN];
-        let mut put = |offset: usize, value: u32| bytes[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
+        let mut put =
+            |offset: usize, value: u32| bytes[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
         put(0x0, 2048);
         put(0x4, 8192);
         put(0x14, 1);
@@ -340,11 +354,15 @@ pub(super) mod tests {
     fn backups_stand_at_powers_of_three_five_and_seven() {
         let mut superblock = Superblock::parse(&sample()).expect("good");
         superblock.ro_compat = ro_compat::SPARSE_SUPER;
-        let with: Vec<u64> = (0..60).filter(|group| superblock.group_has_superblock(*group)).collect();
+        let with: Vec<u64> = (0..60)
+            .filter(|group| superblock.group_has_superblock(*group))
+            .collect();
         assert_eq!(with, [0, 1, 3, 5, 7, 9, 25, 27, 49]);
         superblock.compat = compat::SPARSE_SUPER2;
         superblock.backup_groups = [1, 33];
-        let with: Vec<u64> = (0..60).filter(|group| superblock.group_has_superblock(*group)).collect();
+        let with: Vec<u64> = (0..60)
+            .filter(|group| superblock.group_has_superblock(*group))
+            .collect();
         assert_eq!(with, [0, 1, 33]);
     }
 

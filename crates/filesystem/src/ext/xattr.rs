@@ -75,7 +75,9 @@ pub(super) fn in_body<'b>(inode: &RawInode<'b>) -> Result<Vec<RawAttribute<'b>>,
     }
     let entries = start.saturating_add(4);
     let bytes = inode.bytes().get(entries..).unwrap_or_default();
-    let at = u64::try_from(entries).unwrap_or(0).saturating_add(inode.image_offset);
+    let at = u64::try_from(entries)
+        .unwrap_or(0)
+        .saturating_add(inode.image_offset);
     parse(bytes, 0, at)
 }
 
@@ -83,7 +85,10 @@ pub(super) fn in_body<'b>(inode: &RawInode<'b>) -> Result<Vec<RawAttribute<'b>>,
 pub(super) fn in_block(block: &[u8], image_offset: u64) -> Result<Vec<RawAttribute<'_>>, String> {
     match le_u32(block, 0) {
         Some(MAGIC) => parse(block, BLOCK_HEADER_LEN, image_offset),
-        magic => Err(format!("magic of an attribute block is {:#010x}", magic.unwrap_or(0))),
+        magic => Err(format!(
+            "magic of an attribute block is {:#010x}",
+            magic.unwrap_or(0)
+        )),
     }
 }
 
@@ -135,7 +140,11 @@ fn acl_for_user_space(disk: &[u8]) -> Option<Vec<u8>> {
     while offset < disk.len() {
         let head = disk.get(offset..offset.checked_add(4)?)?;
         let has_id = matches!(le_u16(head, 0)?, 0x02 | 0x08);
-        let id = if has_id { le_u32(disk, offset.checked_add(4)?)? } else { u32::MAX };
+        let id = if has_id {
+            le_u32(disk, offset.checked_add(4)?)?
+        } else {
+            u32::MAX
+        };
         out.extend_from_slice(head);
         out.extend_from_slice(&id.to_le_bytes());
         offset = offset.checked_add(if has_id { 8 } else { 4 })?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ntt_source::{ReadAt, ReadError};
+use ntt_source::ReadError;
 
 use crate::VolumeSource;
 
@@ -94,7 +94,7 @@ impl<'a> Blocks<'a> {
     ///
     /// # Errors
     ///
-    /// As [`ReadAt::read_exact_at`], in bytes of the volume.
+    /// As [`ntt_source::ReadAt::read_exact_at`], in bytes of the volume.
     pub(super) fn read(&self, block: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         let offset = block.saturating_mul(self.block_bytes);
         self.source.read_exact_at(offset, buffer)?;

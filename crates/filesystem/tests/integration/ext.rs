@@ -173,13 +173,13 @@ fn r27_attributes_and_devices_are_read() {
     let Some(image) = Image::new(&["-t", "ext4", "-O", "ea_inode"], "16M", fill) else {
         return;
     };
-    let big = image.path().with_extension("value");
-    fs::write(&big, vec![b'v'; 9000]).expect("a file");
+    let in_inode = image.path().with_extension("value");
+    fs::write(&in_inode, vec![b'v'; 1024]).expect("a file");
     image.change(&format!(
-        "ea_set f user.small value\nea_set f user.block {}\nea_set -f {} f user.big\n\
-         mknod c c 259 300\nmknod b b 8 3\nmknod p p\nset_inode_field c mode 020644\n",
+        "ea_set f user.small value\nea_set f user.block {}\nea_set -f {} f user.in_inode\n\
+         mknod c c 259 300\nmknod b b 8 3\nmknod p p\n",
         "w".repeat(900),
-        big.display()
+        in_inode.display()
     ));
     let bytes = image.bytes();
     let (listing, _) = scan(bytes);
@@ -192,22 +192,48 @@ fn r27_attributes_and_devices_are_read() {
         &listing.inodes[&name.name.inode]
     };
     let file = inode(b"f");
-    let names: Vec<&[u8]> = file.xattrs.iter().map(|xattr| &*xattr.name).collect();
-    assert!(
-        names.contains(&&b"user.small"[..]) && names.contains(&&b"user.block"[..]),
-        "{names:?}"
-    );
-    let big = file
-        .streams
-        .iter()
-        .find(|stream| stream.kind == StreamKind::Xattr(b"user.big".to_vec()));
-    assert_eq!(big.expect("a stream").size_bytes, 9000);
+    let value = |name: &[u8]| {
+        file.xattrs
+            .iter()
+            .find(|xattr| xattr.name == name)
+            .map(|xattr| &*xattr.value)
+    };
+    assert_eq!(value(b"user.small"), Some(&b"value"[..]));
+    assert_eq!(value(b"user.block"), Some(&[b'w'; 900][..]));
+    assert_eq!(value(b"user.in_inode"), Some(&[b'v'; 1024][..]));
     assert_eq!(inode(b"c").device, Some((259, 300)));
     assert_eq!(
         (inode(b"b").kind, inode(b"b").device),
         (Kind::BlockDevice, Some((8, 3)))
     );
     assert_eq!(inode(b"p").kind, Kind::Fifo);
+}
+
+/// A value too big to travel with its inode is a stream of the inode that holds it.
+#[test]
+fn r27_a_big_attribute_is_a_stream() {
+    let fill = |tree: &Path| fs::write(tree.join("f"), b"x").expect("a file");
+    let Some(image) = Image::new(&["-t", "ext4", "-O", "ea_inode"], "16M", fill) else {
+        return;
+    };
+    let value = image.path().with_extension("value");
+    fs::write(&value, vec![b'v'; 1024]).expect("a file");
+    image.change(&format!("ea_set -f {} f user.in_inode\n", value.display()));
+    let mut bytes = image.bytes();
+    // debugfs cuts values at 1,024 bytes: make it longer in the entry, whose length stands eight bytes before its name.
+    let name = bytes
+        .windows(8)
+        .position(|window| window == b"in_inode")
+        .expect("the entry");
+    bytes[name - 8..name - 4].copy_from_slice(&5000_u32.to_le_bytes());
+    let (listing, _) = scan(bytes);
+    let streams: Vec<_> = listing.inodes.values().flat_map(|inode| &inode.streams).collect();
+    let kind = StreamKind::Xattr(b"user.in_inode".to_vec());
+    let stream = streams
+        .iter()
+        .find(|stream| stream.kind == kind)
+        .expect("a stream");
+    assert_eq!((stream.size_bytes, stream.extents.len()), (5000, 1));
 }
 
 /// A file of one terabyte costs a few extents.

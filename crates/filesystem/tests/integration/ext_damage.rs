@@ -13,7 +13,11 @@ use ntt_testkit::listing::Listing;
 use crate::ext_image::{Image, fls, odd_tree, scan};
 
 /// Names that the referee lists and we rightly do not, by image. Each says why.
-const ALLOWED: [(&str, &[u8], &str); 0] = [];
+const ALLOWED: [(&str, &[u8], &str); 1] = [(
+    "f_h_unsigned.img",
+    b"test2/\xa6^",
+    "not a name: the referee takes hashes of an index block (byte 0x588d54) for an entry that leads to the free inode 677; debugfs lists none",
+)];
 
 fn small_tree(tree: &Path) {
     for directory in ["a", "b", "a/c"] {

@@ -226,7 +226,7 @@ impl<'d, 's> DirectoryReader<'d, 's> {
             .filter(|rest| rest.first().is_some_and(|len| *len != 0))
         {
             let offset = sector_offset.saturating_add(u64::try_from(at).unwrap_or(0));
-            let blocks = self.disc.len() / self.format.block_bytes.max(1);
+            let blocks = self.disc.len().checked_div(self.format.block_bytes).unwrap_or(0);
             let Some(record) = Record::parse(rest).filter(|record| record.is_plausible(blocks)) else {
                 let detail = "not a directory record; the rest of the sector is not read";
                 self.damage(offset, FindingCode::Corrupt, detail);

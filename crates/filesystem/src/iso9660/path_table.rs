@@ -28,8 +28,6 @@ pub(super) struct PathTableEntry {
 #[derive(Debug, Default)]
 pub(super) struct PathTable {
     pub(super) directories: Vec<PathTableEntry>,
-    /// Where it stands.
-    pub(super) range: Option<ByteRange>,
     children: HashMap<u64, Vec<usize>>,
 }
 
@@ -40,11 +38,11 @@ impl PathTable {
             let bytes = disc.bytes(range.offset, usize::try_from(range.len).ok()?).ok()?;
             let directories = parse(&bytes, big, descriptor.block_bytes())?;
             let good = directories.first()?.offset == descriptor.root_offset();
-            good.then(|| Self::new(directories, range))
+            good.then(|| Self::new(directories))
         })
     }
 
-    fn new(directories: Vec<PathTableEntry>, range: ByteRange) -> Self {
+    fn new(directories: Vec<PathTableEntry>) -> Self {
         let mut children: HashMap<u64, Vec<usize>> = HashMap::new();
         for (index, entry) in directories.iter().enumerate().skip(1) {
             if let Some(parent) = directories.get(entry.parent) {
@@ -53,7 +51,6 @@ impl PathTable {
         }
         Self {
             directories,
-            range: Some(range),
             children,
         }
     }
@@ -120,7 +117,7 @@ mod tests {
         let directories = parse(little, false, 2048).unwrap();
         assert_eq!(directories, parse(big, true, 2048).unwrap());
         assert_eq!(directories.len(), 3);
-        let table = PathTable::new(directories, ByteRange::new(0, 30));
+        let table = PathTable::new(directories);
         let children: Vec<&[u8]> = table
             .children(20 * 2048)
             .map(|entry| &entry.identifier[..])

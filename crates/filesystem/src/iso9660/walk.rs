@@ -448,12 +448,13 @@ impl<'d, 's, 'v> Walk<'d, 's, 'v> {
             } else {
                 FindingCode::Orphan
             };
-            self.from_path_table(walk, current, code, (offset, &identifier))?;
+            self.adopt(walk, current, code, (offset, &identifier))?;
         }
         Ok(())
     }
 
-    fn from_path_table(
+    /// Lists a directory that only the path table names, if there is one where it says.
+    fn adopt(
         &mut self,
         walk: &mut TreeWalk<'d>,
         current: &mut Current,
@@ -527,7 +528,7 @@ impl<'d, 's, 'v> Walk<'d, 's, 'v> {
             sector: (u64::MAX, false),
         };
         for (offset, identifier) in lost {
-            self.from_path_table(walk, &mut current, FindingCode::Orphan, (offset, &identifier))?;
+            self.adopt(walk, &mut current, FindingCode::Orphan, (offset, &identifier))?;
         }
         self.drain(walk)
     }
@@ -587,8 +588,9 @@ impl<'d, 's, 'v> Walk<'d, 's, 'v> {
 
     /// The name in the record at `offset`, for people.
     fn identifier_at(&self, tree: &Tree, offset: u64) -> String {
-        let sector = offset / SECTOR_BYTES * SECTOR_BYTES;
-        let at = usize::try_from(offset.saturating_sub(sector)).unwrap_or(0);
+        let within = offset % SECTOR_BYTES;
+        let at = usize::try_from(within).unwrap_or(0);
+        let sector = offset.saturating_sub(within);
         let bytes = self.disc.sector(sector).unwrap_or_default();
         let record = bytes.get(at..).and_then(super::record::Record::parse);
         let identifier = record.map(|record| record.identifier()).unwrap_or_default();

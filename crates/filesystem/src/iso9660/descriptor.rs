@@ -13,6 +13,8 @@ pub(super) const SYSTEM_AREA_SECTORS: u64 = 16;
 const SET_MAX: u64 = 64;
 /// Sessions that are looked at; a CD holds fewer than 50.
 const SESSIONS_MAX: usize = 128;
+/// Where libburn starts the first session on overwritable media, to keep its descriptors when those at sector 16 are updated.
+const LIBBURN_FIRST_SESSION: u64 = 32;
 /// How far after the end of a session the next one is looked for: lead-out, lead-in and pregap of a CD are 11,400 sectors.
 const SEARCH_SECTORS: u64 = 12_000;
 /// Sectors read at a time while searching.
@@ -232,6 +234,23 @@ impl Session {
             .find(|descriptor| matches!(descriptor.charset, Charset::Joliet(_)))
     }
 
+    /// Whether a later session is one, and not an image of a disc that is a file on this disc: its block numbers count from the
+    /// start of this disc. The first session is taken as it is.
+    fn is_at_home(&self, source: &dyn ReadAt) -> bool {
+        let start = self.start_sector.saturating_mul(SECTOR_BYTES);
+        let Some(primary) = self.primary().filter(|_| start > 0) else {
+            return true;
+        };
+        let root = primary.root_offset();
+        let names_itself = |sector: Vec<u8>| {
+            Record::parse(&sector).is_some_and(|record| {
+                let section = record.section(u64::MAX);
+                record.is_self() && section.data_offset(primary.block_bytes()) == root
+            })
+        };
+        root >= start && read_sector(source, root).map_or(true, names_itself)
+    }
+
     /// Where the session's volume ends, in bytes from the start of the image's volume.
     pub(super) fn end(&self, source_len: u64) -> u64 {
         let start = self.start_sector.saturating_mul(SECTOR_BYTES);
@@ -243,27 +262,35 @@ impl Session {
 
 /// All sessions that can be found, in the order in which they stand.
 ///
-/// The next session is looked for after the end of the one before: at most the lead-out, lead-in and pregap of a CD away. When the
-/// descriptors at sector 16 were updated for a later session (as growisofs does on DVD), the originals are found just
-/// before that session's path table.
+/// The next session is looked for after the end of the one before: at most the lead-out, lead-in and pregap of a CD away. On
+/// overwritable media the descriptors at sector 16 are those of the last session; then the originals are found just before that
+/// session's path table (growisofs), and the first session's at sector 48 (libburn).
 pub(super) fn sessions(source: &dyn ReadAt) -> Vec<Session> {
-    let mut found = vec![Session::read(source, 0)];
-    while let Some(session) = found.last()
-        && found.len() < SESSIONS_MAX
-    {
-        match next_session(source, session.end(source.len())) {
-            Some(start) if start > session.start_sector => found.push(Session::read(source, start)),
-            _ => break,
-        }
+    let mut found = Vec::new();
+    chain(source, 0, &mut found);
+    let updated = found.first().and_then(|first| original_of(source, first));
+    for start in [Some(LIBBURN_FIRST_SESSION), updated].into_iter().flatten() {
+        chain(source, start, &mut found);
     }
-    if let Some(original) = found.first().and_then(|first| original_of(source, first))
-        && found.iter().all(|session| session.start_sector != original)
-    {
-        found.push(Session::read(source, original));
-    }
-    found.retain(|session| !session.descriptors.is_empty());
     found.sort_by_key(|session| session.start_sector);
     found
+}
+
+/// Adds the session that starts at `start` and those that follow it, up to one that was found already.
+fn chain(source: &dyn ReadAt, start: u64, found: &mut Vec<Session>) {
+    let mut next = Some(start);
+    while let Some(start) = next
+        && found.len() < SESSIONS_MAX
+        && found.iter().all(|session| session.start_sector != start)
+    {
+        let session = Session::read(source, start);
+        if session.descriptors.is_empty() || !session.is_at_home(source) {
+            return;
+        }
+        let end = session.end(source.len());
+        next = next_session(source, end).filter(|next| *next > start);
+        found.push(session);
+    }
 }
 
 /// The start of a session whose primary descriptor stands within [`SEARCH_SECTORS`] after `end` (bytes).

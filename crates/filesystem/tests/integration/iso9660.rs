@@ -1,5 +1,7 @@
 //! ISO 9660 with Joliet, Rock Ridge and sessions against genisoimage, xorriso, 7-Zip and the public corpus.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,6 +55,7 @@ fn sample_tree() -> TempDir {
     dir
 }
 
+/// Bytes that look random and are the same in every run.
 fn noise(len: usize) -> Vec<u8> {
     let mut state = 7_u64;
     let mut next = || {

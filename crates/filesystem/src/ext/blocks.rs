@@ -52,6 +52,11 @@ impl<'a> Blocks<'a> {
         usize::try_from(self.block_bytes).unwrap_or(0)
     }
 
+    /// How many whole blocks `bytes` hold.
+    pub(super) fn whole_blocks(&self, bytes: u64) -> u64 {
+        bytes.checked_div(self.block_bytes).unwrap_or(0)
+    }
+
     /// Length of the source.
     pub(super) fn source_len(&self) -> u64 {
         self.source.len()
@@ -101,7 +106,7 @@ impl<'a> Blocks<'a> {
         if self.overlay.is_empty() {
             return Ok(());
         }
-        let len = u64::try_from(buffer.len()).unwrap_or(0) / self.block_bytes.max(1);
+        let len = self.whole_blocks(u64::try_from(buffer.len()).unwrap_or(0));
         for (over, copy) in self.overlay.range(block..block.saturating_add(len)) {
             let start = usize::try_from(over.saturating_sub(block))
                 .unwrap_or(0)

@@ -275,7 +275,7 @@ impl<'j, 'a> Journal<'j, 'a> {
                     }
                 }
                 Some(block_type::REVOKE) if self.tail_right(&block) => {
-                    revoked.extend(self.revocations(&block))
+                    revoked.extend(self.revocations(&block));
                 }
                 Some(block_type::COMMIT) if self.commit_right(&block) => {
                     log.wrong_checksums = log.wrong_checksums.saturating_add(wrong);

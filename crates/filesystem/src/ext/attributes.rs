@@ -165,7 +165,7 @@ impl<'b, 'a> InodeBuilder<'b, 'a> {
                 }
                 Place::Here(_, place) => attributes.streams.push(inline_stream(&attribute, place)),
                 Place::Inode(number, len) => {
-                    self.add_from_inode(raw, &attribute, (number, len), attributes, report)
+                    self.add_from_inode(raw, &attribute, (number, len), attributes, report);
                 }
             }
         }

@@ -65,7 +65,12 @@ fn indirect(walk: &mut MapWalk<'_, '_, '_>, pointer: u32, logical: u64, span: u6
         if span == 1 {
             block(walk, pointer, logical, at);
         } else if pointer != 0 {
-            stack.extend(table(walk, pointer, logical, span / per_block.max(1)));
+            stack.extend(table(
+                walk,
+                pointer,
+                logical,
+                span.checked_div(per_block).unwrap_or(1),
+            ));
         }
     }
 }

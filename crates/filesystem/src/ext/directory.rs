@@ -61,7 +61,7 @@ impl<'b> Entries<'b> {
         let length = self.record_len(le_u16(header, 4).unwrap_or(0));
         let (name_len, file_type) = self.name_len(header);
         let end = offset.saturating_add(length);
-        if length < HEADER_LEN || length % 4 != 0 || end > self.block.len() {
+        if length < HEADER_LEN || !length.is_multiple_of(4) || end > self.block.len() {
             return Err(format!("length of an entry is {length}"));
         }
         let name_start = offset.saturating_add(HEADER_LEN);

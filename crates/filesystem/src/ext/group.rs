@@ -68,8 +68,14 @@ impl GroupReader<'_, '_> {
     /// Groups worth reading: no more than have a descriptor in the source, or inodes.
     fn count(&self, report: &mut Report) -> u64 {
         let claimed = self.superblock.group_count();
-        let described = self.blocks.source_len() / u64::from(self.superblock.desc_bytes.max(32));
-        let populated = u64::from(u32::MAX) / u64::from(self.superblock.inodes_per_group.max(1));
+        let described = self
+            .blocks
+            .source_len()
+            .checked_div(self.desc_bytes())
+            .unwrap_or(0);
+        let populated = u64::from(u32::MAX)
+            .checked_div(u64::from(self.superblock.inodes_per_group))
+            .unwrap_or(0);
         let count = claimed
             .min(described)
             .min(populated.saturating_add(1))
@@ -82,8 +88,15 @@ impl GroupReader<'_, '_> {
         count
     }
 
+    fn desc_bytes(&self) -> u64 {
+        u64::from(self.superblock.desc_bytes)
+    }
+
     fn per_block(&self) -> u64 {
-        self.blocks.block_bytes() / u64::from(self.superblock.desc_bytes.max(32))
+        self.blocks
+            .block_bytes()
+            .checked_div(self.desc_bytes())
+            .unwrap_or(1)
     }
 
     /// Reads one block of descriptors, and where one of them is bad the copies of that block.

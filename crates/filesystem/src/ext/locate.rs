@@ -128,7 +128,7 @@ fn doubtful(source: &dyn ReadAt, primary: Superblock, image_offset: u64) -> Loca
         _ => Located {
             superblock: primary,
             offset: SUPERBLOCK_OFFSET,
-            findings: vec![refusal.into_finding(Severity::Warning, image_offset)],
+            findings: vec![refusal.to_finding(Severity::Warning, image_offset)],
         },
     }
 }
@@ -149,12 +149,12 @@ fn from_backup(refusal: &Refusal, offset: u64, superblock: Superblock, image_off
     Located {
         superblock,
         offset,
-        findings: vec![refusal.into_finding(Severity::Warning, image_offset), used],
+        findings: vec![refusal.to_finding(Severity::Warning, image_offset), used],
     }
 }
 
 impl Refusal {
-    fn into_finding(&self, severity: Severity, image_offset: u64) -> Finding {
+    fn to_finding(&self, severity: Severity, image_offset: u64) -> Finding {
         let mut finding = match self {
             Self::Unreadable(error) => {
                 unreadable(error, Layer::FileSystem, "the primary superblock", image_offset)

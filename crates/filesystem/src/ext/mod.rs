@@ -111,8 +111,8 @@ impl<'a> Ext<'a> {
             blocks,
         };
         let overlay = journal::overlay(&volume, is_backup, &mut report);
-        if !overlay.is_empty() {
-            volume.blocks.set_overlay(overlay);
+        if !overlay.copies.is_empty() {
+            volume.blocks.set_overlay(overlay.copies, overlay.magic_block);
             reread(&mut volume, is_backup, &mut groups_report);
         }
         let mut findings = report.take();
@@ -127,7 +127,7 @@ impl<'a> Ext<'a> {
 
 /// After a replay: superblock and descriptors as the journal has them.
 fn reread(volume: &mut Volume<'_>, is_backup: bool, report: &mut Report) {
-    let block = SUPERBLOCK_OFFSET / volume.blocks.block_bytes().max(1);
+    let block = volume.blocks.whole_blocks(SUPERBLOCK_OFFSET);
     let mut bytes = vec![0; volume.blocks.block_len()];
     let start = if block == 0 { superblock::SUPERBLOCK_LEN } else { 0 };
     let newer = volume.blocks.read(block, &mut bytes).ok().and_then(|()| {

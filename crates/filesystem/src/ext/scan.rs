@@ -46,7 +46,7 @@ impl<'s, 'a> Scan<'s, 'a> {
         visitor: &'s mut dyn Visitor,
     ) -> Self {
         // Every block of the source may hold a map or directory block; twice that is generous.
-        let blocks = volume.blocks.source_len() / volume.blocks.block_bytes().max(1);
+        let blocks = volume.blocks.whole_blocks(volume.blocks.source_len());
         let budget = blocks.saturating_mul(2).saturating_add(1024);
         Self {
             volume,
@@ -97,7 +97,13 @@ impl<'s, 'a> Scan<'s, 'a> {
         let inode_bytes = u64::from(self.volume.superblock.inode_bytes);
         let per_group = u64::from(self.volume.superblock.inodes_per_group);
         // Descriptors that all point to one table must not multiply its inodes without end.
-        let mut budget = (self.volume.blocks.source_len() / inode_bytes.max(1)).saturating_add(per_group);
+        let slots = self
+            .volume
+            .blocks
+            .source_len()
+            .checked_div(inode_bytes)
+            .unwrap_or(0);
+        let mut budget = slots.saturating_add(per_group);
         let mut first = 1_u64;
         for group in &self.volume.groups {
             let used = per_group.saturating_sub(u64::from(group.unused_inodes));
@@ -120,12 +126,10 @@ impl<'s, 'a> Scan<'s, 'a> {
     }
 
     fn sweep_group(&mut self, group: &Group, first: u64, count: u64) -> Result<(), Stop> {
-        let block_bytes = self.volume.blocks.block_bytes().max(1);
-        let inode_bytes = u64::from(self.volume.superblock.inode_bytes).max(1);
-        let per_block = (block_bytes / inode_bytes).max(1);
+        let per_block = self.volume.inodes_per_block();
         let bitmap = self.inode_bitmap(group);
         let blocks = count.div_ceil(per_block);
-        let step = (CHUNK_BYTES / block_bytes).max(1);
+        let step = self.volume.blocks.whole_blocks(CHUNK_BYTES).max(1);
         let mut chunk = Vec::new();
         let mut done = 0;
         while done < blocks {
@@ -159,7 +163,7 @@ impl<'s, 'a> Scan<'s, 'a> {
             self.sweep_slots(slots, chunk, bitmap)?;
             return Ok(true);
         }
-        let per_block = blocks.block_bytes() / u64::from(self.volume.superblock.inode_bytes).max(1);
+        let per_block = self.volume.inodes_per_block();
         chunk.resize(block_len, 0);
         for step in 0..len {
             let own = TableSlots {

@@ -32,22 +32,33 @@ pub(super) enum NoInode {
 }
 
 impl Volume<'_> {
+    /// Inodes in a block of an inode table.
+    pub(super) fn inodes_per_block(&self) -> u64 {
+        let inode_bytes = u64::from(self.superblock.inode_bytes);
+        self.blocks
+            .block_bytes()
+            .checked_div(inode_bytes)
+            .unwrap_or(1)
+            .max(1)
+    }
+
     /// Where an inode lies, if its number is possible and its group known.
     pub(super) fn inode_place(&self, inode: u32) -> Option<InodePlace> {
         if inode > self.superblock.inodes_count {
             return None;
         }
         let index = inode.checked_sub(1)?;
-        let per_group = self.superblock.inodes_per_group.max(1);
-        let group = self.groups.get(usize::try_from(index / per_group).ok()?)?;
+        let per_group = self.superblock.inodes_per_group;
+        let group = index.checked_div(per_group)?;
+        let group = self.groups.get(usize::try_from(group).ok()?)?;
         if group.inode_table == 0 {
             return None;
         }
-        let byte = u64::from(index % per_group).saturating_mul(u64::from(self.superblock.inode_bytes));
-        let block_bytes = self.blocks.block_bytes().max(1);
+        let byte =
+            u64::from(index.checked_rem(per_group)?).saturating_mul(u64::from(self.superblock.inode_bytes));
         Some(InodePlace {
-            block: group.inode_table.checked_add(byte / block_bytes)?,
-            within: usize::try_from(byte % block_bytes).ok()?,
+            block: group.inode_table.checked_add(self.blocks.whole_blocks(byte))?,
+            within: usize::try_from(byte.checked_rem(self.blocks.block_bytes())?).ok()?,
         })
     }
 

@@ -361,7 +361,7 @@ impl<'s, 'a> Scan<'s, 'a> {
         index: &mut u64,
         each: &mut Each<'_, 's, 'a>,
     ) -> Visit {
-        let step = (CHUNK_BYTES / self.volume.blocks.block_bytes().max(1)).max(1);
+        let step = self.volume.blocks.whole_blocks(CHUNK_BYTES).max(1);
         let mut done = 0;
         while done < run.len {
             let len = step.min(run.len.saturating_sub(done));

@@ -152,7 +152,7 @@ fn r27_files_written_by_mtools_are_listed_with_their_content() {
         (FAT12, "fat12"),
         (FAT16, "fat16"),
         (FAT32, "fat32"),
-        (&["-F", "16", "-S", "2048", "20000"], "fat16"),
+        (&["-F", "16", "-S", "2048", "-s", "1", "20000"], "fat16"),
     ] {
         let Some(made) = Made::new(mkfs) else { return };
         let image = made.image();

@@ -82,7 +82,7 @@ impl Made {
             made.put(
                 &format!("FILE{number}.BIN"),
                 &content(number, 700 * (1 + number as usize % 9)),
-            )
+            );
         });
         for number in (0..24).step_by(3) {
             let name = format!("FILE{number}.BIN");
@@ -308,7 +308,7 @@ fn r11_a_hole_in_both_tables_marks_the_files_that_need_it() {
         512 * u64::from(image[14]),
         512 * (u64::from(image[14]) + u64::from(u16::from_le_bytes([image[22], image[23]]))),
     ];
-    let masked = Masked::new(image.clone(), tables.map(|at| ByteRange::new(at, 512)).to_vec());
+    let masked = Masked::new(image, tables.map(|at| ByteRange::new(at, 512)).to_vec());
     let listing = Listing::of(
         &*fat::open(Box::new(masked), 0).expect("opens"),
         &ScanOptions::default(),

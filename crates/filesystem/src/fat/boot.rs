@@ -568,7 +568,7 @@ mod tests {
             (14, 0, "reserved sectors"),
             (16, 0, "number of tables"),
             (17, 0, "root entries"),
-            (20, 0, "sectors leave no room"),
+            (23, 9, "sectors leave no room"),
         ] {
             let fault = find(&changed(at, value)).expect_err(field);
             assert!(fault.contains(field), "{fault}");

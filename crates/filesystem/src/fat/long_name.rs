@@ -137,7 +137,7 @@ mod tests {
     /// The slots that a formatter writes for a name, in the order of the directory.
     fn slots(name: &[u16], stored: &[u8; 11]) -> Vec<[u8; ENTRY_BYTES]> {
         let mut padded = name.to_vec();
-        if padded.len() % 13 != 0 {
+        if !padded.len().is_multiple_of(13) {
             padded.push(0);
         }
         padded.resize(padded.len().next_multiple_of(13), 0xffff);

@@ -1,7 +1,7 @@
 //! FAT12, FAT16 and FAT32, with long names; see `docs/formats/fat.md` for what is read and what is not.
 //!
-//! [`boot`] finds the geometry, [`table`] reads the allocation table, [`chain`] turns chains into extents, [`directory`],
-//! [`entry`] and [`long_name`] read directories, [`scan`] walks them.
+//! `boot` finds the geometry, `table` reads the allocation table, `chain` turns chains into extents, `directory`,
+//! `entry` and `long_name` read directories, `scan` walks them.
 //!
 //! Memory does not follow the size of the volume: tables are seen through a small cache, directories are read run by run, and what
 //! remains is the list of directories to visit and two sparse bitmaps of clusters (at most 32 MiB each, for 2^28 clusters).

@@ -27,7 +27,7 @@ struct Pending {
 #[derive(Clone, Copy)]
 struct Parent {
     inode: u64,
-    /// What `..` must say: 0 for the root.
+    /// What `..` must say: its first cluster, 0 for the root.
     cluster: u32,
 }
 
@@ -172,13 +172,13 @@ impl<'a> Scan<'a> {
     }
 
     fn directory(&mut self, pending: Pending) -> Result<(), Stop> {
+        if !self.still_there(&pending) {
+            return Ok(());
+        }
         let mut runs = Runs::new(pending.place);
         let first = runs.next(&mut self.walker);
         if first.is_none() && pending.parent.is_some() {
             return self.not_entered(&pending, &runs);
-        }
-        if matches!(pending.place, Place::Deleted(_)) && !self.starts_with_itself(first, pending.place) {
-            return Ok(());
         }
         let mut current = self.enter(pending)?;
         let mut next = first;
@@ -233,15 +233,27 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Whether a cluster that a deleted directory had still holds it.
-    fn starts_with_itself(&self, run: Option<ByteRange>, place: Place) -> bool {
-        let (Some(run), Place::Deleted(cluster)) = (run, place) else {
+    /// Whether a directory that was deleted still starts with a `.` that points to itself and a `..` that points to the directory
+    /// which holds it: two deleted entries may name one cluster, and only the last owner's content is left. True for a live directory.
+    fn still_there(&self, pending: &Pending) -> bool {
+        let (Place::Deleted(cluster), Some(parent)) = (pending.place, pending.parent) else {
+            return true;
+        };
+        let Some(offset) = self.volume.geometry.cluster_offset(cluster) else {
             return false;
         };
-        let mut raw = [0; ENTRY_BYTES];
-        let read = self.volume.source.read_exact_at(run.offset, &mut raw).is_ok();
-        let itself = Entry::parse(&raw, self.volume.geometry.variant);
-        read && entry::classify(&raw) == Slot::Itself && itself.first_cluster == cluster
+        let mut start = [0; 2 * ENTRY_BYTES];
+        if self.volume.source.read_exact_at(offset, &mut start).is_err() {
+            return false;
+        }
+        let points = |raw: &[u8; ENTRY_BYTES]| {
+            (
+                entry::classify(raw),
+                Entry::parse(raw, self.volume.geometry.variant).first_cluster,
+            )
+        };
+        let dots = start.as_chunks::<ENTRY_BYTES>().0.iter().map(points);
+        dots.eq([(Slot::Itself, cluster), (Slot::Parent, parent.cluster)])
     }
 
     /// Reads a run and handles its entries; bad sectors cost only what lies in them.
@@ -561,7 +573,11 @@ impl<'a> Scan<'a> {
             inode,
             parent: Some(Parent {
                 inode: current.inode,
-                cluster: current.first_cluster(),
+                cluster: if current.parent_cluster.is_some() {
+                    current.first_cluster()
+                } else {
+                    0
+                },
             }),
             name,
             place: if deleted {

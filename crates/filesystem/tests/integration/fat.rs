@@ -82,7 +82,7 @@ impl Made {
             made.put(
                 &format!("FILE{number}.BIN"),
                 &content(number, 700 * (1 + number as usize % 9)),
-            )
+            );
         });
         for number in (0..24).step_by(3) {
             let name = format!("FILE{number}.BIN");
@@ -152,7 +152,7 @@ fn r27_files_written_by_mtools_are_listed_with_their_content() {
         (FAT12, "fat12"),
         (FAT16, "fat16"),
         (FAT32, "fat32"),
-        (&["-F", "16", "-S", "2048", "20000"], "fat16"),
+        (&["-F", "16", "-S", "2048", "-s", "1", "20000"], "fat16"),
     ] {
         let Some(made) = Made::new(mkfs) else { return };
         let image = made.image();
@@ -308,7 +308,7 @@ fn r11_a_hole_in_both_tables_marks_the_files_that_need_it() {
         512 * u64::from(image[14]),
         512 * (u64::from(image[14]) + u64::from(u16::from_le_bytes([image[22], image[23]]))),
     ];
-    let masked = Masked::new(image.clone(), tables.map(|at| ByteRange::new(at, 512)).to_vec());
+    let masked = Masked::new(image, tables.map(|at| ByteRange::new(at, 512)).to_vec());
     let listing = Listing::of(
         &*fat::open(Box::new(masked), 0).expect("opens"),
         &ScanOptions::default(),
@@ -724,4 +724,52 @@ fn a_visitor_can_end_the_scan() {
         open(&image).scan(&ScanOptions::default(), &mut visit),
         Err(Error::Stopped)
     ));
+}
+
+/// R22: a chain that loops, ends early or leads to a free, bad or impossible cluster is cut there and told; the rest is listed.
+#[test]
+fn r22_a_broken_chain_costs_only_its_file() {
+    let Some(made) = Made::new(FAT16) else { return };
+    let image = made.image();
+    let whole = Listing::of(&*open(&image), &ScanOptions::default());
+    let number = whole
+        .names
+        .iter()
+        .find(|listed| listed.path == b"FILE8.BIN")
+        .expect("listed")
+        .name
+        .inode;
+    let start = whole.inodes[&number].data().expect("a file").extents[0].image_offset;
+    let first = u16::try_from((start - metadata_bytes(&image)) / 512 + 2).expect("small");
+    for (second, code, kept) in [
+        (first, FindingCode::Loop, 1024),
+        (0, FindingCode::Corrupt, 512),
+        (0xfff7, FindingCode::Corrupt, 512),
+        (0xfff0, FindingCode::Corrupt, 1024),
+        (0xffff, FindingCode::Corrupt, 1024),
+    ] {
+        let mut broken = image.clone();
+        let table = 512 * usize::from(image[14]);
+        let copy = 512 * usize::from(u16::from_le_bytes([image[22], image[23]]));
+        for at in [table, table + copy].map(|table| table + 2 * (usize::from(first) + 1)) {
+            broken[at..at + 2].copy_from_slice(&second.to_le_bytes());
+        }
+        let listing = Listing::of(&*open(&broken), &ScanOptions::default());
+        let data = listing.inodes[&number].data().expect("a file");
+        assert!(data.extents_incomplete);
+        assert_eq!(
+            data.extents.iter().map(|extent| extent.len).sum::<u64>(),
+            kept,
+            "{second:#x}"
+        );
+        assert_eq!(
+            listing
+                .findings
+                .iter()
+                .map(|finding| (finding.code, finding.inode))
+                .collect::<Vec<_>>(),
+            [(code, Some(number))]
+        );
+        assert_eq!(listing.names, whole.names);
+    }
 }

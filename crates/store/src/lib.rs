@@ -13,7 +13,7 @@ mod writer;
 
 pub use content_hasher::ContentHasher;
 pub use error::Error;
-pub use ntt_source::Piece;
+pub use ntt_source::extents::Piece;
 pub use reader::BlobReader;
 pub use store::Store;
 pub use types::{

@@ -14,7 +14,7 @@ pub struct PackId(pub(crate) [u8; 16]);
 
 impl fmt::Display for PackId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&ntt_model::hex(&self.0))
+        f.write_str(&ntt_model::blob::hex(&self.0))
     }
 }
 
@@ -28,7 +28,7 @@ impl FromStr for PackId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        ntt_model::unhex(text)
+        ntt_model::blob::unhex(text)
             .map(Self)
             .ok_or_else(|| format!("{text:?} is not a pack id of 32 hexadecimal digits"))
     }

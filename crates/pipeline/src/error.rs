@@ -73,6 +73,12 @@ pub enum Error {
     /// The catalogue failed.
     #[error(transparent)]
     Catalogue(#[from] ntt_catalogue::Error),
+    /// The store failed; the running batch was given up and nothing of it is recorded (R39).
+    #[error(transparent)]
+    Store(#[from] ntt_store::Error),
+    /// The scan child could not be started, or the walk of a directory could not begin.
+    #[error("{0}")]
+    Scan(String),
     /// The user asked to stop; the same command goes on from here.
     #[error("interrupted; the same command continues from here")]
     Interrupted,
@@ -111,7 +117,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Config { .. } | Self::Selection(_) => ErrorKind::Usage,
-            Self::NoArchive(_) | Self::Format { .. } => ErrorKind::Unreachable,
+            Self::NoArchive(_) | Self::Format { .. } | Self::Store(_) => ErrorKind::Unreachable,
             Self::Held { .. } | Self::Catalogue(ntt_catalogue::Error::Held) => ErrorKind::Held,
             Self::Catalogue(ntt_catalogue::Error::NotFound { .. } | ntt_catalogue::Error::Conflict(_)) => {
                 ErrorKind::Failed

@@ -34,7 +34,10 @@ pub mod verify;
 
 mod error;
 mod outcome;
+mod content;
 mod paths;
+mod stage;
+mod tree;
 
 pub use archive::Archive;
 pub use config::Config;

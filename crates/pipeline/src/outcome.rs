@@ -9,7 +9,7 @@ pub enum RunOutcome {
     /// Everything was done and nothing is missing.
     #[default]
     Complete,
-    /// Finished, and what could not be read, is excluded by nobody and will not come by itself is recorded.
+    /// Finished; what could not be read is recorded.
     Losses,
     /// Verification or comparison found content that is not what it should be.
     DamageFound,
@@ -28,6 +28,14 @@ impl RunOutcome {
             Self::Losses => 3,
             Self::DamageFound => 12,
             Self::Interrupted => 130,
+        }
+    }
+
+    /// The outcome of a stage that ended with an error.
+    pub fn of_error(error: &crate::Error) -> Self {
+        match error.kind() {
+            crate::ErrorKind::Interrupted => Self::Interrupted,
+            _ => Self::Failed,
         }
     }
 

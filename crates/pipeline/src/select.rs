@@ -60,14 +60,22 @@ pub fn medium(catalogue: &dyn Catalogue, text: &str) -> Result<MediumRow, Error>
     }
 }
 
-/// The last sealed scan of a volume, or of the volume that it is a copy of (R3).
+/// The current scans of a volume, or of the volume that it is a copy of (R3): the last sealed one of every reader, because several file
+/// systems may stand over the same bytes.
 ///
 /// # Errors
 ///
 /// When the catalogue fails.
-pub fn current_scan(catalogue: &dyn Catalogue, volume: &VolumeRow) -> Result<Option<ScanRow>, Error> {
+pub fn current_scans(catalogue: &dyn Catalogue, volume: &VolumeRow) -> Result<Vec<ScanRow>, Error> {
     let key = volume.volume.same_as.unwrap_or(volume.key);
-    Ok(catalogue.scans(key)?.pop())
+    let mut current: Vec<ScanRow> = Vec::new();
+    for scan in catalogue.scans(key)? {
+        match current.iter_mut().find(|known| known.scan.reader == scan.scan.reader) {
+            Some(known) => *known = scan,
+            None => current.push(scan),
+        }
+    }
+    Ok(current)
 }
 
 fn volume(catalogue: &dyn Catalogue, medium: &MediumRow, number: &str) -> Result<VolumeRow, Error> {

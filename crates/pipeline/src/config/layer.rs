@@ -6,10 +6,9 @@ use super::{Config, Origin, Values};
 use crate::Error;
 
 /// Keys that a layer may hold, for hints.
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 6] = [
     "pack_threshold",
     "jobs",
-    "copy_memory",
     "scan_time",
     "scan_stall",
     "scan_memory",
@@ -84,7 +83,6 @@ impl ConfigLayer {
                 .pack_threshold_bytes
                 .set(size(values.pack_threshold), origin);
             config.jobs.set(values.jobs, origin);
-            config.copy_memory_bytes.set(size(values.copy_memory), origin);
             config.scan_time.set(span(values.scan_time), origin);
             config.scan_stall.set(span(values.scan_stall), origin);
             config.scan_memory_bytes.set(size(values.scan_memory), origin);
@@ -103,7 +101,6 @@ impl Config {
         let shown = [
             (self.pack_threshold_bytes.value.to_string(), &self.pack_threshold_bytes.origin),
             (self.jobs.value.to_string(), &self.jobs.origin),
-            (self.copy_memory_bytes.value.to_string(), &self.copy_memory_bytes.origin),
             (seconds(self.scan_time.value), &self.scan_time.origin),
             (seconds(self.scan_stall.value), &self.scan_stall.origin),
             (self.scan_memory_bytes.value.to_string(), &self.scan_memory_bytes.origin),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use layer::{ConfigLayer, Shown};
+pub(crate) use value::Size;
 pub use value::{Origin, Setting};
 
 /// The settings in force. Every field is a [`Setting`]: the value and where it came from.
@@ -18,8 +19,6 @@ pub struct Config {
     pub pack_threshold_bytes: Setting<u64>,
     /// Threads that read and hash while copying or verifying.
     pub jobs: Setting<u32>,
-    /// Memory that contents in flight may take, all threads together.
-    pub copy_memory_bytes: Setting<u64>,
     /// Wall time after which one scan is stopped with a finding.
     pub scan_time: Setting<Duration>,
     /// Time without any progress after which the scan child is killed (R19).
@@ -35,7 +34,6 @@ impl Default for Config {
         Self {
             pack_threshold_bytes: Setting::built_in(64 * 1024),
             jobs: Setting::built_in(2),
-            copy_memory_bytes: Setting::built_in(256 << 20),
             scan_time: Setting::built_in(Duration::from_secs(24 * 3600)),
             scan_stall: Setting::built_in(Duration::from_secs(60)),
             scan_memory_bytes: Setting::built_in(2 << 30),
@@ -61,7 +59,6 @@ impl Config {
 pub(crate) struct Values {
     pub(crate) pack_threshold: Option<value::Size>,
     pub(crate) jobs: Option<u32>,
-    pub(crate) copy_memory: Option<value::Size>,
     pub(crate) scan_time: Option<value::Seconds>,
     pub(crate) scan_stall: Option<value::Seconds>,
     pub(crate) scan_memory: Option<value::Size>,

@@ -1,8 +1,17 @@
 //! Is everything as it should be? Environment, store, catalogue, and whether the two agree (R37).
+//!
+//! The doctor looks and advises. What it advises are other commands, each with a dry run of its own: `copy`, `retry`, `verify`, and
+//! [`crate::rebuild`]. It never deletes.
+
+mod agreement;
+mod checks;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Context, Error, RunOutcome};
+pub use agreement::Agreement;
+
+use crate::stage::{Running, Subject};
+use crate::{Context, Error, RunOutcome, Stage};
 
 /// How a check ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -29,21 +38,19 @@ pub struct Check {
     pub advice: String,
 }
 
-/// Whether store and catalogue hold the same contents (R37).
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Agreement {
-    /// Contents in the store.
-    pub store_blobs: u64,
-    /// Contents in the catalogue.
-    pub catalogue_blobs: u64,
-    /// In the catalogue, not in the store: lost content.
-    pub missing: u64,
-    /// The first of them, as hex.
-    pub missing_samples: Vec<String>,
-    /// In the store, not in the catalogue: left by a crash; the next copy adopts them.
-    pub orphans: u64,
-    /// The first of them, as hex.
-    pub orphan_samples: Vec<String>,
+impl Check {
+    pub(crate) fn ok(name: &str, detail: impl Into<String>) -> Self {
+        Self::new(name, CheckStatus::Ok, detail, "")
+    }
+
+    pub(crate) fn new(name: &str, status: CheckStatus, detail: impl Into<String>, advice: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            status,
+            detail: detail.into(),
+            advice: advice.to_owned(),
+        }
+    }
 }
 
 /// Everything that the doctor found.
@@ -63,6 +70,23 @@ pub struct DoctorReport {
 ///
 /// When the catalogue fails in a way that leaves nothing to report.
 pub fn run(context: &Context<'_>) -> Result<DoctorReport, Error> {
-    let _ = context;
-    unimplemented!()
+    let stage = Running::start(context.observer, Stage::Doctor, Subject::NOTHING);
+    let mut checks = checks::environment(context);
+    checks.push(checks::store(context.archive));
+    checks.push(checks::catalogue(context.archive)?);
+    let agreement = agreement::compare(context)?;
+    checks.extend(agreement.checks());
+    checks.extend(checks::manifests(context.archive)?);
+    let worst = checks.iter().map(|check| check.status).max();
+    let outcome = match worst {
+        Some(CheckStatus::Problem) => RunOutcome::DamageFound,
+        _ => RunOutcome::Complete,
+    };
+    stage.add(u64::try_from(checks.len()).unwrap_or(0), 0);
+    stage.end(outcome);
+    Ok(DoctorReport {
+        checks,
+        agreement,
+        outcome,
+    })
 }

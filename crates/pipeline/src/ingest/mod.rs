@@ -1,16 +1,26 @@
 //! The whole way: identify, inspect, scan, copy, verify, manifest; for several sources, again and again until all is done.
+//!
+//! Every stage finds out by itself what is left to do, so an ingest that was stopped anywhere goes on when the same command is given again,
+//! and one that is complete does nothing (R38). A source that fails does not keep the next one from being ingested; a store or
+//! catalogue that cannot be written does (R39).
 
-use std::path::PathBuf;
+mod seal;
+mod source;
+mod summary;
+
+use std::path::{Path, PathBuf};
 
 use ntt_catalogue::rows::Census;
 use ntt_inspect::layer::LayerTree;
 use ntt_model::MediumId;
 use serde::{Deserialize, Serialize};
 
+pub use summary::balance;
+
 use crate::copy::CopySummary;
-use crate::identify::IdentifyPlan;
+use crate::identify::{self, IdentifyPlan, Recognition};
 use crate::scan::ScanSettings;
-use crate::{Archive, Config, Context, Error, HostPath, Interrupt, RunOutcome};
+use crate::{Archive, Config, Context, Error, ErrorKind, HostPath, Interrupt, RunOutcome, inspect};
 
 /// What the user asked for.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -53,11 +63,13 @@ pub struct IngestPlan {
     pub failures: Vec<SourceFailure>,
 }
 
-/// What became of one volume.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+/// What became of one file system of a volume.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct VolumeSummary {
-    /// Its number.
+    /// The volume's number.
     pub volume: u32,
+    /// Who scanned it; empty if it was not scanned.
+    pub reader: String,
     /// Verdict of the inspection.
     pub verdict: String,
     /// File system type.
@@ -71,7 +83,7 @@ pub struct VolumeSummary {
 }
 
 /// What became of one medium.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct MediumSummary {
     /// Its id.
     pub medium: MediumId,
@@ -83,7 +95,7 @@ pub struct MediumSummary {
     pub recognised: Option<String>,
     /// True if something of it was not read: a volume unread or beyond the end, an incomplete image (R12, R14).
     pub partial: bool,
-    /// Its volumes.
+    /// Its volumes; one with several file systems stands here once for each.
     pub volumes: Vec<VolumeSummary>,
     /// What this run copied.
     pub copied: CopySummary,
@@ -94,7 +106,7 @@ pub struct MediumSummary {
 }
 
 /// What an ingest did.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct IngestSummary {
     /// The media, in the order of the sources.
     pub media: Vec<MediumSummary>,
@@ -112,20 +124,64 @@ pub struct IngestSummary {
 pub fn plan(
     archive: Option<&Archive>,
     config: &Config,
-    scan_program: &std::path::Path,
+    scan_program: &Path,
     interrupt: &Interrupt,
     request: &IngestRequest,
 ) -> Result<IngestPlan, Error> {
-    let _ = (archive, config, scan_program, interrupt, request);
-    unimplemented!()
+    let mut plan = IngestPlan::default();
+    for path in &request.sources {
+        let looked = identify::plan(archive, path, interrupt).and_then(|identity| {
+            let layers = match identity.recognition {
+                Recognition::Known { .. } => None,
+                _ => inspect::plan(&identity.source, config, scan_program, interrupt)?,
+            };
+            Ok(SourcePlan { identity, layers })
+        });
+        match looked {
+            Ok(source) => plan.sources.push(source),
+            Err(error) => plan.failures.push(failure(path, error)?),
+        }
+    }
+    Ok(plan)
 }
 
 /// Ingests every source of the request, one after the other.
 ///
 /// # Errors
 ///
-/// When catalogue or store cannot be written. What concerns one source is in the summary.
+/// When catalogue or store cannot be written. What concerns one source, an interruption included, is in the summary.
 pub fn run(context: &Context<'_>, request: &IngestRequest) -> Result<IngestSummary, Error> {
-    let _ = (context, request);
-    unimplemented!()
+    if request.label.is_some() && request.sources.len() > 1 {
+        let reason = "a label is for one medium; give one source".to_owned();
+        return Err(Error::Selection(reason));
+    }
+    let mut summary = IngestSummary::default();
+    for path in &request.sources {
+        match source::ingest(context, path, request) {
+            Ok(medium) => {
+                summary.outcome = summary.outcome.max(medium.outcome);
+                summary.media.push(medium);
+            }
+            Err(Error::Interrupted) => {
+                summary.outcome = RunOutcome::Interrupted;
+                break;
+            }
+            Err(error) => {
+                summary.failures.push(failure(path, error)?);
+                summary.outcome = RunOutcome::Failed;
+            }
+        }
+    }
+    Ok(summary)
+}
+
+/// An error that concerns one source as a row of the summary; any other one ends the run.
+fn failure(path: &Path, error: Error) -> Result<SourceFailure, Error> {
+    match error.kind() {
+        ErrorKind::Failed | ErrorKind::Usage => Ok(SourceFailure {
+            path: path.into(),
+            error: error.to_string(),
+        }),
+        ErrorKind::Unreachable | ErrorKind::Held | ErrorKind::Interrupted => Err(error),
+    }
 }

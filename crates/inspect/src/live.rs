@@ -1,0 +1,1 @@
+//! Walks a directory tree of the host.

@@ -1,0 +1,1 @@
+use crate::scan_child as _;

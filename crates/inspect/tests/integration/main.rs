@@ -1,0 +1,5 @@
+//! Tests of the scan child as a process and of the walk over live trees.
+
+mod live;
+mod scan_child;
+mod supervision;

@@ -2,6 +2,7 @@
 
 use ntt_filesystem::{Facts, Family};
 use ntt_model::{ByteRange, Finding};
+pub use ntt_volume::identify::Class as IdentifiedClass;
 use serde::{Deserialize, Serialize};
 
 /// What a partition or a whole image turned out to be (R14).
@@ -36,25 +37,12 @@ pub enum Verdict {
     BeyondEnd,
     /// What decides could not be read.
     Unread,
-}
-
-/// Classes of content that is recognised but not read.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum IdentifiedClass {
-    /// A file system without a reader here.
-    FileSystem,
-    /// Swap space.
-    Swap,
-    /// An encrypted container.
-    Encrypted,
-    /// A member of a RAID.
-    Raid,
-    /// A member of a volume manager.
-    VolumeManager,
-    /// Anything else that has a name.
-    Other,
+    /// The same file system at the same place as another volume, which is the one to scan: the partition entry of a hybrid disc that
+    /// covers the disc itself, or one partition in two tables.
+    SameAs {
+        /// Number of the other volume.
+        number: u32,
+    },
 }
 
 /// One file system found in a volume; several over the same bytes are normal on hybrid media.
@@ -73,7 +61,8 @@ pub struct FileSystemLayer {
 pub struct VolumeLayer {
     /// Number of the volume on its medium, from 1, in the order of the tables; how people name it: `MEDIUM/2`.
     pub number: u32,
-    /// How it was found: `whole image`, `mbr primary 2`, `mbr logical 5`, `gpt 1`, `signature scan`, `zip offset`.
+    /// How it was found: `whole image`, `mbr primary 2`, `mbr logical 5`, `gpt 1`, `apm 3`, `signature scan`, `zip offset`,
+    /// `1 MiB offset`; a slot of a table inside a volume as `mbr primary 1 in gpt 2`.
     pub found_by: String,
     /// Where it lies in the image, as its table says.
     pub range: ByteRange,

@@ -1,49 +1,427 @@
-//! Builds the tree of layers of a source; runs inside the scan child.
+//! Builds the layer tree of a source.
+//!
+//! File systems over the whole image are looked for first, because a boot sector may pass for a partition table; then the tables, each slot a
+//! volume with a verdict of its own whatever its neighbours do (R14); then, where tables are damaged or nothing was recognised, the
+//! signature scan (R15). A volume that lies in one already recognised is not listed again.
 
-use ntt_filesystem::{Candidate, probe};
-use ntt_model::ByteRange;
-use ntt_source::ReadAt;
+use ntt_filesystem::{Candidate, Error, Family};
+use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity};
+use ntt_source::{ReadAt, ReadError, SubRange};
+use ntt_volume::identify::{Identified, identify};
+use ntt_volume::{Found, Slot, fill, scan, table};
 
-use crate::layer::{FileSystemLayer, LayerTree, Verdict, VolumeLayer};
+use crate::layer::{FileSystemLayer, LayerTree, TableLayer, Verdict, VolumeLayer};
 
-/// Looks at the whole image as one volume.
+/// Tables inside slots inside tables that are followed.
+const NESTING_MAX: u32 = 3;
+/// Volumes of one image; the rest is a finding.
+const VOLUMES_MAX: usize = 1024;
+/// Bytes kept of a volume that is not recognised.
+const FIRST_BYTES: u64 = 64;
+/// Where volumes stand inside partitions or images without a usable table: Zip drives, and today's alignment.
+const CUSTOMARY_OFFSETS: [(u64, &str); 2] = [(16_384, "zip offset"), (1 << 20, "1 MiB offset")];
+
+/// Finds everything that a source holds, without scanning any directory.
+///
+/// Never fails: what cannot be read or believed is a verdict or a finding of the tree. Reads little, except where an erased volume must be read
+/// whole to be called empty (R13) and where the signature scan is needed, which is bounded by [`scan::BYTES_MAX`].
 pub fn build(source: &dyn ReadAt) -> LayerTree {
-    let file_systems: Vec<_> = probe(source)
-        .into_iter()
-        .map(|found| layer(source, found))
-        .collect();
-    let verdict = match file_systems.is_empty() {
-        true => Verdict::Unknown {
-            first_bytes: Vec::new(),
+    let image = ByteRange::new(0, source.len());
+    let mut builder = Builder {
+        source,
+        tree: LayerTree {
+            image_bytes: image.len,
+            expected_bytes: image.len,
+            ..LayerTree::default()
         },
-        false => Verdict::Readable,
     };
-    let volume = VolumeLayer {
-        number: 1,
-        found_by: "whole image".to_owned(),
-        range: ByteRange::new(0, source.len()),
-        available_bytes: source.len(),
-        table_type: String::new(),
-        table_name: String::new(),
-        table_uuid: String::new(),
-        verdict,
-        label: String::new(),
-        uuid: String::new(),
-        file_systems,
-    };
-    LayerTree {
-        image_bytes: source.len(),
-        expected_bytes: source.len(),
-        volumes: vec![volume],
-        ..LayerTree::default()
+    builder.build(image);
+    builder.tree
+}
+
+struct Builder<'a> {
+    source: &'a dyn ReadAt,
+    tree: LayerTree,
+}
+
+impl<'a> Builder<'a> {
+    fn build(&mut self, image: ByteRange) {
+        let file_systems = self.open_all(image);
+        let found = if self.first_sector_is_taken(image, &file_systems) {
+            Found::default()
+        } else {
+            table::find(self.source, 0)
+        };
+        let damaged = found.is_damaged();
+        let no_table = found.tables.is_empty();
+        let mut unrecognised = None;
+        if !file_systems.is_empty() || no_table {
+            let whole = self.judged(blank_volume("whole image", image), file_systems);
+            if is_recognised(&whole.verdict) {
+                self.push(whole);
+            } else {
+                unrecognised = Some(whole);
+            }
+        }
+        self.add_tables(found, "", 0);
+        if damaged
+            || !self
+                .tree
+                .volumes
+                .iter()
+                .any(|volume| is_recognised(&volume.verdict))
+        {
+            self.scan_gaps(image);
+        }
+        // An image in which volumes were found is not itself a volume.
+        if let Some(whole) = unrecognised.filter(|_| self.tree.volumes.is_empty()) {
+            self.push(whole);
+        }
+        self.report_missing_tail();
+    }
+
+    /// Whether sector 0 is the boot sector of a file system or the head of a container, and so no partition table.
+    fn first_sector_is_taken(&self, image: ByteRange, file_systems: &[FileSystemLayer]) -> bool {
+        let fat = file_systems
+            .iter()
+            .any(|layer| layer.family == Family::Fat && layer.facts.is_some());
+        fat || identify(&self.window(image))
+            .iter()
+            .any(|known| matches!(known.type_name, "ntfs" | "exfat" | "BitLocker" | "crypto_LUKS"))
+    }
+
+    fn window(&self, range: ByteRange) -> SubRange<&'a dyn ReadAt> {
+        SubRange::new(self.source, range)
+    }
+
+    fn available(&self, range: ByteRange) -> u64 {
+        self.window(range).len()
+    }
+
+    /// Opens every file system that is recognised at the start of `range`; those that open come first.
+    fn open_all(&mut self, range: ByteRange) -> Vec<FileSystemLayer> {
+        let candidates = ntt_filesystem::probe(&self.window(range));
+        let mut layers: Vec<FileSystemLayer> = candidates
+            .into_iter()
+            .map(|candidate| self.open_one(candidate, range))
+            .collect();
+        layers.sort_by_key(|layer| layer.facts.is_none());
+        layers
+    }
+
+    fn open_one(&mut self, candidate: Candidate, range: ByteRange) -> FileSystemLayer {
+        let window = Box::new(self.window(range));
+        let facts = match ntt_filesystem::open(candidate.family, window, range.offset) {
+            Ok(file_system) => Some(file_system.facts().clone()),
+            Err(error) => {
+                self.tree
+                    .findings
+                    .push(open_finding(&candidate, &error, range.offset));
+                None
+            }
+        };
+        if let Some(facts) = &facts {
+            self.expect(range.offset.saturating_add(facts.size_bytes));
+        }
+        FileSystemLayer {
+            family: candidate.family,
+            evidence: candidate.evidence,
+            facts,
+        }
+    }
+
+    fn expect(&mut self, end: u64) {
+        self.tree.expected_bytes = self.tree.expected_bytes.max(end);
+    }
+
+    /// Lists the tables and their slots. `inside` is the volume that holds the tables, empty for the image itself.
+    fn add_tables(&mut self, found: Found, inside: &str, depth: u32) {
+        self.tree.findings.extend(found.findings);
+        if depth == 0 {
+            self.expect(found.expected_bytes);
+        }
+        for table in found.tables {
+            self.tree.tables.push(TableLayer {
+                scheme: table.scheme.to_string(),
+                image_offset: table.image_offset,
+                id: table.id,
+                sector_size_bytes: table.sector_size_bytes,
+            });
+            for slot in table.slots {
+                self.add_slot(slot, inside, depth);
+            }
+        }
+    }
+
+    fn add_slot(&mut self, slot: Slot, inside: &str, depth: u32) {
+        let found_by = if inside.is_empty() {
+            slot.found_by
+        } else {
+            format!("{} in {inside}", slot.found_by)
+        };
+        let range = slot.range;
+        let mut volume = blank_volume(&found_by, range);
+        volume.table_type = slot.type_code;
+        volume.table_name = slot.name;
+        volume.table_uuid = slot.uuid;
+        if slot.is_container {
+            volume.verdict = Verdict::Table;
+            return self.push(volume);
+        }
+        let file_systems = self.open_all(range);
+        if let Some(number) = self.same_as(range, &file_systems) {
+            volume.verdict = Verdict::SameAs { number };
+            return self.push(volume);
+        }
+        let mut volume = self.judged(volume, file_systems);
+        let is_open_question = matches!(
+            volume.verdict,
+            Verdict::Unknown { .. } | Verdict::BeyondEnd | Verdict::Unread
+        );
+        let nested = if is_open_question && depth < NESTING_MAX {
+            table::find(&self.window(range), range.offset)
+        } else {
+            Found::default()
+        };
+        if !nested.tables.is_empty() {
+            volume.verdict = Verdict::Table;
+        }
+        self.push(volume);
+        if !nested.tables.is_empty() {
+            self.add_tables(nested, &found_by, depth.saturating_add(1));
+        } else if is_open_question {
+            self.look_at_customary_offsets(range, &found_by);
+        }
+    }
+
+    /// The number of a volume that already holds the same file systems at the same place.
+    fn same_as(&self, range: ByteRange, file_systems: &[FileSystemLayer]) -> Option<u32> {
+        let families =
+            |layers: &[FileSystemLayer]| layers.iter().map(|layer| layer.family).collect::<Vec<_>>();
+        let wanted = families(file_systems);
+        let same = |volume: &&VolumeLayer| {
+            volume.range.offset == range.offset && families(&volume.file_systems) == wanted
+        };
+        (!wanted.is_empty())
+            .then(|| self.tree.volumes.iter().find(same))
+            .flatten()
+            .map(|volume| volume.number)
+    }
+
+    /// The volume with its verdict.
+    fn judged(&mut self, mut volume: VolumeLayer, file_systems: Vec<FileSystemLayer>) -> VolumeLayer {
+        volume.available_bytes = self.available(volume.range);
+        let known = identify(&self.window(volume.range)).into_iter().next();
+        let is_readable = file_systems.iter().any(|layer| layer.facts.is_some());
+        volume.file_systems = file_systems;
+        volume.verdict = match known {
+            _ if volume.available_bytes == 0 && volume.range.len > 0 => Verdict::BeyondEnd,
+            Some(known) if is_readable => {
+                self.report_also(&known, volume.range.offset);
+                Verdict::Readable
+            }
+            None if is_readable => Verdict::Readable,
+            Some(known) => {
+                volume.label = known.label;
+                volume.uuid = known.uuid;
+                Verdict::Identified {
+                    class: known.class,
+                    type_name: known.type_name.to_owned(),
+                }
+            }
+            None => self.unrecognised(&volume),
+        };
+        volume
+    }
+
+    /// Something else is recognised over the same bytes: hybrid discs, RAID1 members, remains of an earlier use.
+    fn report_also(&mut self, known: &Identified, image_offset: u64) {
+        let detail = format!(
+            "the same bytes are also recognised as {}, which is not read",
+            known.type_name
+        );
+        self.tree.findings.push(
+            Finding::new(Severity::Info, Layer::Volume, FindingCode::Unsupported, detail).at(image_offset),
+        );
+    }
+
+    /// Empty, unread, cut off or unknown.
+    fn unrecognised(&self, volume: &VolumeLayer) -> Verdict {
+        let window = self.window(volume.range);
+        if let Some(fill) = fill::detect(&window) {
+            return Verdict::Empty {
+                fill: fill.byte,
+                examined_bytes: fill.examined_bytes,
+            };
+        }
+        let wanted = usize::try_from(FIRST_BYTES.min(window.len())).unwrap_or(0);
+        let mut first_bytes = vec![0; wanted];
+        match window.read_exact_at(0, &mut first_bytes) {
+            Err(_) => Verdict::Unread,
+            Ok(()) if volume.available_bytes < volume.range.len => Verdict::BeyondEnd,
+            Ok(()) => Verdict::Unknown { first_bytes },
+        }
+    }
+
+    /// Volumes that stand a customary distance into a partition.
+    fn look_at_customary_offsets(&mut self, range: ByteRange, found_by: &str) {
+        for (distance, name) in CUSTOMARY_OFFSETS {
+            let offset = range.offset.saturating_add(distance);
+            let inner = ByteRange::new(offset, range.len.saturating_sub(distance));
+            let file_systems = if inner.is_empty() {
+                Vec::new()
+            } else {
+                self.open_all(inner)
+            };
+            if file_systems.iter().any(|layer| layer.facts.is_some()) {
+                let volume = self.judged(
+                    blank_volume(&format!("{name} in {found_by}"), inner),
+                    file_systems,
+                );
+                return self.push(volume);
+            }
+        }
+    }
+
+    /// Looks for volumes outside those already recognised.
+    fn scan_gaps(&mut self, image: ByteRange) {
+        let mut budget = scan::BYTES_MAX;
+        for gap in self.gaps(image) {
+            let region = ByteRange::new(gap.offset, gap.len.min(budget));
+            budget = budget.saturating_sub(region.len);
+            let scanned = scan::scan(self.source, region, &mut |offset| {
+                self.volume_bytes_at(offset, gap.end())
+            });
+            for found in scanned.volumes {
+                self.add_scanned(found.offset, gap.end());
+            }
+            if let Some(at) = scanned
+                .stopped_at
+                .or((region.len < gap.len).then_some(region.end()))
+            {
+                let detail = "the signature scan reached its bound; volumes after this byte may be missing";
+                self.tree
+                    .findings
+                    .push(Finding::new(Severity::Warning, Layer::Volume, FindingCode::Limit, detail).at(at));
+            }
+        }
+    }
+
+    /// The parts of the image that no recognised volume covers.
+    fn gaps(&self, image: ByteRange) -> Vec<ByteRange> {
+        let mut taken: Vec<ByteRange> = self
+            .tree
+            .volumes
+            .iter()
+            .filter(|volume| is_recognised(&volume.verdict))
+            .map(|volume| volume.range)
+            .collect();
+        taken.sort_unstable();
+        let mut gaps = Vec::new();
+        let mut position = image.offset;
+        for range in taken.into_iter().chain([ByteRange::new(image.end(), 0)]) {
+            if range.offset > position {
+                gaps.push(ByteRange::new(position, range.offset.saturating_sub(position)));
+            }
+            position = position.max(range.end());
+        }
+        gaps
+    }
+
+    /// Length of the file system that starts at `offset`, if one does and opens.
+    fn volume_bytes_at(&self, offset: u64, end: u64) -> Option<u64> {
+        let range = ByteRange::new(offset, end.saturating_sub(offset));
+        let candidates = ntt_filesystem::probe(&self.window(range));
+        candidates.into_iter().find_map(|candidate| {
+            let window = Box::new(self.window(range));
+            let file_system = ntt_filesystem::open(candidate.family, window, offset).ok()?;
+            Some(file_system.facts().size_bytes)
+        })
+    }
+
+    fn add_scanned(&mut self, offset: u64, end: u64) {
+        let file_systems = self.open_all(ByteRange::new(offset, end.saturating_sub(offset)));
+        let size = file_systems
+            .iter()
+            .filter_map(|layer| layer.facts.as_ref())
+            .map(|facts| facts.size_bytes)
+            .max();
+        let found_by = CUSTOMARY_OFFSETS
+            .iter()
+            .find(|(customary, _)| *customary == offset)
+            .map_or("signature scan", |(_, name)| name);
+        let volume = blank_volume(found_by, ByteRange::new(offset, size.unwrap_or(0)));
+        let volume = self.judged(volume, file_systems);
+        self.push(volume);
+    }
+
+    /// Adds a volume under the next number.
+    fn push(&mut self, mut volume: VolumeLayer) {
+        if self.tree.volumes.len() >= VOLUMES_MAX {
+            let detail = format!(
+                "more than {VOLUMES_MAX} volumes; {} is not listed",
+                volume.found_by
+            );
+            let finding = Finding::new(Severity::Loss, Layer::Volume, FindingCode::Limit, detail);
+            self.tree.findings.push(finding.at(volume.range.offset));
+            return;
+        }
+        volume.number = u32::try_from(self.tree.volumes.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1);
+        volume.available_bytes = self.available(volume.range);
+        self.tree.volumes.push(volume);
+    }
+
+    /// R12: says once that the image is shorter than what it holds.
+    fn report_missing_tail(&mut self) {
+        let (actual, expected) = (self.tree.image_bytes, self.tree.expected_bytes);
+        if actual < expected {
+            let detail = format!("the image has {actual} bytes; its tables and file systems need {expected}");
+            let finding = Finding::new(Severity::Loss, Layer::Image, FindingCode::BeyondEnd, detail);
+            self.tree.findings.push(finding.at(actual));
+        }
     }
 }
 
-fn layer(source: &dyn ReadAt, found: Candidate) -> FileSystemLayer {
-    let opened = ntt_filesystem::open(found.family, Box::new(source), 0).ok();
-    FileSystemLayer {
-        family: found.family,
-        evidence: found.evidence,
-        facts: opened.map(|file_system| file_system.facts().clone()),
+fn blank_volume(found_by: &str, range: ByteRange) -> VolumeLayer {
+    VolumeLayer {
+        number: 0,
+        found_by: found_by.to_owned(),
+        range,
+        available_bytes: 0,
+        table_type: String::new(),
+        table_name: String::new(),
+        table_uuid: String::new(),
+        verdict: Verdict::Unread,
+        label: String::new(),
+        uuid: String::new(),
+        file_systems: Vec::new(),
     }
+}
+
+/// Whether the content of the volume is accounted for, so that nothing needs to be looked for in it.
+fn is_recognised(verdict: &Verdict) -> bool {
+    matches!(
+        verdict,
+        Verdict::Readable | Verdict::Identified { .. } | Verdict::Empty { .. } | Verdict::SameAs { .. }
+    )
+}
+
+fn open_finding(candidate: &Candidate, error: &Error, image_offset: u64) -> Finding {
+    let code = match error {
+        Error::Read {
+            source: ReadError::Unread { .. },
+            ..
+        } => FindingCode::Unread,
+        Error::Read {
+            source: ReadError::BeyondEnd { .. },
+            ..
+        } => FindingCode::BeyondEnd,
+        Error::Read { .. } => FindingCode::Io,
+        Error::Unsupported(_) => FindingCode::Unsupported,
+        _ => FindingCode::Corrupt,
+    };
+    let detail = format!("{} cannot be opened: {error}", candidate.type_name);
+    Finding::new(Severity::Loss, Layer::FileSystem, code, detail).at(image_offset)
 }

@@ -1,0 +1,200 @@
+//! The signature scan: looks for volumes where tables are damaged or absent (R14, R15).
+//!
+//! Every sector of 512 bytes is a possible start. A cheap look at the bytes selects candidates; the caller's probe decides, because
+//! it knows the file systems. Bounds: [`BYTES_MAX`] bytes are read, [`PROBES_MAX`] candidates are probed, [`VOLUMES_MAX`] volumes are kept;
+//! reaching one of them is said in the result.
+
+use ntt_model::ByteRange;
+use ntt_source::ReadAt;
+use ntt_source::field::{le_u16, u8_at};
+
+/// Bytes that one scan reads: more than any floppy, Zip, CD or DVD holds.
+pub const BYTES_MAX: u64 = 8 << 30;
+/// Candidates that one scan hands to the probe.
+pub const PROBES_MAX: u32 = 65_536;
+/// Volumes that one scan finds.
+pub const VOLUMES_MAX: usize = 256;
+
+const SECTOR_BYTES: u64 = 512;
+const SECTOR: usize = 512;
+/// New starts looked at per read.
+const STEP_BYTES: u64 = 1 << 20;
+/// How far from its start a volume's signature may stand: the primary descriptor of ISO 9660, sector 16 of 2048.
+const REACH_BYTES: u64 = 33_792;
+
+/// What a scan found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scanned {
+    /// Volumes, ascending, not overlapping.
+    pub volumes: Vec<ByteRange>,
+    /// First byte that was not looked at because a bound was reached; `None` if all was.
+    pub stopped_at: Option<u64>,
+}
+
+/// Looks for volumes that start in `region` of the source. `probe` says how long the volume at an offset is, or that there is none;
+/// the search goes on behind a volume that was found.
+///
+/// What cannot be read holds no signature; it is skipped.
+pub fn scan(source: &dyn ReadAt, region: ByteRange, probe: &mut dyn FnMut(u64) -> Option<u64>) -> Scanned {
+    let end = region.end().min(source.len());
+    let stop = end.min(region.offset.saturating_add(BYTES_MAX));
+    let mut scanned = Scanned::default();
+    let mut probes = 0_u32;
+    let mut position = region.offset;
+    while position < stop {
+        let window = Window::read(source, position, stop);
+        let next = window.candidates().find_map(|at| {
+            probes = probes.saturating_add(1);
+            probe(at).map(|len| ByteRange::new(at, len.max(SECTOR_BYTES).min(end.saturating_sub(at))))
+        });
+        position = match next {
+            Some(volume) => {
+                scanned.volumes.push(volume);
+                // A length that is no whole number of sectors must not shift the grid.
+                position.saturating_add(
+                    volume
+                        .end()
+                        .saturating_sub(position)
+                        .next_multiple_of(SECTOR_BYTES),
+                )
+            }
+            None => window.end,
+        };
+        if probes >= PROBES_MAX || scanned.volumes.len() >= VOLUMES_MAX {
+            break;
+        }
+    }
+    scanned.stopped_at = (position < end).then_some(position);
+    scanned
+}
+
+/// Starts from `start` to `end`, with enough bytes behind them to see their signatures.
+struct Window {
+    start: u64,
+    end: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    fn read(source: &dyn ReadAt, start: u64, stop: u64) -> Self {
+        let end = stop.min(start.saturating_add(STEP_BYTES));
+        let wanted = end
+            .saturating_add(REACH_BYTES)
+            .min(source.len())
+            .saturating_sub(start);
+        let mut bytes = vec![0; usize::try_from(wanted).unwrap_or(0)];
+        if source.read_exact_at(start, &mut bytes).is_err() {
+            read_good_sectors(source, start, &mut bytes);
+        }
+        Self { start, end, bytes }
+    }
+
+    /// Offsets in the source that look like the start of a volume.
+    fn candidates(&self) -> impl Iterator<Item = u64> {
+        (self.start..self.end)
+            .step_by(SECTOR)
+            .zip((0..self.bytes.len()).step_by(SECTOR))
+            .filter(|(_, at)| self.bytes.get(*at..).is_some_and(looks_like_a_start))
+            .map(|(offset, _)| offset)
+    }
+}
+
+/// Fills what can be read sector by sector; the rest stays zero, which is no signature.
+fn read_good_sectors(source: &dyn ReadAt, start: u64, bytes: &mut [u8]) {
+    for (offset, sector) in (start..).step_by(SECTOR).zip(bytes.chunks_mut(SECTOR)) {
+        if source.read_exact_at(offset, sector).is_err() {
+            sector.fill(0);
+        }
+    }
+}
+
+fn looks_like_a_start(bytes: &[u8]) -> bool {
+    is_boot_sector(bytes).unwrap_or(false)
+        || is_first_ext_superblock(bytes).unwrap_or(false)
+        || bytes.get(32_769..32_774) == Some(b"CD001")
+}
+
+/// A boot sector of the FAT family: a jump, a sector size, `55 AA`.
+fn is_boot_sector(bytes: &[u8]) -> Option<bool> {
+    let jump = matches!(u8_at(bytes, 0)?, 0xeb | 0xe9);
+    let sector_size = matches!(le_u16(bytes, 11)?, 512 | 1024 | 2048 | 4096);
+    Some(jump && sector_size && le_u16(bytes, 510)? == 0xaa55)
+}
+
+/// The superblock of ext2/3/4 that belongs to block group 0: its copies in other groups are not the start of a volume.
+fn is_first_ext_superblock(bytes: &[u8]) -> Option<bool> {
+    Some(le_u16(bytes, 1024 + 56)? == 0xef53 && le_u16(bytes, 1024 + 90)? == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use ntt_source::Masked;
+
+    use super::*;
+
+    fn put_ext(bytes: &mut [u8], at: usize, group: u8) {
+        bytes[at + 1080..at + 1082].copy_from_slice(&[0x53, 0xef]);
+        bytes[at + 1024 + 90] = group;
+    }
+
+    fn whole(source: &dyn ReadAt) -> ByteRange {
+        ByteRange::new(0, source.len())
+    }
+
+    /// R15: volumes at odd sectors are found; copies of superblocks and volumes inside volumes are not.
+    #[test]
+    fn r15_volumes_are_found_at_any_sector() {
+        let mut bytes = vec![0; 4 << 20];
+        put_ext(&mut bytes, 63 * 512, 0);
+        put_ext(&mut bytes, 63 * 512 + 8192, 1);
+        put_ext(&mut bytes, 64 * 512 + 8192, 0);
+        bytes[(1 << 20) - 512] = 0xeb;
+        bytes[(1 << 20) - 512 + 12] = 2;
+        bytes[(1 << 20) - 2..1 << 20].copy_from_slice(&[0x55, 0xaa]);
+        bytes[(2 << 20) + 32_769..(2 << 20) + 32_774].copy_from_slice(b"CD001");
+        let scanned = scan(&bytes, whole(&bytes), &mut |_| Some(100_000));
+        let starts: Vec<u64> = scanned.volumes.iter().map(|volume| volume.offset).collect();
+        assert_eq!(starts, [63 * 512, (1 << 20) - 512, 2 << 20]);
+        assert_eq!(scanned.stopped_at, None);
+    }
+
+    #[test]
+    fn the_probe_has_the_last_word() {
+        let mut bytes = vec![0; 1 << 20];
+        put_ext(&mut bytes, 0, 0);
+        let mut asked = Vec::new();
+        let scanned = scan(&bytes, whole(&bytes), &mut |at| {
+            asked.push(at);
+            None
+        });
+        assert_eq!((asked, scanned), (vec![0], Scanned::default()));
+    }
+
+    /// R11: unread sectors hold no signature and do not hide their neighbours.
+    #[test]
+    fn r11_unread_sectors_do_not_hide_their_neighbours() {
+        let mut bytes = vec![0; 1 << 20];
+        put_ext(&mut bytes, 4096, 0);
+        put_ext(&mut bytes, 65_536, 0);
+        let masked = Masked::new(
+            bytes,
+            vec![ByteRange::new(4096 + 1024, 512), ByteRange::new(60_000, 100)],
+        );
+        let scanned = scan(&masked, whole(&masked), &mut |_| Some(512));
+        assert_eq!(scanned.volumes, [ByteRange::new(65_536, 512)]);
+    }
+
+    #[test]
+    fn volumes_are_bounded_in_number_and_by_the_region() {
+        let mut bytes = vec![0; 2048 * 512];
+        for sector in (0..1024).step_by(3) {
+            put_ext(&mut bytes, sector * 512, 0);
+        }
+        let scanned = scan(&bytes, whole(&bytes), &mut |_| Some(0));
+        assert_eq!(scanned.volumes.len(), VOLUMES_MAX);
+        assert!(scanned.stopped_at.is_some());
+        let region = ByteRange::new(3 * 512, 512);
+        let scanned = scan(&bytes, region, &mut |_| Some(u64::MAX));
+        assert_eq!(scanned.volumes, [region]);
+    }
+}

@@ -1,0 +1,231 @@
+//! Partition tables.
+//!
+//! [`find`] takes what stands at the head (and for GPT at the end) of a source and gives tables with their slots; several
+//! tables may describe one medium (hybrid MBR + GPT, MBR + Apple map on a disc), and all are returned.
+
+mod apm;
+mod gpt;
+mod mbr;
+
+use std::fmt;
+
+use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity};
+use ntt_source::{ReadAt, ReadError};
+
+use crate::bytes::read;
+
+/// Slots kept of one table; the rest is a finding.
+pub const SLOTS_MAX: usize = 1024;
+
+/// Kinds of partition table.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Scheme {
+    /// MBR, with its logical partitions.
+    Mbr,
+    /// GPT, read through its primary header.
+    Gpt,
+    /// GPT, read through its backup header.
+    GptBackup,
+    /// Apple Partition Map.
+    Apm,
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mbr => "mbr",
+            Self::Gpt => "gpt",
+            Self::GptBackup => "gpt (backup header)",
+            Self::Apm => "apm",
+        })
+    }
+}
+
+/// One entry of a table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Slot {
+    /// Which entry: `mbr primary 2`, `mbr logical 5`, `gpt 1`, `apm 3`.
+    pub found_by: String,
+    /// Where it lies in the image, as the table says; may pass the end.
+    pub range: ByteRange,
+    /// Type field as text: `0x06`, a GPT type GUID, `Apple_HFS`.
+    pub type_code: String,
+    /// Name in the table, escaped for display; empty if there is none.
+    pub name: String,
+    /// UUID as `blkid` gives PARTUUID; empty if there is none.
+    pub uuid: String,
+    /// Whether it only holds other slots of the same table (an extended partition).
+    pub is_container: bool,
+}
+
+/// A partition table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Table {
+    /// What kind.
+    pub scheme: Scheme,
+    /// Where it lies in the image.
+    pub image_offset: u64,
+    /// Disk signature or disk GUID; empty if there is none.
+    pub id: String,
+    /// The unit that its numbers count in.
+    pub sector_size_bytes: u32,
+    /// Its entries in use, in the order of the table.
+    pub slots: Vec<Slot>,
+}
+
+/// What [`find`] found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Found {
+    /// The tables; empty if there is none.
+    pub tables: Vec<Table>,
+    /// What is wrong with them, in image offsets.
+    pub findings: Vec<Finding>,
+    /// The length that the source must have for every slot and header to lie in it; 0 without a table (R12).
+    pub expected_bytes: u64,
+}
+
+impl Found {
+    /// The slots of all tables, in order.
+    pub fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.tables.iter().flat_map(|table| &table.slots)
+    }
+
+    /// Whether slots may be missing or wrong, so that a signature scan is called for (R15). A table that is merely cut off
+    /// by the end of the image, or whose other copy served, is not damaged.
+    pub fn is_damaged(&self) -> bool {
+        self.findings.iter().any(|finding| {
+            finding.severity > Severity::Info
+                && !matches!(finding.code, FindingCode::BeyondEnd | FindingCode::BackupUsed)
+        })
+    }
+
+    fn require(&mut self, end: u64) {
+        self.expected_bytes = self.expected_bytes.max(end);
+    }
+
+    fn report(&mut self, severity: Severity, code: FindingCode, at: u64, detail: impl Into<String>) {
+        self.findings
+            .push(Finding::new(severity, Layer::Volume, code, detail).at(at));
+    }
+
+    fn report_unreadable(&mut self, at: u64, what: &str, error: &ReadError) {
+        let code = match error {
+            ReadError::Unread { .. } => FindingCode::Unread,
+            ReadError::BeyondEnd { .. } => FindingCode::BeyondEnd,
+            _ => FindingCode::Io,
+        };
+        self.report(
+            Severity::Loss,
+            code,
+            at,
+            format!("cannot read the {what}: {error}"),
+        );
+    }
+}
+
+/// A source with its place in the image.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    source: &'a dyn ReadAt,
+    base: u64,
+}
+
+impl Place<'_> {
+    /// The image offset of a byte of the source.
+    fn image(&self, offset: u64) -> u64 {
+        self.base.saturating_add(offset)
+    }
+
+    /// `count` sectors from sector `first`, as an image range; `None` if it cannot be counted in bytes.
+    fn sectors(&self, first: u64, count: u64, sector_bytes: u64) -> Option<ByteRange> {
+        let offset = first.checked_mul(sector_bytes)?.checked_add(self.base)?;
+        let len = count.checked_mul(sector_bytes)?;
+        offset.checked_add(len).map(|_| ByteRange::new(offset, len))
+    }
+}
+
+/// Finds the partition tables of a source that starts `image_offset` bytes into the image.
+///
+/// Reads a few sectors and at most 1 MiB of GPT entries per copy. A sector that cannot be read is a finding. File systems are not looked
+/// for: the boot sector of a FAT floppy may pass for an MBR without partitions, so probe for file systems first.
+pub fn find(source: &dyn ReadAt, image_offset: u64) -> Found {
+    let place = Place {
+        source,
+        base: image_offset,
+    };
+    let mut found = Found::default();
+    if source.is_empty() {
+        return found;
+    }
+    let boot = match read::<512>(source, 0) {
+        Ok(sector) => mbr::BootRecord::parse(&sector, source.len()),
+        Err(ReadError::BeyondEnd { .. }) => return found,
+        Err(error) => {
+            found.report_unreadable(image_offset, "first sector", &error);
+            None
+        }
+    };
+    let believed = boot.as_ref().is_some_and(|boot| !boot.is_protective());
+    if believed {
+        gpt::report_ignored(place, &mut found);
+    } else {
+        gpt::find(place, boot.as_ref(), &mut found);
+    }
+    if let Some(boot) = boot {
+        mbr::find(place, &boot, &mut found);
+    }
+    apm::find(place, &mut found);
+    check_slots(place, &mut found);
+    found
+}
+
+/// Reports slots that pass the end of the source and slots of one table that overlap.
+fn check_slots(place: Place<'_>, found: &mut Found) {
+    let end = place.image(place.source.len());
+    let mut findings = Vec::new();
+    let mut required = 0;
+    for table in &found.tables {
+        for slot in &table.slots {
+            required = required.max(slot.range.end());
+            if slot.range.end() > end {
+                let missing = slot.range.end().saturating_sub(end.max(slot.range.offset));
+                let detail = format!(
+                    "{} passes the end of the image at {end}: {missing} of its {} bytes are missing",
+                    slot.found_by, slot.range.len
+                );
+                findings.push(
+                    Finding::new(Severity::Loss, Layer::Volume, FindingCode::BeyondEnd, detail)
+                        .at(slot.range.offset),
+                );
+            }
+        }
+        findings.extend(overlaps(&table.slots));
+    }
+    found.findings.extend(findings);
+    found.require(required.saturating_sub(place.base));
+}
+
+fn overlaps(slots: &[Slot]) -> Vec<Finding> {
+    let mut sorted: Vec<&Slot> = slots.iter().filter(|slot| !slot.is_container).collect();
+    sorted.sort_by_key(|slot| slot.range);
+    sorted
+        .iter()
+        .zip(sorted.iter().skip(1))
+        .filter(|(left, right)| left.range.end() > right.range.offset)
+        .map(|(left, right)| {
+            let detail = format!(
+                "{} starts before {} ends at {}",
+                right.found_by,
+                left.found_by,
+                left.range.end()
+            );
+            Finding::new(
+                Severity::Warning,
+                Layer::Volume,
+                FindingCode::Contradiction,
+                detail,
+            )
+            .at(right.range.offset)
+        })
+        .collect()
+}

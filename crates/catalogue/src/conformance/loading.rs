@@ -42,8 +42,8 @@ fn r23_all_byte_names_round_trip(fixture: &Fixture) {
         &long[..],
         b"a\\nb",
         b"a\nb",
-        b"#",
-        b"\x1c",
+        b"##",
+        b"\x1c\x1c",
         b"\xff\xfe",
     ]);
     let mut events = vec![entering(ROOT, None, b"")];

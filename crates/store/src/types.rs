@@ -217,3 +217,6 @@ pub struct BlobInfo {
     /// Where it lies.
     pub location: Location,
 }
+
+/// Both digests of a content.
+pub(crate) type Sums = (BlobHash, Option<Sha256>);

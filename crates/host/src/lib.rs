@@ -66,6 +66,22 @@ pub trait DiskFile: Send + Debug {
 
     /// Tells the system that the file's pages are not needed any more, so that a later read comes from the disk. A hint.
     fn drop_cache(&self);
+
+    /// Takes the file's exclusive advisory lock; `false` if another open of the same file, of this process or another, holds it. It is
+    /// released when this file is dropped or the process dies.
+    ///
+    /// # Errors
+    ///
+    /// Any error of the system; some network file systems have no locks.
+    fn try_lock(&self) -> io::Result<bool>;
+
+    /// Offset and length of the first run of data at or after `offset`; `None` if only a hole follows. A file system that does not tell
+    /// holes gives all the rest.
+    ///
+    /// # Errors
+    ///
+    /// Any error of the system.
+    fn next_data(&self, offset: u64) -> io::Result<Option<(u64, u64)>>;
 }
 
 /// How to open a file.

@@ -3,7 +3,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Advice, RenameFlags};
+use rustix::fs::{Advice, RenameFlags, SeekFrom};
 
 use crate::{Disk, DiskEntry, DiskFile, OpenMode};
 
@@ -38,6 +38,24 @@ impl DiskFile for RealFile {
     fn drop_cache(&self) {
         // A hint: a file system that refuses it costs speed of nothing but this hint.
         let _ = rustix::fs::fadvise(&self.0, 0, None, Advice::DontNeed);
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        match self.0.try_lock() {
+            Ok(()) => Ok(true),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(false),
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<(u64, u64)>> {
+        let start = match rustix::fs::seek(&self.0, SeekFrom::Data(offset)) {
+            Ok(start) => start,
+            Err(rustix::io::Errno::NXIO) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        };
+        let end = rustix::fs::seek(&self.0, SeekFrom::Hole(start))?;
+        Ok(Some((start, end.saturating_sub(start))))
     }
 }
 
@@ -141,6 +159,30 @@ mod tests {
         assert_eq!(std::fs::read(&one)?, b"1");
         disk.set_read_only(&two)?;
         assert_eq!(std::fs::metadata(&two)?.permissions().mode() & 0o777, 0o444);
+        Ok(())
+    }
+
+    #[test]
+    fn a_lock_excludes_other_opens_until_it_is_dropped() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("lock");
+        let first = RealDisk.open(&path, OpenMode::CreateNew)?;
+        assert!(first.try_lock()?);
+        assert!(!RealDisk.open(&path, OpenMode::Read)?.try_lock()?);
+        drop(first);
+        assert!(RealDisk.open(&path, OpenMode::Read)?.try_lock()?);
+        Ok(())
+    }
+
+    #[test]
+    fn data_is_found_behind_a_hole() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let mut file = RealDisk.open(&dir.path().join("sparse"), OpenMode::CreateNew)?;
+        file.write_all_at(1 << 20, b"x")?;
+        file.set_len(1 << 21)?;
+        let (start, len) = file.next_data(0)?.expect("there is data");
+        assert!(start <= 1 << 20 && start + len > 1 << 20);
+        assert_eq!(file.next_data(1 << 21)?, None);
         Ok(())
     }
 

@@ -1,0 +1,179 @@
+//! Scans, the items of chunks, and the census.
+
+use std::collections::BTreeMap;
+
+use ntt_model::entry::ScanCounts;
+use ntt_model::{FailureClass, ScanId, Timestamp, VolumeKey};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::codec::members;
+use super::media::{collect, not_found};
+use super::paths::Paths;
+use super::state::{self, DAMAGED, STORED};
+use super::{code, inodes};
+use crate::Error;
+use crate::rows::{Census, ChunkItem, NewScan, ScanRow, State, Tally};
+
+/// The sealed scans of a volume, oldest first.
+pub(super) fn scans(connection: &Connection, volume: VolumeKey) -> Result<Vec<ScanRow>, Error> {
+    super::media::medium_of_volume(connection, volume)?;
+    let sql = "SELECT id, reader, root, previous, directories, inodes, names, findings, begun, sealed \
+               FROM scan WHERE volume = ?1 AND sealed IS NOT NULL ORDER BY id";
+    collect(connection, sql, params![volume.0], |row| {
+        let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+        Ok(ScanRow {
+            id: ScanId(row.get(0)?),
+            scan: NewScan {
+                volume,
+                reader: row.get(1)?,
+                root: count(2)?,
+                previous: row.get::<_, Option<i64>>(3)?.map(ScanId),
+            },
+            counts: ScanCounts {
+                directories: count(4)?,
+                inodes: count(5)?,
+                names: count(6)?,
+                findings: count(7)?,
+            },
+            begun: Timestamp::from_nanos(row.get(8)?),
+            sealed: Timestamp::from_nanos(row.get(9)?),
+        })
+    })
+}
+
+/// The volume of a scan.
+pub(super) fn volume_of_scan(connection: &Connection, scan: ScanId) -> Result<VolumeKey, Error> {
+    connection
+        .query_row("SELECT volume FROM scan WHERE id = ?1", [scan.0], |row| {
+            row.get(0)
+        })
+        .optional()?
+        .map(VolumeKey)
+        .ok_or_else(|| not_found("scan", scan.0))
+}
+
+/// The items of a chunk, with the first eligible path of each.
+pub(super) fn items(connection: &Connection, scan: ScanId, chunk: i64) -> Result<Vec<ChunkItem>, Error> {
+    let sql = "SELECT members FROM chunk_members WHERE chunk = ?1";
+    let bytes: Vec<u8> = connection
+        .query_row(sql, [chunk], |row| row.get(0))
+        .optional()?
+        .ok_or_else(|| not_found("unfinished chunk", chunk))?;
+    let mut paths = Paths::new(connection, scan)?;
+    let sql = format!(
+        "SELECT dir, name FROM path_{scan} WHERE ino = ?1 AND rule IS NULL AND flags < 16 ORDER BY id LIMIT 1"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut items = Vec::new();
+    for member in members(&bytes)? {
+        let inode = inodes::one(connection, scan, member.inode)?;
+        let inode = inode.ok_or_else(|| Error::Damaged(format!("chunk {chunk} names a missing inode")))?;
+        let mut rows = statement.query([member.inode.cast_signed()])?;
+        let path = match rows.next()? {
+            Some(row) => paths.join(row.get::<_, i64>(0)?.cast_unsigned(), row.get_ref(1)?.as_blob()?)?,
+            None => Vec::new(),
+        };
+        items.push(ChunkItem {
+            inode,
+            streams: member.streams,
+            path,
+        });
+    }
+    Ok(items)
+}
+
+/// The sums of a census while it is counted.
+#[derive(Default)]
+struct Sums {
+    census: Census,
+    inodes: BTreeMap<i64, u64>,
+    excluded: BTreeMap<String, Tally>,
+    failed: BTreeMap<FailureClass, Tally>,
+}
+
+fn add(tally: &mut Tally, bytes: u64) {
+    tally.count += 1;
+    tally.bytes = tally.bytes.saturating_add(bytes);
+}
+
+impl Sums {
+    fn add(&mut self, size: u64, state: State) {
+        let census = &mut self.census;
+        add(&mut census.found, size);
+        let tally = match state {
+            State::Pending => &mut census.pending,
+            State::Stored { .. } => &mut census.stored,
+            State::Damaged { .. } => &mut census.damaged,
+            State::Excluded { rule } => self.excluded.entry(rule).or_default(),
+            State::Retryable { .. } => &mut census.retryable,
+            State::Failed { failure, .. } => self.failed.entry(failure.class).or_default(),
+        };
+        add(tally, size);
+    }
+
+    fn finish(self) -> Result<Census, Error> {
+        let mut census = self.census;
+        for (bits, count) in self.inodes {
+            census.inodes.push((code::value_of(&code::KINDS, bits)?, count));
+        }
+        census.excluded = self.excluded.into_iter().collect();
+        census.failed = self.failed.into_iter().collect();
+        Ok(census)
+    }
+}
+
+/// Counts everything of a scan in one pass over its inodes.
+pub(super) fn census(connection: &Connection, scan: ScanId) -> Result<Census, Error> {
+    super::queue::sealed(connection, scan)?;
+    let mut sums = Sums::default();
+    count_names(connection, scan, &mut sums.census)?;
+    let sql = format!("SELECT ino, bits, size FROM inode_{scan} ORDER BY ino");
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (inode, bits): (i64, i64) = (row.get(0)?, row.get(1)?);
+        if bits & 8 != 0 {
+            continue;
+        }
+        *sums.inodes.entry(bits & 7).or_default() += 1;
+        let streams = state::streams(connection, scan, inode, bits, row.get(2)?)?;
+        if streams.is_empty() {
+            continue;
+        }
+        let standing = state::standing(connection, scan, inode)?;
+        for stream in streams {
+            let result = state::result(connection, scan, inode, stream.ordinal)?;
+            sums.add(stream.size, state::derive(result.as_ref(), &standing)?);
+        }
+    }
+    sums.census.distinct_blobs = distinct_blobs(connection, scan)?;
+    sums.finish()
+}
+
+fn count_names(connection: &Connection, scan: ScanId, census: &mut Census) -> Result<(), Error> {
+    let sql = format!("SELECT flags >= 16, flags & 8 <> 0, count(*) FROM path_{scan} GROUP BY 1, 2");
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let count = row.get::<_, i64>(2)?.cast_unsigned();
+        match (row.get(0)?, row.get(1)?) {
+            (true, _) => census.deleted += count,
+            (false, true) => census.alternate_names += count,
+            (false, false) => census.paths += count,
+        }
+    }
+    Ok(())
+}
+
+fn distinct_blobs(connection: &Connection, scan: ScanId) -> Result<Tally, Error> {
+    let sql = format!(
+        "SELECT size FROM blob WHERE id IN (SELECT blob FROM result_{scan} WHERE state IN ({STORED}, {DAMAGED}))"
+    );
+    let mut tally = Tally::default();
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        add(&mut tally, row.get::<_, i64>(0)?.cast_unsigned());
+    }
+    Ok(tally)
+}

@@ -1,0 +1,108 @@
+//! Rows of blobs.
+
+use ntt_model::{BlobHash, ScanId, Sha256, Timestamp};
+use rusqlite::{Connection, Row, params};
+
+use super::inodes::time;
+use super::media::collect;
+use crate::Error;
+use crate::rows::BlobRow;
+
+/// Adds a blob, or completes what is known of it; returns its row id.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] if the name is known with another length.
+pub(super) fn keep(
+    connection: &Connection,
+    hash: &BlobHash,
+    size: u64,
+    sha256: Option<&Sha256>,
+    content_type: Option<&str>,
+) -> Result<i64, Error> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO blob (hash, size, sha256, content_type) VALUES (?1, ?2, ?3, ?4) \
+         ON CONFLICT (hash) DO UPDATE SET sha256 = coalesce(sha256, excluded.sha256), \
+         content_type = coalesce(content_type, excluded.content_type) RETURNING id, size",
+    )?;
+    let (id, known): (i64, i64) = statement.query_row(
+        params![
+            hash.as_bytes(),
+            size.cast_signed(),
+            sha256.map(Sha256::as_bytes),
+            content_type
+        ],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    if known.cast_unsigned() == size {
+        return Ok(id);
+    }
+    Err(Error::Conflict(format!(
+        "blob {hash} has {} bytes, not {size}",
+        known.cast_unsigned()
+    )))
+}
+
+const BLOB: &str = "SELECT hash, size, sha256, content_type, verified, bad FROM blob";
+
+fn blob_row(row: &Row<'_>) -> Result<BlobRow, Error> {
+    Ok(BlobRow {
+        hash: BlobHash::from_bytes(row.get(0)?),
+        size_bytes: row.get::<_, i64>(1)?.cast_unsigned(),
+        sha256: row.get::<_, Option<[u8; 32]>>(2)?.map(Sha256::from_bytes),
+        content_type: row.get(3)?,
+        verified: time(row, 4)?,
+        bad: row.get(5)?,
+    })
+}
+
+/// One blob.
+pub(super) fn one(connection: &Connection, hash: &BlobHash) -> Result<Option<BlobRow>, Error> {
+    let sql = format!("{BLOB} WHERE hash = ?1");
+    Ok(collect(connection, &sql, params![hash.as_bytes()], blob_row)?
+        .into_iter()
+        .next())
+}
+
+/// Visits blobs in ascending order of hash.
+pub(super) fn each(
+    connection: &Connection,
+    scan: Option<ScanId>,
+    visit: &mut dyn FnMut(&BlobRow) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let sql = match scan {
+        Some(scan) => format!("{BLOB} WHERE id IN (SELECT blob FROM result_{scan}) ORDER BY hash"),
+        None => format!("{BLOB} ORDER BY hash"),
+    };
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        visit(&blob_row(row)?)?;
+    }
+    Ok(())
+}
+
+/// Number of blobs.
+pub(super) fn count(connection: &Connection) -> Result<u64, Error> {
+    let count: i64 = connection.query_row("SELECT count(*) FROM blob", [], |row| row.get(0))?;
+    Ok(count.cast_unsigned())
+}
+
+/// Records re-reads. A match also clears an earlier mismatch.
+pub(super) fn record_verified(
+    connection: &Connection,
+    verified: &[(BlobHash, bool)],
+    now: Timestamp,
+) -> Result<(), Error> {
+    let sql =
+        "UPDATE blob SET bad = NOT ?2, verified = CASE WHEN ?2 THEN ?3 ELSE verified END WHERE hash = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    for (hash, matched) in verified {
+        if statement.execute(params![hash.as_bytes(), matched, now.as_nanos()])? == 0 {
+            return Err(Error::NotFound {
+                what: format!("blob {hash}"),
+            });
+        }
+    }
+    Ok(())
+}

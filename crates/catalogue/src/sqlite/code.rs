@@ -1,0 +1,101 @@
+//! Small integers and words for enums. The codes are part of the schema: append only.
+
+use ntt_model::entry::{Allocation, Encoding, Name};
+use ntt_model::{Kind, Namespace};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Error;
+
+/// Kinds by their codes.
+pub(super) const KINDS: [Kind; 8] = [
+    Kind::File,
+    Kind::Directory,
+    Kind::Symlink,
+    Kind::Fifo,
+    Kind::Socket,
+    Kind::CharDevice,
+    Kind::BlockDevice,
+    Kind::Unknown,
+];
+
+/// Namespaces by their codes.
+pub(super) const NAMESPACES: [Namespace; 7] = [
+    Namespace::Native,
+    Namespace::Dos,
+    Namespace::Windows,
+    Namespace::Iso,
+    Namespace::Joliet,
+    Namespace::RockRidge,
+    Namespace::Lost,
+];
+
+/// Encodings by their codes.
+pub(super) const ENCODINGS: [Encoding; 3] = [Encoding::Plain, Encoding::Encrypted, Encoding::Unsupported];
+
+/// Bit of `path.flags`: a second name.
+pub(super) const ALTERNATE: i64 = 8;
+/// Bit of `path.flags`: a deleted entry.
+pub(super) const DELETED_NAME: i64 = 16;
+
+/// The code of a value.
+pub(super) fn code_of<T: PartialEq + std::fmt::Debug>(table: &[T], value: &T) -> Result<i64, Error> {
+    table
+        .iter()
+        .position(|known| known == value)
+        .and_then(|index| i64::try_from(index).ok())
+        .ok_or_else(|| Error::Conflict(format!("this catalogue cannot keep {value:?}")))
+}
+
+/// The value of a code.
+pub(super) fn value_of<T: Copy>(table: &[T], code: i64) -> Result<T, Error> {
+    usize::try_from(code)
+        .ok()
+        .and_then(|index| table.get(index))
+        .copied()
+        .ok_or_else(|| Error::Damaged(format!("there is no meaning of code {code}")))
+}
+
+/// `path.flags` of a name.
+pub(super) fn name_flags(name: &Name) -> Result<i64, Error> {
+    let mut flags = code_of(&NAMESPACES, &name.namespace)?;
+    if name.alternate {
+        flags |= ALTERNATE;
+    }
+    if name.allocation == Allocation::Deleted {
+        flags |= DELETED_NAME;
+    }
+    Ok(flags)
+}
+
+/// Namespace, alternate and allocation from `path.flags`.
+pub(super) fn name_facts(flags: i64) -> Result<(Namespace, bool, Allocation), Error> {
+    let allocation = allocation(flags & DELETED_NAME != 0);
+    Ok((
+        value_of(&NAMESPACES, flags & 7)?,
+        flags & ALTERNATE != 0,
+        allocation,
+    ))
+}
+
+/// Deleted or allocated.
+pub(super) const fn allocation(is_deleted: bool) -> Allocation {
+    if is_deleted {
+        Allocation::Deleted
+    } else {
+        Allocation::Allocated
+    }
+}
+
+/// The word by which serde knows a unit variant.
+pub(super) fn word_of<T: Serialize>(value: &T) -> Result<String, Error> {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => Ok(word),
+        _ => Err(Error::Conflict("a value has no word".to_owned())),
+    }
+}
+
+/// The value of a word.
+pub(super) fn from_word<T: DeserializeOwned>(word: String) -> Result<T, Error> {
+    serde_json::from_value(serde_json::Value::String(word)).map_err(|error| Error::Damaged(error.to_string()))
+}

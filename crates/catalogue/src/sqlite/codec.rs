@@ -1,0 +1,334 @@
+//! Compact encodings of the blobs in the leaf tables: variable-length integers, extents, times, ranges, chunk members.
+//!
+//! Integers are LEB128; differences are zigzag-coded and wrap, so that every `u64` survives. `docs/design/catalogue.md` gives the layouts.
+
+use ntt_model::entry::Xattr;
+use ntt_model::time::Times;
+use ntt_model::{ByteRange, Extent, ExtentKind, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+const EXTENT_KINDS: [ExtentKind; 4] = [
+    ExtentKind::Data,
+    ExtentKind::Hole,
+    ExtentKind::Unwritten,
+    ExtentKind::Inline,
+];
+const HAS_GAP: u64 = 4;
+const NANOS: i64 = 1_000_000_000;
+const WHOLE_SECONDS: u8 = 0x80;
+
+/// Appends an unsigned integer.
+pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    out.push(value.to_le_bytes()[0]);
+}
+
+fn put_difference(out: &mut Vec<u8>, value: u64, base: u64) {
+    put(out, zigzag(value.wrapping_sub(base).cast_signed()));
+}
+
+const fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
+}
+
+const fn unzigzag(value: u64) -> i64 {
+    (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
+}
+
+/// Takes integers from the front of a blob.
+pub(super) struct Reader<'a> {
+    bytes: &'a [u8],
+    what: &'static str,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads `bytes`; `what` names the column in errors.
+    pub(super) const fn new(bytes: &'a [u8], what: &'static str) -> Self {
+        Self { bytes, what }
+    }
+
+    /// Whether all was read.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn damaged(&self) -> Error {
+        Error::Damaged(format!("the column {} is malformed", self.what))
+    }
+
+    /// The next unsigned integer.
+    pub(super) fn take(&mut self) -> Result<u64, Error> {
+        let mut value = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let (byte, rest) = self.bytes.split_first().ok_or_else(|| self.damaged())?;
+            self.bytes = rest;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(self.damaged())
+    }
+
+    fn take_difference(&mut self, base: u64) -> Result<u64, Error> {
+        Ok(base.wrapping_add(unzigzag(self.take()?).cast_unsigned()))
+    }
+}
+
+/// Appends extents. Each one: image offset as a difference to the end of the one before; a byte of kind, plus 4 if a logical gap
+/// follows; the gap; the length. The first integer is therefore the first image offset.
+pub(super) fn put_extents(out: &mut Vec<u8>, extents: &[Extent]) {
+    let (mut image, mut logical) = (0_u64, 0_u64);
+    for extent in extents {
+        put_difference(out, extent.image_offset, image);
+        let gap = extent.logical_offset.wrapping_sub(logical);
+        let kind = extent_kind_code(extent.kind);
+        put(out, if gap == 0 { kind } else { kind | HAS_GAP });
+        if gap != 0 {
+            put(out, gap);
+        }
+        put(out, extent.len);
+        image = extent.image_offset.wrapping_add(extent.len);
+        logical = extent.logical_offset.wrapping_add(extent.len);
+    }
+}
+
+const fn extent_kind_code(kind: ExtentKind) -> u64 {
+    match kind {
+        ExtentKind::Data => 0,
+        ExtentKind::Hole => 1,
+        ExtentKind::Unwritten => 2,
+        ExtentKind::Inline => 3,
+    }
+}
+
+/// The extents that [`put_extents`] wrote.
+pub(super) fn extents(bytes: &[u8]) -> Result<Vec<Extent>, Error> {
+    let mut reader = Reader::new(bytes, "extents");
+    let mut extents = Vec::with_capacity(bytes.len().div_ceil(8));
+    let (mut image, mut logical) = (0_u64, 0_u64);
+    while !reader.is_empty() {
+        let image_offset = reader.take_difference(image)?;
+        let head = reader.take()?;
+        let gap = if head & HAS_GAP == 0 { 0 } else { reader.take()? };
+        let len = reader.take()?;
+        let kind = usize::try_from(head & 3)
+            .ok()
+            .and_then(|code| EXTENT_KINDS.get(code));
+        let logical_offset = logical.wrapping_add(gap);
+        extents.push(Extent {
+            logical_offset,
+            image_offset,
+            len,
+            kind: *kind.ok_or_else(|| reader.damaged())?,
+        });
+        image = image_offset.wrapping_add(len);
+        logical = logical_offset.wrapping_add(len);
+    }
+    Ok(extents)
+}
+
+/// Image offset of the first extent, or `None` if there is none.
+pub(super) fn first_offset(bytes: &[u8]) -> Result<Option<u64>, Error> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    Reader::new(bytes, "extents").take_difference(0).map(Some)
+}
+
+/// Appends all times but the modification time: a byte of presence bits (bit 7: whole seconds), then the differences to it.
+/// Appends nothing if there are none.
+pub(super) fn put_times(out: &mut Vec<u8>, times: &Times) {
+    let others = [times.accessed, times.changed, times.created, times.deleted];
+    if others.iter().all(Option::is_none) {
+        return;
+    }
+    let base = times.modified.map_or(0, |time| time.as_nanos());
+    let differences = others.map(|time| time.map(|time| time.as_nanos().wrapping_sub(base)));
+    let whole = differences.iter().flatten().all(|nanos| nanos % NANOS == 0);
+    let mut mask = if whole { WHOLE_SECONDS } else { 0 };
+    for (bit, difference) in differences.iter().enumerate() {
+        mask |= u8::from(difference.is_some()) << bit;
+    }
+    out.push(mask);
+    for nanos in differences.iter().flatten() {
+        put(out, zigzag(if whole { nanos / NANOS } else { *nanos }));
+    }
+}
+
+/// The times that [`put_times`] wrote, with the modification time.
+pub(super) fn times(modified: Option<i64>, bytes: &[u8]) -> Result<Times, Error> {
+    let mut others = [None; 4];
+    if let Some((mask, rest)) = bytes.split_first() {
+        let mut reader = Reader::new(rest, "times");
+        let unit = if mask & WHOLE_SECONDS == 0 { 1 } else { NANOS };
+        for (bit, other) in others.iter_mut().enumerate() {
+            if mask & (1 << bit) != 0 {
+                let difference = unzigzag(reader.take()?).wrapping_mul(unit);
+                let nanos = modified.unwrap_or(0).wrapping_add(difference);
+                *other = Some(Timestamp::from_nanos(nanos));
+            }
+        }
+    }
+    let [accessed, changed, created, deleted] = others;
+    Ok(Times {
+        modified: modified.map(Timestamp::from_nanos),
+        accessed,
+        changed,
+        created,
+        deleted,
+    })
+}
+
+/// Encodes ascending ranges as (gap, length) pairs.
+pub(super) fn put_ranges(ranges: &[ByteRange]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut end = 0;
+    for range in ranges {
+        put(&mut out, range.offset.wrapping_sub(end));
+        put(&mut out, range.len);
+        end = range.end();
+    }
+    out
+}
+
+/// The ranges that [`put_ranges`] wrote.
+pub(super) fn ranges(bytes: &[u8]) -> Result<Vec<ByteRange>, Error> {
+    let mut reader = Reader::new(bytes, "ranges");
+    let mut ranges = Vec::new();
+    let mut end = 0_u64;
+    while !reader.is_empty() {
+        let range = ByteRange::new(end.wrapping_add(reader.take()?), reader.take()?);
+        end = range.end();
+        ranges.push(range);
+    }
+    Ok(ranges)
+}
+
+/// An inode in a chunk with the ordinals of its wanted streams.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Member {
+    pub(super) inode: u64,
+    pub(super) streams: Vec<u32>,
+}
+
+/// Encodes chunk members: the inode's number as a difference to the one before, the number of streams if it is not stream 0 alone.
+pub(super) fn put_members(members: &[Member]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(members.len() * 2);
+    let mut previous = 0;
+    for member in members {
+        put_difference(&mut out, member.inode, previous);
+        previous = member.inode;
+        if member.streams == [0] {
+            put(&mut out, 0);
+            continue;
+        }
+        put(&mut out, u64::try_from(member.streams.len()).unwrap_or(0));
+        for stream in &member.streams {
+            put(&mut out, u64::from(*stream));
+        }
+    }
+    out
+}
+
+/// The members that [`put_members`] wrote.
+pub(super) fn members(bytes: &[u8]) -> Result<Vec<Member>, Error> {
+    let mut reader = Reader::new(bytes, "members");
+    let mut members = Vec::with_capacity(bytes.len() / 2);
+    let mut previous = 0;
+    while !reader.is_empty() {
+        let inode = reader.take_difference(previous)?;
+        previous = inode;
+        let count = reader.take()?;
+        let streams = if count == 0 {
+            vec![0]
+        } else {
+            (0..count)
+                .map(|_| u32::try_from(reader.take()?).map_err(|_| reader.damaged()))
+                .collect::<Result<_, _>>()?
+        };
+        members.push(Member { inode, streams });
+    }
+    Ok(members)
+}
+
+/// What few inodes have; kept as one postcard value, NULL for all others.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Rare {
+    pub(super) target: Option<Vec<u8>>,
+    pub(super) device: Option<(u32, u32)>,
+    pub(super) xattrs: Vec<Xattr>,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_extent() -> impl Strategy<Value = Extent> {
+        (any::<u64>(), any::<u64>(), any::<u64>(), 0..4_usize).prop_map(
+            |(logical_offset, image_offset, len, kind)| Extent {
+                logical_offset,
+                image_offset,
+                len,
+                kind: EXTENT_KINDS[kind],
+            },
+        )
+    }
+
+    fn any_time() -> impl Strategy<Value = Option<Timestamp>> {
+        proptest::option::of(
+            prop_oneof![
+                any::<i64>(),
+                (-9_000_000_000_i64..9_000_000_000).prop_map(|seconds| seconds * NANOS),
+            ]
+            .prop_map(Timestamp::from_nanos),
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn extents_round_trip(list in proptest::collection::vec(any_extent(), 0..8)) {
+            let mut bytes = Vec::new();
+            put_extents(&mut bytes, &list);
+            prop_assert_eq!(first_offset(&bytes).unwrap(), list.first().map(|extent| extent.image_offset));
+            prop_assert_eq!(extents(&bytes).unwrap(), list);
+        }
+
+        #[test]
+        fn times_round_trip(list in proptest::array::uniform5(any_time())) {
+            let [modified, accessed, changed, created, deleted] = list;
+            let wanted = Times { modified, accessed, changed, created, deleted };
+            let mut bytes = Vec::new();
+            put_times(&mut bytes, &wanted);
+            prop_assert_eq!(times(modified.map(|time| time.as_nanos()), &bytes).unwrap(), wanted);
+        }
+
+        #[test]
+        fn members_round_trip(
+            list in proptest::collection::vec(
+                (any::<u64>(), proptest::collection::vec(any::<u32>(), 1..4)), 0..8)
+        ) {
+            let list: Vec<_> = list.into_iter().map(|(inode, streams)| Member { inode, streams }).collect();
+            prop_assert_eq!(members(&put_members(&list)).unwrap(), list);
+        }
+
+        /// A damaged row is an error, never a panic or an endless loop.
+        #[test]
+        fn any_bytes_are_decoded_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = (extents(&bytes), times(None, &bytes), ranges(&bytes), first_offset(&bytes));
+        }
+    }
+
+    #[test]
+    fn ranges_round_trip() {
+        let list = [ByteRange::new(512, 512), ByteRange::new(4096, 1)];
+        assert_eq!(ranges(&put_ranges(&list)).unwrap(), list);
+    }
+}

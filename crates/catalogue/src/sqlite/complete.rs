@@ -1,0 +1,296 @@
+//! Completing chunks: results, failures and what follows from them, blobs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ntt_model::failure::Failure;
+use ntt_model::{BlobHash, ChunkId, FailureClass, Outcome, ScanId, Timestamp, WorkerId};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::codec::put_ranges;
+use super::label::work_of;
+use super::queue::{Work, enqueue, lease, sealed};
+use super::state::{self, DAMAGED, FAILED, REOPENED, RETRYABLE, ResultRow, STORED, is_eligible};
+use super::{blob, media};
+use crate::Error;
+use crate::lease::{History, Verdict};
+use crate::rows::{ChunkResult, StreamResult};
+
+/// Records the results of chunks; returns those whose lease was lost.
+pub(super) fn complete(
+    connection: &Connection,
+    worker: WorkerId,
+    results: &[ChunkResult],
+    now: Timestamp,
+) -> Result<Vec<ChunkId>, Error> {
+    let mut lost = Vec::new();
+    let mut retries = BTreeMap::new();
+    for result in results {
+        let (scan, held) = lease(connection, result.chunk)?;
+        if !held.accepts(worker, result.epoch) {
+            lost.push(result.chunk);
+            continue;
+        }
+        let completion = Completion {
+            connection,
+            scan,
+            now,
+        };
+        completion.record(result, &mut retries)?;
+    }
+    for ((scan, not_before), work) in retries {
+        enqueue(connection, scan, work, not_before)?;
+    }
+    Ok(lost)
+}
+
+/// Work for new chunks by scan and earliest time.
+type Retries = BTreeMap<(ScanId, Timestamp), Vec<Work>>;
+
+struct Completion<'c> {
+    connection: &'c Connection,
+    scan: ScanId,
+    now: Timestamp,
+}
+
+impl Completion<'_> {
+    /// Records one chunk. Wanted streams without a result return to the queue, so that a worker may stop in the middle.
+    fn record(&self, result: &ChunkResult, retries: &mut Retries) -> Result<(), Error> {
+        let mut wanted: BTreeMap<(u64, u32), Work> = work_of(self.connection, self.scan, result.chunk.0)?
+            .into_iter()
+            .map(|work| ((work.inode, work.stream), work))
+            .collect();
+        let (mut settled, mut settled_bytes) = (0_i64, 0_u64);
+        for stream in &result.streams {
+            let work = wanted.remove(&(stream.inode, stream.stream)).ok_or_else(|| {
+                Error::Conflict(format!(
+                    "chunk {} does not want stream {} of inode {} (again)",
+                    result.chunk, stream.stream, stream.inode
+                ))
+            })?;
+            if let Verdict::Retry { not_before } = self.settle(stream)? {
+                retries.entry((self.scan, not_before)).or_default().push(work);
+            } else {
+                settled += 1;
+                settled_bytes = settled_bytes.saturating_add(work.bytes);
+            }
+        }
+        let again = (self.scan, Timestamp::from_nanos(0));
+        if !wanted.is_empty() {
+            retries.entry(again).or_default().extend(wanted.into_values());
+        }
+        self.add_findings(result)?;
+        self.close(result.chunk, settled, settled_bytes)
+    }
+
+    fn add_findings(&self, result: &ChunkResult) -> Result<(), Error> {
+        if result.findings.is_empty() {
+            return Ok(());
+        }
+        let volume = super::answer::volume_of_scan(self.connection, self.scan)?;
+        let medium = media::medium_of_volume(self.connection, volume)?;
+        for finding in &result.findings {
+            media::insert_finding(self.connection, medium, Some(volume), None, finding)?;
+        }
+        Ok(())
+    }
+
+    fn close(&self, chunk: ChunkId, streams: i64, bytes: u64) -> Result<(), Error> {
+        self.connection.execute(
+            "UPDATE chunk SET state = 2, owner = NULL, streams = ?2, bytes = ?3 WHERE id = ?1",
+            params![chunk.0, streams, bytes.cast_signed()],
+        )?;
+        self.connection
+            .execute("DELETE FROM chunk_members WHERE chunk = ?1", [chunk.0])?;
+        Ok(())
+    }
+
+    fn settle(&self, result: &StreamResult) -> Result<Verdict, Error> {
+        let prior = state::result(
+            self.connection,
+            self.scan,
+            result.inode.cast_signed(),
+            result.stream,
+        )?;
+        let history = prior.as_ref().map_or(History::default(), |row| row.history);
+        match &result.outcome {
+            Outcome::Stored { blob, size } => {
+                let blob = self.keep_blob(result, blob, *size)?;
+                let attempts = History {
+                    strikes: 0,
+                    last: None,
+                    ..history
+                };
+                self.write(result, STORED, Some(blob), attempts, &Details::default())?;
+                Ok(Verdict::Settled)
+            }
+            Outcome::Damaged {
+                blob,
+                size,
+                missing,
+                failure,
+            } => {
+                let blob = self.keep_blob(result, blob, *size)?;
+                let (history, _) = history.fail(failure, self.now);
+                let details = Details {
+                    failure: Some(failure),
+                    missing: Some(put_ranges(missing)),
+                    not_before: None,
+                };
+                self.add_attempt(result, failure, history)?;
+                self.write(result, DAMAGED, Some(blob), history, &details)?;
+                Ok(Verdict::Settled)
+            }
+            Outcome::Failed { failure } => {
+                let (history, verdict) = history.fail(failure, self.now);
+                self.add_attempt(result, failure, history)?;
+                self.write_failure(result, failure, prior, history, verdict)?;
+                Ok(verdict)
+            }
+        }
+    }
+
+    /// A stream that was damaged, reopened and now fails for good keeps what was once read of it.
+    fn write_failure(
+        &self,
+        result: &StreamResult,
+        failure: &Failure,
+        prior: Option<ResultRow>,
+        history: History,
+        verdict: Verdict,
+    ) -> Result<(), Error> {
+        let (blob, missing) = prior.map_or((None, None), |row| (row.blob, row.missing));
+        let not_before = match verdict {
+            Verdict::Retry { not_before } => Some(not_before),
+            Verdict::Settled => None,
+        };
+        let state = match (verdict, blob.is_some() && missing.is_some()) {
+            (Verdict::Retry { .. }, _) => RETRYABLE,
+            (Verdict::Settled, true) => DAMAGED,
+            (Verdict::Settled, false) => FAILED,
+        };
+        let details = Details {
+            failure: Some(failure),
+            missing,
+            not_before,
+        };
+        self.write(result, state, blob, history, &details)
+    }
+
+    fn keep_blob(&self, result: &StreamResult, hash: &BlobHash, size: u64) -> Result<i64, Error> {
+        blob::keep(
+            self.connection,
+            hash,
+            size,
+            result.sha256.as_ref(),
+            result.content_type.as_deref(),
+        )
+    }
+
+    fn add_attempt(&self, result: &StreamResult, failure: &Failure, history: History) -> Result<(), Error> {
+        let mut statement = self.connection.prepare_cached(
+            "INSERT INTO attempt (scan, ino, stream, n, class, code, at, detail) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?;
+        statement.execute(params![
+            self.scan.0,
+            result.inode.cast_signed(),
+            result.stream,
+            history.attempts,
+            failure.class.as_str(),
+            failure.code,
+            self.now.as_nanos(),
+            failure.detail
+        ])?;
+        Ok(())
+    }
+
+    fn write(
+        &self,
+        result: &StreamResult,
+        state: i64,
+        blob: Option<i64>,
+        history: History,
+        details: &Details<'_>,
+    ) -> Result<(), Error> {
+        let mut statement = self.connection.prepare_cached(&format!(
+            "INSERT OR REPLACE INTO result_{} \
+             (ino, stream, state, blob, attempts, strikes, code, not_before, class, detail, missing) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            self.scan
+        ))?;
+        statement.execute(params![
+            result.inode.cast_signed(),
+            result.stream,
+            state,
+            blob,
+            history.attempts,
+            history.strikes,
+            details.failure.map(|failure| failure.code),
+            details.not_before.map(|time| time.as_nanos()),
+            details.failure.map(|failure| failure.class.as_str()),
+            details.failure.map(|failure| failure.detail.as_str()),
+            details.missing
+        ])?;
+        Ok(())
+    }
+}
+
+/// What a result has besides its state and blob.
+#[derive(Default)]
+struct Details<'f> {
+    failure: Option<&'f Failure>,
+    missing: Option<Vec<u8>>,
+    not_before: Option<Timestamp>,
+}
+
+/// Reopens settled failures and damaged streams of a class that are still wanted; returns how many.
+pub(super) fn reopen(
+    connection: &Connection,
+    scan: ScanId,
+    class: Option<FailureClass>,
+) -> Result<u64, Error> {
+    sealed(connection, scan)?;
+    let sql = format!(
+        "SELECT r.ino, r.stream FROM result_{scan} r WHERE r.state IN ({DAMAGED}, {FAILED}) \
+         AND (?1 IS NULL OR r.class = ?1) AND {}",
+        is_eligible(scan, "r.ino")
+    );
+    let class = class.map(FailureClass::as_str);
+    let streams: BTreeSet<(i64, u32)> = media::collect(connection, &sql, params![class], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?
+    .into_iter()
+    .collect();
+    let mut work = Vec::with_capacity(streams.len());
+    for (inode, stream) in streams {
+        let sql = format!(
+            "UPDATE result_{scan} SET state = {REOPENED}, strikes = 0, class = NULL, code = NULL, not_before = NULL \
+             WHERE ino = ?1 AND stream = ?2"
+        );
+        connection.prepare_cached(&sql)?.execute(params![inode, stream])?;
+        work.extend(work_for(connection, scan, inode, stream)?);
+    }
+    enqueue(connection, scan, work, Timestamp::from_nanos(0))
+}
+
+fn work_for(connection: &Connection, scan: ScanId, inode: i64, stream: u32) -> Result<Option<Work>, Error> {
+    let sql = format!("SELECT bits, size, extents FROM inode_{scan} WHERE ino = ?1");
+    let row = connection
+        .prepare_cached(&sql)?
+        .query_row([inode], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<Vec<u8>>>(2)?))
+        })
+        .optional()?;
+    let Some((bits, size, extents)) = row else {
+        return Ok(None);
+    };
+    let position = super::codec::first_offset(&extents.unwrap_or_default())?.unwrap_or(0);
+    let streams = state::streams(connection, scan, inode, bits, size)?;
+    let found = streams.into_iter().find(|found| found.ordinal == stream);
+    Ok(found.map(|found| Work {
+        position,
+        inode: inode.cast_unsigned(),
+        stream,
+        bytes: found.size,
+    }))
+}

@@ -1,0 +1,123 @@
+//! Opening connections, the lock that keeps a second writer out, and what errors of SQLite mean.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::Error;
+
+/// Statements kept prepared on each connection.
+const STATEMENTS: usize = 64;
+/// Page size: bigger than the default, since nearly all tables are written and read in order.
+const PAGE_BYTES: i64 = 8192;
+/// Page cache of the writer in KiB (negative: SQLite's notation for KiB).
+const WRITER_CACHE: i64 = -65_536;
+/// Page cache of each reader.
+const READER_CACHE: i64 = -16_384;
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Held,
+            Some(
+                ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::ReadOnly
+                | ErrorCode::PermissionDenied
+                | ErrorCode::CannotOpen,
+            ) => Self::Storage(Box::new(error)),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
+            Some(ErrorCode::ConstraintViolation) => Self::Conflict(error.to_string()),
+            _ => Self::Database(Box::new(error)),
+        }
+    }
+}
+
+fn unreachable(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Unreachable {
+        place: path.display().to_string(),
+        source: source.into(),
+    }
+}
+
+/// Takes the lock of the catalogue at `path` for this process; it falls with the file handle, also after kill -9.
+///
+/// A lock of its own, since SQLite's are held for the length of a transaction only.
+pub(super) fn lock_for_writing(path: &Path) -> Result<File, Error> {
+    let mut name = OsString::from(path);
+    name.push("-lock");
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(PathBuf::from(name))
+        .map_err(|error| unreachable(path, error))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(Error::Held),
+        Err(TryLockError::Error(error)) => Err(unreachable(path, error)),
+    }
+}
+
+/// Opens the connection that writes; creates the file if there is none.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, Error> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| unreachable(path, error))?;
+    super::schema::check_version(&connection)?;
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "cache_size", WRITER_CACHE)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "temp_store", "file")?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
+}
+
+/// Opens a connection that reads beside the writer.
+///
+/// Where the file and its directory cannot be written to (an archive on read-only media), the shared-memory file of the write-ahead log
+/// cannot be made; the file is then opened as one that nobody changes.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
+    let usual = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, usual)
+        .and_then(probe)
+        .or_else(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) if path.exists() => {
+                let uri = immutable_uri(path);
+                Connection::open_with_flags(uri, usual | OpenFlags::SQLITE_OPEN_URI).and_then(probe)
+            }
+            _ => Err(error),
+        })
+        .map_err(|error| unreachable(path, error))?;
+    connection.pragma_update(None, "cache_size", READER_CACHE)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
+}
+
+fn probe(connection: Connection) -> rusqlite::Result<Connection> {
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(connection)
+}
+
+fn immutable_uri(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                uri.push(char::from(*byte));
+            }
+            _ => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri + "?immutable=1"
+}
+
+impl From<rusqlite::types::FromSqlError> for Error {
+    fn from(error: rusqlite::types::FromSqlError) -> Self {
+        Self::Damaged(error.to_string())
+    }
+}

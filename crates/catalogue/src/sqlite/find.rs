@@ -1,0 +1,233 @@
+//! Searches over all media. Only the latest sealed scan of each volume is searched: earlier ones are history.
+
+use ntt_model::{BlobHash, MediumKey, ScanId, Timestamp};
+use rusqlite::{Connection, Row, params};
+
+use super::code::{ALTERNATE, DELETED_NAME, KINDS, value_of};
+use super::inodes;
+use super::media::collect;
+use super::paths::{self, Paths};
+use super::state::{self, DAMAGED, STORED};
+use crate::Error;
+use crate::query::{FindQuery, FoundRow, StateFilter};
+use crate::rows::{Occurrence, PathRow, State, StreamState};
+
+/// The latest sealed scan of a volume.
+pub(super) struct Latest {
+    pub(super) scan: ScanId,
+    pub(super) medium: MediumKey,
+    pub(super) volume_number: u32,
+}
+
+/// The latest sealed scans of all volumes, by medium and volume number.
+pub(super) fn latest(connection: &Connection) -> Result<Vec<Latest>, Error> {
+    let sql = "SELECT max(s.id), v.medium, v.number FROM scan s JOIN volume v ON v.id = s.volume \
+               WHERE s.sealed IS NOT NULL GROUP BY v.id ORDER BY v.medium, v.number";
+    collect(connection, sql, params![], |row| {
+        Ok(Latest {
+            scan: ScanId(row.get(0)?),
+            medium: MediumKey(row.get(1)?),
+            volume_number: row.get(2)?,
+        })
+    })
+}
+
+/// Visits every path of a content.
+pub(super) fn occurrences(
+    connection: &Connection,
+    blob: &BlobHash,
+    visit: &mut dyn FnMut(&Occurrence) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let sql = "SELECT id FROM blob WHERE hash = ?1";
+    let ids = collect(connection, sql, params![blob.as_bytes()], |row| {
+        Ok(row.get::<_, i64>(0)?)
+    })?;
+    let Some(id) = ids.first() else {
+        return Ok(());
+    };
+    for latest in latest(connection)? {
+        occurrences_in(connection, *id, &latest, visit)?;
+    }
+    Ok(())
+}
+
+fn occurrences_in(
+    connection: &Connection,
+    blob: i64,
+    latest: &Latest,
+    visit: &mut dyn FnMut(&Occurrence) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let scan = latest.scan;
+    let mut paths = Paths::new(connection, scan)?;
+    let mut statement = connection.prepare(&format!(
+        "SELECT ino, stream, state FROM result_{scan} WHERE blob = ?1 AND state IN ({STORED}, {DAMAGED}) \
+         ORDER BY ino, stream"
+    ))?;
+    let mut rows = statement.query([blob])?;
+    while let Some(row) = rows.next()? {
+        let inode = row.get::<_, i64>(0)?.cast_unsigned();
+        let stream = stream_kind(connection, scan, inode, row.get(1)?)?;
+        for path in paths::of_inode(&mut paths, inode)? {
+            visit(&Occurrence {
+                medium: latest.medium,
+                volume_number: latest.volume_number,
+                scan,
+                path,
+                stream: stream.clone(),
+                damaged: row.get::<_, i64>(2)? == DAMAGED,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn stream_kind(
+    connection: &Connection,
+    scan: ScanId,
+    inode: u64,
+    ordinal: u32,
+) -> Result<ntt_model::entry::StreamKind, Error> {
+    let sql = format!("SELECT kind, name FROM stream_{scan} WHERE ino = ?1 AND stream = ?2");
+    let found = collect(connection, &sql, params![inode.cast_signed(), ordinal], |row| {
+        Ok(inodes::stream_kind(row.get(0)?, row.get(1)?))
+    })?;
+    Ok(found
+        .into_iter()
+        .next()
+        .unwrap_or(ntt_model::entry::StreamKind::Data))
+}
+
+/// Visits what a query finds, volume by volume, in the order of each scan.
+pub(super) fn find(
+    connection: &Connection,
+    query: &FindQuery<'_>,
+    visit: &mut dyn FnMut(&FoundRow) -> Result<(), Error>,
+) -> Result<(), Error> {
+    for latest in latest(connection)? {
+        let is_wanted = (query.media.is_empty() || query.media.contains(&latest.medium))
+            && query.volume.is_none_or(|number| number == latest.volume_number);
+        if is_wanted {
+            Search::new(connection, query, &latest)?.run(visit)?;
+        }
+    }
+    Ok(())
+}
+
+/// A search in one scan. The cheapest tests come first: name, then path, then the inode's facts, then the states.
+struct Search<'s> {
+    connection: &'s Connection,
+    query: &'s FindQuery<'s>,
+    latest: &'s Latest,
+    paths: Paths<'s>,
+}
+
+impl<'s> Search<'s> {
+    fn new(connection: &'s Connection, query: &'s FindQuery<'s>, latest: &'s Latest) -> Result<Self, Error> {
+        Ok(Self {
+            connection,
+            query,
+            latest,
+            paths: Paths::new(connection, latest.scan)?,
+        })
+    }
+
+    fn run(&mut self, visit: &mut dyn FnMut(&FoundRow) -> Result<(), Error>) -> Result<(), Error> {
+        let scan = self.latest.scan;
+        let hidden = if self.query.deleted { 0 } else { DELETED_NAME }
+            | if self.query.alternates { 0 } else { ALTERNATE };
+        let sql = format!("SELECT id, dir, name FROM path_{scan} WHERE flags & ?1 = 0 ORDER BY id");
+        let mut candidates = self.connection.prepare(&sql)?;
+        let mut full = self.connection.prepare(&format!(
+            "SELECT p.id, p.dir, p.name, p.ino, p.flags, p.rule, i.bits, i.size, i.mtime \
+             FROM path_{scan} p LEFT JOIN inode_{scan} i ON i.ino = p.ino WHERE p.id = ?1"
+        ))?;
+        let mut rows = candidates.query([hidden])?;
+        while let Some(candidate) = rows.next()? {
+            if !self.passes_names(candidate)? {
+                continue;
+            }
+            let mut row = full.query([candidate.get::<_, i64>(0)?])?;
+            let Some(row) = row.next()? else { continue };
+            if self.passes_facts(row)?
+                && let Some(found) = self.found(row)?
+            {
+                visit(&found)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn passes_names(&mut self, row: &Row<'_>) -> Result<bool, Error> {
+        let name = row.get_ref(2)?.as_blob()?;
+        if self.query.name.is_some_and(|test| !test(name)) {
+            return Ok(false);
+        }
+        let Some(test) = self.query.path else {
+            return Ok(true);
+        };
+        let path = self.paths.join(row.get::<_, i64>(1)?.cast_unsigned(), name)?;
+        Ok(test(&path))
+    }
+
+    fn passes_facts(&self, row: &Row<'_>) -> Result<bool, Error> {
+        let bits: Option<i64> = row.get(6)?;
+        let kind = bits.map(|bits| value_of(&KINDS, bits & 7)).transpose()?;
+        let size = row.get::<_, Option<i64>>(7)?.map(i64::cast_unsigned);
+        let modified = inodes::time(row, 8)?;
+        let query = self.query;
+        Ok(
+            (query.kinds.is_empty() || kind.is_some_and(|kind| query.kinds.contains(&kind)))
+                && within(query.size_bytes.as_ref(), size)
+                && within(query.modified.as_ref(), modified),
+        )
+    }
+
+    fn found(&mut self, row: &Row<'_>) -> Result<Option<FoundRow>, Error> {
+        let path = self.paths.row(row)?;
+        let states = self.states(&path)?;
+        let wanted = &self.query.states;
+        let passes = wanted.is_empty()
+            || states
+                .iter()
+                .any(|state| wanted.iter().any(|filter| matches(*filter, &state.state)));
+        if !passes {
+            return Ok(None);
+        }
+        let data = states
+            .into_iter()
+            .find(|state| state.kind == ntt_model::entry::StreamKind::Data);
+        Ok(Some(FoundRow {
+            medium: self.latest.medium,
+            volume_number: self.latest.volume_number,
+            path,
+            modified: row.get::<_, Option<i64>>(8)?.map(Timestamp::from_nanos),
+            state: data,
+        }))
+    }
+
+    fn states(&self, path: &PathRow) -> Result<Vec<StreamState>, Error> {
+        match path.kind {
+            Some(_) => state::of_inode(self.connection, self.latest.scan, path.inode),
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Whether a fact lies in the range asked for; a fact that is not known never does.
+fn within<T: PartialOrd>(range: Option<&std::ops::RangeInclusive<T>>, fact: Option<T>) -> bool {
+    range.is_none_or(|range| fact.is_some_and(|fact| range.contains(&fact)))
+}
+
+fn matches(filter: StateFilter, state: &State) -> bool {
+    match (filter, state) {
+        (StateFilter::Pending, State::Pending)
+        | (StateFilter::Stored, State::Stored { .. })
+        | (StateFilter::Damaged, State::Damaged { .. })
+        | (StateFilter::Excluded, State::Excluded { .. })
+        | (StateFilter::Retryable, State::Retryable { .. }) => true,
+        (StateFilter::Failed(class), State::Failed { failure, .. }) => {
+            class.is_none_or(|class| class == failure.class)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,118 @@
+//! Reading inodes and their streams back.
+
+use ntt_model::entry::{Inode, Stream, StreamKind};
+use ntt_model::{BlobHash, ScanId, Timestamp};
+use rusqlite::{Connection, Row, params};
+
+use super::code::{ENCODINGS, KINDS, allocation, value_of};
+use super::codec::{self, Rare};
+use super::media::collect;
+use crate::Error;
+
+/// Columns of `inode_{n}`, in the order that [`from_row`] reads.
+pub(super) const COLUMNS: &str =
+    "ino, bits, size, mtime, generation, flags, mode, uid, gid, links, times, extents, rare";
+/// Bit of `inode.bits`: further streams.
+pub(super) const MORE_STREAMS: i64 = 128;
+
+/// Turns a row of [`COLUMNS`]; further streams are fetched.
+pub(super) fn from_row(connection: &Connection, scan: ScanId, row: &Row<'_>) -> Result<Inode, Error> {
+    let bits: i64 = row.get(1)?;
+    let number = row.get::<_, i64>(0)?.cast_unsigned();
+    let rare = match row.get_ref(12)?.as_blob_or_null()? {
+        Some(bytes) => postcard::from_bytes(bytes).map_err(|error| Error::Damaged(error.to_string()))?,
+        None => Rare::default(),
+    };
+    let mut streams = Vec::from_iter(data_stream(row, bits)?);
+    if bits & MORE_STREAMS != 0 {
+        streams.append(&mut further_streams(connection, scan, number)?);
+    }
+    Ok(Inode {
+        number,
+        generation: row.get::<_, i64>(4)?.cast_unsigned(),
+        kind: value_of(&KINDS, bits & 7)?,
+        mode: row.get(6)?,
+        uid: row.get(7)?,
+        gid: row.get(8)?,
+        links: row.get(9)?,
+        times: codec::times(row.get(3)?, row.get_ref(10)?.as_blob_or_null()?.unwrap_or(&[]))?,
+        target: rare.target,
+        device: rare.device,
+        flags: row.get::<_, i64>(5)?.cast_unsigned(),
+        streams,
+        xattrs: rare.xattrs,
+        allocation: allocation(bits & 8 != 0),
+    })
+}
+
+fn data_stream(row: &Row<'_>, bits: i64) -> Result<Option<Stream>, Error> {
+    let Some(size) = row.get::<_, Option<i64>>(2)? else {
+        return Ok(None);
+    };
+    let extents = row.get_ref(11)?.as_blob_or_null()?.unwrap_or(&[]);
+    Ok(Some(Stream {
+        kind: StreamKind::Data,
+        size_bytes: size.cast_unsigned(),
+        extents: codec::extents(extents)?,
+        encoding: value_of(&ENCODINGS, (bits >> 4) & 3)?,
+        extents_incomplete: bits & 64 != 0,
+    }))
+}
+
+fn further_streams(connection: &Connection, scan: ScanId, inode: u64) -> Result<Vec<Stream>, Error> {
+    let sql = format!(
+        "SELECT kind, size, encoding, incomplete, name, extents FROM stream_{scan} WHERE ino = ?1 ORDER BY stream"
+    );
+    collect(connection, &sql, params![inode.cast_signed()], |row| {
+        Ok(Stream {
+            kind: stream_kind(row.get(0)?, row.get(4)?),
+            size_bytes: row.get::<_, i64>(1)?.cast_unsigned(),
+            extents: codec::extents(row.get_ref(5)?.as_blob()?)?,
+            encoding: value_of(&ENCODINGS, row.get(2)?)?,
+            extents_incomplete: row.get(3)?,
+        })
+    })
+}
+
+/// The kind of a row of `stream_{n}`; the table's check admits no other codes.
+pub(super) fn stream_kind(code: i64, name: Vec<u8>) -> StreamKind {
+    match code {
+        0 => StreamKind::Data,
+        1 => StreamKind::Named(name),
+        _ => StreamKind::Xattr(name),
+    }
+}
+
+/// One inode.
+pub(super) fn one(connection: &Connection, scan: ScanId, inode: u64) -> Result<Option<Inode>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM inode_{scan} WHERE ino = ?1");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![inode.cast_signed()])?;
+    rows.next()?
+        .map(|row| from_row(connection, scan, row))
+        .transpose()
+}
+
+/// Visits all inodes by number.
+pub(super) fn each(
+    connection: &Connection,
+    scan: ScanId,
+    visit: &mut dyn FnMut(&Inode) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM inode_{scan} ORDER BY ino"))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        visit(&from_row(connection, scan, row)?)?;
+    }
+    Ok(())
+}
+
+/// A content digest column.
+pub(super) fn hash(row: &Row<'_>, column: usize) -> Result<Option<BlobHash>, Error> {
+    Ok(row.get::<_, Option<[u8; 32]>>(column)?.map(BlobHash::from_bytes))
+}
+
+/// A time column.
+pub(super) fn time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, Error> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_nanos))
+}

@@ -1,0 +1,356 @@
+//! Beginning, loading and dropping scans.
+
+use ntt_model::entry::{Directory, Inode, Name, ScanCounts, Stream, StreamKind};
+use ntt_model::{Finding, MediumKey, ScanEvent, ScanId, Timestamp, VolumeKey};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+
+use super::code::{ENCODINGS, KINDS, NAMESPACES, code_of, name_flags};
+use super::codec::{Rare, put_extents, put_times};
+use super::{media, schema};
+use crate::Error;
+use crate::rows::NewScan;
+
+/// Rows of one INSERT statement: fewer statements to start and reset; more gains nothing.
+const ROWS: usize = 32;
+
+/// Where the loading of an unsealed scan stands.
+#[derive(Clone, Debug)]
+pub(super) struct Load {
+    pub(super) scan: ScanId,
+    pub(super) volume: VolumeKey,
+    pub(super) medium: MediumKey,
+    pub(super) counts: ScanCounts,
+    open: Option<DirRow>,
+}
+
+/// A row of `dir`, complete once the next directory begins.
+#[derive(Clone, Debug)]
+struct DirRow {
+    directory: Directory,
+    seq: u64,
+    first_path: u64,
+    paths: u64,
+}
+
+/// Begins a scan and creates its leaf tables.
+pub(super) fn begin(connection: &Connection, scan: &NewScan, now: Timestamp) -> Result<Load, Error> {
+    let medium = media::medium_of_volume(connection, scan.volume)?;
+    if let Some(previous) = scan.previous {
+        let volume: Option<i64> = connection
+            .query_row(
+                "SELECT volume FROM scan WHERE id = ?1 AND sealed IS NOT NULL",
+                [previous.0],
+                |row| row.get(0),
+            )
+            .optional()?;
+        if volume != Some(scan.volume.0) {
+            return Err(Error::Conflict(format!(
+                "scan {previous} is no sealed scan of the volume"
+            )));
+        }
+    }
+    connection.execute(
+        "INSERT INTO scan (volume, reader, root, previous, begun) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![
+            scan.volume.0,
+            scan.reader,
+            scan.root.cast_signed(),
+            scan.previous.map(|previous| previous.0),
+            now.as_nanos()
+        ],
+    )?;
+    let id = ScanId(connection.last_insert_rowid());
+    schema::create_leaves(connection, id)?;
+    Ok(Load {
+        scan: id,
+        volume: scan.volume,
+        medium,
+        counts: ScanCounts::default(),
+        open: None,
+    })
+}
+
+/// Drops an unsealed scan.
+pub(super) fn drop_unsealed(connection: &Connection, scan: ScanId) -> Result<(), Error> {
+    schema::drop_leaves(connection, scan)?;
+    connection.execute("DELETE FROM finding WHERE scan = ?1", [scan.0])?;
+    connection.execute("DELETE FROM scan WHERE id = ?1 AND sealed IS NULL", [scan.0])?;
+    Ok(())
+}
+
+/// Drops what a run that ended without sealing left behind.
+pub(super) fn drop_all_unsealed(connection: &Connection) -> Result<(), Error> {
+    let mut statement = connection.prepare("SELECT id FROM scan WHERE sealed IS NULL")?;
+    let scans = statement
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<Vec<i64>, _>>()?;
+    for scan in scans {
+        drop_unsealed(connection, ScanId(scan))?;
+    }
+    Ok(())
+}
+
+impl Load {
+    /// Appends events; `self` must be discarded if this fails.
+    pub(super) fn append(&mut self, connection: &Connection, events: &[ScanEvent]) -> Result<(), Error> {
+        let mut batch = Batch::default();
+        for event in events {
+            self.counts.add(event);
+            match event {
+                ScanEvent::Directory(directory) => batch.dirs.extend(self.enter(directory)?),
+                ScanEvent::Name(name) => batch.names.push(self.accept(name)?),
+                ScanEvent::Inode(inode) => batch.inodes.push(inode),
+                ScanEvent::Finding(finding) => batch.findings.push(finding),
+            }
+        }
+        self.insert_dirs(connection, &batch.dirs)?;
+        self.insert_names(connection, &batch.names)?;
+        self.insert_inodes(connection, &batch.inodes)?;
+        self.insert_streams(connection, &batch.inodes)?;
+        for finding in batch.findings {
+            media::insert_finding(
+                connection,
+                self.medium,
+                Some(self.volume),
+                Some(self.scan),
+                finding,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Writes the row of the last directory.
+    pub(super) fn finish(&mut self, connection: &Connection) -> Result<(), Error> {
+        let last = Vec::from_iter(self.open.take());
+        self.insert_dirs(connection, &last)
+    }
+
+    fn enter(&mut self, directory: &Directory) -> Result<Option<DirRow>, Error> {
+        number(directory.inode)?;
+        if self.open.is_none() && directory.parent.is_some() {
+            return Err(Error::Conflict(
+                "the first directory of a scan is not its root".to_owned(),
+            ));
+        }
+        let next = DirRow {
+            directory: directory.clone(),
+            seq: self.counts.directories,
+            first_path: self.counts.names + 1,
+            paths: 0,
+        };
+        Ok(self.open.replace(next))
+    }
+
+    fn accept<'e>(&mut self, name: &'e Name) -> Result<&'e Name, Error> {
+        let directory = name.directory;
+        match &mut self.open {
+            Some(open) if open.directory.inode == directory => open.paths += 1,
+            _ => {
+                return Err(Error::Conflict(format!(
+                    "a name of directory {directory} came while another one was open"
+                )));
+            }
+        }
+        Ok(name)
+    }
+
+    fn insert_dirs(&self, connection: &Connection, rows: &[DirRow]) -> Result<(), Error> {
+        let head = format!(
+            "INSERT INTO dir_{} (ino, seq, parent, first_path, paths, namespace, name)",
+            self.scan
+        );
+        insert_all(connection, &head, 7, rows, |row, values| {
+            let directory = &row.directory;
+            values.push(number(directory.inode)?)?;
+            values.push(row.seq.cast_signed())?;
+            values.push(directory.parent.map(u64::cast_signed))?;
+            values.push(row.first_path.cast_signed())?;
+            values.push(row.paths.cast_signed())?;
+            values.push(code_of(&NAMESPACES, &directory.namespace)?)?;
+            values.push(directory.name.as_slice())
+        })
+    }
+
+    /// Row ids follow from the order: the n-th name of the scan gets id n.
+    fn insert_names(&self, connection: &Connection, rows: &[&Name]) -> Result<(), Error> {
+        let head = format!("INSERT INTO path_{} (dir, ino, flags, name)", self.scan);
+        insert_all(connection, &head, 4, rows, |row, values| {
+            values.push(number(row.directory)?)?;
+            values.push(number(row.inode)?)?;
+            values.push(name_flags(row)?)?;
+            values.push(row.name.as_slice())
+        })
+    }
+
+    fn insert_inodes(&self, connection: &Connection, rows: &[&Inode]) -> Result<(), Error> {
+        let head = format!(
+            "INSERT INTO inode_{} \
+             (ino, bits, size, mtime, generation, flags, mode, uid, gid, links, times, extents, rare)",
+            self.scan
+        );
+        let mut scratch = Vec::new();
+        insert_all(connection, &head, 13, rows, |row, values| {
+            bind_inode(row, values, &mut scratch)
+        })
+    }
+
+    fn insert_streams(&self, connection: &Connection, inodes: &[&Inode]) -> Result<(), Error> {
+        let rows: Vec<(u64, usize, &Stream)> = inodes
+            .iter()
+            .flat_map(|inode| {
+                let further = inode
+                    .streams
+                    .iter()
+                    .enumerate()
+                    .skip(usize::from(plain_data(inode).is_some()));
+                further.map(|(ordinal, stream)| (inode.number, ordinal, stream))
+            })
+            .collect();
+        let head = format!(
+            "INSERT INTO stream_{} (ino, stream, kind, size, encoding, incomplete, name, extents)",
+            self.scan
+        );
+        let mut extents = Vec::new();
+        insert_all(connection, &head, 8, &rows, |(ino, ordinal, stream), values| {
+            let (kind, name) = stream_kind(&stream.kind)?;
+            values.push(number(*ino)?)?;
+            values.push(i64::try_from(*ordinal).unwrap_or(i64::MAX))?;
+            values.push(kind)?;
+            values.push(stream.size_bytes.cast_signed())?;
+            values.push(code_of(&ENCODINGS, &stream.encoding)?)?;
+            values.push(stream.extents_incomplete)?;
+            values.push(name)?;
+            extents.clear();
+            put_extents(&mut extents, &stream.extents);
+            values.push(extents.as_slice())
+        })
+    }
+}
+
+/// The events of one append, sorted by table.
+#[derive(Default)]
+struct Batch<'e> {
+    dirs: Vec<DirRow>,
+    names: Vec<&'e Name>,
+    inodes: Vec<&'e Inode>,
+    findings: Vec<&'e Finding>,
+}
+
+/// Inode numbers are below 2^63.
+fn number(inode: u64) -> Result<i64, Error> {
+    i64::try_from(inode).map_err(|_| Error::Conflict(format!("inode number {inode} is not below 2^63")))
+}
+
+/// The stream that travels in the inode's own row.
+fn plain_data(inode: &Inode) -> Option<&Stream> {
+    inode
+        .streams
+        .first()
+        .filter(|stream| stream.kind == StreamKind::Data)
+}
+
+fn stream_kind(kind: &StreamKind) -> Result<(i64, &[u8]), Error> {
+    match kind {
+        StreamKind::Data => Ok((0, &[])),
+        StreamKind::Named(name) => Ok((1, name)),
+        StreamKind::Xattr(name) => Ok((2, name)),
+        other => Err(Error::Conflict(format!("this catalogue cannot keep {other:?}"))),
+    }
+}
+
+fn inode_bits(inode: &Inode) -> Result<i64, Error> {
+    let mut bits = code_of(&KINDS, &inode.kind)?;
+    if inode.allocation == ntt_model::entry::Allocation::Deleted {
+        bits |= 8;
+    }
+    let own = plain_data(inode);
+    if let Some(stream) = own {
+        bits |= code_of(&ENCODINGS, &stream.encoding)? << 4;
+        bits |= i64::from(stream.extents_incomplete) << 6;
+    }
+    if inode.streams.len() > usize::from(own.is_some()) {
+        bits |= 128;
+    }
+    Ok(bits)
+}
+
+fn bind_inode(inode: &Inode, values: &mut Values<'_, '_>, scratch: &mut Vec<u8>) -> Result<(), Error> {
+    let data = plain_data(inode);
+    values.push(number(inode.number)?)?;
+    values.push(inode_bits(inode)?)?;
+    values.push(data.map(|stream| stream.size_bytes.cast_signed()))?;
+    values.push(inode.times.modified.map(|time| time.as_nanos()))?;
+    values.push(inode.generation.cast_signed())?;
+    values.push(inode.flags.cast_signed())?;
+    values.push(inode.mode)?;
+    values.push(inode.uid)?;
+    values.push(inode.gid)?;
+    values.push(inode.links)?;
+    scratch.clear();
+    put_times(scratch, &inode.times);
+    values.push(non_empty(scratch))?;
+    scratch.clear();
+    put_extents(scratch, data.map_or(&[], |stream| &stream.extents));
+    values.push(non_empty(scratch))?;
+    values.push(rare(inode)?)
+}
+
+fn non_empty(bytes: &[u8]) -> Option<&[u8]> {
+    (!bytes.is_empty()).then_some(bytes)
+}
+
+fn rare(inode: &Inode) -> Result<Option<Vec<u8>>, Error> {
+    if inode.target.is_none() && inode.device.is_none() && inode.xattrs.is_empty() {
+        return Ok(None);
+    }
+    let rare = Rare {
+        target: inode.target.clone(),
+        device: inode.device,
+        xattrs: inode.xattrs.clone(),
+    };
+    let bytes = postcard::to_allocvec(&rare).map_err(|error| Error::Conflict(error.to_string()))?;
+    Ok(Some(bytes))
+}
+
+/// Binds the values of a statement one after the other.
+struct Values<'s, 'c> {
+    statement: &'s mut CachedStatement<'c>,
+    next: usize,
+}
+
+impl Values<'_, '_> {
+    fn push(&mut self, value: impl rusqlite::ToSql) -> Result<(), Error> {
+        self.statement.raw_bind_parameter(self.next, value)?;
+        self.next += 1;
+        Ok(())
+    }
+}
+
+/// Inserts rows of `columns` values, [`ROWS`] by one statement.
+fn insert_all<T>(
+    connection: &Connection,
+    head: &str,
+    columns: usize,
+    rows: &[T],
+    mut bind: impl FnMut(&T, &mut Values<'_, '_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let groups = rows.chunks_exact(ROWS);
+    let rest = groups.remainder().chunks(1);
+    for group in groups.chain(rest) {
+        let mut statement = connection.prepare_cached(&insert_sql(head, columns, group.len()))?;
+        let mut values = Values {
+            statement: &mut statement,
+            next: 1,
+        };
+        for row in group {
+            bind(row, &mut values)?;
+        }
+        statement.raw_execute()?;
+    }
+    Ok(())
+}
+
+fn insert_sql(head: &str, columns: usize, rows: usize) -> String {
+    let row = format!("({})", vec!["?"; columns].join(","));
+    format!("{head} VALUES {}", vec![row.as_str(); rows].join(","))
+}

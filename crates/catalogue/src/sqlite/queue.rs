@@ -1,0 +1,281 @@
+//! The queue of copy work: chunks, their leases, and the workers that hold them.
+
+use ntt_model::{ChunkId, ScanId, Timestamp, WorkerId};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::codec::{Member, put_members};
+use super::media::{collect, not_found};
+use crate::Error;
+use crate::lease::{Lease, dead_before};
+use crate::rows::{Progress, WorkerRow};
+
+/// Inodes of a chunk at most.
+pub(super) const CHUNK_INODES: usize = 512;
+/// Bytes of a chunk at most, unless it is a single stream that is bigger.
+pub(super) const CHUNK_BYTES: u64 = 64 << 20;
+
+/// A stream to be copied.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Work {
+    /// Image offset of the inode's first extent; 0 if it has none.
+    pub(super) position: u64,
+    pub(super) inode: u64,
+    pub(super) stream: u32,
+    pub(super) bytes: u64,
+}
+
+/// Cuts work, in the order in which it comes, into chunks.
+pub(super) struct Cutter<'c> {
+    connection: &'c Connection,
+    scan: ScanId,
+    not_before: Timestamp,
+    seq: i64,
+    members: Vec<Member>,
+    streams: i64,
+    bytes: u64,
+    pub(super) chunks: u64,
+}
+
+impl<'c> Cutter<'c> {
+    /// New chunks stand behind those that the scan has.
+    pub(super) fn new(
+        connection: &'c Connection,
+        scan: ScanId,
+        not_before: Timestamp,
+    ) -> Result<Self, Error> {
+        let sql = "SELECT coalesce(max(seq), 0) FROM chunk WHERE scan = ?1";
+        Ok(Self {
+            connection,
+            scan,
+            not_before,
+            seq: connection.query_row(sql, [scan.0], |row| row.get(0))?,
+            members: Vec::new(),
+            streams: 0,
+            bytes: 0,
+            chunks: 0,
+        })
+    }
+
+    /// Adds one stream. Streams of one inode come one after the other.
+    pub(super) fn push(&mut self, work: Work) -> Result<(), Error> {
+        let continues = self.members.last().is_some_and(|last| last.inode == work.inode);
+        let is_full = self.members.len() >= CHUNK_INODES && !continues;
+        if is_full || (self.streams > 0 && self.bytes.saturating_add(work.bytes) > CHUNK_BYTES) {
+            self.cut()?;
+        }
+        match self.members.last_mut() {
+            Some(last) if last.inode == work.inode => last.streams.push(work.stream),
+            _ => self.members.push(Member {
+                inode: work.inode,
+                streams: vec![work.stream],
+            }),
+        }
+        self.streams += 1;
+        self.bytes = self.bytes.saturating_add(work.bytes);
+        Ok(())
+    }
+
+    /// Writes the chunk begun, if there is one.
+    pub(super) fn cut(&mut self) -> Result<(), Error> {
+        if self.members.is_empty() {
+            return Ok(());
+        }
+        self.seq += 1;
+        self.chunks += 1;
+        let mut chunk = self.connection.prepare_cached(
+            "INSERT INTO chunk (scan, seq, not_before, streams, bytes) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
+        chunk.execute(params![
+            self.scan.0,
+            self.seq,
+            self.not_before.as_nanos(),
+            self.streams,
+            self.bytes.cast_signed()
+        ])?;
+        let mut members = self
+            .connection
+            .prepare_cached("INSERT INTO chunk_members (chunk, members) VALUES (?1, ?2)")?;
+        members.execute(params![
+            self.connection.last_insert_rowid(),
+            put_members(&self.members)
+        ])?;
+        self.members.clear();
+        (self.streams, self.bytes) = (0, 0);
+        Ok(())
+    }
+}
+
+/// Puts work into new chunks, in the order of the image. Returns how many streams.
+pub(super) fn enqueue(
+    connection: &Connection,
+    scan: ScanId,
+    mut work: Vec<Work>,
+    not_before: Timestamp,
+) -> Result<u64, Error> {
+    work.sort_unstable();
+    let mut cutter = Cutter::new(connection, scan, not_before)?;
+    for stream in &work {
+        cutter.push(*stream)?;
+    }
+    cutter.cut()?;
+    Ok(u64::try_from(work.len()).unwrap_or(u64::MAX))
+}
+
+/// Registers a worker.
+pub(super) fn register(connection: &Connection, name: &str, now: Timestamp) -> Result<WorkerId, Error> {
+    connection.execute(
+        "INSERT INTO worker (name, seen) VALUES (?1, ?2)",
+        params![name, now.as_nanos()],
+    )?;
+    Ok(WorkerId(connection.last_insert_rowid()))
+}
+
+/// Keeps a worker alive. A retired one stays retired.
+pub(super) fn heartbeat(connection: &Connection, worker: WorkerId, now: Timestamp) -> Result<(), Error> {
+    let sql = "UPDATE worker SET seen = ?2 WHERE id = ?1 AND NOT retired";
+    match connection.execute(sql, params![worker.0, now.as_nanos()])? {
+        0 => Err(not_found("living worker", worker.0)),
+        _ => Ok(()),
+    }
+}
+
+/// Ends a worker and frees what it holds.
+pub(super) fn retire(connection: &Connection, worker: WorkerId) -> Result<(), Error> {
+    let sql = "UPDATE worker SET retired = 1 WHERE id = ?1";
+    if connection.execute(sql, [worker.0])? == 0 {
+        return Err(not_found("worker", worker.0));
+    }
+    let sql = "UPDATE chunk SET state = 0, owner = NULL WHERE state = 1 AND owner = ?1";
+    connection.execute(sql, [worker.0])?;
+    Ok(())
+}
+
+/// The workers, newest first.
+pub(super) fn workers(connection: &Connection) -> Result<Vec<WorkerRow>, Error> {
+    let sql = "SELECT id, name, seen, retired, (SELECT count(*) FROM chunk WHERE state = 1 AND owner = worker.id) \
+               FROM worker ORDER BY id DESC";
+    collect(connection, sql, params![], |row| {
+        Ok(WorkerRow {
+            id: WorkerId(row.get(0)?),
+            name: row.get(1)?,
+            seen: Timestamp::from_nanos(row.get(2)?),
+            retired: row.get(3)?,
+            leased_chunks: row.get::<_, i64>(4)?.cast_unsigned(),
+        })
+    })
+}
+
+/// Takes back the leases of workers that are dead at `now`.
+fn sweep(connection: &Connection, now: Timestamp) -> Result<(), Error> {
+    let mut statement = connection.prepare_cached(
+        "UPDATE chunk SET state = 0, owner = NULL WHERE state = 1 AND owner IN \
+         (SELECT id FROM worker WHERE NOT retired AND seen < ?1)",
+    )?;
+    statement.execute([dead_before(now).as_nanos()])?;
+    Ok(())
+}
+
+/// Leases the first claimable chunk: fresh ones in the order of the image, then retries by when they are due.
+pub(super) fn claim(
+    connection: &Connection,
+    scan: ScanId,
+    worker: WorkerId,
+    now: Timestamp,
+) -> Result<Option<(ChunkId, i64)>, Error> {
+    sealed(connection, scan)?;
+    heartbeat(connection, worker, now)?;
+    sweep(connection, now)?;
+    let mut statement = connection.prepare_cached(
+        "UPDATE chunk SET state = 1, owner = ?2, epoch = epoch + 1 WHERE id = \
+         (SELECT id FROM chunk WHERE state = 0 AND scan = ?1 AND not_before <= ?3 \
+          ORDER BY not_before, seq LIMIT 1) RETURNING id, epoch",
+    )?;
+    let claimed = statement
+        .query_row(params![scan.0, worker.0, now.as_nanos()], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    Ok(claimed.map(|(id, epoch)| (ChunkId(id), epoch)))
+}
+
+/// The scan of a chunk and who holds it.
+pub(super) fn lease(connection: &Connection, chunk: ChunkId) -> Result<(ScanId, Lease), Error> {
+    let mut statement =
+        connection.prepare_cached("SELECT scan, state, owner, epoch, not_before FROM chunk WHERE id = ?1")?;
+    let mut rows = statement.query([chunk.0])?;
+    let row = rows.next()?.ok_or_else(|| not_found("chunk", chunk.0))?;
+    let lease = match (row.get(1)?, row.get::<_, Option<i64>>(2)?) {
+        (0, _) => Lease::Free {
+            not_before: Timestamp::from_nanos(row.get(4)?),
+        },
+        (1, Some(owner)) => Lease::Held {
+            owner: WorkerId(owner),
+            epoch: row.get(3)?,
+        },
+        _ => Lease::Done,
+    };
+    Ok((ScanId(row.get(0)?), lease))
+}
+
+/// Gives a chunk back; without effect if the lease was lost.
+pub(super) fn release(
+    connection: &Connection,
+    worker: WorkerId,
+    chunk: ChunkId,
+    epoch: i64,
+) -> Result<(), Error> {
+    if lease(connection, chunk)?.1.accepts(worker, epoch) {
+        connection.execute(
+            "UPDATE chunk SET state = 0, owner = NULL WHERE id = ?1",
+            [chunk.0],
+        )?;
+    }
+    Ok(())
+}
+
+/// Fails unless the scan is sealed.
+pub(super) fn sealed(connection: &Connection, scan: ScanId) -> Result<(), Error> {
+    let mut statement =
+        connection.prepare_cached("SELECT 1 FROM scan WHERE id = ?1 AND sealed IS NOT NULL")?;
+    if statement.exists([scan.0])? {
+        return Ok(());
+    }
+    Err(not_found("sealed scan", scan.0))
+}
+
+/// The queue of a scan. Sums in Rust: sizes on damaged media are absurd and SQL's sum would overflow.
+pub(super) fn progress(connection: &Connection, scan: ScanId, now: Timestamp) -> Result<Progress, Error> {
+    sealed(connection, scan)?;
+    let mut progress = Progress::default();
+    let mut statement = connection.prepare_cached(
+        "SELECT c.state, c.not_before, c.streams, c.bytes, w.retired OR w.seen < ?2 FROM chunk c \
+         LEFT JOIN worker w ON w.id = c.owner WHERE c.scan = ?1",
+    )?;
+    let mut rows = statement.query(params![scan.0, dead_before(now).as_nanos()])?;
+    while let Some(row) = rows.next()? {
+        let streams = row.get::<_, i64>(2)?.cast_unsigned();
+        let bytes = row.get::<_, i64>(3)?.cast_unsigned();
+        let not_before = Timestamp::from_nanos(row.get(1)?);
+        let is_orphan = row.get::<_, Option<bool>>(4)?.unwrap_or(false);
+        match row.get::<_, i64>(0)? {
+            2 => {
+                progress.done_chunks += 1;
+                progress.done_streams += streams;
+                progress.done_bytes = progress.done_bytes.saturating_add(bytes);
+                continue;
+            }
+            1 if !is_orphan => progress.leased_chunks += 1,
+            _ if not_before <= now => progress.free_chunks += 1,
+            _ => {
+                progress.waiting_chunks += 1;
+                let earliest = progress
+                    .next_retry
+                    .map_or(not_before, |time| time.min(not_before));
+                progress.next_retry = Some(earliest);
+            }
+        }
+        progress.pending_streams += streams;
+        progress.pending_bytes = progress.pending_bytes.saturating_add(bytes);
+    }
+    Ok(progress)
+}

@@ -1,0 +1,177 @@
+//! Sealing a scan: prove that all rows are there, label, carry over, build the queue, make it visible.
+
+use ntt_model::entry::ScanCounts;
+use ntt_model::{ScanId, Timestamp};
+use rusqlite::{Connection, params};
+
+use super::inodes::MORE_STREAMS;
+use super::load::Load;
+use super::queue::{Cutter, Work};
+use super::state::is_eligible;
+use super::{codec, label, schema, state};
+use crate::rows::SealReport;
+use crate::{Error, Labels};
+
+/// The queue is put in the order of the image within windows of this many streams, taken in the order of inode numbers (which follows
+/// the order of the medium in all formats): a sort in bounded memory, at the price of one sweep of the disk per window.
+const WINDOW: usize = 1 << 20;
+
+/// Seals a loaded scan.
+pub(super) fn seal(
+    connection: &Connection,
+    mut load: Load,
+    counts: &ScanCounts,
+    labels: &Labels<'_>,
+    now: Timestamp,
+) -> Result<SealReport, Error> {
+    load.finish(connection)?;
+    let scan = load.scan;
+    verify(connection, &load, counts)?;
+    schema::index_leaves(connection, scan)?;
+    let labelled = label::apply(connection, scan, labels)?;
+    let carried_streams = carry_over(connection, scan)?;
+    let mut report = build_chunks(connection, scan, carried_streams > 0)?;
+    report.carried_streams = carried_streams;
+    report.excluded_paths = labelled.excluded_paths;
+    connection.execute(
+        "UPDATE scan SET sealed = ?2, directories = ?3, inodes = ?4, names = ?5, findings = ?6 WHERE id = ?1",
+        params![
+            scan.0,
+            now.as_nanos(),
+            counts.directories.cast_signed(),
+            counts.inodes.cast_signed(),
+            counts.names.cast_signed(),
+            counts.findings.cast_signed()
+        ],
+    )?;
+    Ok(report)
+}
+
+/// The rows that a scan really has, counted in the tables.
+pub(super) fn count_rows(connection: &Connection, scan: ScanId) -> Result<ScanCounts, Error> {
+    let count = |sql: String| -> Result<u64, Error> {
+        let count: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
+        Ok(count.cast_unsigned())
+    };
+    Ok(ScanCounts {
+        directories: count(format!("SELECT count(*) FROM dir_{scan}"))?,
+        inodes: count(format!("SELECT count(*) FROM inode_{scan}"))?,
+        names: count(format!("SELECT count(*) FROM path_{scan}"))?,
+        findings: count(format!("SELECT count(*) FROM finding WHERE scan = {scan}"))?,
+    })
+}
+
+fn verify(connection: &Connection, load: &Load, counts: &ScanCounts) -> Result<(), Error> {
+    let rows = count_rows(connection, load.scan)?;
+    if rows != *counts || load.counts != *counts {
+        return Err(Error::Conflict(format!(
+            "the scan emitted {counts:?}, {:?} were taken, {rows:?} are in the catalogue",
+            load.counts
+        )));
+    }
+    if let Some(problem) = tree_problem(connection, load.scan)? {
+        return Err(Error::Conflict(problem));
+    }
+    Ok(())
+}
+
+/// A directory whose parent does not come before it, if there is one: without this, climbing to the root might not end.
+pub(super) fn tree_problem(connection: &Connection, scan: ScanId) -> Result<Option<String>, Error> {
+    let sql = format!(
+        "SELECT d.ino FROM dir_{scan} d LEFT JOIN dir_{scan} p ON p.ino = d.parent \
+         WHERE d.parent IS NOT NULL AND (p.seq IS NULL OR p.seq >= d.seq) LIMIT 1"
+    );
+    let found = super::media::collect(connection, &sql, params![], |row| Ok(row.get::<_, i64>(0)?))?;
+    Ok(found
+        .first()
+        .map(|ino| format!("directory {ino} of scan {scan} does not come after its parent")))
+}
+
+/// Copies results of stored streams from the previous scan where number, size, modification and change time are equal.
+///
+/// Only what is stored whole: a damaged or failed stream may do better this time, since the image may have been rescued further.
+fn carry_over(connection: &Connection, scan: ScanId) -> Result<u64, Error> {
+    let sql = "SELECT previous FROM scan WHERE id = ?1";
+    let Some(previous) = connection.query_row(sql, [scan.0], |row| row.get::<_, Option<i64>>(0))? else {
+        return Ok(0);
+    };
+    let sql = format!(
+        "SELECT r.ino, r.stream, r.blob, b.mtime, b.times, a.times FROM result_{previous} r \
+         JOIN inode_{previous} a ON a.ino = r.ino JOIN inode_{scan} b ON b.ino = r.ino \
+         LEFT JOIN stream_{previous} x ON x.ino = r.ino AND x.stream = r.stream \
+         LEFT JOIN stream_{scan} y ON y.ino = r.ino AND y.stream = r.stream \
+         WHERE r.state = {} AND a.mtime IS b.mtime AND a.size IS b.size \
+         AND x.kind IS y.kind AND x.name IS y.name AND x.size IS y.size",
+        state::STORED
+    );
+    let mut carried = 0;
+    let mut statement = connection.prepare(&sql)?;
+    let mut insert = connection.prepare(&format!(
+        "INSERT INTO result_{scan} (ino, stream, state, blob, attempts, strikes) VALUES (?1, ?2, {}, ?3, 0, 0)",
+        state::STORED
+    ))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let mtime = row.get(3)?;
+        let changed = |column| -> Result<_, Error> {
+            let bytes = row.get_ref(column)?.as_blob_or_null()?.unwrap_or(&[]);
+            Ok(codec::times(mtime, bytes)?.changed)
+        };
+        if changed(4)? == changed(5)? {
+            insert.execute(params![
+                row.get::<_, i64>(0)?,
+                row.get::<_, i64>(1)?,
+                row.get::<_, i64>(2)?
+            ])?;
+            carried += 1;
+        }
+    }
+    Ok(carried)
+}
+
+/// Cuts everything that is wanted and has no result into chunks.
+fn build_chunks(connection: &Connection, scan: ScanId, has_results: bool) -> Result<SealReport, Error> {
+    let mut report = SealReport::default();
+    let mut cutter = Cutter::new(connection, scan, Timestamp::from_nanos(0))?;
+    let mut window = Vec::new();
+    let sql = format!(
+        "SELECT ino, bits, size, extents FROM inode_{scan} i WHERE bits & 8 = 0 \
+         AND (size IS NOT NULL OR bits & {MORE_STREAMS}) AND {} ORDER BY ino",
+        is_eligible(scan, "i.ino")
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let inode: i64 = row.get(0)?;
+        let extents = row.get_ref(3)?.as_blob_or_null()?.unwrap_or(&[]);
+        let position = codec::first_offset(extents)?.unwrap_or(0);
+        for stream in state::streams(connection, scan, inode, row.get(1)?, row.get(2)?)? {
+            if has_results && state::result(connection, scan, inode, stream.ordinal)?.is_some() {
+                continue;
+            }
+            report.pending_streams += 1;
+            report.pending_bytes = report.pending_bytes.saturating_add(stream.size);
+            window.push(Work {
+                position,
+                inode: inode.cast_unsigned(),
+                stream: stream.ordinal,
+                bytes: stream.size,
+            });
+        }
+        if window.len() >= WINDOW {
+            cut(&mut cutter, &mut window)?;
+        }
+    }
+    cut(&mut cutter, &mut window)?;
+    cutter.cut()?;
+    report.chunks = cutter.chunks;
+    Ok(report)
+}
+
+fn cut(cutter: &mut Cutter<'_>, window: &mut Vec<Work>) -> Result<(), Error> {
+    window.sort_unstable();
+    for work in window.drain(..) {
+        cutter.push(work)?;
+    }
+    Ok(())
+}

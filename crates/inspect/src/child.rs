@@ -1,0 +1,151 @@
+//! The scan child: the only process that parses what a medium says (R19).
+//!
+//! The same binary, started as `<program> __scan-child` with the source as standard input (read-only), a socket to the supervisor as standard
+//! output, and a pipe for error text as standard error. Nothing else is open, the environment is empty, and before the first byte of the source
+//! is read the process has confined itself (see [`crate::sandbox`]). It serves one [`Request`] and exits.
+
+use std::any::Any;
+use std::fs::File;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use ntt_filesystem::{Error, FileSystem};
+use ntt_source::{FileSource, Masked, ReadAt, SubRange};
+
+use crate::protocol::{FailedKind, Message, Request, ScanPlan, Work, read_frame, write_frame};
+use crate::{sandbox, tree};
+use outbox::{Outbox, locked};
+use progress::Progress;
+
+pub mod escape;
+mod outbox;
+mod progress;
+pub mod rehearsal;
+
+pub(crate) use outbox::BATCH_EVENTS;
+
+/// The hidden first argument with which the program starts as scan child.
+pub const ARGUMENT: &str = "__scan-child";
+
+/// The exit status of a child that could not even say what is wrong.
+const UNSPEAKABLE: u8 = 70;
+
+/// Runs the scan child; to be called by a program first thing when its first argument is [`ARGUMENT`].
+///
+/// Must be called from the only thread, before anything is opened: inherited descriptors are closed, whoever owns them.
+pub fn main() -> ExitCode {
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(UNSPEAKABLE),
+    }
+}
+
+/// Serves one request; errors are those of the socket.
+fn serve() -> io::Result<()> {
+    let confinement = sandbox::cut_loose();
+    let mut socket = File::from(rustix::stdio::stdout().try_clone_to_owned()?);
+    let source = File::from(rustix::stdio::stdin().try_clone_to_owned()?);
+    let request: Request = read_frame(&mut socket)?;
+    let confinement = sandbox::confine(request.limits, confinement);
+    write_frame(&mut socket, &Message::Hello(confinement))?;
+    if request.work == Work::TryEscape {
+        return write_frame(&mut socket, &Message::Attempts(escape::attempt_all(&source)));
+    }
+    let source = match FileSource::from_file(source) {
+        Ok(source) => Masked::new(source, request.unread),
+        Err(error) => return write_frame(&mut socket, &setup_failed(&error)),
+    };
+    let outbox = Mutex::new(Outbox::new(socket, source.len()));
+    let source = Progress::new(source, &outbox);
+    let answer = catch_unwind(AssertUnwindSafe(|| work(&source, request.work, &outbox)));
+    let answer = answer.unwrap_or_else(|panic| panicked(panic.as_ref()));
+    // A panic while the outbox was locked left it whole: it is only locked to add or send whole events.
+    let mut outbox = locked(&outbox);
+    outbox.flush()?;
+    outbox.send(&answer)
+}
+
+/// Does the work and gives the last message of the child.
+fn work(source: &dyn ReadAt, work: Work, outbox: &Mutex<Outbox>) -> Message {
+    match work {
+        Work::Inspect => inspect(source),
+        Work::Scan { range, family, plan } => {
+            let volume = Box::new(SubRange::new(source, range));
+            match ntt_filesystem::open(family, volume, range.offset) {
+                Ok(file_system) => scan(file_system.as_ref(), plan, outbox),
+                Err(error) => failed(&error),
+            }
+        }
+        Work::Rehearse { rehearsal, plan } => scan(&rehearsal.file_system(), plan, outbox),
+        Work::TryEscape => Message::Attempts(Vec::new()),
+    }
+}
+
+fn inspect(source: &dyn ReadAt) -> Message {
+    match serde_json::to_vec(&tree::build(source)) {
+        Ok(json) => Message::Tree(json),
+        Err(error) => setup_failed(&error),
+    }
+}
+
+fn scan(file_system: &dyn FileSystem, plan: ScanPlan, outbox: &Mutex<Outbox>) -> Message {
+    let facts = Message::Facts(Box::new(file_system.facts().clone()));
+    {
+        let mut outbox = locked(outbox);
+        outbox.expect(plan.received, plan.careful);
+        if let Err(error) = outbox.send(&facts) {
+            return setup_failed(&error);
+        }
+    }
+    let result = file_system.scan(&plan.options, &mut |event| locked(outbox).take(event));
+    match result {
+        Ok(()) => Message::Done(locked(outbox).counts()),
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &Error) -> Message {
+    let kind = match error {
+        Error::Read { .. } => FailedKind::Read,
+        Error::Corrupt { .. } => FailedKind::Corrupt,
+        Error::Unsupported(_) => FailedKind::Unsupported,
+        _ => FailedKind::Setup,
+    };
+    Message::Failed {
+        kind,
+        detail: chain(error),
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+fn setup_failed(error: &dyn std::error::Error) -> Message {
+    Message::Failed {
+        kind: FailedKind::Setup,
+        detail: chain(error),
+    }
+}
+
+/// The panic's message; where it happened is on standard error.
+fn panicked(panic: &(dyn Any + Send)) -> Message {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
+    Message::Failed {
+        kind: FailedKind::Panic,
+        detail: text.unwrap_or("unknown panic").to_owned(),
+    }
+}

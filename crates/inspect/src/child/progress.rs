@@ -1,0 +1,33 @@
+//! A source that notes every read as progress.
+
+use std::sync::Mutex;
+
+use ntt_source::{ReadAt, ReadError};
+
+use super::outbox::{Outbox, locked};
+
+/// A source whose reads keep the supervisor informed.
+pub(super) struct Progress<'a, S> {
+    inner: S,
+    outbox: &'a Mutex<Outbox>,
+}
+
+impl<'a, S: ReadAt> Progress<'a, S> {
+    pub(super) fn new(inner: S, outbox: &'a Mutex<Outbox>) -> Self {
+        Self { inner, outbox }
+    }
+}
+
+impl<S: ReadAt> ReadAt for Progress<'_, S> {
+    fn len(&self) -> u64 {
+        self.inner.len()
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        self.inner.read_exact_at(offset, buffer)?;
+        let len = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
+        let noted = locked(self.outbox).note_read(len);
+        // A supervisor that is gone ends the scan: the source is of no use any more.
+        noted.map_err(|source| ReadError::Io { offset, len, source })
+    }
+}

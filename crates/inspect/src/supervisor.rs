@@ -1,0 +1,258 @@
+//! Starts the scan child, reads what it sends, ends it when a budget runs out, and resumes past the poisoned directory (R19).
+//!
+//! A child that dies takes at most one batch of unsent events with it. So after a first death the supervisor does not guess: it starts a
+//! **careful** child that skips what was received and then sends every event at once. A death by chance does not come back, and nothing is
+//! lost. A death that does come back now has an exact place: the directory entered last and the number of its names. A third child is told
+//! to leave that directory there, and the scan goes on behind it. `docs/design/scan-child.md` has the whole table.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use ntt_filesystem::{Facts, Family, ScanOptions, Stop};
+use ntt_model::entry::ScanCounts;
+use ntt_model::{ByteRange, Finding, FindingCode, Layer, ScanEvent, Severity};
+
+use crate::layer::LayerTree;
+use crate::protocol::{FailedKind, Message, ProcessLimits, Request, Work};
+use crate::sandbox::Confinement;
+use session::{Next, Session};
+
+mod death;
+mod resume;
+mod run;
+mod self_test;
+mod session;
+
+pub use death::{Cause, Death};
+pub use self_test::{SelfTestReport, Trial};
+
+/// Receives the events of a scan, batch by batch; [`Stop`] ends it.
+pub type Sink<'a> = dyn FnMut(Vec<ScanEvent>) -> Result<(), Stop> + 'a;
+
+/// Runs scan children. Safe to share between threads: every call has a child of its own.
+#[derive(Clone, Debug)]
+pub struct Supervisor {
+    /// The program that becomes the scan child when its first argument is [`crate::child::ARGUMENT`]; usually the current one.
+    pub program: PathBuf,
+    /// What a child may use.
+    pub budgets: Budgets,
+    /// Set it to end all running calls with [`Error::Cancelled`]; they notice within a fraction of a second.
+    pub cancel: Arc<AtomicBool>,
+}
+
+/// What a scan may use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Budgets {
+    /// Address space of a child.
+    pub memory_bytes: u64,
+    /// Processor time of one child.
+    pub cpu_seconds: u64,
+    /// Time on the clock for a whole call, restarts included; `None` for no bound.
+    pub wall: Option<Duration>,
+    /// Time without a word from the child after which it counts as hung (R19).
+    pub no_progress: Duration,
+    /// How many times a scan is started again.
+    pub restarts_max: u32,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self {
+            // 10 million inodes need some 100 MB of sets and queues in a reader; the rest is the program itself and the largest frame.
+            memory_bytes: 384 << 20,
+            cpu_seconds: 4 * 3600,
+            wall: None,
+            no_progress: Duration::from_secs(10),
+            restarts_max: 64,
+        }
+    }
+}
+
+/// What to scan.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ScanRequest {
+    /// Where the volume lies in the image.
+    pub range: ByteRange,
+    /// Who reads it.
+    pub family: Family,
+    /// How.
+    pub options: ScanOptions,
+    /// Bytes of the image that were never rescued (R11), ascending, not overlapping.
+    pub unread: Vec<ByteRange>,
+}
+
+/// How a scan ended.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ScanSummary {
+    /// What is known of the volume.
+    pub facts: Facts,
+    /// Events that the sink was given, the supervisor's own findings included.
+    pub counts: ScanCounts,
+    /// How many times a child was started after the first.
+    pub restarts: u32,
+    /// Children that died or were ended, in order.
+    pub killed: Vec<Death>,
+    /// Whether the scan reached its end. If not, the last finding says why, and entries are missing.
+    pub complete: bool,
+    /// What held the children.
+    pub confinement: Confinement,
+}
+
+/// Why a call gave nothing, or nothing more.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The child could not be started.
+    #[error("cannot start the scan child `{}`", program.display())]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The source is open for writing; it is not handed to a child (R21).
+    #[error("the source is open for writing")]
+    Writable,
+    /// [`Supervisor::cancel`] was set.
+    #[error("the scan was cancelled")]
+    Cancelled,
+    /// The sink ended the scan.
+    #[error("the scan was stopped")]
+    Stopped,
+    /// The volume could not be opened or listed at all.
+    #[error("{detail}")]
+    Volume {
+        /// Unreadable, corrupt or unsupported.
+        kind: FailedKind,
+        /// What the reader said.
+        detail: String,
+    },
+    /// The child died before it had anything to give.
+    #[error("the scan child {0}")]
+    Died(Death),
+    /// The child said something out of turn.
+    #[error("the scan child broke the protocol: {0}")]
+    Protocol(String),
+}
+
+impl Supervisor {
+    /// A supervisor with the default budgets.
+    pub fn new(program: PathBuf) -> Self {
+        Self {
+            program,
+            budgets: Budgets::default(),
+            cancel: Arc::default(),
+        }
+    }
+
+    /// Builds the tree of layers of `source` in a child. A child that dies is replaced once.
+    ///
+    /// `source` must be open for reading only.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Died`] if the second child died too; see [`Error`] for the others.
+    pub fn inspect(&self, source: &File, unread: &[ByteRange]) -> Result<LayerTree, Error> {
+        let request = self.request(unread, Work::Inspect);
+        match self.inspect_once(source, &request) {
+            Err(Error::Died(first)) => {
+                let mut tree = self.inspect_once(source, &request)?;
+                tree.findings.push(first.healed());
+                Ok(tree)
+            }
+            other => other,
+        }
+    }
+
+    fn inspect_once(&self, source: &File, request: &Request) -> Result<LayerTree, Error> {
+        let mut session = Session::start(self, source, request)?;
+        let mut remark = None;
+        loop {
+            match session.next()? {
+                Next::Message(Message::Hello(confinement)) => remark = unconfined(&confinement),
+                Next::Message(Message::Heartbeat { .. }) => {}
+                Next::Message(Message::Tree(json)) => {
+                    let tree = serde_json::from_slice::<LayerTree>(&json);
+                    let mut tree = tree.map_err(|error| Error::Protocol(error.to_string()))?;
+                    tree.findings.extend(remark);
+                    return Ok(tree);
+                }
+                Next::Message(Message::Failed { kind, detail }) => {
+                    return Err(failed(&mut session, kind, detail));
+                }
+                Next::Message(other) => return Err(out_of_turn(&other)),
+                Next::Ended(death) => return Err(Error::Died(death)),
+            }
+        }
+    }
+
+    /// Scans a volume of `source` in children and hands every event to `sink`, once.
+    ///
+    /// `source` must be open for reading only. A child that dies, hangs or uses up a budget costs at most the rest of one directory;
+    /// what happened is a finding in the stream and an entry of [`ScanSummary::killed`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Volume`] if the volume cannot be opened, [`Error::Stopped`] and [`Error::Cancelled`] if the caller wanted so, [`Error::Died`] if a
+    /// child died again and again before the volume was even opened. Otherwise events that were handed over are good.
+    pub fn scan(
+        &self,
+        source: &File,
+        request: &ScanRequest,
+        sink: &mut Sink<'_>,
+    ) -> Result<ScanSummary, Error> {
+        let work = |plan| Work::Scan {
+            range: request.range,
+            family: request.family,
+            plan,
+        };
+        run::Run::new(self, source, &request.unread, &work, request.options.clone()).finish(sink)
+    }
+
+    fn request(&self, unread: &[ByteRange], work: Work) -> Request {
+        Request {
+            limits: ProcessLimits {
+                memory_bytes: self.budgets.memory_bytes,
+                cpu_seconds: self.budgets.cpu_seconds,
+            },
+            unread: unread.to_vec(),
+            work,
+        }
+    }
+}
+
+/// The finding for a child that is not confined as it should be.
+fn unconfined(confinement: &Confinement) -> Option<Finding> {
+    let missing = confinement.missing();
+    (!missing.is_empty()).then(|| {
+        let detail = format!("the scan child ran {confinement}: this system does not offer it");
+        Finding::new(Severity::Info, Layer::Scanner, FindingCode::Unsupported, detail)
+    })
+}
+
+/// The error for a child that gave up by itself.
+fn failed(session: &mut Session<'_>, kind: FailedKind, detail: String) -> Error {
+    match kind {
+        FailedKind::Panic => Error::Died(session.panicked(detail)),
+        kind => Error::Volume { kind, detail },
+    }
+}
+
+fn out_of_turn(message: &Message) -> Error {
+    let what = match message {
+        Message::Hello(_) => "hello",
+        Message::Tree(_) => "tree",
+        Message::Facts(_) => "facts",
+        Message::Events { .. } => "events",
+        Message::Heartbeat { .. } => "heartbeat",
+        Message::Done(_) => "done",
+        Message::Attempts(_) => "attempts",
+        Message::Failed { .. } => "failed",
+    };
+    Error::Protocol(format!("unexpected {what}"))
+}

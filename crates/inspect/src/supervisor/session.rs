@@ -1,0 +1,252 @@
+//! One child process and the conversation with it.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
+
+use super::{Cause, Death, Error, Supervisor};
+use crate::child::ARGUMENT;
+use crate::protocol::{HEADER_BYTES, Message, Request, frame_len, write_frame};
+
+/// How often the supervisor looks at the clock and the cancel flag while the child is silent.
+const TICK: Duration = Duration::from_millis(50);
+/// How long a killed child may take to go.
+const REAP: Duration = Duration::from_secs(5);
+/// How much is read from the socket at a time.
+const READ_BYTES: usize = 256 * 1024;
+/// How much of the end of standard error is kept.
+const LAST_WORDS_BYTES: usize = 4096;
+
+/// What comes next.
+pub(super) enum Next {
+    /// A message.
+    Message(Message),
+    /// The child is gone, by itself or because a budget ran out.
+    Ended(Death),
+}
+
+/// A running child; dropping it kills it.
+pub(super) struct Session<'a> {
+    supervisor: &'a Supervisor,
+    child: Child,
+    last_words: Option<JoinHandle<String>>,
+    socket: UnixStream,
+    received: Vec<u8>,
+    buffer: Vec<u8>,
+    /// When the whole call must be over.
+    deadline: Option<Instant>,
+}
+
+impl<'a> Session<'a> {
+    /// Starts a child and sends it its request.
+    pub(super) fn start(supervisor: &'a Supervisor, source: &File, request: &Request) -> Result<Self, Error> {
+        let start_error = |source| Error::Start {
+            program: supervisor.program.clone(),
+            source,
+        };
+        refuse_writable(source)
+            .map_err(start_error)?
+            .then_some(())
+            .ok_or(Error::Writable)?;
+        Self::spawn(supervisor, source, request).map_err(start_error)
+    }
+
+    fn spawn(supervisor: &'a Supervisor, source: &File, request: &Request) -> io::Result<Self> {
+        let (mut socket, childs_end) = UnixStream::pair()?;
+        socket.set_read_timeout(Some(TICK))?;
+        socket.set_write_timeout(Some(REAP))?;
+        let mut child = Command::new(&supervisor.program)
+            .arg(ARGUMENT)
+            .env_clear()
+            .current_dir("/")
+            .stdin(source.try_clone()?)
+            .stdout(OwnedFd::from(childs_end))
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let last_words = child
+            .stderr
+            .take()
+            .map(|errors| std::thread::spawn(|| tail(errors)));
+        let session = Self {
+            supervisor,
+            child,
+            last_words,
+            socket: socket.try_clone()?,
+            received: Vec::new(),
+            buffer: vec![0; READ_BYTES],
+            deadline: supervisor.budgets.wall.map(|wall| Instant::now() + wall),
+        };
+        // A child that dies at once shows when its answer is read, with its last words.
+        match write_frame(&mut socket, request) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
+            _ => Ok(session),
+        }
+    }
+
+    /// The deadline of a call that began earlier.
+    pub(super) fn until(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Waits for the next message or the end of the child.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`].
+    pub(super) fn next(&mut self) -> Result<Next, Error> {
+        // The caller may have taken its time with the last message: only silence from here on counts.
+        let mut last_word = Instant::now();
+        loop {
+            if let Some(next) = self.complete_frame() {
+                return Ok(next);
+            }
+            if self.supervisor.cancel.load(Ordering::Relaxed) {
+                self.kill();
+                return Err(Error::Cancelled);
+            }
+            if let Some(cause) = self.exhausted() {
+                return Ok(Next::Ended(self.end(cause)));
+            }
+            match self.socket.read(&mut self.buffer) {
+                Ok(0) => return Ok(Next::Ended(self.bury())),
+                Ok(len) => {
+                    self.received.extend_from_slice(&self.buffer[..len]);
+                    last_word = Instant::now();
+                }
+                Err(error) if is_timeout(&error) => {
+                    let silence = self.supervisor.budgets.no_progress;
+                    if last_word.elapsed() >= silence {
+                        return Ok(Next::Ended(self.end(Cause::Hung(silence))));
+                    }
+                }
+                Err(_) => return Ok(Next::Ended(self.bury())),
+            }
+        }
+    }
+
+    /// The next message, if all of it has arrived.
+    fn complete_frame(&mut self) -> Option<Next> {
+        let header = self.received.first_chunk::<HEADER_BYTES>()?;
+        let Ok(len) = frame_len(*header) else {
+            return Some(Next::Ended(self.end(Cause::Babble)));
+        };
+        let payload = self.received.get(HEADER_BYTES..HEADER_BYTES + len)?;
+        let message = postcard::from_bytes(payload);
+        self.received.drain(..HEADER_BYTES + len);
+        Some(match message {
+            Ok(message) => Next::Message(message),
+            Err(_) => Next::Ended(self.end(Cause::Babble)),
+        })
+    }
+
+    fn exhausted(&self) -> Option<Cause> {
+        let wall = self.supervisor.budgets.wall?;
+        (Instant::now() >= self.deadline?).then_some(Cause::Wall(wall))
+    }
+
+    /// Kills the child for a cause.
+    fn end(&mut self, cause: Cause) -> Death {
+        match self.kill() {
+            Some(_) => Death {
+                cause,
+                last_words: self.last_words(),
+            },
+            None => Death {
+                cause: Cause::Unkillable,
+                last_words: String::new(),
+            },
+        }
+    }
+
+    /// Learns how a child ended that closed its socket.
+    fn bury(&mut self) -> Death {
+        // Its socket is closed as part of its exit; should it have closed it by itself, it is killed.
+        match self.reap().or_else(|| self.kill()) {
+            Some(status) => Death::of_status(status, self.last_words()),
+            None => self.end(Cause::Unkillable),
+        }
+    }
+
+    /// The death of a child that said that its reader panicked.
+    pub(super) fn panicked(&mut self, message: String) -> Death {
+        self.reap();
+        Death {
+            cause: Cause::Panicked,
+            last_words: message,
+        }
+    }
+
+    fn kill(&mut self) -> Option<ExitStatus> {
+        // An error means that it is gone already, which is what is wanted.
+        self.child.kill().ok();
+        self.reap()
+    }
+
+    /// Waits for the child to go, but not for ever: a process that waits for a broken device cannot be killed.
+    fn reap(&mut self) -> Option<ExitStatus> {
+        let since = Instant::now();
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return Some(status),
+                Ok(None) if since.elapsed() < REAP => std::thread::sleep(Duration::from_millis(1)),
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    }
+
+    /// The last line that the child wrote to standard error; only for a child that is gone.
+    fn last_words(&mut self) -> String {
+        self.last_words
+            .take()
+            .and_then(|thread| thread.join().ok())
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+    )
+}
+
+/// Whether a source is open for reading only (R21).
+fn refuse_writable(source: &File) -> io::Result<bool> {
+    let flags = rustix::fs::fcntl_getfl(source)?;
+    Ok(flags & OFlags::RWMODE == OFlags::RDONLY)
+}
+
+/// Reads to the end and keeps the last line, at most [`LAST_WORDS_BYTES`] of it.
+fn tail(mut errors: ChildStderr) -> String {
+    let mut kept = Vec::new();
+    let mut buffer = [0; 1024];
+    while let Ok(len) = errors.read(&mut buffer) {
+        if len == 0 {
+            break;
+        }
+        kept.extend_from_slice(&buffer[..len]);
+        let surplus = kept.len().saturating_sub(LAST_WORDS_BYTES);
+        kept.drain(..surplus);
+    }
+    let text = String::from_utf8_lossy(&kept);
+    text.lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty() && !line.starts_with("note:"))
+        .unwrap_or_default()
+        .to_owned()
+}

@@ -1,0 +1,250 @@
+//! What happens when a reader goes wrong (R19), and what a child cannot do (R20, R21).
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ntt_filesystem::{ScanOptions, Stop};
+use ntt_inspect::child::rehearsal::{Poison, PoisonKind, Rehearsal};
+use ntt_inspect::supervisor::{Cause, Error};
+use ntt_inspect::{ScanSummary, Supervisor};
+use ntt_model::entry::ScanCounts;
+use ntt_model::{FindingCode, Layer, ScanEvent, Severity};
+
+use crate::scan_child::supervisor;
+
+/// Budgets under which a rehearsed disaster is noticed soon.
+fn tight() -> Supervisor {
+    let mut supervisor = supervisor();
+    supervisor.budgets.memory_bytes = 128 << 20;
+    supervisor.budgets.no_progress = Duration::from_secs(1);
+    supervisor
+}
+
+fn source() -> File {
+    File::open("/dev/null").expect("every Linux has it")
+}
+
+fn poisoned(kind: PoisonKind, inevitable: bool) -> Rehearsal {
+    let poison = Poison {
+        after_names: 700,
+        kind,
+        inevitable,
+    };
+    Rehearsal {
+        directories: 3,
+        names_per_directory: 2000,
+        poisons: BTreeMap::from([(1, poison)]),
+        poisoned_start: None,
+    }
+}
+
+fn rehearse(supervisor: &Supervisor, rehearsal: &Rehearsal) -> (Result<ScanSummary, Error>, Vec<ScanEvent>) {
+    let mut events = Vec::new();
+    let summary = supervisor.rehearse(&source(), rehearsal, ScanOptions::default(), &mut |batch| {
+        events.extend(batch);
+        Ok(())
+    });
+    (summary, events)
+}
+
+fn without_findings(events: &[ScanEvent]) -> Vec<&ScanEvent> {
+    events
+        .iter()
+        .filter(|event| !matches!(event, ScanEvent::Finding(_)))
+        .collect()
+}
+
+/// What a sound reader emits up to the poison, and from the next directory on.
+fn expected(events: &[ScanEvent], poisoned_directory: u64, names_kept: usize) -> Vec<&ScanEvent> {
+    let (mut inside, mut names) = (false, 0);
+    let is_kept = |event: &&ScanEvent| {
+        match event {
+            ScanEvent::Directory(directory) => inside = directory.inode == poisoned_directory,
+            ScanEvent::Name(_) if inside => names += 1,
+            _ => {}
+        }
+        !inside || names < names_kept || (names == names_kept)
+    };
+    events.iter().filter(is_kept).collect()
+}
+
+fn the_scan_goes_on_behind(kind: PoisonKind, cause_is: fn(&Cause) -> bool) {
+    let rehearsal = poisoned(kind, false);
+    let (summary, events) = rehearse(&tight(), &rehearsal);
+    let summary = summary.expect("the scan ends well");
+    let sound = Rehearsal {
+        poisons: BTreeMap::new(),
+        ..rehearsal.clone()
+    };
+    let (_, all) = rehearse(&tight(), &sound);
+    let directory = rehearsal.directory_inode(1);
+    assert_eq!(without_findings(&events), expected(&all, directory, 700));
+    assert!(summary.complete);
+    assert!(
+        summary.killed.iter().all(|death| cause_is(&death.cause)),
+        "{:?}",
+        summary.killed
+    );
+    let told = events.iter().any(|event| {
+        matches!(event, ScanEvent::Finding(finding) if finding.layer == Layer::Scanner
+            && finding.severity == Severity::Loss && finding.inode == Some(directory)
+            && matches!(finding.code, FindingCode::Killed | FindingCode::Limit))
+    });
+    assert!(told, "a finding names the poisoned directory");
+    let mut counts = ScanCounts::default();
+    events.iter().for_each(|event| counts.add(event));
+    assert_eq!(counts, summary.counts);
+}
+
+#[test]
+fn r19_a_hang_costs_the_rest_of_one_directory() {
+    the_scan_goes_on_behind(PoisonKind::Hang, |cause| matches!(cause, Cause::Hung(_)));
+}
+
+#[test]
+fn r19_endless_allocation_costs_the_rest_of_one_directory() {
+    the_scan_goes_on_behind(PoisonKind::Allocate, |cause| *cause == Cause::Memory);
+}
+
+#[test]
+fn r19_an_abort_costs_the_rest_of_one_directory() {
+    the_scan_goes_on_behind(PoisonKind::Abort, |cause| matches!(cause, Cause::Signal(_)));
+}
+
+#[test]
+fn r19_a_panic_costs_the_rest_of_one_directory_and_one_restart() {
+    the_scan_goes_on_behind(PoisonKind::Panic, |cause| *cause == Cause::Panicked);
+}
+
+#[test]
+fn r19_processor_time_is_bounded() {
+    let mut supervisor = supervisor();
+    supervisor.budgets.cpu_seconds = 1;
+    let (summary, _) = rehearse(&supervisor, &poisoned(PoisonKind::Hang, false));
+    let summary = summary.expect("the scan ends well");
+    assert!(
+        summary.killed.iter().all(|death| death.cause == Cause::Cpu),
+        "{:?}",
+        summary.killed
+    );
+    assert!(summary.complete);
+}
+
+#[test]
+fn r19_a_poison_that_cannot_be_left_ends_the_scan_with_what_there_is() {
+    let (summary, events) = rehearse(&tight(), &poisoned(PoisonKind::Abort, true));
+    let summary = summary.expect("a partial summary");
+    assert!(!summary.complete);
+    assert_eq!(
+        summary.counts.directories, 3,
+        "root, the sound one, the poisoned one"
+    );
+    assert_eq!(
+        events
+            .iter()
+            .filter(|event| matches!(event, ScanEvent::Name(_)))
+            .count(),
+        3 + 2000 + 700
+    );
+}
+
+#[test]
+fn r19_two_poisoned_directories_are_both_left() {
+    let mut rehearsal = poisoned(PoisonKind::Abort, false);
+    let second = rehearsal.poisons[&1];
+    rehearsal.poisons.insert(2, second);
+    let (summary, events) = rehearse(&tight(), &rehearsal);
+    assert!(summary.expect("the scan ends well").complete);
+    assert_eq!(
+        events
+            .iter()
+            .filter(|event| matches!(event, ScanEvent::Name(_)))
+            .count(),
+        3 + 2000 + 1400
+    );
+}
+
+#[test]
+fn r19_a_death_before_any_directory_gives_a_partial_summary() {
+    let rehearsal = Rehearsal {
+        poisoned_start: Some(PoisonKind::Abort),
+        ..poisoned(PoisonKind::Abort, false)
+    };
+    let (summary, _) = rehearse(&tight(), &rehearsal);
+    assert!(!summary.expect("the facts are known").complete);
+}
+
+#[test]
+fn r19_restarts_are_bounded() {
+    let mut supervisor = tight();
+    supervisor.budgets.restarts_max = 1;
+    let (summary, _) = rehearse(&supervisor, &poisoned(PoisonKind::Abort, false));
+    let summary = summary.expect("a partial summary");
+    assert_eq!((summary.complete, summary.restarts), (false, 1));
+}
+
+#[test]
+fn a_cancelled_scan_ends() {
+    let supervisor = tight();
+    let cancel = supervisor.cancel.clone();
+    let result = supervisor.rehearse(
+        &source(),
+        &poisoned(PoisonKind::Hang, false),
+        ScanOptions::default(),
+        &mut |_| {
+            cancel.store(true, Ordering::Relaxed);
+            Ok(())
+        },
+    );
+    assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
+}
+
+#[test]
+fn a_sink_that_has_enough_ends_the_scan() {
+    let result = tight().rehearse(
+        &source(),
+        &poisoned(PoisonKind::Hang, false),
+        ScanOptions::default(),
+        &mut |_| Err(Stop),
+    );
+    assert!(matches!(result, Err(Error::Stopped)), "{result:?}");
+}
+
+/// R20, R21: the child can open nothing, reach nobody, start nothing, and not write to its source.
+#[test]
+fn r20_the_child_cannot_get_out() {
+    let (confinement, attempts) = supervisor().try_escape(&source()).expect("a child");
+    assert!(attempts.len() >= 9);
+    if !confinement.seccomp {
+        eprintln!("skipped: this system has no seccomp ({confinement})");
+        return;
+    }
+    assert!(attempts.iter().all(|attempt| !attempt.escaped), "{attempts:?}");
+}
+
+#[test]
+fn r21_a_source_open_for_writing_is_refused() {
+    let file = tempfile::tempfile().expect("a temporary file");
+    let result = supervisor().inspect(&file, &[]);
+    assert!(matches!(result, Err(Error::Writable)), "{result:?}");
+}
+
+#[test]
+fn r14_the_tree_of_layers_comes_from_the_child() {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.as_file().set_len(1 << 20).expect("room");
+    let source = file
+        .reopen()
+        .and_then(|_| File::open(file.path()))
+        .expect("read-only");
+    let tree = supervisor().inspect(&source, &[]).expect("a tree");
+    assert_eq!(tree.image_bytes, 1 << 20);
+}
+
+#[test]
+fn r19_the_self_test_passes_here() {
+    let report = supervisor().self_test().expect("children can be started");
+    assert!(report.trials.iter().all(|trial| trial.passed), "{report:?}");
+}

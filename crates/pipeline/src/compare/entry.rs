@@ -1,0 +1,218 @@
+//! One name of a tree against one name of the directory.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+
+use ntt_catalogue::rows::{ChildRow, State};
+use ntt_model::entry::{Inode, StreamKind};
+use ntt_model::name::escape;
+use ntt_model::{BlobHash, Kind, Timestamp};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+
+use super::Comparer;
+use crate::{Error, tree};
+
+/// How much of a content is read at a time.
+const BLOCK_BYTES: usize = 256 * 1024;
+
+impl Comparer<'_> {
+    /// Names that stand in the directory and not in the catalogue. Only for whole directories, not for a single restored entry.
+    pub(super) fn extra(&mut self, directory: &OwnedFd, path: &[u8], children: &[ChildRow]) {
+        if path.is_empty() && self.tree.is_single_entry() {
+            return;
+        }
+        let expected: HashSet<&[u8]> = children.iter().map(|child| child.name.as_slice()).collect();
+        let names = match names_in(directory) {
+            Ok(names) => names,
+            Err(error) => return self.differ(path, "unreadable", "a directory", error.to_string()),
+        };
+        for name in names.iter().filter(|name| !expected.contains(name.as_slice())) {
+            self.differ(&tree::join(path, name), "extra", "nothing", "an entry");
+        }
+    }
+
+    /// Compares one name; answers whether it is a directory to enter.
+    pub(super) fn entry(&mut self, directory: &OwnedFd, path: &[u8], child: &ChildRow) -> Result<bool, Error> {
+        self.stage.add(1, 0);
+        let Some(inode) = &child.inode else {
+            self.differ(path, "unreadable", "an inode", "none was read from the medium");
+            return Ok(false);
+        };
+        let name = OsStr::from_bytes(&child.name);
+        let stat = match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(errno) => {
+                self.differ(path, "missing", kind_name(inode.kind), errno.to_string());
+                return Ok(false);
+            }
+        };
+        let actual = kind_of(&stat);
+        if actual != inode.kind {
+            self.differ(path, "kind", kind_name(inode.kind), kind_name(actual));
+            return Ok(false);
+        }
+        self.attributes(path, inode, &stat);
+        self.identity(path, inode, &stat);
+        match inode.kind {
+            Kind::File => self.file(directory, name, path, inode, &stat)?,
+            Kind::Symlink => self.target(directory, name, path, inode),
+            _ => {}
+        }
+        Ok(inode.kind == Kind::Directory)
+    }
+
+    fn attributes(&mut self, path: &[u8], inode: &Inode, stat: &Stat) {
+        if let (Some(mode), false) = (inode.mode, inode.kind == Kind::Symlink) {
+            let octal = |mode: u32| format!("{:04o}", mode & 0o7777);
+            self.check(path, "mode", &octal(mode), &octal(stat.st_mode));
+        }
+        if rustix::process::geteuid().is_root() {
+            self.check(path, "owner", &inode.uid.unwrap_or(stat.st_uid), &stat.st_uid);
+            self.check(path, "owner", &inode.gid.unwrap_or(stat.st_gid), &stat.st_gid);
+        }
+        let nanos = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
+        let modified = Timestamp::from_parts(stat.st_mtime, nanos);
+        if let (Some(expected), Some(actual)) = (inode.times.modified, modified) {
+            self.check(path, "modified", &expected, &actual);
+        }
+        if let Some((major, minor)) = inode.device {
+            let actual = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+            let text = |(major, minor): (u32, u32)| format!("{major}:{minor}");
+            self.check(path, "device", &text((major, minor)), &text(actual));
+        }
+    }
+
+    /// Names of one inode must be names of one file.
+    fn identity(&mut self, path: &[u8], inode: &Inode, stat: &Stat) {
+        if inode.kind == Kind::Directory || inode.links < 2 {
+            return;
+        }
+        let actual = (stat.st_dev, stat.st_ino);
+        let expected = *self.identities.entry(inode.number).or_insert(actual);
+        if expected != actual {
+            let expected = format!("the same file as inode {}'s other names", inode.number);
+            self.differ(path, "link", expected, "a file of its own");
+        }
+    }
+
+    fn target(&mut self, directory: &OwnedFd, name: &OsStr, path: &[u8], inode: &Inode) {
+        let expected = escape(inode.target.as_deref().unwrap_or_default()).into_owned();
+        match rustix::fs::readlinkat(directory, name, Vec::new()) {
+            Ok(target) => self.check(path, "target", &expected, &escape(target.as_bytes()).into_owned()),
+            Err(errno) => self.differ(path, "target", expected, errno.to_string()),
+        }
+    }
+
+    fn file(
+        &mut self,
+        directory: &OwnedFd,
+        name: &OsStr,
+        path: &[u8],
+        inode: &Inode,
+        stat: &Stat,
+    ) -> Result<(), Error> {
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        if let Some(data) = inode.data() {
+            self.check(path, "size", &data.size_bytes, &size);
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(directory, name, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(errno) => {
+                self.differ(path, "unreadable", "a file", errno.to_string());
+                return Ok(());
+            }
+        };
+        self.xattrs(path, inode, &file);
+        self.content(path, inode, file)
+    }
+
+    fn xattrs(&mut self, path: &[u8], inode: &Inode, file: &File) {
+        for xattr in &inode.xattrs {
+            let mut value = vec![0; xattr.value.len() + 1];
+            let read = rustix::fs::fgetxattr(file, OsStr::from_bytes(&xattr.name), &mut value[..]);
+            let actual = read.ok().and_then(|len| value.get(..len));
+            if actual != Some(xattr.value.as_slice()) {
+                let actual = actual.map_or("absent or longer".into(), escape);
+                let expected = format!("{}={}", escape(&xattr.name), escape(&xattr.value));
+                self.differ(path, "xattr", expected, actual);
+            }
+        }
+    }
+
+    fn content(&mut self, path: &[u8], inode: &Inode, file: File) -> Result<(), Error> {
+        let states = self.context.archive.catalogue().stream_states(self.tree.scan, inode.number)?;
+        let state = states.into_iter().find(|state| state.kind == StreamKind::Data);
+        let expected = match state.map(|state| state.state) {
+            Some(State::Stored { blob } | State::Damaged { blob, .. }) => blob,
+            _ => {
+                self.differ(path, "content", "not in the archive", "a file");
+                return Ok(());
+            }
+        };
+        match self.digest(file)? {
+            Ok(actual) => self.check(path, "content", &expected, &actual),
+            Err(error) => self.differ(path, "content", expected.to_hex(), error.to_string()),
+        }
+        Ok(())
+    }
+
+    /// The outer error is an interruption, the inner one the file's.
+    fn digest(&self, mut file: File) -> Result<io::Result<BlobHash>, Error> {
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; BLOCK_BYTES];
+        loop {
+            self.context.interrupt.check()?;
+            let len = match file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(len) => len,
+                Err(error) => return Ok(Err(error)),
+            };
+            hasher.update(&buffer[..len]);
+            self.stage.add(0, u64::try_from(len).unwrap_or(0));
+        }
+        Ok(Ok(BlobHash::from_bytes(*hasher.finalize().as_bytes())))
+    }
+}
+
+fn names_in(directory: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(directory)? {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn kind_of(stat: &Stat) -> Kind {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Directory,
+        FileType::Symlink => Kind::Symlink,
+        FileType::Fifo => Kind::Fifo,
+        FileType::Socket => Kind::Socket,
+        FileType::CharacterDevice => Kind::CharDevice,
+        FileType::BlockDevice => Kind::BlockDevice,
+        FileType::Unknown => Kind::Unknown,
+    }
+}
+
+const fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::File => "a file",
+        Kind::Directory => "a directory",
+        Kind::Symlink => "a symbolic link",
+        Kind::Fifo => "a pipe",
+        Kind::Socket => "a socket",
+        Kind::CharDevice => "a character device",
+        Kind::BlockDevice => "a block device",
+        Kind::Unknown => "of an unknown kind",
+    }
+}

@@ -1,0 +1,156 @@
+//! Compares a directory with what the catalogue says it should hold (R45).
+//!
+//! Every attribute that the medium had is compared: kind, content by its digest, size, mode, owner (by the one user who could have restored it),
+//! modification time to the nanosecond, link target, which names are one file, extended attributes; and names that should not be there. Access
+//! times are not: reading changes them.
+
+mod entry;
+
+use std::collections::HashMap;
+
+use ntt_catalogue::rows::ChildRow;
+use ntt_model::name::escape;
+use serde::{Deserialize, Serialize};
+
+use crate::restore::{Destination, RestoreRequest};
+use crate::stage::{Running, Subject};
+use crate::tree::{self, Enter, Tree, Visit};
+use crate::{Context, Error, RunOutcome, Stage};
+
+/// One difference.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Difference {
+    /// `volume/path`, escaped.
+    pub path: String,
+    /// Which attribute: `missing`, `extra`, `kind`, `content`, `size`, `mode`, `owner`, `modified`, `target`, `device`, `link`, `xattr`,
+    /// `unreadable`.
+    pub attribute: String,
+    /// What the catalogue says.
+    pub expected: String,
+    /// What stands in the directory.
+    pub actual: String,
+}
+
+/// What a comparison found.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct CompareSummary {
+    /// Names compared.
+    pub paths: u64,
+    /// Bytes of content read.
+    pub bytes: u64,
+    /// Differences in all.
+    pub differences: u64,
+    /// The first [`CompareSummary::LISTED_MAX`] of them.
+    pub listed: Vec<Difference>,
+    /// How it ended: complete, or damage found.
+    pub outcome: RunOutcome,
+}
+
+impl CompareSummary {
+    /// Differences kept in the summary.
+    pub const LISTED_MAX: usize = 1000;
+}
+
+/// Compares `request.destination` with `request.selection`. Writes nothing.
+///
+/// # Errors
+///
+/// When the directory cannot be read at all, or the catalogue fails.
+pub fn run(context: &Context<'_>, request: &RestoreRequest) -> Result<CompareSummary, Error> {
+    let subject = Subject::medium(&request.selection.medium);
+    let stage = Running::start(context.observer, Stage::Compare, subject);
+    let result = compare_all(context, request, &stage);
+    let outcome = match &result {
+        Ok(summary) => summary.outcome,
+        Err(error) => RunOutcome::of_error(error),
+    };
+    stage.end(outcome);
+    result
+}
+
+fn compare_all(
+    context: &Context<'_>,
+    request: &RestoreRequest,
+    stage: &Running<'_>,
+) -> Result<CompareSummary, Error> {
+    let mut summary = CompareSummary::default();
+    for tree in tree::trees(context.archive.catalogue(), &request.selection)? {
+        let path = request.destination.as_path().join(&tree.subdirectory);
+        let root = Destination::existing(&path)?;
+        let mut comparer = Comparer {
+            context,
+            stage,
+            tree: &tree,
+            root: &root,
+            identities: HashMap::new(),
+            summary: &mut summary,
+        };
+        tree::walk(context.archive.catalogue(), &tree, context.interrupt, &mut comparer)?;
+    }
+    let done = stage.done();
+    summary.paths = done.items;
+    summary.bytes = done.bytes;
+    if summary.differences > 0 {
+        summary.outcome = RunOutcome::DamageFound;
+    }
+    Ok(summary)
+}
+
+/// Compares one tree.
+struct Comparer<'a> {
+    context: &'a Context<'a>,
+    stage: &'a Running<'a>,
+    tree: &'a Tree,
+    root: &'a Destination,
+    /// Device and inode number in the directory of every inode that has several names.
+    identities: HashMap<u64, (u64, u64)>,
+    summary: &'a mut CompareSummary,
+}
+
+impl Comparer<'_> {
+    fn differ(
+        &mut self,
+        path: &[u8],
+        attribute: &str,
+        expected: impl Into<String>,
+        actual: impl Into<String>,
+    ) {
+        self.summary.differences += 1;
+        if self.summary.listed.len() < CompareSummary::LISTED_MAX {
+            self.summary.listed.push(Difference {
+                path: format!("{}/{}", self.tree.volume, escape(path)),
+                attribute: attribute.to_owned(),
+                expected: expected.into(),
+                actual: actual.into(),
+            });
+        }
+    }
+
+    fn check<T: PartialEq + ToString>(&mut self, path: &[u8], attribute: &str, expected: &T, actual: &T) {
+        if expected != actual {
+            self.differ(path, attribute, expected.to_string(), actual.to_string());
+        }
+    }
+}
+
+impl Visit for Comparer<'_> {
+    fn directory(&mut self, path: &[u8], children: &[ChildRow]) -> Result<Enter, Error> {
+        let directory = match self.root.open(path) {
+            Ok(directory) => directory,
+            Err(error) => {
+                self.differ(path, "unreadable", "a directory", error.to_string());
+                return Ok(Vec::new());
+            }
+        };
+        self.extra(&directory, path, children);
+        let mut enter = Vec::new();
+        for child in children {
+            self.context.interrupt.check()?;
+            let path = tree::join(path, &child.name);
+            if self.entry(&directory, &path, child)? {
+                enter.push((child.name.clone(), child.number));
+            }
+        }
+        Ok(enter)
+    }
+}

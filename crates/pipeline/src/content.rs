@@ -1,0 +1,54 @@
+//! The bytes of a medium, opened read-only (R21).
+
+use ntt_catalogue::rows::{Image, MediumKind, MediumRow};
+use ntt_source::{FileSource, Masked, ReadAt};
+
+use crate::identify::{Source, SourceKind, look};
+use crate::{Archive, Error, HostPath};
+
+/// An image with its unread ranges masked (R11).
+pub(crate) type MaskedImage = Masked<FileSource>;
+
+/// Opens the image of a source.
+pub(crate) fn open_image(source: &Source) -> Result<MaskedImage, Error> {
+    let path = source.path.as_path();
+    let file = FileSource::open(path).map_err(|error| Error::Source {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
+    Ok(Masked::new(file, source.unread.clone()))
+}
+
+/// Opens the source of a medium again where it was last seen, and makes sure that it is still the same bytes.
+pub(crate) fn source_of(archive: &Archive, medium: &MediumRow) -> Result<Source, Error> {
+    let image = image_row(archive, medium)?;
+    let source = look(HostPath::from_bytes(&image.path).as_path())?;
+    let refuse = |reason: &str| {
+        Err(Error::Source {
+            path: source.path.as_path().to_owned(),
+            reason: reason.to_owned(),
+        })
+    };
+    match (medium.medium.kind, source.kind) {
+        (MediumKind::Directory, SourceKind::Directory) => Ok(source),
+        (MediumKind::Image, SourceKind::Image) => {
+            if source.size_bytes != image.size_bytes || source.modified != image.modified {
+                return refuse("changed since it was identified; ingest it again");
+            }
+            Ok(source)
+        }
+        _ => refuse("is not what it was when the medium was identified"),
+    }
+}
+
+/// Where the bytes of a medium lie.
+pub(crate) fn image_row(archive: &Archive, medium: &MediumRow) -> Result<Image, Error> {
+    archive.catalogue().image(medium.key)?.ok_or_else(|| {
+        Error::Refused(format!("nothing is recorded of where medium {} lies", medium.medium.id))
+    })
+}
+
+/// Length of a source as the progress of a sequential read counts it.
+pub(crate) fn len_of(image: &MaskedImage) -> u64 {
+    ReadAt::len(image)
+}

@@ -1,0 +1,227 @@
+//! From extents to blobs: every source byte is read once; hashing, recognising the type and storing happen in that pass (R35).
+//!
+//! Several threads claim chunks, each with a store writer of its own. A thread holds at most one small content (up to the pack
+//! threshold) in memory; larger ones stream into a temporary file of the store, which is dropped if the digest turns out to be
+//! known. That write is the price of reading the source only once: the digest of a content is not known before its last byte.
+//!
+//! Results reach the catalogue only after the store's commit (R38): at the end of a batch, after five seconds, or when the queue is empty. A failure
+//! that may pass is scheduled by the catalogue with a growing pause; this run waits for it only if the pause ends within
+//! two seconds, and otherwise leaves it to the next `copy` or `ingest` (R33).
+
+mod directory;
+mod image;
+mod intake;
+mod stream;
+mod worker;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use ntt_catalogue::rows::{MediumRow, Progress, VolumeRow};
+use ntt_host::{Clock, SystemClock};
+use ntt_model::ScanId;
+use serde::{Deserialize, Serialize};
+
+use crate::content::{open_image, source_of};
+use crate::identify::SourceKind;
+use crate::select::current_scans;
+use crate::stage::{Running, Subject};
+use crate::{Archive, Context, Error, RunOutcome, Stage};
+
+/// A retry that is due within this time is waited for.
+const WAIT_FOR_RETRY: Duration = Duration::from_secs(2);
+
+/// One scan with work to do.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CopyTask {
+    /// Volume number.
+    pub volume: u32,
+    /// Its scan.
+    pub scan: ScanId,
+    /// Its queue.
+    pub queue: Progress,
+}
+
+/// What a copy would do.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct CopyPlan {
+    /// The scans.
+    pub tasks: Vec<CopyTask>,
+}
+
+impl CopyPlan {
+    /// Streams waiting, all tasks together.
+    pub fn pending_streams(&self) -> u64 {
+        self.tasks.iter().map(|task| task.queue.pending_streams).sum()
+    }
+
+    /// Bytes waiting, all tasks together.
+    pub fn pending_bytes(&self) -> u64 {
+        self.tasks.iter().map(|task| task.queue.pending_bytes).sum()
+    }
+}
+
+/// What a copy did.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct CopySummary {
+    /// Streams whose content is in the store, whole.
+    pub stored_streams: u64,
+    /// Streams stored with something missing.
+    pub damaged_streams: u64,
+    /// Streams that failed in this run, whether they will be tried again or not.
+    pub failed_streams: u64,
+    /// Bytes read from the source.
+    pub bytes_read: u64,
+    /// Contents that the store did not have.
+    pub new_blobs: u64,
+    /// Their bytes.
+    pub new_bytes: u64,
+    /// How it ended.
+    pub outcome: RunOutcome,
+}
+
+/// The queues of a medium's current scans.
+///
+/// # Errors
+///
+/// When the catalogue fails.
+pub fn plan(archive: &Archive, medium: &MediumRow) -> Result<CopyPlan, Error> {
+    let catalogue = archive.catalogue();
+    let mut tasks = Vec::new();
+    for volume in own_volumes(archive, medium)? {
+        for scan in current_scans(catalogue, &volume)? {
+            tasks.push(CopyTask {
+                volume: volume.volume.number,
+                scan: scan.id,
+                queue: catalogue.progress(scan.id)?,
+            });
+        }
+    }
+    Ok(CopyPlan { tasks })
+}
+
+/// Volumes of a medium that are not copies of others.
+fn own_volumes(archive: &Archive, medium: &MediumRow) -> Result<Vec<VolumeRow>, Error> {
+    let mut volumes = archive.catalogue().volumes(medium.key)?;
+    volumes.retain(|row| row.volume.same_as.is_none());
+    Ok(volumes)
+}
+
+/// Copies until the queues of the plan hold nothing that can be claimed now.
+///
+/// # Errors
+///
+/// When the source cannot be opened, or store or catalogue cannot be written (R39): leases are given back, and the same command
+/// goes on later. [`Error::Interrupted`] after the finished part was committed.
+pub fn run(context: &Context<'_>, medium: &MediumRow, plan: &CopyPlan) -> Result<CopySummary, Error> {
+    let stage = Running::start_with(
+        context.observer,
+        Stage::Copy,
+        Subject::medium(medium),
+        Some(plan.pending_streams()),
+        Some(plan.pending_bytes()),
+    );
+    let result = copy_all(context, medium, plan, &stage);
+    stage.settle(context.archive.catalogue(), Some(medium), result, |summary| summary.outcome)
+}
+
+fn copy_all(
+    context: &Context<'_>,
+    medium: &MediumRow,
+    plan: &CopyPlan,
+    stage: &Running<'_>,
+) -> Result<CopySummary, Error> {
+    let totals = Totals::default();
+    if plan.tasks.iter().any(|task| task.queue.pending_streams > 0) {
+        let source = source_of(context.archive, medium)?;
+        let contents: Box<dyn Contents> = match source.kind {
+            SourceKind::Image => Box::new(image::ImageContents::new(open_image(&source)?)),
+            SourceKind::Directory => Box::new(directory::DirectoryContents::open(&source)?),
+        };
+        for task in plan.tasks.iter().filter(|task| task.queue.pending_streams > 0) {
+            let shared = Shared {
+                context,
+                task,
+                contents: contents.as_ref(),
+                stage,
+                totals: &totals,
+                stop: AtomicBool::new(false),
+            };
+            drain(&shared)?;
+        }
+    }
+    Ok(totals.summary())
+}
+
+/// Works the queue of one scan off, and waits for retries that are due at once.
+fn drain(shared: &Shared<'_>) -> Result<(), Error> {
+    loop {
+        worker::run_all(shared)?;
+        shared.context.interrupt.check()?;
+        let queue = shared.context.archive.catalogue().progress(shared.task.scan)?;
+        let now = SystemClock.now().as_nanos();
+        let pause = queue
+            .next_retry
+            .map(|at| Duration::from_nanos(u64::try_from(at.as_nanos().saturating_sub(now)).unwrap_or(0)));
+        match pause {
+            _ if queue.free_chunks > 0 => {}
+            Some(pause) if pause <= WAIT_FOR_RETRY => std::thread::sleep(pause),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// The contents of a medium's streams.
+trait Contents: Sync {
+    /// Reads one stream into `intake`, once, in order.
+    fn read(
+        &self,
+        item: &ntt_catalogue::rows::ChunkItem,
+        stream: &ntt_model::entry::Stream,
+        intake: &mut intake::Intake<'_>,
+    ) -> Result<stream::Reading, intake::Halt>;
+}
+
+/// What the threads of one scan share.
+struct Shared<'a> {
+    context: &'a Context<'a>,
+    task: &'a CopyTask,
+    contents: &'a dyn Contents,
+    stage: &'a Running<'a>,
+    totals: &'a Totals,
+    /// Raised when one thread failed, so that the others stop too.
+    stop: AtomicBool,
+}
+
+impl Shared<'_> {
+    fn must_stop(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.context.interrupt.is_raised()
+    }
+}
+
+/// What was done, counted by all threads.
+#[derive(Default)]
+struct Totals {
+    stored: AtomicU64,
+    damaged: AtomicU64,
+    failed: AtomicU64,
+    bytes_read: AtomicU64,
+    new_blobs: AtomicU64,
+    new_bytes: AtomicU64,
+}
+
+impl Totals {
+    fn summary(&self) -> CopySummary {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let lost = get(&self.damaged) + get(&self.failed);
+        CopySummary {
+            stored_streams: get(&self.stored),
+            damaged_streams: get(&self.damaged),
+            failed_streams: get(&self.failed),
+            bytes_read: get(&self.bytes_read),
+            new_blobs: get(&self.new_blobs),
+            new_bytes: get(&self.new_bytes),
+            outcome: if lost > 0 { RunOutcome::Losses } else { RunOutcome::Complete },
+        }
+    }
+}

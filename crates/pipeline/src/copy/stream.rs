@@ -1,0 +1,141 @@
+//! One stream: what its reading says becomes its outcome (R32).
+
+use ntt_catalogue::rows::{ChunkItem, StreamResult};
+use ntt_model::entry::{Encoding, Stream};
+use ntt_model::failure::Failure;
+use ntt_model::{FailureClass, Finding, Outcome};
+use ntt_source::extents::Missing;
+use ntt_store::Writer;
+
+use super::Contents;
+use super::intake::{Halt, Intake, Taken};
+
+/// A stream that claims more than this is not believed: no file system here can hold it, and hashing its holes would take days.
+const SIZE_MAX: u64 = 1 << 44;
+
+/// How reading a stream went.
+pub(super) enum Reading {
+    /// To its end; some of it may be missing.
+    Read(Missing),
+    /// Not at all, or not in a way that makes a content.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// What to tell besides.
+        finding: Option<Finding>,
+    },
+}
+
+/// What became of one stream, and what it cost.
+pub(super) struct Copied {
+    pub(super) result: StreamResult,
+    pub(super) finding: Option<Finding>,
+    pub(super) bytes_read: u64,
+}
+
+/// Copies one wanted stream of an inode.
+pub(super) fn copy(
+    contents: &dyn Contents,
+    item: &ChunkItem,
+    ordinal: u32,
+    writer: &mut Writer,
+    small: u64,
+    stop: &dyn Fn() -> bool,
+) -> Result<Copied, Halt> {
+    let stream = usize::try_from(ordinal)
+        .ok()
+        .and_then(|ordinal| item.inode.streams.get(ordinal));
+    let Some(stream) = stream else {
+        let failure = failure(FailureClass::Corrupt, 3, "the inode has no such stream".to_owned());
+        return Ok(failed(item, ordinal, failure, None, 0));
+    };
+    if let Some(failure) = refusal(stream) {
+        return Ok(failed(item, ordinal, failure, None, 0));
+    }
+    let mut intake = Intake::new(writer, stream.size_bytes, small, stop)?;
+    let reading = contents.read(item, stream, &mut intake)?;
+    let bytes_read = intake.bytes_read;
+    let missing = match reading {
+        Reading::Read(missing) => missing,
+        Reading::Failed { failure, finding } => {
+            intake.discard();
+            return Ok(failed(item, ordinal, failure, finding, bytes_read));
+        }
+    };
+    if intake.len != stream.size_bytes {
+        let detail = format!("expected {} bytes, read {}", stream.size_bytes, intake.len);
+        intake.discard();
+        return Ok(failed(item, ordinal, failure(FailureClass::Short, 1, detail), None, bytes_read));
+    }
+    let taken = intake.finish()?;
+    Ok(stored(item, ordinal, taken, missing, bytes_read))
+}
+
+/// Why a stream is not even tried.
+fn refusal(stream: &Stream) -> Option<Failure> {
+    match stream.encoding {
+        Encoding::Encrypted => {
+            let detail = "encrypted, and there is no key".to_owned();
+            Some(failure(FailureClass::Permission, 1, detail))
+        }
+        Encoding::Plain if stream.size_bytes <= SIZE_MAX => None,
+        Encoding::Plain => {
+            let detail = format!("a size of {} bytes is not believed", stream.size_bytes);
+            Some(failure(FailureClass::Corrupt, 1, detail))
+        }
+        _ => {
+            let detail = "encoded in a way that this version does not decode".to_owned();
+            Some(failure(FailureClass::Corrupt, 2, detail))
+        }
+    }
+}
+
+fn failure(class: FailureClass, code: i32, detail: String) -> Failure {
+    Failure { class, code, detail }
+}
+
+fn failed(
+    item: &ChunkItem,
+    ordinal: u32,
+    failure: Failure,
+    finding: Option<Finding>,
+    bytes_read: u64,
+) -> Copied {
+    let result = StreamResult {
+        inode: item.inode.number,
+        stream: ordinal,
+        outcome: Outcome::Failed { failure },
+        sha256: None,
+        content_type: None,
+    };
+    Copied {
+        result,
+        finding,
+        bytes_read,
+    }
+}
+
+fn stored(item: &ChunkItem, ordinal: u32, taken: Taken, missing: Missing, bytes_read: u64) -> Copied {
+    let (blob, size) = (taken.blob, taken.size);
+    let outcome = match missing.failure {
+        Some(failure) if !missing.ranges.is_empty() => Outcome::Damaged {
+            blob,
+            size,
+            missing: missing.ranges,
+            failure,
+        },
+        _ => Outcome::Stored { blob, size },
+    };
+    let result = StreamResult {
+        inode: item.inode.number,
+        stream: ordinal,
+        outcome,
+        sha256: taken.sha256,
+        content_type: taken.content_type,
+    };
+    Copied {
+        result,
+        finding: None,
+        bytes_read,
+    }
+}

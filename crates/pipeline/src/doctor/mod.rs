@@ -1,0 +1,92 @@
+//! Is everything as it should be? Environment, store, catalogue, and whether the two agree (R37).
+//!
+//! The doctor looks and advises. What it advises are other commands, each with a dry run of its own: `copy`, `retry`, `verify`, and
+//! [`crate::rebuild`]. It never deletes.
+
+mod agreement;
+mod checks;
+
+use serde::{Deserialize, Serialize};
+
+pub use agreement::Agreement;
+
+use crate::stage::{Running, Subject};
+use crate::{Context, Error, RunOutcome, Stage};
+
+/// How a check ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckStatus {
+    /// As it should be.
+    Ok,
+    /// Worth knowing.
+    Warning,
+    /// Something is wrong.
+    Problem,
+}
+
+/// One check.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Check {
+    /// What was checked, in a word or two.
+    pub name: String,
+    /// How it ended.
+    pub status: CheckStatus,
+    /// What was found.
+    pub detail: String,
+    /// What to do about it; empty if nothing.
+    pub advice: String,
+}
+
+impl Check {
+    pub(crate) fn ok(name: &str, detail: impl Into<String>) -> Self {
+        Self::new(name, CheckStatus::Ok, detail, "")
+    }
+
+    pub(crate) fn new(name: &str, status: CheckStatus, detail: impl Into<String>, advice: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            status,
+            detail: detail.into(),
+            advice: advice.to_owned(),
+        }
+    }
+}
+
+/// Everything that the doctor found.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct DoctorReport {
+    /// The checks, in order.
+    pub checks: Vec<Check>,
+    /// Store against catalogue.
+    pub agreement: Agreement,
+    /// Complete, or DamageFound if any check is a problem.
+    pub outcome: RunOutcome,
+}
+
+/// Checks everything that can be checked without reading contents. Changes nothing; works on an archive opened read-only.
+///
+/// # Errors
+///
+/// When the catalogue fails in a way that leaves nothing to report.
+pub fn run(context: &Context<'_>) -> Result<DoctorReport, Error> {
+    let stage = Running::start(context.observer, Stage::Doctor, Subject::NOTHING);
+    let mut checks = checks::environment(context);
+    checks.push(checks::store(context.archive));
+    checks.push(checks::catalogue(context.archive)?);
+    let agreement = agreement::compare(context)?;
+    checks.extend(agreement.checks());
+    checks.extend(checks::manifests(context.archive)?);
+    let worst = checks.iter().map(|check| check.status).max();
+    let outcome = match worst {
+        Some(CheckStatus::Problem) => RunOutcome::DamageFound,
+        _ => RunOutcome::Complete,
+    };
+    stage.add(u64::try_from(checks.len()).unwrap_or(0), 0);
+    stage.end(outcome);
+    Ok(DoctorReport {
+        checks,
+        agreement,
+        outcome,
+    })
+}

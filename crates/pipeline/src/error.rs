@@ -1,0 +1,146 @@
+//! Why a use case could not do what it was asked.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a use case could not do what it was asked. One bad file is never one of these; it is a row in the catalogue.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no archive where one was expected.
+    #[error("{} holds no archive", .0.display())]
+    NoArchive(PathBuf),
+    /// Another run writes to the archive.
+    #[error("the archive is held by another run{}", holder_text(.holder))]
+    Held {
+        /// What the lock file says about the holder; may be empty.
+        holder: String,
+    },
+    /// The archive's format is newer than this program.
+    #[error("the archive has format {found}; this program knows {known}")]
+    Format {
+        /// What the archive says.
+        found: String,
+        /// What is known.
+        known: &'static str,
+    },
+    /// The source cannot be used at all: missing, empty, of an unsupported kind (R4, R6).
+    #[error("{}: {reason}", ntt_model::name::escape(.path.as_os_str().as_encoded_bytes()))]
+    Source {
+        /// The source.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A setting or rule is wrong.
+    #[error("{place}: {reason}")]
+    Config {
+        /// File, variable or flag.
+        place: String,
+        /// What is wrong, with a hint.
+        reason: String,
+    },
+    /// What the user named does not exist or names several things.
+    #[error("{0}")]
+    Selection(String),
+    /// The use case refuses: it would overwrite, or its precondition does not hold.
+    #[error("{0}")]
+    Refused(String),
+    /// A count does not balance (R29).
+    #[error("{0}")]
+    Imbalance(String),
+    /// The host's files failed outside the store.
+    #[error("{}: {action} failed", .path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A manifest is not what it should be.
+    #[error("{}, line {line}: {reason}", .path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The catalogue failed.
+    #[error(transparent)]
+    Catalogue(#[from] ntt_catalogue::Error),
+    /// The store failed; the running batch was given up and nothing of it is recorded (R39).
+    #[error(transparent)]
+    Store(#[from] ntt_store::Error),
+    /// The scan child could not be started, or the walk of a directory could not begin.
+    #[error("{0}")]
+    Scan(String),
+    /// The user asked to stop; the same command goes on from here.
+    #[error("interrupted; the same command continues from here")]
+    Interrupted,
+}
+
+/// What a caller decides by: the exit status, and whether the next source may still be tried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ErrorKind {
+    /// The input is wrong (exit 2).
+    Usage,
+    /// This source or request failed; others may work (exit 1).
+    Failed,
+    /// Catalogue or store cannot be reached or written; nothing else will work either (exit 10).
+    Unreachable,
+    /// Held by another run (exit 11).
+    Held,
+    /// Stopped on request (exit 130).
+    Interrupted,
+}
+
+impl ErrorKind {
+    /// The exit status of a process that ends with such an error.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Unreachable => 10,
+            Self::Held => 11,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+impl Error {
+    /// What to decide by.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Config { .. } | Self::Selection(_) => ErrorKind::Usage,
+            Self::NoArchive(_) | Self::Format { .. } | Self::Store(_) => ErrorKind::Unreachable,
+            Self::Held { .. } | Self::Catalogue(ntt_catalogue::Error::Held) => ErrorKind::Held,
+            Self::Catalogue(ntt_catalogue::Error::NotFound { .. } | ntt_catalogue::Error::Conflict(_)) => {
+                ErrorKind::Failed
+            }
+            Self::Catalogue(_) => ErrorKind::Unreachable,
+            Self::Interrupted => ErrorKind::Interrupted,
+            _ => ErrorKind::Failed,
+        }
+    }
+
+    pub(crate) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+fn holder_text(holder: &str) -> String {
+    if holder.is_empty() {
+        String::new()
+    } else {
+        format!(" ({holder})")
+    }
+}

@@ -1,0 +1,120 @@
+//! Evidence of identity (R2): what stays with the medium wherever its bytes are found. A path is never evidence.
+
+use std::fs::File;
+
+use ntt_catalogue::rows::Evidence;
+use ntt_source::ReadAt;
+use rustix::fs::{AtFlags, StatxFlags};
+
+use super::{Source, SourceKind};
+use crate::content::open_image;
+use crate::{Error, Interrupt};
+
+/// Length of head and tail that are digested.
+const EDGE_BYTES: u64 = 1 << 20;
+/// Samples taken evenly over the image, and the length of one.
+const SAMPLES: u64 = 64;
+const SAMPLE_BYTES: u64 = 64 * 1024;
+
+/// Kinds of evidence that alone make a medium worth comparing byte by byte.
+pub(super) const STRONG: [&str; 4] = ["head-digest", "tail-digest", "sampled-digest", "directory-root"];
+
+/// Gathers the evidence of a source.
+pub(super) fn gather(source: &Source, interrupt: &Interrupt) -> Result<Vec<Evidence>, Error> {
+    match source.kind {
+        SourceKind::Image => of_image(source, interrupt),
+        SourceKind::Directory => of_directory(source),
+    }
+}
+
+fn of_image(source: &Source, interrupt: &Interrupt) -> Result<Vec<Evidence>, Error> {
+    let image = open_image(source)?;
+    let len = image.len();
+    let edge = EDGE_BYTES.min(len);
+    let mut evidence = vec![piece("size", len.to_string(), "image")];
+    let mut add = |kind, ranges: &[(u64, u64)]| -> Result<(), Error> {
+        interrupt.check()?;
+        evidence.extend(digest(&image, ranges).map(|value| piece(kind, value, "image")));
+        Ok(())
+    };
+    add("head-digest", &[(0, edge)])?;
+    add("tail-digest", &[(len - edge, edge)])?;
+    add("sampled-digest", &samples(len))?;
+    Ok(evidence)
+}
+
+/// Where the samples lie: evenly from the first to the last byte.
+fn samples(len: u64) -> Vec<(u64, u64)> {
+    let size = SAMPLE_BYTES.min(len);
+    let step = (len - size) / (SAMPLES - 1);
+    let mut offsets: Vec<u64> = (0..SAMPLES).map(|index| index * step).collect();
+    offsets.dedup();
+    offsets.into_iter().map(|offset| (offset, size)).collect()
+}
+
+/// Digest of the ranges, or `None` if any of it cannot be read or all of it is one filler byte (R1).
+fn digest(image: &dyn ReadAt, ranges: &[(u64, u64)]) -> Option<String> {
+    let mut hasher = blake3::Hasher::new();
+    let mut filler = None;
+    let mut varied = false;
+    let mut buffer = Vec::new();
+    for (offset, len) in ranges {
+        buffer.resize(usize::try_from(*len).ok()?, 0);
+        image.read_exact_at(*offset, &mut buffer).ok()?;
+        hasher.update(&buffer);
+        let first = *filler.get_or_insert(*buffer.first()?);
+        varied |= buffer.iter().any(|byte| *byte != first);
+    }
+    varied.then(|| hasher.finalize().to_hex().to_string())
+}
+
+/// A directory is known by the file system that holds it, its inode and its birth.
+fn of_directory(source: &Source) -> Result<Vec<Evidence>, Error> {
+    let path = source.path.as_path();
+    let io = |error: rustix::io::Errno| Error::io("identifying the directory", path)(error.into());
+    let directory = File::open(path).map_err(Error::io("opening the directory", path))?;
+    let statfs = rustix::fs::fstatfs(&directory).map_err(io)?;
+    let statx = rustix::fs::statx(&directory, "", AtFlags::EMPTY_PATH, StatxFlags::ALL).map_err(io)?;
+    let file_system = format!("{:?}", statfs.f_fsid).replace(|byte: char| !byte.is_ascii_alphanumeric(), "");
+    let birth = statx.stx_btime;
+    let value = format!(
+        "type {:x} id {file_system} inode {} born {}.{:09}",
+        statfs.f_type, statx.stx_ino, birth.tv_sec, birth.tv_nsec
+    );
+    Ok(vec![piece("directory-root", value, "statx")])
+}
+
+fn piece(kind: &str, value: String, origin: &str) -> Evidence {
+    Evidence {
+        kind: kind.to_owned(),
+        value,
+        origin: origin.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R1: filler identifies nothing, whatever byte it is.
+    #[test]
+    fn r01_filler_gives_no_digest() {
+        for filler in [0_u8, 0xf6, 0xff] {
+            assert_eq!(digest(&vec![filler; 4096], &[(0, 4096)]), None);
+        }
+        let mut image = vec![0xf6_u8; 4096];
+        image[4095] = 1;
+        assert!(digest(&image, &[(0, 4096)]).is_some());
+        assert_eq!(digest(&image, &[(0, 4097)]), None, "not fully read");
+    }
+
+    #[test]
+    fn samples_reach_both_ends_and_stay_inside() {
+        for len in [1, 5, SAMPLE_BYTES, SAMPLE_BYTES + 1, 10 << 20, 1 << 40] {
+            let samples = samples(len);
+            assert_eq!(samples.first().map(|sample| sample.0), Some(0));
+            assert!(samples.iter().all(|(offset, size)| offset + size <= len && *size > 0));
+            assert!(samples.len() <= 64);
+        }
+    }
+}

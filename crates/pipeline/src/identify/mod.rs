@@ -1,0 +1,203 @@
+//! What is this source, and is it a medium that the archive knows? (R1 to R4)
+//!
+//! Evidence that two media share only makes them worth comparing. Two images are the same medium when every byte is: the
+//! whole-image digest, known since the first ingest verified, decides (R3). An ingest that never got that far is resumed when path, size and time are
+//! unchanged. A directory is the same when its root is the same inode, born at the same time, of the same file system.
+
+mod digest;
+mod evidence;
+mod recognise;
+mod source;
+
+use std::path::Path;
+
+use ntt_catalogue::rows::{Evidence, Image, MediumKind, MediumRow, NewMedium};
+use ntt_host::{Random, SystemRandom};
+use ntt_model::{ByteRange, MediumId, MediumKey, Timestamp};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use digest::{Digests, digest_image, digest_range};
+pub(crate) use source::look;
+
+use crate::stage::{Running, Subject};
+use crate::{Archive, Context, Error, HostPath, Interrupt, RunOutcome, Stage};
+
+/// What sort of source it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceKind {
+    /// A regular file or block device that holds a raw image.
+    Image,
+    /// A directory tree of this host.
+    Directory,
+}
+
+/// A source that can be read.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Source {
+    /// Absolute path.
+    pub path: HostPath,
+    /// What it is.
+    pub kind: SourceKind,
+    /// Length in bytes; 0 for a directory.
+    pub size_bytes: u64,
+    /// When it was last modified.
+    pub modified: Option<Timestamp>,
+    /// The mapfile beside the image, if there is one (R11).
+    pub mapfile: Option<HostPath>,
+    /// Ranges of the image that were never rescued.
+    pub unread: Vec<ByteRange>,
+}
+
+/// Whether the archive knows the medium, and why we think so.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "recognition", rename_all = "kebab-case")]
+pub enum Recognition {
+    /// Never seen.
+    New,
+    /// Seen, and its ingest is not finished: it goes on.
+    Resume {
+        /// The medium's key.
+        key: MediumKey,
+        /// The medium's id.
+        medium: MediumId,
+        /// Why it is the same.
+        why: String,
+    },
+    /// Seen before: equal to the byte for an image, the same root for a directory.
+    Known {
+        /// The medium's key.
+        key: MediumKey,
+        /// The medium's id.
+        medium: MediumId,
+        /// Why it is the same.
+        why: String,
+    },
+}
+
+impl Recognition {
+    /// Why the source is a medium that the archive has; `None` for a new one.
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Self::New => None,
+            Self::Resume { why, .. } | Self::Known { why, .. } => Some(why),
+        }
+    }
+}
+
+/// What identification found; nothing has been written.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct IdentifyPlan {
+    /// The source.
+    pub source: Source,
+    /// Evidence of its identity.
+    pub evidence: Vec<Evidence>,
+    /// Whether it is known.
+    #[serde(flatten)]
+    pub recognition: Recognition,
+}
+
+/// Looks at a source and asks the archive (if there is one) whether it knows it. Reads the whole image only when there is a medium
+/// with equal evidence to compare it with.
+///
+/// # Errors
+///
+/// [`Error::Source`] if it is missing, empty, unreadable, or of a kind that cannot be ingested; nothing is then written (R4).
+pub fn plan(archive: Option<&Archive>, source: &Path, interrupt: &Interrupt) -> Result<IdentifyPlan, Error> {
+    let source = look(source)?;
+    let evidence = evidence::gather(&source, interrupt)?;
+    let recognition = match archive {
+        Some(archive) => recognise::recognise(archive.catalogue(), &source, &evidence, interrupt)?,
+        None => Recognition::New,
+    };
+    Ok(IdentifyPlan {
+        source,
+        evidence,
+        recognition,
+    })
+}
+
+/// Adds the medium with its evidence and the place of its bytes, or finds the known one. `label` is the human's words (R5): an
+/// earlier label is never replaced by a rerun without one.
+///
+/// # Errors
+///
+/// When the catalogue fails.
+pub fn run(context: &Context<'_>, plan: &IdentifyPlan, label: Option<&str>) -> Result<MediumRow, Error> {
+    let stage = Running::start(context.observer, Stage::Identify, Subject::NOTHING);
+    let catalogue = context.archive.catalogue();
+    let key = match &plan.recognition {
+        Recognition::New => add(context, plan, label)?,
+        Recognition::Resume { key, .. } | Recognition::Known { key, .. } => {
+            relocate(context, plan, *key)?;
+            if let Some(label) = label {
+                catalogue.set_label(*key, label)?;
+            }
+            *key
+        }
+    };
+    catalogue.add_evidence(key, &plan.evidence)?;
+    let medium = catalogue.medium(key)?;
+    stage.add(1, plan.source.size_bytes);
+    let why = plan.recognition.why().unwrap_or("new medium").to_owned();
+    stage.end_logged(catalogue, Some(&medium), RunOutcome::Complete, why)?;
+    Ok(medium)
+}
+
+fn add(context: &Context<'_>, plan: &IdentifyPlan, label: Option<&str>) -> Result<MediumKey, Error> {
+    let mut id = [0; 16];
+    SystemRandom
+        .fill(&mut id)
+        .map_err(Error::io("asking for randomness", plan.source.path.as_path()))?;
+    let name = plan.source.path.as_path().file_name().unwrap_or_default();
+    let catalogue = context.archive.catalogue();
+    let key = catalogue.add_medium(&NewMedium {
+        id: MediumId::from_bytes(id),
+        kind: match plan.source.kind {
+            SourceKind::Image => MediumKind::Image,
+            SourceKind::Directory => MediumKind::Directory,
+        },
+        label: label.unwrap_or_default().to_owned(),
+        source_name: ntt_model::name::escape(name.as_encoded_bytes()).into_owned(),
+    })?;
+    catalogue.set_image(key, &image_row(&plan.source))?;
+    Ok(key)
+}
+
+fn image_row(source: &Source) -> Image {
+    Image {
+        path: source.path.as_bytes().to_vec(),
+        imported: false,
+        size_bytes: source.size_bytes,
+        modified: source.modified,
+        digest: None,
+        mapfile: source.mapfile.as_ref().map(|path| path.as_bytes().to_vec()),
+        unread: source.unread.clone(),
+        expected_bytes: source.size_bytes,
+    }
+}
+
+/// Notes where the bytes lie now if they are not where they were. What is known of them stays.
+fn relocate(context: &Context<'_>, plan: &IdentifyPlan, key: MediumKey) -> Result<(), Error> {
+    let catalogue = context.archive.catalogue();
+    let now = image_row(&plan.source);
+    let Some(earlier) = catalogue.image(key)? else {
+        return Ok(catalogue.set_image(key, &now)?);
+    };
+    let still_there = look(HostPath::from_bytes(&earlier.path).as_path())
+        .is_ok_and(|source| (source.size_bytes, source.modified) == (earlier.size_bytes, earlier.modified));
+    let moved = earlier.path != now.path && !still_there;
+    let touched = earlier.path == now.path && earlier.modified != now.modified;
+    if moved || touched {
+        catalogue.set_image(
+            key,
+            &Image {
+                path: now.path,
+                modified: now.modified,
+                mapfile: now.mapfile,
+                ..earlier
+            },
+        )?;
+    }
+    Ok(())
+}

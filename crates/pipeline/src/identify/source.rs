@@ -1,0 +1,96 @@
+//! Looking at a source before anything is decided.
+
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use ntt_mapfile::Mapfile;
+use ntt_model::{ByteRange, Timestamp};
+use ntt_source::{FileSource, ReadAt};
+
+use super::{Source, SourceKind};
+use crate::{Error, HostPath};
+
+/// Looks at the source: kind, length, time, mapfile. Reads no content.
+pub(crate) fn look(path: &Path) -> Result<Source, Error> {
+    let refuse = |reason: &str| Error::Source {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let absolute = std::fs::canonicalize(path).map_err(|error| refuse(&plain(&error)))?;
+    let metadata = std::fs::metadata(&absolute).map_err(|error| refuse(&plain(&error)))?;
+    let file_type = metadata.file_type();
+    if file_type.is_dir() {
+        std::fs::read_dir(&absolute).map_err(|error| refuse(&plain(&error)))?;
+        Ok(directory(&absolute, &metadata))
+    } else if file_type.is_file() || file_type.is_block_device() {
+        image(&absolute, &metadata, &refuse)
+    } else {
+        Err(refuse("neither an image, nor a block device, nor a directory"))
+    }
+}
+
+fn directory(path: &Path, metadata: &Metadata) -> Source {
+    Source {
+        path: path.into(),
+        kind: SourceKind::Directory,
+        size_bytes: 0,
+        modified: modified(metadata),
+        mapfile: None,
+        unread: Vec::new(),
+    }
+}
+
+fn image(path: &Path, metadata: &Metadata, refuse: &dyn Fn(&str) -> Error) -> Result<Source, Error> {
+    let file = FileSource::open(path).map_err(|error| refuse(&plain(&error)))?;
+    if file.is_empty() {
+        return Err(refuse("the source is empty (0 bytes)"));
+    }
+    let mut byte = [0];
+    file.read_exact_at(0, &mut byte)
+        .or_else(|_| file.read_exact_at(file.len() - 1, &mut byte))
+        .map_err(|error| refuse(&format!("cannot be read: {error}")))?;
+    let path = HostPath::from(path);
+    let (mapfile, unread) = mapfile(&path, file.len())?;
+    Ok(Source {
+        path,
+        kind: SourceKind::Image,
+        size_bytes: file.len(),
+        modified: modified(metadata),
+        mapfile,
+        unread,
+    })
+}
+
+/// The mapfile beside the image: `X.map` for `X`, or `X.map` for `X.img` (R11). A map that cannot be understood is an error: taking
+/// the image for good would turn holes into zeros.
+fn mapfile(image: &HostPath, len: u64) -> Result<(Option<HostPath>, Vec<ByteRange>), Error> {
+    let beside = [image.with_suffix(".map"), image.as_path().with_extension("map").into()];
+    for candidate in beside.into_iter().filter(|candidate| candidate != image) {
+        let bytes = match std::fs::read(candidate.as_path()) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(Error::io("reading the mapfile", candidate.as_path())(error)),
+        };
+        let map = Mapfile::parse(&bytes).map_err(|error| Error::Source {
+            path: candidate.as_path().to_owned(),
+            reason: error.to_string(),
+        })?;
+        return Ok((Some(candidate), map.unread_ranges(len)));
+    }
+    Ok((None, Vec::new()))
+}
+
+fn modified(metadata: &Metadata) -> Option<Timestamp> {
+    Timestamp::from_parts(metadata.mtime(), u32::try_from(metadata.mtime_nsec()).ok()?)
+}
+
+/// The system's message without the number.
+fn plain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,187 @@
+//! The whole way: identify, inspect, scan, copy, verify, manifest; for several sources, again and again until all is done.
+//!
+//! Every stage finds out by itself what is left to do, so an ingest that was stopped anywhere goes on when the same command is given again,
+//! and one that is complete does nothing (R38). A source that fails does not keep the next one from being ingested; a store or
+//! catalogue that cannot be written does (R39).
+
+mod seal;
+mod source;
+mod summary;
+
+use std::path::{Path, PathBuf};
+
+use ntt_catalogue::rows::Census;
+use ntt_inspect::layer::LayerTree;
+use ntt_model::MediumId;
+use serde::{Deserialize, Serialize};
+
+pub use summary::balance;
+
+use crate::copy::CopySummary;
+use crate::identify::{self, IdentifyPlan, Recognition};
+use crate::scan::ScanSettings;
+use crate::{Archive, Config, Context, Error, ErrorKind, HostPath, Interrupt, RunOutcome, inspect};
+
+/// What the user asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct IngestRequest {
+    /// The sources, in order.
+    pub sources: Vec<PathBuf>,
+    /// The human's words about the medium (R5); only with one source.
+    pub label: Option<String>,
+    /// How to scan.
+    pub scan: ScanSettings,
+    /// Leave verification out: the medium then has no digests to be recognised by.
+    pub skip_verify: bool,
+}
+
+/// What an ingest would do with one source.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SourcePlan {
+    /// What it is.
+    #[serde(flatten)]
+    pub identity: IdentifyPlan,
+    /// Its layers; `None` for a directory, and for a medium that is known.
+    pub layers: Option<LayerTree>,
+}
+
+/// A source that cannot be ingested.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SourceFailure {
+    /// The source.
+    pub path: HostPath,
+    /// Why.
+    pub error: String,
+}
+
+/// What an ingest would do.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct IngestPlan {
+    /// The sources that can be read.
+    pub sources: Vec<SourcePlan>,
+    /// Those that cannot.
+    pub failures: Vec<SourceFailure>,
+}
+
+/// What became of one file system of a volume.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct VolumeSummary {
+    /// The volume's number.
+    pub volume: u32,
+    /// Who scanned it; empty if it was not scanned.
+    pub reader: String,
+    /// Verdict of the inspection.
+    pub verdict: String,
+    /// File system type.
+    pub type_name: String,
+    /// Its label, escaped.
+    pub label: String,
+    /// `medium/volume` of which it is a copy, if it was recognised (R3).
+    pub same_as: Option<String>,
+    /// What was found and what became of it; `None` if it was not scanned.
+    pub census: Option<Census>,
+}
+
+/// What became of one medium.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MediumSummary {
+    /// Its id.
+    pub medium: MediumId,
+    /// The source.
+    pub source: HostPath,
+    /// Label or source name.
+    pub name: String,
+    /// Why it was recognised, if it was.
+    pub recognised: Option<String>,
+    /// True if something of it was not read: a volume unread or beyond the end, an incomplete image (R12, R14).
+    pub partial: bool,
+    /// Its volumes; one with several file systems stands here once for each.
+    pub volumes: Vec<VolumeSummary>,
+    /// What this run copied.
+    pub copied: CopySummary,
+    /// Findings by severity: info, warning, loss.
+    pub findings: [u64; 3],
+    /// How it ended.
+    pub outcome: RunOutcome,
+}
+
+/// What an ingest did.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct IngestSummary {
+    /// The media, in the order of the sources.
+    pub media: Vec<MediumSummary>,
+    /// Sources that failed.
+    pub failures: Vec<SourceFailure>,
+    /// How it ended: the worst of all.
+    pub outcome: RunOutcome,
+}
+
+/// Looks at every source; writes nothing (R40). Without an archive every source is new.
+///
+/// # Errors
+///
+/// When the archive fails or the run is interrupted. A source that cannot be read is listed in the plan.
+pub fn plan(
+    archive: Option<&Archive>,
+    config: &Config,
+    scan_program: &Path,
+    interrupt: &Interrupt,
+    request: &IngestRequest,
+) -> Result<IngestPlan, Error> {
+    let mut plan = IngestPlan::default();
+    for path in &request.sources {
+        let looked = identify::plan(archive, path, interrupt).and_then(|identity| {
+            let layers = match identity.recognition {
+                Recognition::Known { .. } => None,
+                _ => inspect::plan(&identity.source, config, scan_program, interrupt)?,
+            };
+            Ok(SourcePlan { identity, layers })
+        });
+        match looked {
+            Ok(source) => plan.sources.push(source),
+            Err(error) => plan.failures.push(failure(path, error)?),
+        }
+    }
+    Ok(plan)
+}
+
+/// Ingests every source of the request, one after the other.
+///
+/// # Errors
+///
+/// When catalogue or store cannot be written. What concerns one source, an interruption included, is in the summary.
+pub fn run(context: &Context<'_>, request: &IngestRequest) -> Result<IngestSummary, Error> {
+    if request.label.is_some() && request.sources.len() > 1 {
+        let reason = "a label is for one medium; give one source".to_owned();
+        return Err(Error::Selection(reason));
+    }
+    let mut summary = IngestSummary::default();
+    for path in &request.sources {
+        match source::ingest(context, path, request) {
+            Ok(medium) => {
+                summary.outcome = summary.outcome.max(medium.outcome);
+                summary.media.push(medium);
+            }
+            Err(Error::Interrupted) => {
+                summary.outcome = RunOutcome::Interrupted;
+                break;
+            }
+            Err(error) => {
+                summary.failures.push(failure(path, error)?);
+                summary.outcome = RunOutcome::Failed;
+            }
+        }
+    }
+    Ok(summary)
+}
+
+/// An error that concerns one source as a row of the summary; any other one ends the run.
+fn failure(path: &Path, error: Error) -> Result<SourceFailure, Error> {
+    match error.kind() {
+        ErrorKind::Failed | ErrorKind::Usage => Ok(SourceFailure {
+            path: path.into(),
+            error: error.to_string(),
+        }),
+        ErrorKind::Unreachable | ErrorKind::Held | ErrorKind::Interrupted => Err(error),
+    }
+}

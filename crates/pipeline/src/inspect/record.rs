@@ -1,0 +1,205 @@
+//! Records what inspection found.
+
+use ntt_catalogue::Catalogue;
+use ntt_catalogue::rows::{Evidence, Image, MediumRow, NewVolume, VolumeRow};
+use ntt_inspect::layer::{FileSystemLayer, LayerTree, Verdict, VolumeLayer};
+use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity, VolumeKey};
+
+use crate::content::{MaskedImage, image_row, open_image};
+use crate::identify::{Source, digest_range};
+use crate::stage::Running;
+use crate::{Context, Error};
+
+/// Verdict and type of the one volume of a directory source.
+pub(crate) const DIRECTORY: &str = "directory";
+const READABLE: &str = "readable";
+
+/// Records volumes, evidence and findings of a medium that has no volumes yet. The volumes come last: while there are none, an interrupted
+/// inspection is done again.
+pub(crate) fn record(
+    context: &Context<'_>,
+    medium: &MediumRow,
+    source: &Source,
+    tree: Option<&LayerTree>,
+    stage: &Running<'_>,
+) -> Result<(), Error> {
+    let catalogue = context.archive.catalogue();
+    let Some(tree) = tree else {
+        catalogue.put_volume(medium.key, &directory_volume())?;
+        return Ok(());
+    };
+    let image = image_row(context.archive, medium)?;
+    let expected_bytes = tree.expected_bytes.max(image.size_bytes);
+    catalogue.set_image(medium.key, &Image { expected_bytes, ..image })?;
+    catalogue.add_evidence(medium.key, &evidence(tree))?;
+    let mut findings = tree.findings.clone();
+    findings.extend(incomplete(tree));
+    add_new_findings(catalogue, medium, &findings)?;
+    findings.iter().for_each(|finding| stage.finding(None, finding));
+    let bytes = open_image(source)?;
+    for layer in &tree.volumes {
+        context.interrupt.check()?;
+        let volume = new_volume(context, &bytes, source, layer)?;
+        catalogue.put_volume(medium.key, &volume)?;
+        stage.add(1, 0);
+    }
+    Ok(())
+}
+
+fn directory_volume() -> NewVolume {
+    NewVolume {
+        number: 1,
+        range: ByteRange::new(0, 0),
+        verdict: READABLE.to_owned(),
+        type_name: DIRECTORY.to_owned(),
+        label: String::new(),
+        uuid: String::new(),
+        digest: None,
+        same_as: None,
+        layer_json: String::new(),
+    }
+}
+
+fn new_volume(
+    context: &Context<'_>,
+    bytes: &MaskedImage,
+    source: &Source,
+    layer: &VolumeLayer,
+) -> Result<NewVolume, Error> {
+    let mut volume = NewVolume {
+        number: layer.number,
+        range: layer.range,
+        verdict: verdict_word(&layer.verdict),
+        type_name: type_name(layer),
+        label: label(layer),
+        uuid: uuid(layer),
+        digest: None,
+        same_as: None,
+        layer_json: serde_json::to_string(layer).map_err(|error| Error::Scan(error.to_string()))?,
+    };
+    let lost = source.unread.iter().any(|range| range.intersection(&layer.range).is_some());
+    if volume.verdict == READABLE && !lost {
+        (volume.digest, volume.same_as) = known_copy(context, bytes, &volume)?;
+    }
+    Ok(volume)
+}
+
+/// Looks for a volume with the same bytes (R3). The digest is computed only when some known volume has the same file system, UUID and length.
+fn known_copy(
+    context: &Context<'_>,
+    bytes: &MaskedImage,
+    volume: &NewVolume,
+) -> Result<(Option<ntt_model::BlobHash>, Option<VolumeKey>), Error> {
+    let alike: Vec<VolumeRow> = alike(context.archive.catalogue(), volume)?;
+    if alike.is_empty() {
+        return Ok((None, None));
+    }
+    let digest = digest_range(bytes, volume.range, context.interrupt)?;
+    let same = alike.iter().find(|row| digest.is_some() && row.volume.digest == digest);
+    Ok((digest, same.map(|row| row.volume.same_as.unwrap_or(row.key))))
+}
+
+fn alike(catalogue: &dyn Catalogue, volume: &NewVolume) -> Result<Vec<VolumeRow>, Error> {
+    let mut alike = Vec::new();
+    for medium in catalogue.media()? {
+        let rows = catalogue.volumes(medium.key)?;
+        alike.extend(rows.into_iter().filter(|row| {
+            let known = &row.volume;
+            known.digest.is_some()
+                && known.range.len == volume.range.len
+                && known.type_name == volume.type_name
+                && known.uuid == volume.uuid
+        }));
+    }
+    Ok(alike)
+}
+
+/// The image is shorter than its tables or file systems say (R12).
+fn incomplete(tree: &LayerTree) -> Option<Finding> {
+    let missing = tree.expected_bytes.checked_sub(tree.image_bytes).filter(|missing| *missing > 0)?;
+    let detail = format!(
+        "the image is incomplete: expected {} bytes, found {}, {missing} are missing",
+        tree.expected_bytes, tree.image_bytes
+    );
+    Some(Finding::new(Severity::Loss, Layer::Image, FindingCode::BeyondEnd, detail).at(tree.image_bytes))
+}
+
+/// Adds findings that the medium does not have yet: an inspection may be done again after an interruption.
+fn add_new_findings(
+    catalogue: &dyn Catalogue,
+    medium: &MediumRow,
+    findings: &[Finding],
+) -> Result<(), Error> {
+    let known = catalogue.findings(medium.key)?;
+    let new: Vec<Finding> = findings
+        .iter()
+        .filter(|finding| known.iter().all(|row| row.finding != **finding))
+        .cloned()
+        .collect();
+    Ok(catalogue.add_findings(medium.key, None, &new)?)
+}
+
+fn evidence(tree: &LayerTree) -> Vec<Evidence> {
+    let mut evidence = Vec::new();
+    let mut add = |kind: &str, value: String, origin: String| {
+        if !value.is_empty() {
+            evidence.push(Evidence {
+                kind: kind.to_owned(),
+                value,
+                origin,
+            });
+        }
+    };
+    for table in &tree.tables {
+        add("table-id", table.id.clone(), table.scheme.clone());
+    }
+    for volume in &tree.volumes {
+        let origin = format!("volume {}", volume.number);
+        add("fs-uuid", uuid(volume), origin.clone());
+        add("fs-label", label(volume), origin.clone());
+        add("table-uuid", volume.table_uuid.clone(), origin);
+    }
+    evidence
+}
+
+/// The word that serialisation tags a verdict with.
+fn verdict_word(verdict: &Verdict) -> String {
+    let word = match verdict {
+        Verdict::Readable => READABLE,
+        Verdict::Empty { .. } => "empty",
+        Verdict::Identified { .. } => "identified",
+        Verdict::Table => "table",
+        Verdict::Unknown { .. } => "unknown",
+        Verdict::BeyondEnd => "beyond-end",
+        Verdict::Unread => "unread",
+        _ => "other",
+    };
+    word.to_owned()
+}
+
+fn type_name(layer: &VolumeLayer) -> String {
+    if let Verdict::Identified { type_name, .. } = &layer.verdict {
+        return type_name.clone();
+    }
+    let name = |file_system: &FileSystemLayer| match &file_system.facts {
+        Some(facts) => facts.type_name.clone(),
+        None => format!("{:?}", file_system.family).to_lowercase(),
+    };
+    let names: Vec<String> = layer.file_systems.iter().map(name).collect();
+    names.join("+")
+}
+
+fn label(layer: &VolumeLayer) -> String {
+    let from_facts = layer.file_systems.iter().filter_map(|file_system| file_system.facts.as_ref());
+    let label = from_facts.map(|facts| facts.label.as_slice()).find(|label| !label.is_empty());
+    match label {
+        Some(label) => ntt_model::name::escape(label).into_owned(),
+        None => layer.label.clone(),
+    }
+}
+
+fn uuid(layer: &VolumeLayer) -> String {
+    let from_facts = layer.file_systems.iter().filter_map(|file_system| file_system.facts.as_ref());
+    let uuid = from_facts.filter_map(|facts| facts.uuid.clone()).next();
+    uuid.unwrap_or_else(|| layer.uuid.clone())
+}

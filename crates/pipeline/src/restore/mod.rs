@@ -1,0 +1,229 @@
+//! Writes a tree back to a directory: names, kinds, content, holes, links, modes, owners, attributes, times (R45).
+//!
+//! Every name is created relative to an open directory and never through a symbolic link, so a tree with hostile links cannot reach
+//! outside the destination. Nothing that stands in the destination is replaced. Directories get their attributes last, deepest first, because
+//! writing into them changes their times. What could not be restored as it was is listed; nothing is left out silently.
+
+mod attributes;
+mod destination;
+mod entry;
+
+use std::collections::{HashMap, HashSet};
+
+use ntt_catalogue::rows::ChildRow;
+use ntt_model::name::escape;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use destination::Destination;
+
+use crate::select::Selection;
+use crate::stage::{Running, Subject};
+use crate::tree::{self, Enter, Tree, Visit};
+use crate::{Archive, Context, Error, HostPath, Interrupt, RunOutcome, Stage};
+
+/// How to restore.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RestoreRequest {
+    /// What.
+    pub selection: Selection,
+    /// Where to; created if it is missing.
+    pub destination: HostPath,
+    /// Accept a directory that is not empty; what stands there is never replaced.
+    pub into_existing: bool,
+}
+
+/// What a restore would write.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RestorePlan {
+    /// One line per tree: volume number and subdirectory of the destination (empty if only one tree is restored).
+    pub volumes: Vec<(u32, String)>,
+    /// Names to write.
+    pub paths: u64,
+    /// Bytes of content, holes counted.
+    pub bytes: u64,
+    /// Names that stand in each other's way: `volume/path`, escaped.
+    pub conflicts: Vec<String>,
+}
+
+/// Something that could not be restored as it was.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Unrestored {
+    /// `volume/path`, escaped.
+    pub path: String,
+    /// What is missing and why.
+    pub problem: String,
+}
+
+/// What a restore did.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RestoreSummary {
+    /// Names written.
+    pub paths: u64,
+    /// Bytes of content written, holes counted.
+    pub bytes: u64,
+    /// Everything that is not as it was: damaged contents, owners refused, names in the way.
+    pub problems: Vec<Unrestored>,
+    /// How it ended.
+    pub outcome: RunOutcome,
+}
+
+/// Counts what would be written. Changes nothing.
+///
+/// # Errors
+///
+/// [`Error::Refused`] if the destination is not empty, [`Error::Selection`] if the path is not in the catalogue.
+pub fn plan(archive: &Archive, request: &RestoreRequest) -> Result<RestorePlan, Error> {
+    destination::check(request.destination.as_path(), request.into_existing)?;
+    let catalogue = archive.catalogue();
+    let mut counter = Counter::default();
+    for tree in tree::trees(catalogue, &request.selection)? {
+        counter.plan.volumes.push((tree.volume, tree.subdirectory.clone()));
+        counter.volume = tree.volume;
+        tree::walk(catalogue, &tree, &Interrupt::new(), &mut counter)?;
+    }
+    Ok(counter.plan)
+}
+
+#[derive(Default)]
+struct Counter {
+    plan: RestorePlan,
+    volume: u32,
+}
+
+impl Visit for Counter {
+    fn directory(&mut self, path: &[u8], children: &[ChildRow]) -> Result<Enter, Error> {
+        let mut names: HashMap<&[u8], u64> = HashMap::new();
+        for child in children {
+            self.plan.paths += 1;
+            let data = child.inode.as_ref().and_then(|inode| inode.data());
+            self.plan.bytes += data.map_or(0, |stream| stream.size_bytes);
+            if names.insert(&child.name, child.number).is_some_and(|other| other != child.number) {
+                let path = tree::join(path, &child.name);
+                self.plan.conflicts.push(format!("{}/{}", self.volume, escape(&path)));
+            }
+        }
+        Ok(tree::subdirectories(children))
+    }
+}
+
+/// Restores. Never follows a symbolic link inside the destination and never replaces what stands there.
+///
+/// # Errors
+///
+/// When the destination cannot be written at all, or catalogue or store fail.
+pub fn run(context: &Context<'_>, request: &RestoreRequest) -> Result<RestoreSummary, Error> {
+    let plan = plan(context.archive, request)?;
+    let stage = Running::start_with(
+        context.observer,
+        Stage::Restore,
+        Subject::medium(&request.selection.medium),
+        Some(plan.paths),
+        Some(plan.bytes),
+    );
+    let result = restore_all(context, request, &stage);
+    let outcome = match &result {
+        Ok(summary) => summary.outcome,
+        Err(error) => RunOutcome::of_error(error),
+    };
+    stage.end(outcome);
+    result
+}
+
+fn restore_all(
+    context: &Context<'_>,
+    request: &RestoreRequest,
+    stage: &Running<'_>,
+) -> Result<RestoreSummary, Error> {
+    let root = Destination::create(request.destination.as_path())?;
+    let mut problems = Vec::new();
+    for tree in tree::trees(context.archive.catalogue(), &request.selection)? {
+        let root = root.subdirectory(&tree.subdirectory)?;
+        let mut restorer = Restorer {
+            context,
+            stage,
+            tree: &tree,
+            root: &root,
+            links: HashMap::new(),
+            restored: HashSet::new(),
+            directories: Vec::new(),
+            problems: &mut problems,
+        };
+        tree::walk(context.archive.catalogue(), &tree, context.interrupt, &mut restorer)?;
+        restorer.finish_directories();
+    }
+    let done = stage.done();
+    let outcome = if problems.is_empty() {
+        RunOutcome::Complete
+    } else {
+        RunOutcome::Losses
+    };
+    Ok(RestoreSummary {
+        paths: done.items,
+        bytes: done.bytes,
+        problems,
+        outcome,
+    })
+}
+
+/// Restores one tree.
+struct Restorer<'a> {
+    context: &'a Context<'a>,
+    stage: &'a Running<'a>,
+    tree: &'a Tree,
+    root: &'a Destination,
+    /// First path of every inode that has several names.
+    links: HashMap<u64, Vec<u8>>,
+    /// Inodes that stand in the destination already.
+    restored: HashSet<u64>,
+    /// Directories made, parents first, for their attributes.
+    directories: Vec<(Vec<u8>, u64)>,
+    problems: &'a mut Vec<Unrestored>,
+}
+
+impl Restorer<'_> {
+    fn problem(&mut self, path: &[u8], problem: impl Into<String>) {
+        self.problems.push(Unrestored {
+            path: format!("{}/{}", self.tree.volume, escape(path)),
+            problem: problem.into(),
+        });
+    }
+
+    /// Gives directories their attributes, deepest first.
+    fn finish_directories(&mut self) {
+        for (path, inode) in std::mem::take(&mut self.directories).into_iter().rev() {
+            if let Err(problem) = self.finish_directory(&path, inode) {
+                self.problem(&path, problem);
+            }
+        }
+    }
+
+    fn finish_directory(&self, path: &[u8], inode: u64) -> Result<(), String> {
+        let row = self.context.archive.catalogue().inode(self.tree.scan, inode);
+        let Some(inode) = row.map_err(|error| error.to_string())? else {
+            return Ok(());
+        };
+        let directory = self.root.open(path).map_err(|error| error.to_string())?;
+        attributes::apply(&directory, &inode, &[])
+    }
+}
+
+impl Visit for Restorer<'_> {
+    fn directory(&mut self, path: &[u8], children: &[ChildRow]) -> Result<Enter, Error> {
+        let directory = match self.root.open(path) {
+            Ok(directory) => directory,
+            Err(error) => {
+                self.problem(path, format!("the directory cannot be opened: {error}"));
+                return Ok(Vec::new());
+            }
+        };
+        let mut enter = Vec::new();
+        for child in children {
+            self.context.interrupt.check()?;
+            let path = tree::join(path, &child.name);
+            if self.entry(&directory, &path, child)? {
+                enter.push((child.name.clone(), child.number));
+            }
+        }
+        Ok(enter)
+    }
+}

@@ -1,0 +1,71 @@
+//! Reopens failures that were given up, so that the next copy tries them again (R33).
+
+use ntt_catalogue::rows::MediumRow;
+use ntt_model::FailureClass;
+use serde::{Deserialize, Serialize};
+
+use crate::copy;
+use crate::stage::{Running, Subject};
+use crate::{Archive, Context, Error, RunOutcome, Stage};
+
+/// What a retry would reopen.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RetryPlan {
+    /// Streams given up, by class, of all volumes; only those that will be reopened.
+    pub failed: Vec<(FailureClass, u64)>,
+    /// Only this class is reopened; all if `None`.
+    pub class: Option<FailureClass>,
+}
+
+/// What was reopened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RetrySummary {
+    /// Streams that are pending again; `copy` handles them.
+    pub reopened: u64,
+}
+
+/// Counts what would be reopened.
+///
+/// # Errors
+///
+/// When the catalogue fails.
+pub fn plan(archive: &Archive, medium: &MediumRow, class: Option<FailureClass>) -> Result<RetryPlan, Error> {
+    let mut plan = RetryPlan {
+        failed: Vec::new(),
+        class,
+    };
+    for task in copy::plan(archive, medium)?.tasks {
+        for (found, tally) in archive.catalogue().census(task.scan)?.failed {
+            if class.is_none_or(|class| class == found) {
+                plan.add(found, tally.count);
+            }
+        }
+    }
+    Ok(plan)
+}
+
+impl RetryPlan {
+    fn add(&mut self, class: FailureClass, count: u64) {
+        match self.failed.iter_mut().find(|(known, _)| *known == class) {
+            Some((_, sum)) => *sum += count,
+            None => self.failed.push((class, count)),
+        }
+    }
+}
+
+/// Reopens. Run [`crate::copy::run`] afterwards.
+///
+/// # Errors
+///
+/// When the catalogue fails.
+pub fn run(context: &Context<'_>, medium: &MediumRow, plan: &RetryPlan) -> Result<RetrySummary, Error> {
+    let stage = Running::start(context.observer, Stage::Retry, Subject::medium(medium));
+    let catalogue = context.archive.catalogue();
+    let mut summary = RetrySummary::default();
+    for task in copy::plan(context.archive, medium)?.tasks {
+        summary.reopened += catalogue.reopen(task.scan, plan.class)?;
+    }
+    stage.add(summary.reopened, 0);
+    stage.end_logged(catalogue, Some(medium), RunOutcome::Complete, String::new())?;
+    Ok(summary)
+}

@@ -1,0 +1,251 @@
+//! One enumeration of a volume: from the scan child, or from the walk of a directory, into the catalogue.
+//!
+//! Rows of a scan are invisible until it is sealed, so an interrupted scan leaves nothing and is begun again. A volume on which several
+//! file systems stand gets one scan for each. Scanning again is a new scan (R28): inodes that did not change keep their results.
+
+mod feed;
+mod self_test;
+
+use ntt_catalogue::rows::{MediumRow, NewScan, ScanRow, SealReport, VolumeRow};
+use ntt_filesystem::Family;
+use ntt_inspect::layer::VolumeLayer;
+use ntt_model::entry::ScanCounts;
+use ntt_model::{ScanId, Severity};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self_test::self_test;
+
+use crate::content::source_of;
+use crate::exclude::{Rules, with_labels};
+use crate::inspect::DIRECTORY;
+use crate::select::current_scans;
+use crate::stage::{Running, Subject};
+use crate::{Context, Error, RunOutcome, Stage};
+use feed::{Feed, Reader};
+
+/// How to scan.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ScanSettings {
+    /// Scan again although there is a scan already; unchanged inodes keep their results.
+    pub again: bool,
+    /// List deleted entries too.
+    pub deleted: bool,
+    /// Enter other file systems below a directory source.
+    pub cross_file_systems: bool,
+}
+
+/// What a scan would do.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ScanPlan {
+    /// Volumes that will be scanned, by number.
+    pub scan: Vec<u32>,
+    /// Volumes that will not, and why.
+    pub skip: Vec<(u32, String)>,
+    /// How.
+    pub settings: ScanSettings,
+}
+
+/// What a scan of one volume did.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ScanSummary {
+    /// The volume.
+    pub volume: u32,
+    /// The scan.
+    pub scan: ScanId,
+    /// Who read it: `fat`, `ext`, `iso9660`, `directory`.
+    pub reader: String,
+    /// What was listed.
+    pub counts: ScanCounts,
+    /// What the catalogue made of it.
+    pub sealed: SealReport,
+    /// How it ended.
+    pub outcome: RunOutcome,
+}
+
+/// Decides which volumes of a medium to scan.
+///
+/// # Errors
+///
+/// When the catalogue fails.
+pub fn plan(
+    context: &Context<'_>,
+    medium: &MediumRow,
+    only: Option<&VolumeRow>,
+    settings: ScanSettings,
+) -> Result<ScanPlan, Error> {
+    let mut plan = ScanPlan {
+        scan: Vec::new(),
+        skip: Vec::new(),
+        settings,
+    };
+    for volume in context.archive.catalogue().volumes(medium.key)? {
+        if only.is_some_and(|only| only.key != volume.key) {
+            continue;
+        }
+        let number = volume.volume.number;
+        match reason_to_skip(context, &volume, settings)? {
+            Some(reason) => plan.skip.push((number, reason)),
+            None => plan.scan.push(number),
+        }
+    }
+    Ok(plan)
+}
+
+fn reason_to_skip(
+    context: &Context<'_>,
+    volume: &VolumeRow,
+    settings: ScanSettings,
+) -> Result<Option<String>, Error> {
+    if volume.volume.same_as.is_some() {
+        return Ok(Some("a copy of a volume that the archive has".to_owned()));
+    }
+    let readers = readers(&volume.volume.type_name, &volume.volume.layer_json)?;
+    if readers.is_empty() {
+        return Ok(Some(format!("not readable: {}", volume.volume.verdict)));
+    }
+    let scans = current_scans(context.archive.catalogue(), volume)?;
+    let all_scanned = readers.iter().all(|reader| scans.iter().any(|scan| scan.scan.reader == reader.name()));
+    Ok((all_scanned && !settings.again).then(|| "scanned already".to_owned()))
+}
+
+/// Who can read a volume: one reader per file system that was opened.
+fn readers(type_name: &str, layer_json: &str) -> Result<Vec<Reader>, Error> {
+    if type_name == DIRECTORY {
+        return Ok(vec![Reader::Directory]);
+    }
+    let layer: VolumeLayer = serde_json::from_str(layer_json)
+        .map_err(|error| Error::Scan(format!("the recorded layer cannot be read: {error}")))?;
+    let opened = layer.file_systems.iter().filter_map(|file_system| {
+        let facts = file_system.facts.as_ref()?;
+        Some(Reader::FileSystem {
+            family: file_system.family,
+            range: layer.range,
+            root: facts.root,
+        })
+    });
+    Ok(opened.collect())
+}
+
+/// Scans the volumes of the plan.
+///
+/// # Errors
+///
+/// When the catalogue fails, the source cannot be opened, or the run was interrupted: the scan that was under way is dropped.
+pub fn run(context: &Context<'_>, medium: &MediumRow, plan: &ScanPlan) -> Result<Vec<ScanSummary>, Error> {
+    let mut summaries = Vec::new();
+    if plan.scan.is_empty() {
+        return Ok(summaries);
+    }
+    let rules = rules(context)?;
+    let feed = Feed::new(context, source_of(context.archive, medium)?, plan.settings);
+    let volumes = context.archive.catalogue().volumes(medium.key)?;
+    for volume in volumes.iter().filter(|row| plan.scan.contains(&row.volume.number)) {
+        let scans = current_scans(context.archive.catalogue(), volume)?;
+        for reader in readers(&volume.volume.type_name, &volume.volume.layer_json)? {
+            let previous = scans.iter().find(|scan| scan.scan.reader == reader.name());
+            if previous.is_some() && !plan.settings.again {
+                continue;
+            }
+            let job = Job {
+                context,
+                medium,
+                volume,
+                rules: &rules,
+            };
+            summaries.push(job.scan(&feed, &reader, previous)?);
+        }
+    }
+    Ok(summaries)
+}
+
+/// The configured exclusion rules; none if no file is named (R26).
+pub(crate) fn rules(context: &Context<'_>) -> Result<Rules, Error> {
+    match &context.config.rules.value {
+        Some(path) => Rules::load(&context.archive.root().join(path)),
+        None => Ok(Rules::default()),
+    }
+}
+
+/// One volume to scan.
+struct Job<'a> {
+    context: &'a Context<'a>,
+    medium: &'a MediumRow,
+    volume: &'a VolumeRow,
+    rules: &'a Rules,
+}
+
+impl Job<'_> {
+    fn scan(&self, feed: &Feed<'_>, reader: &Reader, previous: Option<&ScanRow>) -> Result<ScanSummary, Error> {
+        let subject = Subject {
+            medium: Some(self.medium),
+            volume: Some(self.volume.volume.number),
+        };
+        let stage = Running::start(self.context.observer, Stage::Scan, subject);
+        let catalogue = self.context.archive.catalogue();
+        let scan = catalogue.begin_scan(&NewScan {
+            volume: self.volume.key,
+            reader: reader.name().to_owned(),
+            root: reader.root(),
+            previous: previous.map(|row| row.id),
+        })?;
+        let result = self.load(feed, reader, scan, &stage);
+        if result.is_err() {
+            // What is dropped here would be dropped by the next begin; the first error matters more.
+            let _ = catalogue.abandon_scan(scan);
+        }
+        stage.settle(catalogue, Some(self.medium), result, |summary| summary.outcome)
+    }
+
+    fn load(
+        &self,
+        feed: &Feed<'_>,
+        reader: &Reader,
+        scan: ScanId,
+        stage: &Running<'_>,
+    ) -> Result<ScanSummary, Error> {
+        let catalogue = self.context.archive.catalogue();
+        let number = self.volume.volume.number;
+        let mut outcome = RunOutcome::Complete;
+        let (told, complete) = feed.read(reader, &mut |events| {
+            for event in &events {
+                if let ntt_model::ScanEvent::Finding(finding) = event {
+                    stage.finding(Some(number), finding);
+                    if finding.severity == Severity::Loss {
+                        outcome = RunOutcome::Losses;
+                    }
+                }
+            }
+            catalogue.append(scan, &events)?;
+            stage.add(names(&events), 0);
+            Ok(())
+        })?;
+        if !complete {
+            outcome = RunOutcome::Losses;
+        }
+        self.context.interrupt.check()?;
+        let sealed = with_labels(self.rules, |labels| catalogue.seal_scan(scan, &told, labels))?;
+        Ok(ScanSummary {
+            volume: number,
+            scan,
+            reader: reader.name().to_owned(),
+            counts: told,
+            sealed,
+            outcome,
+        })
+    }
+}
+
+fn names(events: &[ntt_model::ScanEvent]) -> u64 {
+    let names = events.iter().filter(|event| matches!(event, ntt_model::ScanEvent::Name(_)));
+    u64::try_from(names.count()).unwrap_or(0)
+}
+
+/// The name under which the catalogue keeps scans of a family.
+const fn family_name(family: Family) -> &'static str {
+    match family {
+        Family::Fat => "fat",
+        Family::Ext => "ext",
+        Family::Iso9660 => "iso9660",
+        _ => "other",
+    }
+}

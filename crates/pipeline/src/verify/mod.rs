@@ -1,0 +1,280 @@
+//! Reads contents back and compares their digests (R42). Never deletes anything (R43).
+//!
+//! Contents verified longest ago come first, and each batch of results is recorded as it is known; so a verification that was stopped goes on
+//! where it was when it is asked again with `not_since` set to the time of the first.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use ntt_catalogue::rows::{MediumRow, Occurrence};
+use ntt_catalogue::{Catalogue, Error as CatalogueError};
+use ntt_model::{BlobHash, Timestamp};
+use ntt_store::Verified;
+use serde::{Deserialize, Serialize};
+
+use crate::select::current_scans;
+use crate::stage::{Running, Subject};
+use crate::{Archive, Context, Error, RunOutcome, Stage};
+
+/// Results recorded together.
+const RECORD_EVERY: usize = 1000;
+
+/// What to verify.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct VerifyRequest {
+    /// Only the contents of this medium; everything if `None`.
+    pub medium: Option<MediumRow>,
+    /// Only about this share of the contents, in percent (at least one), those verified longest ago first.
+    pub sample_percent: Option<u8>,
+    /// Only contents not verified since; this is what makes a verification resumable.
+    pub not_since: Option<Timestamp>,
+}
+
+/// One content to read.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Target {
+    verified: Option<Timestamp>,
+    hash: BlobHash,
+    bytes: u64,
+}
+
+/// What a verification would read.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct VerifyPlan {
+    #[serde(skip)]
+    targets: Vec<Target>,
+    /// How many contents.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A content that is not what its name says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BadBlob {
+    /// Its name.
+    pub blob: String,
+    /// What is wrong.
+    pub problem: String,
+    /// Where it stands on the media: `medium/volume/path`, escaped; at most [`BadBlob::PLACES_MAX`].
+    pub places: Vec<String>,
+}
+
+impl BadBlob {
+    /// Places listed of one bad blob.
+    pub const PLACES_MAX: usize = 20;
+}
+
+/// What a verification found.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct VerifySummary {
+    /// Contents read whose digest matched.
+    pub good: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Wall time.
+    pub elapsed_ms: u64,
+    /// Contents that did not match or are missing.
+    pub bad: Vec<BadBlob>,
+    /// How it ended.
+    pub outcome: RunOutcome,
+}
+
+impl VerifySummary {
+    /// Megabytes (10^6 bytes) per second; `None` when it was too quick to tell.
+    pub fn megabytes_per_second(&self) -> Option<u64> {
+        self.bytes.checked_div(self.elapsed_ms.checked_mul(1000)?)
+    }
+}
+
+/// Chooses what to verify.
+///
+/// # Errors
+///
+/// When the catalogue fails.
+pub fn plan(archive: &Archive, request: &VerifyRequest) -> Result<VerifyPlan, Error> {
+    let mut targets = candidates(archive.catalogue(), request)?;
+    targets.sort_unstable();
+    targets.dedup_by_key(|target| target.hash);
+    if let Some(percent) = request.sample_percent {
+        let wanted = targets.len().saturating_mul(usize::from(percent.min(100))).div_ceil(100);
+        targets.truncate(wanted);
+    }
+    Ok(VerifyPlan {
+        blobs: count(targets.len()),
+        bytes: targets.iter().map(|target| target.bytes).sum(),
+        targets,
+    })
+}
+
+fn candidates(catalogue: &dyn Catalogue, request: &VerifyRequest) -> Result<Vec<Target>, Error> {
+    let mut targets = Vec::new();
+    let mut add = |blob: &ntt_catalogue::rows::BlobRow| {
+        let fresh = matches!((blob.verified, request.not_since), (Some(at), Some(since)) if at >= since);
+        if !fresh {
+            targets.push(Target {
+                verified: blob.verified,
+                hash: blob.hash,
+                bytes: blob.size_bytes,
+            });
+        }
+        Ok(())
+    };
+    match &request.medium {
+        None => catalogue.each_blob(None, &mut add)?,
+        Some(medium) => {
+            for volume in catalogue.volumes(medium.key)? {
+                for scan in current_scans(catalogue, &volume)? {
+                    catalogue.each_blob(Some(scan.id), &mut add)?;
+                }
+            }
+        }
+    }
+    Ok(targets)
+}
+
+/// Verifies.
+///
+/// # Errors
+///
+/// When the catalogue fails or the run is interrupted. A content that cannot be read is not an error; it is listed as bad.
+pub fn run(context: &Context<'_>, plan: &VerifyPlan) -> Result<VerifySummary, Error> {
+    let totals = (Some(plan.blobs), Some(plan.bytes));
+    let stage =
+        Running::start_with(context.observer, Stage::Verify, Subject::NOTHING, totals.0, totals.1);
+    let result = verify_all(context, plan, &stage);
+    stage.settle(context.archive.catalogue(), None, result, |summary| summary.outcome)
+}
+
+/// What the threads share.
+struct Shared<'a> {
+    context: &'a Context<'a>,
+    stage: &'a Running<'a>,
+    targets: &'a [Target],
+    next: AtomicUsize,
+    bad: Mutex<Vec<(BlobHash, String)>>,
+}
+
+fn verify_all(context: &Context<'_>, plan: &VerifyPlan, stage: &Running<'_>) -> Result<VerifySummary, Error> {
+    let shared = Shared {
+        context,
+        stage,
+        targets: &plan.targets,
+        next: AtomicUsize::new(0),
+        bad: Mutex::default(),
+    };
+    let results: Vec<Result<(), Error>> = thread::scope(|scope| {
+        let jobs = context.config.jobs.value.clamp(1, 64);
+        let threads: Vec<_> = (0..jobs).map(|_| scope.spawn(|| worker(&shared))).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    results.into_iter().collect::<Result<Vec<()>, Error>>()?;
+    let mut bad = shared.bad.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    bad.sort_unstable();
+    summary(context.archive.catalogue(), stage, bad)
+}
+
+fn worker(shared: &Shared<'_>) -> Result<(), Error> {
+    let mut verified = Vec::new();
+    let result = verify_some(shared, &mut verified);
+    record(shared, &mut verified)?;
+    result
+}
+
+fn verify_some(shared: &Shared<'_>, verified: &mut Vec<(BlobHash, bool)>) -> Result<(), Error> {
+    while let Some(target) = shared.targets.get(shared.next.fetch_add(1, Ordering::Relaxed)) {
+        shared.context.interrupt.check()?;
+        let problem = problem(shared.context.archive.store().verify_blob(&target.hash));
+        verified.push((target.hash, problem.is_none()));
+        if let Some(problem) = problem {
+            let mut bad = shared.bad.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            bad.push((target.hash, problem));
+        }
+        shared.stage.add(1, target.bytes);
+        if verified.len() >= RECORD_EVERY {
+            record(shared, verified)?;
+        }
+    }
+    Ok(())
+}
+
+fn record(shared: &Shared<'_>, verified: &mut Vec<(BlobHash, bool)>) -> Result<(), Error> {
+    if !verified.is_empty() {
+        shared.context.archive.catalogue().record_verified(verified)?;
+        verified.clear();
+    }
+    Ok(())
+}
+
+/// What is wrong with a content; `None` if nothing is.
+fn problem(verified: Result<Verified, ntt_store::Error>) -> Option<String> {
+    match verified {
+        Ok(Verified::Good) => None,
+        Ok(Verified::Bad { actual }) => Some(format!("its bytes have the digest {actual}")),
+        Ok(Verified::Missing) => Some("not in the store, or cut short".to_owned()),
+        Ok(Verified::Io { error }) | Err(error) => Some(error.to_string()),
+    }
+}
+
+fn summary(
+    catalogue: &dyn Catalogue,
+    stage: &Running<'_>,
+    bad: Vec<(BlobHash, String)>,
+) -> Result<VerifySummary, Error> {
+    let done = stage.done();
+    let outcome = if bad.is_empty() {
+        RunOutcome::Complete
+    } else {
+        RunOutcome::DamageFound
+    };
+    let good = done.items.saturating_sub(count(bad.len()));
+    let bad: Result<Vec<BadBlob>, Error> = bad
+        .into_iter()
+        .map(|(hash, problem)| {
+            Ok(BadBlob {
+                blob: hash.to_hex(),
+                problem,
+                places: places(catalogue, &hash)?,
+            })
+        })
+        .collect();
+    Ok(VerifySummary {
+        good,
+        bytes: done.bytes,
+        elapsed_ms: stage.elapsed_ms(),
+        bad: bad?,
+        outcome,
+    })
+}
+
+/// The first places of a content, for people.
+fn places(catalogue: &dyn Catalogue, hash: &BlobHash) -> Result<Vec<String>, Error> {
+    let mut found: Vec<Occurrence> = Vec::new();
+    let visited = catalogue.occurrences(hash, &mut |occurrence| {
+        if found.len() == BadBlob::PLACES_MAX {
+            return Err(CatalogueError::Stopped);
+        }
+        found.push(occurrence.clone());
+        Ok(())
+    });
+    match visited {
+        Ok(()) | Err(CatalogueError::Stopped) => {}
+        Err(error) => return Err(error.into()),
+    }
+    found.iter().map(|occurrence| place(catalogue, occurrence)).collect()
+}
+
+fn place(catalogue: &dyn Catalogue, occurrence: &Occurrence) -> Result<String, Error> {
+    let medium = catalogue.medium(occurrence.medium)?;
+    let path = ntt_model::name::escape(&occurrence.path.path);
+    let (name, volume) = (crate::stage::display_name(&medium), occurrence.volume_number);
+    Ok(format!("{name}/{volume}/{path}"))
+}
+
+fn count(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,216 @@
+//! Comparing the index with the files: names and sizes, not contents.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use ntt_host::OpenMode;
+use ntt_model::BlobHash;
+
+use crate::error::During;
+use crate::index::list;
+use crate::journal;
+use crate::layout::stem;
+use crate::pack_scan::{Member, PackScan, Part};
+use crate::record::live;
+use crate::{BlobInfo, CheckReport, Error, Location, PackId, Problem, Store};
+
+impl Store {
+    /// Compares the index with the files: every blob's file or member is there with its size, every file and member is in the index, and
+    /// index, journals and lists of packs are as they were written. Contents are not read (see [`Store::verify_blob`]). What writers do
+    /// meanwhile may show as orphans.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if a directory or file cannot be read at all; what is wrong is in the report.
+    pub fn check(&self) -> Result<CheckReport, Error> {
+        let mut report = CheckReport::default();
+        self.check_index_files(&mut report)?;
+        if report.problems.is_empty() {
+            self.check_blobs(&mut report)?;
+            self.each_orphan(&mut |hash, path, _| {
+                report.problems.push(Problem::Orphan { hash, path });
+                Ok(())
+            })?;
+        }
+        self.check_packs(&mut report)?;
+        let strays = self.shared.stray_temporaries()?;
+        report
+            .problems
+            .extend(strays.into_iter().map(|path| Problem::StrayTemporary { path }));
+        Ok(report)
+    }
+
+    /// Segments and journals.
+    fn check_index_files(&self, report: &mut CheckReport) -> Result<(), Error> {
+        let segments: Vec<_> = self.shared.index().segments().values().cloned().collect();
+        for segment in segments {
+            match segment.verify() {
+                Err(Error::Corrupt {
+                    path,
+                    offset,
+                    expected,
+                    actual,
+                }) => {
+                    let detail = format!("expected {expected}, found {actual}");
+                    report.problems.push(Problem::Damaged { path, offset, detail });
+                }
+                done => done?,
+            }
+        }
+        for name in list(self.shared.disk.as_ref(), self.shared.layout.journal())? {
+            let path = self.shared.layout.journal().join(&name);
+            if stem(&name, ".log").is_none() {
+                report.problems.push(Problem::Foreign { path });
+                continue;
+            }
+            let file = self
+                .shared
+                .disk
+                .open(&path, OpenMode::Read)
+                .during("open", &path)?;
+            let scan = journal::scan(file.as_ref(), &path, 0)?;
+            let torn = (scan.torn_bytes > 0).then_some((scan.end, scan.torn_bytes));
+            for (offset, len) in scan.damage.into_iter().chain(torn) {
+                let detail = format!("{len} bytes are no batch");
+                report.problems.push(Problem::Damaged {
+                    path: path.clone(),
+                    offset,
+                    detail,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Every blob of the index has its bytes.
+    fn check_blobs(&self, report: &mut CheckReport) -> Result<(), Error> {
+        let mut pack_lens = HashMap::new();
+        let groups = self.shared.index().walk();
+        for group in groups {
+            let group = group?;
+            let mut copies = live(&group).peekable();
+            if let Some(info) = copies.peek() {
+                report.blobs += 1;
+                report.bytes += info.size;
+            }
+            for info in copies {
+                let path = self.path_of(&info);
+                if !self.is_there(&info, &path, &mut pack_lens)? {
+                    report.problems.push(Problem::Missing {
+                        hash: info.hash,
+                        path,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_there(
+        &self,
+        info: &BlobInfo,
+        path: &Path,
+        pack_lens: &mut HashMap<PackId, u64>,
+    ) -> Result<bool, Error> {
+        let len = || {
+            Ok::<_, Error>(
+                self.shared
+                    .disk
+                    .entry(path)
+                    .during("look up", path)?
+                    .map(|entry| entry.len),
+            )
+        };
+        match info.location {
+            Location::Loose { .. } => Ok(len()? == Some(info.size)),
+            Location::Packed { pack, offset } => {
+                let pack_len = match pack_lens.get(&pack) {
+                    Some(len) => *len,
+                    None => *pack_lens.entry(pack).or_insert(len()?.unwrap_or(0)),
+                };
+                Ok(offset.saturating_add(info.size) <= pack_len)
+            }
+        }
+    }
+
+    /// Packs have lists that are right, and nothing but members.
+    fn check_packs(&self, report: &mut CheckReport) -> Result<(), Error> {
+        for pack in self.packs()? {
+            report.packs += 1;
+            if let Some(Err(detail)) = self.read_list(pack)? {
+                report.problems.push(Problem::Damaged {
+                    path: self.shared.layout.pack_list(pack),
+                    offset: 0,
+                    detail,
+                });
+            }
+            let path = self.shared.layout.pack(pack);
+            let file = self
+                .shared
+                .disk
+                .open(&path, OpenMode::Read)
+                .during("open", &path)?;
+            let mut scan = PackScan::new(file.as_ref()).during("read", &path)?;
+            while let Some(part) = scan.next().during("read", &path)? {
+                if let Part::Bad(offset, len) = part {
+                    let detail = format!("{len} bytes are no member");
+                    report.problems.push(Problem::Damaged {
+                        path: path.clone(),
+                        offset,
+                        detail,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with every blob's file and every member of a pack that the index does not know, its path and, in a pack, the member.
+    pub(crate) fn each_orphan(&self, each: &mut Found<'_>) -> Result<(), Error> {
+        self.each_stored(&mut |hash, path, member| {
+            let known = self.shared.index().entries_of(&hash)?;
+            let is_known = known.iter().any(|entry| match (entry.info.location, member) {
+                (Location::Loose { .. }, None) => !entry.removed,
+                (Location::Packed { pack, offset }, Some((id, member))) => {
+                    pack == id && offset == member.offset
+                }
+                _ => false,
+            });
+            if is_known {
+                Ok(())
+            } else {
+                each(hash, path, member)
+            }
+        })
+    }
+
+    /// Calls `each` with every blob's file and every member of a pack.
+    pub(crate) fn each_stored(&self, each: &mut Found<'_>) -> Result<(), Error> {
+        let disk = self.shared.disk.as_ref();
+        let blobs = self.shared.layout.blobs();
+        for first in list(disk, blobs.clone())? {
+            for second in list(disk, blobs.join(&first))? {
+                let dir = blobs.join(&first).join(second);
+                for name in list(disk, dir.clone())? {
+                    if let Some(hash) = name.to_str().and_then(|name| name.parse::<BlobHash>().ok()) {
+                        each(hash, dir.join(name), None)?;
+                    }
+                }
+            }
+        }
+        for pack in self.packs()? {
+            let path = self.shared.layout.pack(pack);
+            let file = disk.open(&path, OpenMode::Read).during("open", &path)?;
+            let mut scan = PackScan::new(file.as_ref()).during("read", &path)?;
+            while let Some(part) = scan.next().during("read", &path)? {
+                if let Part::Member(member) = part {
+                    each(member.hash, path.clone(), Some((pack, member)))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is called with a name, its file, and in a pack the member.
+pub(crate) type Found<'a> = dyn FnMut(BlobHash, PathBuf, Option<(PackId, Member)>) -> Result<(), Error> + 'a;

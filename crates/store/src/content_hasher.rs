@@ -1,0 +1,90 @@
+//! Both digests of a content in one pass over it.
+
+use ntt_model::{BlobHash, Sha256};
+use sha2::Digest;
+
+/// Zeros of one content after which its SHA-256 is given up: beyond this it costs minutes and names nothing that anybody exchanges.
+const ZEROS_MAX: u64 = 64 << 30;
+/// How many zeros are hashed at a time.
+const ZERO_BLOCK: [u8; 64 * 1024] = [0; 64 * 1024];
+
+/// BLAKE3 and SHA-256 of a content that comes in pieces; single-threaded.
+#[derive(Debug, Clone)]
+pub struct ContentHasher {
+    blake3: blake3::Hasher,
+    sha256: Option<sha2::Sha256>,
+    zeros: u64,
+}
+
+impl Default for ContentHasher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ContentHasher {
+    /// A hasher that has seen nothing.
+    pub fn new() -> Self {
+        Self {
+            blake3: blake3::Hasher::new(),
+            sha256: Some(sha2::Sha256::new()),
+            zeros: 0,
+        }
+    }
+
+    /// Both digests of a content that is wholly in memory.
+    pub fn digest(content: &[u8]) -> (BlobHash, Option<Sha256>) {
+        let mut hasher = Self::new();
+        hasher.update(content);
+        hasher.finish()
+    }
+
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.blake3.update(bytes);
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(bytes);
+        }
+    }
+
+    /// Takes `len` zeros. Beyond 64 GiB of them in one content, SHA-256 is given up.
+    pub fn zeros(&mut self, len: u64) {
+        self.zeros = self.zeros.saturating_add(len);
+        if self.zeros > ZEROS_MAX {
+            self.sha256 = None;
+        }
+        let mut left = len;
+        while left > 0 {
+            let now = usize::try_from(left).map_or(ZERO_BLOCK.len(), |left| left.min(ZERO_BLOCK.len()));
+            self.update(&ZERO_BLOCK[..now]);
+            left = left.saturating_sub(now as u64);
+        }
+    }
+
+    /// The digests; SHA-256 is `None` when it was given up.
+    pub fn finish(self) -> (BlobHash, Option<Sha256>) {
+        let sha256 = self
+            .sha256
+            .map(|sha256| Sha256::from_bytes(sha256.finalize().into()));
+        (BlobHash::from_bytes(*self.blake3.finalize().as_bytes()), sha256)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_and_zeros_hash_like_the_whole() {
+        let mut hasher = ContentHasher::new();
+        hasher.update(b"ab");
+        hasher.zeros(200_000);
+        hasher.update(b"c");
+        let whole = [b"ab".to_vec(), vec![0; 200_000], b"c".to_vec()].concat();
+        assert_eq!(hasher.finish(), ContentHasher::digest(&whole));
+        let (hash, sha256) = ContentHasher::digest(b"");
+        assert_eq!(hash, BlobHash::EMPTY);
+        let of_nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(sha256.map(|sha256| sha256.to_hex()).as_deref(), Some(of_nothing));
+    }
+}

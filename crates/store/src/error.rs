@@ -1,0 +1,105 @@
+//! What can go wrong in the store, by what the caller does about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ntt_model::BlobHash;
+
+/// Why the store did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The target has no space left (R39). Nothing of the running batch is stored; free space, open a new writer, put again.
+    #[error("no space left to {action} {}", path.display())]
+    Full {
+        /// What was being done, as a verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system refused an operation.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was being done, as a verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The store has no blob of this name.
+    #[error("blob {0} is not in the store")]
+    NotFound(BlobHash),
+    /// Bytes of the store are not what they must be.
+    #[error("{} is damaged at byte {offset}: expected {expected}, found {actual}", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// What was expected there.
+        expected: String,
+        /// What is there.
+        actual: String,
+    },
+    /// The directory holds no store, or one that this version does not know.
+    #[error("{} is not a store that this version can use: {found}", path.display())]
+    Unsupported {
+        /// The directory or its FORMAT file.
+        path: PathBuf,
+        /// What was found instead.
+        found: String,
+    },
+    /// An earlier error of this writer has failed its batch: drop it and open a new one. Nothing that it held uncommitted is stored.
+    #[error("this writer failed before and can store nothing more")]
+    Poisoned,
+    /// The store was opened read-only.
+    #[error("the store was opened read-only")]
+    ReadOnly,
+    /// Another process writes to the store, and this operation must be alone.
+    #[error("another writer uses {}", path.display())]
+    Busy {
+        /// The file that it holds.
+        path: PathBuf,
+    },
+}
+
+impl Error {
+    /// Wraps an error of the system; a full disk becomes [`Error::Full`].
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { action, path, source },
+            _ => Self::Io { action, path, source },
+        }
+    }
+
+    /// Bytes of `path` at `offset` that break a rule of the format.
+    pub(crate) fn corrupt(
+        path: &Path,
+        offset: u64,
+        expected: impl Into<String>,
+        actual: impl Into<String>,
+    ) -> Self {
+        Self::Corrupt {
+            path: path.to_owned(),
+            offset,
+            expected: expected.into(),
+            actual: actual.into(),
+        }
+    }
+}
+
+/// Adds to an `io::Result` what was being done to which file.
+pub(crate) trait During<T> {
+    /// Names the action, a verb, and the file.
+    fn during(self, action: &'static str, path: &Path) -> Result<T, Error>;
+}
+
+impl<T> During<T> for io::Result<T> {
+    fn during(self, action: &'static str, path: &Path) -> Result<T, Error> {
+        self.map_err(|source| Error::io(action, path, source))
+    }
+}

@@ -1,0 +1,134 @@
+//! A content that comes in pieces.
+
+use std::path::PathBuf;
+
+use ntt_host::DiskFile;
+use ntt_model::{BlobHash, Sha256};
+
+use crate::error::During;
+use crate::maintain::remove;
+use crate::{BlobInfo, Error, Location, Put, Writer};
+
+/// Pieces are gathered up to this size before they are written.
+const WRITE_BYTES: usize = 256 << 10;
+
+/// A content that is being written in pieces; dropped unfinished, it leaves nothing. A content that turns out to be small is stored as
+/// [`Writer::put`] would.
+#[derive(Debug)]
+pub struct LargeBlob<'a> {
+    writer: &'a mut Writer,
+    /// Nothing is written to the disk before the content outgrows the buffer.
+    file: Option<(PathBuf, Box<dyn DiskFile>)>,
+    /// The bytes at `at`.
+    buffer: Vec<u8>,
+    at: u64,
+}
+
+impl<'a> LargeBlob<'a> {
+    pub(crate) const fn new(writer: &'a mut Writer) -> Self {
+        Self {
+            writer,
+            file: None,
+            buffer: Vec::new(),
+            at: 0,
+        }
+    }
+
+    /// Length so far.
+    fn len(&self) -> u64 {
+        self.at + self.buffer.len() as u64
+    }
+
+    /// Adds bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] or [`Error::Io`], after which the writer is poisoned; [`Error::Poisoned`].
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= WRITE_BYTES {
+            self.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Adds zeros; where there are many they become a hole, which costs no space.
+    ///
+    /// # Errors
+    ///
+    /// As [`LargeBlob::write`].
+    pub fn zeros(&mut self, len: u64) -> Result<(), Error> {
+        match usize::try_from(len) {
+            Ok(len) if len < WRITE_BYTES => self.write(&vec![0; len]),
+            _ => {
+                self.flush()?;
+                self.at = self.at.saturating_add(len);
+                Ok(())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        let Self {
+            writer,
+            file,
+            buffer,
+            at,
+        } = self;
+        writer.guarded(|writer| {
+            let (path, file) = match file {
+                Some(file) => file,
+                None => file.insert(writer.new_temporary()?),
+            };
+            file.write_all_at(*at, buffer).during("write", path)
+        })?;
+        self.at = self.len();
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Ends the content, whose BLAKE3 must be `hash`.
+    ///
+    /// # Errors
+    ///
+    /// As [`LargeBlob::write`].
+    pub fn finish(mut self, hash: BlobHash, sha256: Option<Sha256>) -> Result<Put, Error> {
+        if self.file.is_none() {
+            return self.writer.put(&self.buffer, hash, sha256);
+        }
+        self.flush()?;
+        let size = self.len();
+        let Some((path, mut file)) = self.file.take() else {
+            return Err(Error::Poisoned);
+        };
+        self.writer.guarded(|writer| {
+            if writer.has(&hash)? {
+                remove(writer.shared.disk.as_ref(), &path)?;
+                return Ok(Put::Present);
+            }
+            if file.len().during("measure", &path)? != size {
+                file.set_len(size).during("extend", &path)?;
+            }
+            writer.add_loose(
+                path,
+                file,
+                BlobInfo {
+                    hash,
+                    size,
+                    sha256,
+                    location: Location::Loose { generation: 0 },
+                },
+            )
+        })
+    }
+}
+
+impl Drop for LargeBlob<'_> {
+    fn drop(&mut self) {
+        if let Some((path, _)) = self.file.take() {
+            // If it stays, the next open removes it.
+            let _ = remove(self.writer.shared.disk.as_ref(), &path);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Where things lie in a store's directory, and the two files that tell a reader so.
+
+use std::path::{Path, PathBuf};
+
+use ntt_model::BlobHash;
+
+use crate::{PackId, StoreOptions};
+
+/// First line of `FORMAT`.
+const FORMAT_LINE: &str = "ntt store 1";
+
+/// Text of `README.txt`: how to read a store without this program.
+pub(crate) const README: &str = "\
+This directory is an archive of files, each content once, named by its BLAKE3 digest (64 hexadecimal digits).
+
+blobs/aa/bb/<digest>   a content as a plain file; aa and bb are the first four digits
+packs/<id>.tar         smaller contents: a POSIX tar whose members are named by their digests (tar xf packs/<id>.tar)
+packs/<id>.idx         text, one line a member: digest, byte offset of the content in the tar, length, SHA-256 (- if not known)
+media/<medium>/        what was on each medium: names, times and the digest of each content
+index/ journal/        where each content lies; can be made anew from blobs/ and packs/
+tmp/                   unfinished work, of no value
+quarantine/            damaged files that were set aside
+
+To check a content: b3sum FILE must print the file's name. A pack without .idx was still open; its members are valid all the same.
+";
+
+/// The paths of one store.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    pub(crate) fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn format(&self) -> PathBuf {
+        self.root.join("FORMAT")
+    }
+
+    pub(crate) fn readme(&self) -> PathBuf {
+        self.root.join("README.txt")
+    }
+
+    pub(crate) fn blobs(&self) -> PathBuf {
+        self.root.join("blobs")
+    }
+
+    pub(crate) fn packs(&self) -> PathBuf {
+        self.root.join("packs")
+    }
+
+    pub(crate) fn index(&self) -> PathBuf {
+        self.root.join("index")
+    }
+
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.root.join("journal")
+    }
+
+    pub(crate) fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    pub(crate) fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
+    /// Held by whoever recovers the store or merges its index.
+    pub(crate) fn maintenance_lock(&self) -> PathBuf {
+        self.index().join("lock")
+    }
+
+    /// `blobs/aa/bb/<hash>`.
+    pub(crate) fn blob(&self, hash: &BlobHash) -> PathBuf {
+        self.blob_dir(hash).join(hash.to_hex())
+    }
+
+    /// `blobs/aa/bb`.
+    pub(crate) fn blob_dir(&self, hash: &BlobHash) -> PathBuf {
+        let name = hash.to_hex();
+        self.blobs().join(&name[..2]).join(&name[2..4])
+    }
+
+    pub(crate) fn pack(&self, pack: PackId) -> PathBuf {
+        self.packs().join(format!("{pack}.tar"))
+    }
+
+    pub(crate) fn pack_list(&self, pack: PackId) -> PathBuf {
+        self.packs().join(format!("{pack}.idx"))
+    }
+
+    pub(crate) fn segment(&self, number: u64) -> PathBuf {
+        self.index().join(format!("{number:016}.seg"))
+    }
+
+    pub(crate) fn journal_of(&self, writer: &str) -> PathBuf {
+        self.journal().join(format!("{writer}.log"))
+    }
+
+    /// A temporary file of a writer; it lives no longer than the writer's journal.
+    pub(crate) fn temporary(&self, writer: &str, what: &str) -> PathBuf {
+        self.tmp().join(format!("{writer}.{what}"))
+    }
+
+    /// All directories of the store.
+    pub(crate) fn directories(&self) -> [PathBuf; 6] {
+        [
+            self.blobs(),
+            self.packs(),
+            self.index(),
+            self.journal(),
+            self.tmp(),
+            self.quarantine(),
+        ]
+    }
+}
+
+/// The part of `name` before `suffix`, if it ends so.
+pub(crate) fn stem<'a>(name: &'a Path, suffix: &str) -> Option<&'a str> {
+    name.to_str()?.strip_suffix(suffix)
+}
+
+/// Content of `FORMAT`.
+pub(crate) fn format_text(options: &StoreOptions) -> String {
+    format!(
+        "{FORMAT_LINE}\npack_threshold_bytes {}\npack_target_bytes {}\n",
+        options.pack_threshold_bytes, options.pack_target_bytes
+    )
+}
+
+/// Reads `FORMAT`; the error says what was found instead.
+pub(crate) fn parse_format(text: &str) -> Result<StoreOptions, String> {
+    let mut lines = text.lines();
+    match lines.next() {
+        Some(FORMAT_LINE) => {}
+        other => return Err(format!("first line {:?}", other.unwrap_or_default())),
+    }
+    let mut options = StoreOptions::default();
+    for line in lines {
+        let (key, value) = line.split_once(' ').ok_or_else(|| format!("line {line:?}"))?;
+        let value: u64 = value.parse().map_err(|_| format!("line {line:?}"))?;
+        match key {
+            "pack_threshold_bytes" => options.pack_threshold_bytes = value,
+            "pack_target_bytes" => options.pack_target_bytes = value,
+            _ => return Err(format!("line {line:?}")),
+        }
+    }
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn format_round_trips_and_refuses_the_unknown() {
+        let options = StoreOptions {
+            pack_threshold_bytes: 0,
+            ..StoreOptions::default()
+        };
+        assert_eq!(parse_format(&format_text(&options)), Ok(options));
+        assert!(parse_format("ntt store 2\n").is_err());
+        assert!(parse_format("").is_err());
+        assert!(parse_format("ntt store 1\ncompression 9\n").is_err());
+    }
+}

@@ -1,0 +1,246 @@
+//! The pack that a writer appends to, and the list that seals it.
+//!
+//! A pack lies at `packs/<id>.tar` from its first byte. It is open, and locked by its writer, until `packs/<id>.idx` exists.
+
+use std::io;
+use std::path::PathBuf;
+
+use ntt_host::{Disk, DiskFile, OpenMode};
+use ntt_model::{BlobHash, Sha256};
+
+use crate::error::During;
+use crate::layout::Layout;
+use crate::pack_list::{Line, PackList};
+use crate::pack_scan::{Member, PackScan, Part};
+use crate::tar_member::{BLOCK_BYTES, END_BYTES, header, padded};
+use crate::{BlobInfo, Error, PackId};
+
+/// Appends are gathered up to this size.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// A locked open pack.
+#[derive(Debug)]
+pub(crate) struct OpenPack {
+    pub(crate) id: PackId,
+    file: Box<dyn DiskFile>,
+    path: PathBuf,
+    /// What is in the file.
+    written: u64,
+    /// What comes after that.
+    buffer: Vec<u8>,
+    digest: blake3::Hasher,
+    lines: Vec<Line>,
+    /// Whether the name is durable.
+    named: bool,
+    /// Whether all that was appended is durable.
+    synced: bool,
+}
+
+impl OpenPack {
+    /// Creates and locks a pack; `None` if somebody who cleans up was faster.
+    pub(crate) fn create(disk: &dyn Disk, layout: &Layout, id: PackId) -> Result<Option<Self>, Error> {
+        let path = layout.pack(id);
+        let file = disk.open(&path, OpenMode::CreateNew).during("create", &path)?;
+        let locked = file.try_lock().during("lock", &path)?;
+        if !locked || disk.entry(&path).during("look up", &path)?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Self::new(id, file, path, false)))
+    }
+
+    fn new(id: PackId, file: Box<dyn DiskFile>, path: PathBuf, named: bool) -> Self {
+        let (buffer, digest, lines) = (Vec::new(), blake3::Hasher::new(), Vec::new());
+        Self {
+            id,
+            file,
+            path,
+            written: 0,
+            buffer,
+            digest,
+            lines,
+            named,
+            synced: true,
+        }
+    }
+
+    /// Locks the open pack of a dead writer; `None` if its writer lives. [`OpenPack::recover`] must follow.
+    pub(crate) fn lock(disk: &dyn Disk, layout: &Layout, id: PackId) -> Result<Option<Self>, Error> {
+        let path = layout.pack(id);
+        let file = match disk.open(&path, OpenMode::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // Sealing was cut off between the change of mode and the list: the content is complete.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => disk.open(&path, OpenMode::Read),
+            file => file,
+        };
+        let file = file.during("open", &path)?;
+        if !file.try_lock().during("lock", &path)?
+            || disk
+                .entry(&layout.pack_list(id))
+                .during("look up", &path)?
+                .is_some()
+        {
+            return Ok(None);
+        }
+        Ok(Some(Self::new(id, file, path, false)))
+    }
+
+    /// Cuts what was never committed; `committed` tells what the index has of a member. `None` if nothing was left and the pack was removed.
+    pub(crate) fn recover(
+        mut self,
+        disk: &dyn Disk,
+        committed: &dyn Fn(&Member) -> Result<Option<BlobInfo>, Error>,
+    ) -> Result<Option<Self>, Error> {
+        self.find_committed(committed)?;
+        if self.lines.is_empty() {
+            disk.remove_file(&self.path).during("remove", &self.path)?;
+            return Ok(None);
+        }
+        self.cut()?;
+        Ok(Some(self))
+    }
+
+    /// Reads the members; the pack then ends after the last committed one.
+    fn find_committed(
+        &mut self,
+        committed: &dyn Fn(&Member) -> Result<Option<BlobInfo>, Error>,
+    ) -> Result<(), Error> {
+        let mut scan = PackScan::new(self.file.as_ref()).during("read", &self.path)?;
+        while let Some(part) = scan.next().during("read", &self.path)? {
+            let Part::Member(member) = part else { continue };
+            if let Some(info) = committed(&member)? {
+                self.written = member.end();
+                self.lines.push(Line {
+                    hash: member.hash,
+                    offset: member.offset,
+                    size: member.size,
+                    sha256: info.sha256,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn cut(&mut self) -> Result<(), Error> {
+        if self.file.len().during("measure", &self.path)? != self.written {
+            match self
+                .file
+                .set_len(self.written)
+                .and_then(|()| self.file.sync_data())
+            {
+                // Opened read-only: what follows the members is the end of the tar, which sealing expects.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied
+                    ) => {}
+                cut => cut.during("cut", &self.path)?,
+            }
+        }
+        let mut buffer = vec![0; WRITE_BYTES];
+        let mut done = 0;
+        while done < self.written {
+            let len = usize::try_from(self.written - done).map_or(WRITE_BYTES, |left| left.min(WRITE_BYTES));
+            self.file
+                .read_exact_at(done, &mut buffer[..len])
+                .during("read", &self.path)?;
+            self.digest.update(&buffer[..len]);
+            done += len as u64;
+        }
+        Ok(())
+    }
+
+    /// Length with what is not written yet.
+    pub(crate) fn len(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    /// Whether something in it is not durable.
+    pub(crate) const fn is_synced(&self) -> bool {
+        self.synced
+    }
+
+    /// Whether its name is durable.
+    pub(crate) const fn is_named(&self) -> bool {
+        self.named
+    }
+
+    /// Tells it that `packs/` was synced.
+    pub(crate) const fn set_named(&mut self) {
+        self.named = true;
+    }
+
+    /// Appends a member; returns where its content begins.
+    pub(crate) fn append(
+        &mut self,
+        hash: BlobHash,
+        sha256: Option<Sha256>,
+        content: &[u8],
+    ) -> Result<u64, Error> {
+        let size = content.len() as u64;
+        let offset = self.len() + BLOCK_BYTES;
+        self.buffer.extend_from_slice(&header(&hash, size)?);
+        self.buffer.extend_from_slice(content);
+        let padding = usize::try_from(padded(size) - size).unwrap_or(0);
+        self.buffer.resize(self.buffer.len() + padding, 0);
+        self.lines.push(Line {
+            hash,
+            offset,
+            size,
+            sha256,
+        });
+        self.synced = false;
+        if self.buffer.len() >= WRITE_BYTES {
+            self.flush()?;
+        }
+        Ok(offset)
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.file
+            .write_all_at(self.written, &self.buffer)
+            .during("write", &self.path)?;
+        self.digest.update(&self.buffer);
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Makes the members durable.
+    pub(crate) fn sync(&mut self) -> Result<(), Error> {
+        self.flush()?;
+        self.file.sync_data().during("sync", &self.path)?;
+        self.synced = true;
+        Ok(())
+    }
+
+    /// Ends the pack for good. Everything in it must be committed. `temporary` is where the list is written first.
+    pub(crate) fn seal(mut self, disk: &dyn Disk, layout: &Layout, temporary: PathBuf) -> Result<(), Error> {
+        self.buffer.resize(END_BYTES, 0);
+        if self.file.len().during("measure", &self.path)? == self.written {
+            self.sync()?;
+        } else {
+            // Taken over with its end written and its mode changed.
+            self.digest.update(&self.buffer);
+            self.written += END_BYTES as u64;
+        }
+        disk.set_read_only(&self.path)
+            .during("change the mode of", &self.path)?;
+        let list = PackList {
+            lines: self.lines,
+            pack_bytes: self.written,
+            pack_digest: *self.digest.finalize().as_bytes(),
+        };
+        let text = list.to_text();
+        let mut file = disk
+            .open(&temporary, OpenMode::CreateNew)
+            .during("create", &temporary)?;
+        file.write_all_at(0, text.as_bytes())
+            .during("write", &temporary)?;
+        disk.set_read_only(&temporary)
+            .during("change the mode of", &temporary)?;
+        file.sync_data().during("sync", &temporary)?;
+        let path = layout.pack_list(self.id);
+        disk.rename_new(&temporary, &path).during("rename to", &path)?;
+        disk.sync_dir(&layout.packs()).during("sync", &layout.packs())
+    }
+}

@@ -1,0 +1,183 @@
+//! Re-hashing what is stored (R42), and setting aside what is damaged.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use ntt_host::OpenMode;
+use ntt_model::BlobHash;
+
+use crate::error::During;
+use crate::maintain::new_writer;
+use crate::pack_list::{Line, PackList};
+use crate::pack_scan::{PackScan, Part};
+use crate::record::{Entry, live};
+use crate::{BlobInfo, BlobReader, Error, Location, PackId, PackReport, Store, Verified};
+
+impl Store {
+    /// Re-hashes a blob from the disk, not from the cache; with several copies, all of them, and the first that is not good counts.
+    ///
+    /// # Errors
+    ///
+    /// Only those of the index; what is wrong with the blob is in [`Verified`].
+    pub fn verify_blob(&self, hash: &BlobHash) -> Result<Verified, Error> {
+        let entries = self.shared.index().entries_of(hash)?;
+        let mut verified = Verified::Missing;
+        for info in live(&entries) {
+            verified = self.verify_copy(&info);
+            if !matches!(verified, Verified::Good) {
+                break;
+            }
+        }
+        Ok(verified)
+    }
+
+    fn verify_copy(&self, info: &BlobInfo) -> Verified {
+        let reader = match BlobReader::open(self.shared.disk.as_ref(), &self.shared.layout, info) {
+            Ok(reader) => reader,
+            Err(Error::Corrupt { .. }) => return Verified::Missing,
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Verified::Missing;
+            }
+            Err(error) => return Verified::Io { error },
+        };
+        match reader.digest() {
+            Ok((actual, _)) if actual == info.hash => Verified::Good,
+            Ok((actual, _)) => Verified::Bad { actual },
+            Err(error) => Verified::Io {
+                error: Error::io("read", &self.path_of(info), error),
+            },
+        }
+    }
+
+    /// Re-hashes every member of a pack in one sequential read, and compares with the pack's list if it is sealed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the pack cannot be read; damage is in the report.
+    pub fn verify_pack(&self, pack: PackId) -> Result<PackReport, Error> {
+        let path = self.shared.layout.pack(pack);
+        let file = self
+            .shared
+            .disk
+            .open(&path, OpenMode::Read)
+            .during("open", &path)?;
+        file.drop_cache();
+        let mut report = PackReport::default();
+        let list = match self.read_list(pack)? {
+            Some(Ok(list)) => Some(list),
+            Some(Err(damage)) => {
+                report.list_damage = Some(damage);
+                None
+            }
+            None => None,
+        };
+        let lines = list.map(|list| list.lines).unwrap_or_default();
+        let mut expected: BTreeMap<u64, Line> = lines.into_iter().map(|line| (line.offset, line)).collect();
+        let mut scan = PackScan::new(file.as_ref()).during("read", &path)?;
+        while let Some(part) = scan.next().during("read", &path)? {
+            match part {
+                Part::Bad(offset, len) => report.unreadable.push((offset, len)),
+                Part::Member(member) => {
+                    let (actual, _) = scan.digest(&member).during("read", &path)?;
+                    if actual == member.hash {
+                        report.good += 1;
+                        report.bytes += member.size;
+                        if expected
+                            .get(&member.offset)
+                            .is_some_and(|line| line.hash == actual)
+                        {
+                            expected.remove(&member.offset);
+                        }
+                    } else {
+                        report.bad.push((member.hash, actual));
+                        expected.remove(&member.offset);
+                    }
+                }
+            }
+        }
+        report.missing = expected.into_values().map(|line| line.hash).collect();
+        Ok(report)
+    }
+
+    /// The list of a pack: `None` if the pack is open, an inner error if the list is damaged.
+    pub(crate) fn read_list(&self, pack: PackId) -> Result<Option<Result<PackList, String>>, Error> {
+        let path = self.shared.layout.pack_list(pack);
+        let file = match self.shared.disk.open(&path, OpenMode::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.during("open", &path)?,
+        };
+        let len = file.len().during("measure", &path)?;
+        let pack_path = self.shared.layout.pack(pack);
+        let pack_len = self
+            .shared
+            .disk
+            .entry(&pack_path)
+            .during("look up", &pack_path)?
+            .map_or(0, |entry| entry.len);
+        // A line takes less than the header of its member.
+        if len > pack_len.saturating_add(1024) {
+            return Ok(Some(Err(format!(
+                "{len} bytes, more than a pack of {pack_len} bytes can have"
+            ))));
+        }
+        let mut text = vec![0; usize::try_from(len).unwrap_or(0)];
+        file.read_exact_at(0, &mut text).during("read", &path)?;
+        let list = PackList::parse(&text).and_then(|list| {
+            if list.pack_bytes == pack_len {
+                Ok(list)
+            } else {
+                Err(format!("a pack of {} bytes, not {pack_len}", list.pack_bytes))
+            }
+        });
+        Ok(Some(list))
+    }
+
+    /// Strikes the copies of a blob that are not good from the index, never deleting a byte: a loose file is moved into `quarantine/`, a
+    /// member of a pack stays where it lies. If no good copy remains, the blob is absent afterwards and can be put again. Durable when it
+    /// returns; returns how many copies were struck.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReadOnly`], [`Error::NotFound`], [`Error::Io`].
+    pub fn quarantine(&self, hash: &BlobHash) -> Result<u64, Error> {
+        self.shared.refuse_read_only()?;
+        let entries = self.shared.index().entries_of(hash)?;
+        let copies: Vec<BlobInfo> = live(&entries).collect();
+        if copies.is_empty() {
+            return Err(Error::NotFound(*hash));
+        }
+        let bad: Vec<BlobInfo> = copies
+            .into_iter()
+            .filter(|info| !matches!(self.verify_copy(info), Verified::Good))
+            .collect();
+        for info in bad
+            .iter()
+            .filter(|info| matches!(info.location, Location::Loose { .. }))
+        {
+            let path = self.path_of(info);
+            if self.shared.disk.entry(&path).during("look up", &path)?.is_some() {
+                self.shared.set_aside(&path)?;
+            }
+        }
+        let removals: Vec<Entry> = bad
+            .iter()
+            .map(|info| Entry {
+                info: *info,
+                removed: true,
+            })
+            .collect();
+        self.record(&removals)?;
+        Ok(removals.len() as u64)
+    }
+
+    /// Makes entries part of the index, durably.
+    pub(crate) fn record(&self, entries: &[Entry]) -> Result<(), Error> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let (id, mut journal) = new_writer(&self.shared)?;
+        journal.append(entries)?;
+        self.shared.index_mut().add(&id, entries, journal.end());
+        Ok(())
+    }
+}

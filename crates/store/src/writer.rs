@@ -1,0 +1,385 @@
+//! Gathering new blobs and committing them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ntt_host::{DiskFile, OpenMode};
+use ntt_model::{BlobHash, Sha256};
+
+use crate::error::During;
+use crate::journal::Journal;
+use crate::maintain::{new_locked, new_writer, remove};
+use crate::pack::OpenPack;
+use crate::record::Entry;
+use crate::store::Shared;
+use crate::tar_member::SIZE_MAX;
+use crate::{BlobInfo, BlobReader, CommitReport, Error, LargeBlob, Location, PackId, Put, Store};
+
+/// Temporary files that may be open at a time; beyond that they are synced and closed before the commit.
+const OPEN_FILES_MAX: usize = 64;
+/// An open pack below this size is left for the next writer instead of being sealed.
+const SEAL_BYTES_MIN: u64 = 1 << 20;
+
+/// Gathers new blobs into batches and commits them. One for each copying thread or process.
+///
+/// After an error the writer is poisoned: the batch has failed as a whole and nothing of it becomes visible. Dropped without a commit, it
+/// leaves nothing either.
+#[derive(Debug)]
+pub struct Writer {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) id: String,
+    journal: Journal,
+    packs: Vec<OpenPack>,
+    pending: HashMap<BlobHash, Entry>,
+    pending_bytes: u64,
+    loose: Vec<LooseFile>,
+    temporaries: u64,
+    poisoned: bool,
+}
+
+/// A finished temporary file that becomes a blob at the commit.
+#[derive(Debug)]
+struct LooseFile {
+    temporary: PathBuf,
+    /// Open as long as it is not synced.
+    file: Option<Box<dyn DiskFile>>,
+    hash: BlobHash,
+}
+
+impl Writer {
+    pub(crate) fn open(store: &Store) -> Result<Self, Error> {
+        let shared = Arc::clone(&store.shared);
+        let (id, journal) = new_writer(&shared)?;
+        let (packs, pending, loose) = (Vec::new(), HashMap::new(), Vec::new());
+        let mut writer = Self {
+            shared,
+            id,
+            journal,
+            packs,
+            pending,
+            pending_bytes: 0,
+            loose,
+            temporaries: 0,
+            poisoned: false,
+        };
+        for pack in store.open_packs()? {
+            writer.packs.extend(writer.shared.take_over(pack)?);
+        }
+        writer.seal_packs(1, SEAL_BYTES_MIN)?;
+        Ok(writer)
+    }
+
+    /// Adds a content that is wholly in memory. `hash` must be its BLAKE3 and `sha256`, if given, its SHA-256: [`crate::ContentHasher`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] or [`Error::Io`], after which the writer is poisoned; [`Error::Poisoned`].
+    pub fn put(&mut self, content: &[u8], hash: BlobHash, sha256: Option<Sha256>) -> Result<Put, Error> {
+        self.guarded(|writer| writer.try_put(content, hash, sha256))
+    }
+
+    fn try_put(&mut self, content: &[u8], hash: BlobHash, sha256: Option<Sha256>) -> Result<Put, Error> {
+        debug_assert_eq!(BlobHash::of(content), hash, "a name that is not the content's");
+        if self.has(&hash)? {
+            return Ok(Put::Present);
+        }
+        let size = content.len() as u64;
+        let threshold = self.shared.options.pack_threshold_bytes.min(SIZE_MAX);
+        if threshold == 0 || size > threshold {
+            let (temporary, mut file) = self.new_temporary()?;
+            file.write_all_at(0, content).during("write", &temporary)?;
+            return self.add_loose(
+                temporary,
+                file,
+                BlobInfo {
+                    hash,
+                    size,
+                    sha256,
+                    location: Location::Loose { generation: 0 },
+                },
+            );
+        }
+        let pack = self.pack()?;
+        let location = Location::Packed {
+            pack: pack.id,
+            offset: pack.append(hash, sha256, content)?,
+        };
+        self.remember(BlobInfo {
+            hash,
+            size,
+            sha256,
+            location,
+        });
+        Ok(Put::New)
+    }
+
+    /// Begins a content that comes in pieces.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Poisoned`].
+    pub fn large(&mut self) -> Result<LargeBlob<'_>, Error> {
+        self.guarded(|_| Ok(()))?;
+        Ok(LargeBlob::new(self))
+    }
+
+    /// Whether the batch has reached its size.
+    pub fn should_commit(&self) -> bool {
+        let options = &self.shared.options;
+        self.pending_blobs() >= options.batch_blobs || self.pending_bytes >= options.batch_bytes
+    }
+
+    /// New blobs that are not committed yet.
+    pub fn pending_blobs(&self) -> u64 {
+        self.pending.len() as u64
+    }
+
+    /// Their bytes.
+    pub const fn pending_bytes(&self) -> u64 {
+        self.pending_bytes
+    }
+
+    /// Makes the batch durable and visible: packs and temporary files are synced, files get their names, directories are synced, then one
+    /// record is appended to the journal and synced. When this returns, the caller may write to its catalogue that the blobs are stored.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] or [`Error::Io`]: the batch has failed, nothing of it is visible, the writer is poisoned; [`Error::Poisoned`].
+    pub fn commit(&mut self) -> Result<CommitReport, Error> {
+        self.guarded(Self::try_commit)
+    }
+
+    fn try_commit(&mut self) -> Result<CommitReport, Error> {
+        let report = CommitReport {
+            blobs: self.pending_blobs(),
+            bytes: self.pending_bytes,
+        };
+        if report.blobs == 0 {
+            return Ok(report);
+        }
+        for pack in self.packs.iter_mut().filter(|pack| !pack.is_synced()) {
+            pack.sync()?;
+        }
+        self.sync_temporaries()?;
+        self.publish()?;
+        let entries: Vec<Entry> = self.pending.drain().map(|(_, entry)| entry).collect();
+        self.journal.append(&entries)?;
+        self.pending_bytes = 0;
+        self.shared
+            .index_mut()
+            .add(&self.id, &entries, self.journal.end());
+        Ok(report)
+    }
+
+    /// Gives the temporary files their names and makes all names of the batch durable.
+    fn publish(&mut self) -> Result<(), Error> {
+        let Shared { disk, layout, .. } = self.shared.as_ref();
+        let mut directories = BTreeSet::new();
+        for loose in &self.loose {
+            let dir = layout.blob_dir(&loose.hash);
+            disk.create_dir_all(&dir).during("create", &dir)?;
+            let path = layout.blob(&loose.hash);
+            match disk.rename_new(&loose.temporary, &path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.settle_taken(loose)?,
+                done => done.during("rename to", &path)?,
+            }
+            directories.insert(dir);
+        }
+        self.loose.clear();
+        if self.packs.iter().any(|pack| !pack.is_named()) {
+            directories.insert(layout.packs());
+        }
+        for dir in &directories {
+            disk.sync_dir(dir).during("sync", dir)?;
+        }
+        self.packs.iter_mut().for_each(OpenPack::set_named);
+        Ok(())
+    }
+
+    /// The name is taken: by another writer or a commit that failed. If the bytes there are right and durable, they stay and ours go;
+    /// otherwise they are set aside.
+    fn settle_taken(&self, loose: &LooseFile) -> Result<(), Error> {
+        let Shared { disk, layout, .. } = self.shared.as_ref();
+        let path = layout.blob(&loose.hash);
+        if BlobReader::digest_file(disk.as_ref(), &path)?.is_some_and(|(hash, _)| hash == loose.hash) {
+            let mut theirs = disk.open(&path, OpenMode::Read).during("open", &path)?;
+            theirs.sync_data().during("sync", &path)?;
+            return remove(disk.as_ref(), &loose.temporary);
+        }
+        self.shared.set_aside(&path)?;
+        disk.rename_new(&loose.temporary, &path)
+            .during("rename to", &path)
+    }
+
+    /// Ends the run: commits what is pending and seals the packs, except one of less than 1 MiB, which the next writer continues.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::commit`].
+    pub fn seal(mut self) -> Result<(), Error> {
+        self.commit()?;
+        self.guarded(|writer| writer.seal_packs(0, SEAL_BYTES_MIN))
+    }
+
+    /// Seals all but `keep` of the packs, and of those leaves one open if it has less than `least` bytes. Nothing may be pending.
+    fn seal_packs(&mut self, keep: usize, least: u64) -> Result<(), Error> {
+        self.packs.sort_by_key(|pack| std::cmp::Reverse(pack.len()));
+        while self.packs.len() > keep {
+            if self.packs.len() == 1 && self.packs.first().is_some_and(|pack| pack.len() < least) {
+                break;
+            }
+            self.seal_first()?;
+        }
+        Ok(())
+    }
+
+    fn seal_first(&mut self) -> Result<(), Error> {
+        let pack = self.packs.remove(0);
+        let temporary = self
+            .shared
+            .layout
+            .temporary(&self.id, &format!("{}.idx", pack.id));
+        pack.seal(self.shared.disk.as_ref(), &self.shared.layout, temporary)
+    }
+
+    /// Whether the store or the running batch has the blob.
+    pub(crate) fn has(&self, hash: &BlobHash) -> Result<bool, Error> {
+        Ok(self.pending.contains_key(hash) || self.shared.index().look_up(hash)?.is_some())
+    }
+
+    /// Runs one step; an error poisons the writer.
+    pub(crate) fn guarded<T>(
+        &mut self,
+        step: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        if self.poisoned {
+            return Err(Error::Poisoned);
+        }
+        self.poisoned = true;
+        self.begin_batch()?;
+        let done = step(self)?;
+        self.poisoned = false;
+        Ok(done)
+    }
+
+    /// Between two batches: what has grown to its size is ended. Its errors belong to the batch that begins, not to the one that is durable.
+    fn begin_batch(&mut self) -> Result<(), Error> {
+        if !self.pending.is_empty() {
+            return Ok(());
+        }
+        let target = self.shared.options.pack_target_bytes;
+        self.packs.sort_by_key(|pack| std::cmp::Reverse(pack.len()));
+        while self.packs.first().is_some_and(|pack| pack.len() >= target) {
+            self.seal_first()?;
+        }
+        if self.shared.index().journal_len(&self.id) as u64 >= self.shared.options.journal_blobs {
+            self.roll()?;
+        }
+        Ok(())
+    }
+
+    /// Starts a new journal under a new name and makes the old one part of the index.
+    fn roll(&mut self) -> Result<(), Error> {
+        let (id, journal) = new_writer(&self.shared)?;
+        let (old_id, old_journal) = (
+            std::mem::replace(&mut self.id, id),
+            std::mem::replace(&mut self.journal, journal),
+        );
+        self.shared.roll(&old_id, old_journal.path())
+    }
+
+    /// The pack with room for another member.
+    fn pack(&mut self) -> Result<&mut OpenPack, Error> {
+        let target = self.shared.options.pack_target_bytes;
+        let roomy = self.packs.iter().position(|pack| pack.len() < target);
+        let at = match roomy {
+            Some(at) => at,
+            None => {
+                let Shared { disk, layout, .. } = self.shared.as_ref();
+                let new =
+                    new_locked(|| OpenPack::create(disk.as_ref(), layout, PackId(self.shared.new_id()?)))?;
+                self.packs.push(new);
+                self.packs.len() - 1
+            }
+        };
+        Ok(&mut self.packs[at])
+    }
+
+    pub(crate) fn new_temporary(&mut self) -> Result<(PathBuf, Box<dyn DiskFile>), Error> {
+        self.temporaries += 1;
+        let path = self
+            .shared
+            .layout
+            .temporary(&self.id, &self.temporaries.to_string());
+        let file = self
+            .shared
+            .disk
+            .open(&path, OpenMode::CreateNew)
+            .during("create", &path)?;
+        Ok((path, file))
+    }
+
+    /// Takes a temporary file with a whole content into the batch.
+    pub(crate) fn add_loose(
+        &mut self,
+        temporary: PathBuf,
+        file: Box<dyn DiskFile>,
+        mut info: BlobInfo,
+    ) -> Result<Put, Error> {
+        self.shared
+            .disk
+            .set_read_only(&temporary)
+            .during("change the mode of", &temporary)?;
+        let known = self.shared.index().entries_of(&info.hash)?;
+        let generations = known.iter().filter_map(|entry| match entry.info.location {
+            Location::Loose { generation } => Some(generation + 1),
+            Location::Packed { .. } => None,
+        });
+        info.location = Location::Loose {
+            generation: generations.max().unwrap_or(0),
+        };
+        self.loose.push(LooseFile {
+            temporary,
+            file: Some(file),
+            hash: info.hash,
+        });
+        self.remember(info);
+        if self
+            .loose
+            .iter()
+            .rev()
+            .take(OPEN_FILES_MAX)
+            .filter(|loose| loose.file.is_some())
+            .count()
+            >= OPEN_FILES_MAX
+        {
+            self.sync_temporaries()?;
+        }
+        Ok(Put::New)
+    }
+
+    /// Syncs and closes the temporary files that are open.
+    fn sync_temporaries(&mut self) -> Result<(), Error> {
+        for loose in self.loose.iter_mut().rev() {
+            let Some(mut file) = loose.file.take() else { break };
+            file.sync_data().during("sync", &loose.temporary)?;
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, info: BlobInfo) {
+        self.pending_bytes += info.size;
+        self.pending.insert(info.hash, Entry::stored(info));
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        for loose in &self.loose {
+            // Gives the space back at once; what stays is removed by the next open.
+            let _ = remove(self.shared.disk.as_ref(), &loose.temporary);
+        }
+    }
+}

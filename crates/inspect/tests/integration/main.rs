@@ -1,5 +1,7 @@
-//! Tests of the scan child as a process and of the walk over live trees.
+//! Tests of the scan child as a process, of the walk over live trees, and of the layer tree of hand-made disks and public images.
 
+mod hand_made;
 mod live;
+mod public_images;
 mod scan_child;
 mod supervision;

@@ -283,12 +283,4 @@ pub(super) const MAGICS: &[Magic] = &[
         Form::None,
         Label::None,
     ),
-    magic(
-        Other,
-        "swsuspend",
-        0,
-        b"\xed\xc3\x02\xe9\x98\x56\xe5\x0c",
-        Form::Uuid(1036),
-        Label::Bytes(1052, 16),
-    ),
 ];

@@ -1,7 +1,7 @@
 //! Names what no reader here opens, by signatures: type names are those of `blkid`.
 //!
-//! Most types are one line of [`magic::MAGICS`]; those whose signature moves about or needs more than one look have a function in
-//! [`special`]. Only a few sectors are read. A sector that cannot be read makes its signatures not match.
+//! Most types are one line of `magic::MAGICS`; those whose signature moves about or needs more than one look have a function in
+//! `special`. Only a few sectors are read. A sector that cannot be read makes its signatures not match.
 
 mod magic;
 mod special;

@@ -113,6 +113,11 @@ fn lvm_uuid(text: &str) -> String {
 
 /// Swap, plain or holding a hibernated system: the signature ends the first page, whose size is the machine's (`include/linux/swap.h`).
 fn swap(source: &dyn ReadAt) -> Option<Identified> {
+    // TuxOnIce writes its own head over the first bytes and leaves the signature of the page.
+    if read::<8>(source, 0).is_ok_and(|head| head == *b"\xed\xc3\x02\xe9\x98\x56\xe5\x0c") {
+        let uuid = uuid_at(source, 1036).unwrap_or_default();
+        return Some(Identified::new(Class::Other, "swsuspend").with_uuid(uuid));
+    }
     [4096_u64, 8192, 16_384, 32_768, 65_536]
         .into_iter()
         .find_map(|page| {

@@ -3,7 +3,7 @@
 use ntt_model::ByteRange;
 use ntt_source::ReadAt;
 
-use super::boot::Geometry;
+use super::geometry::Geometry;
 use super::table::{Link, Table};
 
 /// Calls `each` for the metadata area and every run of clusters in use, ascending, in image offsets. Clusters whose table entry cannot be

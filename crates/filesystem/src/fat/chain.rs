@@ -3,8 +3,8 @@
 use ntt_model::extent::push_joined;
 use ntt_model::{ByteRange, Extent, ExtentKind, FindingCode};
 
-use super::boot::Geometry;
 use super::cluster_set::ClusterSet;
+use super::geometry::Geometry;
 use super::table::{Link, Table};
 
 /// How often, in volumes, clusters may be walked a second time (cross-linked chains, deleted files over the same free space)

@@ -7,7 +7,7 @@ use ntt_model::Timestamp;
 use ntt_model::time::Times;
 use ntt_source::field::{array, le_u16, le_u32, u8_at};
 
-use super::boot::{Geometry, Variant};
+use super::geometry::{Geometry, Variant};
 
 /// Length of an entry.
 pub(super) const ENTRY_BYTES: usize = 32;
@@ -52,7 +52,7 @@ pub(super) enum Slot {
 /// Sorts an entry.
 pub(super) fn classify(raw: &[u8; ENTRY_BYTES]) -> Slot {
     let attributes = attributes(raw);
-    let deleted = raw.first() == Some(&DELETED);
+    let deleted = has_deletion_mark(raw);
     if raw.first() == Some(&END) {
         return Slot::End;
     }
@@ -70,6 +70,11 @@ pub(super) fn classify(raw: &[u8; ENTRY_BYTES]) -> Slot {
         (true, false) => Slot::Label,
         (false, deleted) => Slot::Entry { deleted },
     }
+}
+
+/// Whether the first byte says that the slot is no longer in use.
+pub(super) fn has_deletion_mark(raw: &[u8; ENTRY_BYTES]) -> bool {
+    raw.first() == Some(&DELETED)
 }
 
 fn attributes(raw: &[u8; ENTRY_BYTES]) -> u8 {

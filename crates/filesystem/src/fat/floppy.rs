@@ -4,7 +4,7 @@
 
 use ntt_source::ReadAt;
 
-use super::boot::{Geometry, Root, Variant};
+use super::geometry::{Geometry, Root, Variant};
 
 /// A standard format with 512-byte sectors and two tables after one reserved sector.
 struct Format {

@@ -6,7 +6,8 @@ use ntt_source::field::{le_u16, u8_at};
 
 use super::entry::ENTRY_BYTES;
 
-const SLOTS_MAX: u8 = 20;
+/// Slots of the longest name.
+pub(super) const SLOTS_MAX: u8 = 20;
 const LAST_PART: u8 = 0x40;
 /// Where the 13 code units stand in a slot.
 const UNITS_AT: [usize; 13] = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30];
@@ -80,6 +81,11 @@ impl LongName {
             (None, Some(offset)) => Err(offset),
             (units, _) => Ok(units),
         }
+    }
+
+    /// Where the first slot of what was gathered stands; `None` if nothing was.
+    pub(super) fn offset(&self) -> Option<u64> {
+        (!self.is_empty()).then_some(self.offset)
     }
 
     fn is_empty(&self) -> bool {

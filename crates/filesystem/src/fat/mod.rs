@@ -1,6 +1,6 @@
 //! FAT12, FAT16 and FAT32, with long names; see `docs/formats/fat.md` for what is read and what is not.
 //!
-//! `boot` finds the geometry, `table` reads the allocation table, `chain` turns chains into extents, `directory`,
+//! `boot` finds the boot sector, `geometry` reads it, `table` reads the allocation table, `chain` turns chains into extents, `directory`,
 //! `entry` and `long_name` read directories, `scan` walks them.
 //!
 //! Memory does not follow the size of the volume: tables are seen through a small cache, directories are read run by run, and what
@@ -14,6 +14,7 @@ mod damage;
 mod directory;
 mod entry;
 mod floppy;
+mod geometry;
 mod long_name;
 mod scan;
 mod table;
@@ -22,9 +23,10 @@ use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity};
 use ntt_source::ReadAt;
 use ntt_source::field::le_u32;
 
-use self::boot::{Found, Geometry, Origin, Root, Variant};
+use self::boot::{Found, Origin};
 use self::directory::{Place, Runs};
 use self::entry::{ENTRY_BYTES, Entry, Slot};
+use self::geometry::{Geometry, Root, Variant};
 use self::table::Table;
 use crate::{
     Candidate, Error, Facts, Family, FileSystem, ScanOptions, State, TimeZone, Visitor, VolumeSource,

@@ -6,8 +6,8 @@ use ntt_model::ByteRange;
 use ntt_source::ReadAt;
 use ntt_source::field::{le_u16, le_u32};
 
-use super::boot::{Geometry, Variant};
 use super::damage::{self, Lost};
+use super::geometry::{Geometry, Variant};
 
 /// Bytes of the table that are read and kept at a time; a multiple of every sector size. A FAT12 table always fits in one block, so
 /// that its 12-bit entries never straddle two.

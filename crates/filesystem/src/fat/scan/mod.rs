@@ -1,0 +1,244 @@
+//! The walk over all directories: `pending` keeps those that wait, `slot` and `entry` handle what stands in one, `report` says
+//! what is wrong.
+
+mod entry;
+mod pending;
+mod report;
+mod slot;
+
+use ntt_model::entry::{Allocation, Directory, Inode, Namespace};
+use ntt_model::{ByteRange, Finding, FindingCode, Kind, Layer, ScanEvent, Severity};
+
+use self::pending::{Pending, Waiting};
+use super::chain::{Fault, Walker};
+use super::damage;
+use super::directory::{Place, Runs};
+use super::entry::{ENTRY_BYTES, Entry, Slot, classify};
+use super::long_name::LongName;
+use super::table::Table;
+use super::{ROOT_INODE, Volume};
+use crate::{ScanOptions, Stop, Visitor};
+
+/// Whether to go on in the directory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    More,
+    Leave,
+}
+
+/// The state of the directory that is being walked.
+struct Current {
+    inode: u64,
+    parent_cluster: Option<u32>,
+    place: Place,
+    depth: u32,
+    /// Slots seen, holes included.
+    slots: u64,
+    entries: u64,
+    names: u64,
+    names_max: u64,
+    long: LongName,
+}
+
+impl Current {
+    fn is_deleted(&self) -> bool {
+        matches!(self.place, Place::Deleted(_))
+    }
+
+    fn first_cluster(&self) -> u32 {
+        match self.place {
+            Place::Chain(cluster) | Place::Deleted(cluster) => cluster,
+            Place::Fixed(_) => 0,
+        }
+    }
+}
+
+/// One walk.
+pub(super) struct Scan<'a> {
+    volume: &'a Volume<'a>,
+    options: &'a ScanOptions,
+    visitor: &'a mut dyn Visitor,
+    walker: Walker<'a>,
+    /// Last in, first out: what is waiting is bounded by the siblings along one path, not by the volume.
+    pending: Vec<Waiting>,
+}
+
+impl<'a> Scan<'a> {
+    /// A walk that has not begun.
+    pub(super) fn new(
+        volume: &'a Volume<'a>,
+        options: &'a ScanOptions,
+        visitor: &'a mut dyn Visitor,
+    ) -> Self {
+        let geometry = &volume.geometry;
+        let table = Table::new(&*volume.source, geometry);
+        let extents_max = options.limits.extents_per_stream;
+        Self {
+            volume,
+            options,
+            visitor,
+            walker: Walker::new(geometry, table, volume.image_offset, extents_max),
+            pending: Vec::new(),
+        }
+    }
+
+    /// Walks everything.
+    pub(super) fn run(mut self) -> Result<(), Stop> {
+        for finding in &self.volume.findings {
+            self.visitor.visit(ScanEvent::Finding(finding.clone()))?;
+        }
+        self.compare_tables()?;
+        self.root()?;
+        while let Some(directory) = self.pending.pop() {
+            self.directory(&Pending::from(directory))?;
+        }
+        self.report_repairs()
+    }
+
+    fn root(&mut self) -> Result<(), Stop> {
+        self.visitor.visit(ScanEvent::Inode(Box::new(inode_without_data(
+            ROOT_INODE,
+            Kind::Directory,
+        ))))?;
+        self.directory(&Pending {
+            inode: ROOT_INODE,
+            origin: None,
+            place: self.volume.root_place(),
+            depth: 0,
+        })
+    }
+
+    fn directory(&mut self, pending: &Pending) -> Result<(), Stop> {
+        if !self.still_there(pending) {
+            return Ok(());
+        }
+        let mut runs = Runs::new(pending.place);
+        let first = runs.next(&mut self.walker);
+        if first.is_none() && pending.origin.is_some() {
+            return self.not_entered(pending, &runs);
+        }
+        let mut current = self.enter(pending)?;
+        let mut next = first;
+        while let Some(run) = next {
+            if self.run_of_entries(&mut current, run)? == Flow::Leave {
+                return self.orphan(current.long.abandon());
+            }
+            next = runs.next(&mut self.walker);
+        }
+        self.orphan(current.long.abandon())?;
+        match runs.fault() {
+            Some(fault) => self.fault(fault, current.inode, Layer::Directory),
+            None => Ok(()),
+        }
+    }
+
+    fn enter(&mut self, pending: &Pending) -> Result<Current, Stop> {
+        let limit = self.options.leave_after.get(&pending.inode);
+        let name = pending.origin.map(|origin| self.name_of(pending.inode, &origin));
+        let current = Current {
+            inode: pending.inode,
+            parent_cluster: pending.origin.map(|origin| origin.parent_cluster),
+            place: pending.place,
+            depth: pending.depth,
+            slots: 0,
+            entries: 0,
+            names: 0,
+            names_max: limit.copied().unwrap_or(u64::MAX),
+            long: LongName::default(),
+        };
+        self.visitor.visit(ScanEvent::Directory(Directory {
+            inode: pending.inode,
+            parent: pending.origin.map(|origin| origin.parent),
+            name: name.unwrap_or_default(),
+            namespace: Namespace::Windows,
+        }))?;
+        Ok(current)
+    }
+
+    fn not_entered(&mut self, pending: &Pending, runs: &Runs) -> Result<(), Stop> {
+        match (pending.place, runs.fault()) {
+            (Place::Chain(_), Some(Fault::Loop(cluster))) => {
+                let detail =
+                    format!("cluster {cluster} is a directory that was entered before; not entered again");
+                let offset = self.volume.geometry.cluster_offset(cluster).unwrap_or(0);
+                let finding = Finding::new(Severity::Loss, Layer::Directory, FindingCode::Loop, detail)
+                    .at(self.volume.in_image(offset))
+                    .on_inode(pending.inode);
+                self.visitor.visit(ScanEvent::Finding(finding))
+            }
+            (Place::Chain(_), Some(fault)) => self.fault(fault, pending.inode, Layer::Directory),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a directory that was deleted still starts with a `.` that points to itself and a `..` that points to the directory
+    /// which holds it: two deleted entries may name one cluster, and only the last owner's content is left. True for a live directory.
+    fn still_there(&self, pending: &Pending) -> bool {
+        let (Place::Deleted(cluster), Some(origin)) = (pending.place, pending.origin) else {
+            return true;
+        };
+        let Some(offset) = self.volume.geometry.cluster_offset(cluster) else {
+            return false;
+        };
+        let mut start = [0; 2 * ENTRY_BYTES];
+        if self.volume.source.read_exact_at(offset, &mut start).is_err() {
+            return false;
+        }
+        let points = |raw: &[u8; ENTRY_BYTES]| {
+            (
+                classify(raw),
+                Entry::parse(raw, self.volume.geometry.variant).first_cluster,
+            )
+        };
+        let dots = start.as_chunks::<ENTRY_BYTES>().0.iter().map(points);
+        dots.eq([(Slot::Itself, cluster), (Slot::Parent, origin.parent_cluster)])
+    }
+
+    /// Reads a run and handles its entries; bad sectors cost only what lies in them.
+    fn run_of_entries(&mut self, current: &mut Current, run: ByteRange) -> Result<Flow, Stop> {
+        let mut bytes = vec![0; usize::try_from(run.len).unwrap_or(0)];
+        let lost = damage::read(&*self.volume.source, run.offset, &mut bytes);
+        self.report_lost(current.inode, &lost)?;
+        let mut offset = run.offset;
+        for raw in bytes.as_chunks::<ENTRY_BYTES>().0 {
+            if lost
+                .iter()
+                .any(|lost| ByteRange::new(offset, 1).intersection(&lost.range).is_some())
+            {
+                self.orphan(current.long.abandon())?;
+            } else if self.slot(current, raw, offset)? == Flow::Leave {
+                return Ok(Flow::Leave);
+            }
+            current.slots = current.slots.saturating_add(1);
+            offset = offset.saturating_add(damage::length(raw));
+        }
+        Ok(Flow::More)
+    }
+}
+
+/// [`ENTRY_BYTES`] as an offset.
+const ENTRY_LENGTH: u64 = 32;
+
+/// Entries have no number of their own: it is where the short entry stands in the volume, in units of its length.
+fn inode_number(offset: u64) -> u64 {
+    offset / ENTRY_LENGTH
+}
+
+fn inode_without_data(number: u64, kind: Kind) -> Inode {
+    Inode {
+        number,
+        generation: 0,
+        kind,
+        mode: None,
+        uid: None,
+        gid: None,
+        links: 1,
+        times: ntt_model::time::Times::default(),
+        target: None,
+        device: None,
+        flags: 0,
+        streams: Vec::new(),
+        xattrs: Vec::new(),
+        allocation: Allocation::Allocated,
+    }
+}

@@ -1,0 +1,275 @@
+//! Answers: media, paths, searches, blobs, events.
+
+use ntt_model::{BlobHash, ByteRange, Kind, ScanEvent};
+
+use super::Case;
+use super::fixture::{Fixture, ROOT, entering, file, files, flat, named, stored};
+use crate::query::{FindQuery, StateFilter};
+use crate::rows::{Evidence, Image};
+use crate::{Error, Labels};
+
+pub(super) const CASES: &[Case] = &[
+    (
+        "r25_paths_are_rebuilt_from_the_tree",
+        r25_paths_are_rebuilt_from_the_tree,
+    ),
+    (
+        "r5_labels_of_media_stay_in_the_log",
+        r5_labels_of_media_stay_in_the_log,
+    ),
+    (
+        "r2_media_are_recognised_by_evidence",
+        r2_media_are_recognised_by_evidence,
+    ),
+    ("an_image_round_trips", an_image_round_trips),
+    (
+        "find_tests_names_facts_and_states",
+        find_tests_names_facts_and_states,
+    ),
+    ("queries_use_the_latest_scan", queries_use_the_latest_scan),
+    ("verified_blobs_are_recorded", verified_blobs_are_recorded),
+    ("what_is_not_there_is_an_error", what_is_not_there_is_an_error),
+];
+
+fn tree() -> Vec<ScanEvent> {
+    let mut events = vec![
+        entering(ROOT, None, b""),
+        ScanEvent::Name(named(ROOT, b"a", 3)),
+        ScanEvent::Name(named(ROOT, b"top", 10)),
+        entering(3, Some(ROOT), b"a"),
+        ScanEvent::Name(named(3, b"b", 4)),
+        entering(4, Some(3), b"b"),
+        ScanEvent::Name(named(4, b"deep", 11)),
+        ScanEvent::Name(named(4, b"link", 10)),
+        ScanEvent::Name(named(4, b"lost", 99)),
+    ];
+    for mut directory in [file(3, 0, 0), file(4, 0, 0)] {
+        directory.kind = Kind::Directory;
+        directory.streams.clear();
+        events.push(ScanEvent::Inode(Box::new(directory)));
+    }
+    events.push(ScanEvent::Inode(Box::new(file(10, 4, 0))));
+    events.push(ScanEvent::Inode(Box::new(file(11, 8, 4096))));
+    events
+}
+
+fn r25_paths_are_rebuilt_from_the_tree(fixture: &Fixture) {
+    let scan = fixture.scan(&tree());
+    let mut paths = Vec::new();
+    fixture
+        .catalogue
+        .each_path(scan, &mut |path| {
+            paths.push(String::from_utf8(path.path.clone()).unwrap());
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(paths, ["a", "top", "a/b", "a/b/deep", "a/b/link", "a/b/lost"]);
+    let names: Vec<_> = fixture
+        .catalogue
+        .paths_of(scan, 10)
+        .unwrap()
+        .into_iter()
+        .map(|row| row.path)
+        .collect();
+    assert_eq!(names, [b"top".to_vec(), b"a/b/link".to_vec()]);
+    let dirs = |path: &[u8]| fixture.catalogue.resolve_dirs(scan, path).unwrap();
+    assert_eq!(dirs(b"a/b").first().map(|row| row.inode), Some(4));
+    assert_eq!(dirs(b"").first().map(|row| row.inode), Some(ROOT));
+    assert!(dirs(b"top").is_empty());
+    let lost = fixture.catalogue.resolve_path(scan, b"/a/b/lost").unwrap();
+    assert_eq!((lost.len(), lost[0].number, &lost[0].inode), (1, 99, &None));
+}
+
+fn r5_labels_of_media_stay_in_the_log(fixture: &Fixture) {
+    let medium = fixture.medium(1);
+    fixture.catalogue.set_label(medium, "Festplatte blau").unwrap();
+    fixture.catalogue.set_label(medium, "blue disk").unwrap();
+    assert_eq!(
+        fixture.catalogue.medium(medium).unwrap().medium.label,
+        "blue disk"
+    );
+    let events = fixture.catalogue.events(Some(medium)).unwrap();
+    let words: Vec<_> = events.iter().map(|event| event.detail.as_str()).collect();
+    assert_eq!(words, ["", "Festplatte blau"]);
+}
+
+fn r2_media_are_recognised_by_evidence(fixture: &Fixture) {
+    let (one, two) = (fixture.medium(1), fixture.medium(2));
+    let piece = |value: &str| Evidence {
+        kind: "fs-uuid".to_owned(),
+        value: value.to_owned(),
+        origin: "volume 1".to_owned(),
+    };
+    fixture
+        .catalogue
+        .add_evidence(one, &[piece("x"), piece("y"), piece("x")])
+        .unwrap();
+    fixture.catalogue.add_evidence(two, &[piece("y")]).unwrap();
+    assert_eq!(fixture.catalogue.evidence(one).unwrap(), [piece("x"), piece("y")]);
+    let shared = fixture
+        .catalogue
+        .media_with_evidence(&[piece("x"), piece("y"), piece("z")])
+        .unwrap();
+    assert_eq!(
+        shared,
+        [(one, vec![piece("x"), piece("y")]), (two, vec![piece("y")])]
+    );
+}
+
+fn an_image_round_trips(fixture: &Fixture) {
+    let medium = fixture.medium(1);
+    assert_eq!(fixture.catalogue.image(medium).unwrap(), None);
+    let image = Image {
+        path: b"/srv/\xff.img".to_vec(),
+        imported: false,
+        size_bytes: 10,
+        modified: None,
+        digest: Some(BlobHash::EMPTY),
+        mapfile: Some(b"/srv/m".to_vec()),
+        unread: vec![ByteRange::new(2, 3), ByteRange::new(7, 1)],
+        expected_bytes: u64::MAX,
+    };
+    fixture.catalogue.set_image(medium, &image).unwrap();
+    assert_eq!(fixture.catalogue.image(medium).unwrap(), Some(image));
+}
+
+fn found(fixture: &Fixture, query: &FindQuery<'_>) -> Vec<String> {
+    let mut paths = Vec::new();
+    fixture
+        .catalogue
+        .find(query, &mut |row| {
+            paths.push(String::from_utf8(row.path.path.clone()).unwrap());
+            Ok(())
+        })
+        .unwrap();
+    paths
+}
+
+fn find_tests_names_facts_and_states(fixture: &Fixture) {
+    let scan = fixture.scan(&tree());
+    let is_deep = |name: &[u8]| name == b"deep";
+    let in_a = |path: &[u8]| path.starts_with(b"a/");
+    let query = || FindQuery::default();
+    assert_eq!(found(fixture, &query()).len(), 6);
+    assert_eq!(
+        found(
+            fixture,
+            &FindQuery {
+                name: Some(&is_deep),
+                ..query()
+            }
+        ),
+        ["a/b/deep"]
+    );
+    assert_eq!(
+        found(
+            fixture,
+            &FindQuery {
+                path: Some(&in_a),
+                size_bytes: Some(1..=4),
+                ..query()
+            }
+        ),
+        ["a/b/link"]
+    );
+    assert_eq!(
+        found(
+            fixture,
+            &FindQuery {
+                kinds: vec![Kind::Directory],
+                ..query()
+            }
+        ),
+        ["a", "a/b"]
+    );
+    assert_eq!(
+        found(
+            fixture,
+            &FindQuery {
+                volume: Some(2),
+                ..query()
+            }
+        ),
+        [""; 0]
+    );
+    let worker = fixture.worker();
+    let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
+    let result = super::fixture::results(&chunk, |inode, _| match inode {
+        10 => stored(b"good"),
+        _ => ntt_model::Outcome::Failed {
+            failure: super::fixture::failure(ntt_model::FailureClass::Corrupt, 0),
+        },
+    });
+    fixture.catalogue.complete_chunks(worker, &[result]).unwrap();
+    let stored = FindQuery {
+        states: vec![StateFilter::Stored],
+        ..query()
+    };
+    assert_eq!(found(fixture, &stored), ["top", "a/b/link"]);
+    let failed = FindQuery {
+        states: vec![StateFilter::Failed(None)],
+        ..query()
+    };
+    assert_eq!(found(fixture, &failed), ["a/b/deep"]);
+    let stop = fixture.catalogue.find(&query(), &mut |_| Err(Error::Stopped));
+    assert!(matches!(stop, Err(Error::Stopped)));
+}
+
+fn queries_use_the_latest_scan(fixture: &Fixture) {
+    let volume = fixture.volume(fixture.medium(1), 1);
+    fixture.load(volume, &flat(&files(3, 1)), &Labels::NONE, None);
+    fixture.load(volume, &flat(&files(1, 1)), &Labels::NONE, None);
+    assert_eq!(found(fixture, &FindQuery::default()), ["f0"]);
+}
+
+fn verified_blobs_are_recorded(fixture: &Fixture) {
+    let scan = fixture.scan(&flat(&files(1, 4)));
+    let worker = fixture.worker();
+    let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
+    fixture.complete(worker, &chunk, &stored(b"good"));
+    let blob = BlobHash::of(b"good");
+    fixture.catalogue.record_verified(&[(blob, true)]).unwrap();
+    fixture.catalogue.record_verified(&[(blob, false)]).unwrap();
+    let row = fixture.catalogue.blob(&blob).unwrap().unwrap();
+    assert!(row.bad && row.verified.is_some());
+    assert!(
+        fixture
+            .catalogue
+            .record_verified(&[(BlobHash::EMPTY, true)])
+            .is_err()
+    );
+    let mut blobs = Vec::new();
+    fixture
+        .catalogue
+        .each_blob(Some(scan), &mut |row| {
+            blobs.push(row.hash);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(blobs, [blob]);
+}
+
+fn what_is_not_there_is_an_error(fixture: &Fixture) {
+    let scan = ntt_model::ScanId(77);
+    let medium = ntt_model::MediumKey(77);
+    assert!(matches!(
+        fixture.catalogue.medium(medium),
+        Err(Error::NotFound { .. })
+    ));
+    assert!(matches!(
+        fixture.catalogue.evidence(medium),
+        Err(Error::NotFound { .. })
+    ));
+    assert!(matches!(
+        fixture.catalogue.children(scan, ROOT),
+        Err(Error::NotFound { .. })
+    ));
+    assert!(matches!(
+        fixture.catalogue.progress(scan),
+        Err(Error::NotFound { .. })
+    ));
+    assert!(matches!(
+        fixture.catalogue.claim_chunk(scan, fixture.worker()),
+        Err(Error::NotFound { .. })
+    ));
+}

@@ -1,0 +1,375 @@
+//! Copying: results, failures, labels and what they do to the queue.
+
+use ntt_model::entry::{Allocation, StreamKind};
+use ntt_model::{BlobHash, ByteRange, FailureClass, Outcome, ScanEvent};
+
+use super::Case;
+use super::fixture::{Fixture, ROOT, entering, failure, file, files, flat, named, results, stored};
+use crate::rows::{PathRow, State};
+use crate::{Error, Labels};
+
+pub(super) const CASES: &[Case] = &[
+    ("chunks_follow_the_image", chunks_follow_the_image),
+    ("r24_one_content_at_70_000_paths", one_content_at_70_000_paths),
+    (
+        "r26_labels_are_reversible_and_keep_results",
+        r26_labels_are_reversible_and_keep_results,
+    ),
+    (
+        "r26_an_alternate_name_does_not_keep_an_excluded_file",
+        an_alternate_does_not_keep_an_excluded_file,
+    ),
+    (
+        "r33_without_an_eligible_path_nothing_is_claimable",
+        r33_without_an_eligible_path_nothing_is_claimable,
+    ),
+    (
+        "r33_failures_are_retried_and_settle",
+        r33_failures_are_retried_and_settle,
+    ),
+    ("r33_reopened_failures_return", r33_reopened_failures_return),
+    (
+        "damage_settles_and_keeps_its_ranges",
+        damage_settles_and_keeps_its_ranges,
+    ),
+    (
+        "missing_results_return_to_the_queue",
+        missing_results_return_to_the_queue,
+    ),
+    (
+        "results_nobody_asked_for_are_refused",
+        results_nobody_asked_for_are_refused,
+    ),
+    (
+        "unchanged_results_are_carried_over",
+        unchanged_results_are_carried_over,
+    ),
+    (
+        "all_streams_of_an_inode_are_wanted",
+        all_streams_of_an_inode_are_wanted,
+    ),
+];
+
+fn chunks_follow_the_image(fixture: &Fixture) {
+    let mut inodes: Vec<_> = (0..600)
+        .map(|index| file(10 + index, 1, 4096 * (1000 - index)))
+        .collect();
+    inodes.push(file(5000, 1 << 30, 0));
+    let scan = fixture.scan(&flat(&inodes));
+    let worker = fixture.worker();
+    let mut sizes = Vec::new();
+    let mut last = None;
+    while let Some(chunk) = fixture.catalogue.claim_chunk(scan, worker).unwrap() {
+        sizes.push(chunk.items.len());
+        for item in &chunk.items {
+            let position = item.inode.streams[0]
+                .extents
+                .first()
+                .map(|extent| extent.image_offset);
+            assert!(position >= last);
+            last = position;
+        }
+    }
+    assert_eq!(sizes, [1, 512, 88]);
+}
+
+fn one_content_at_70_000_paths(fixture: &Fixture) {
+    let mut events = flat(&files(69_000, 4));
+    events.extend([entering(3, Some(ROOT), b"links")]);
+    events.extend((0..1000).map(|index| ScanEvent::Name(named(3, format!("l{index}").as_bytes(), 10))));
+    let scan = fixture.scan(&events);
+    let worker = fixture.worker();
+    while let Some(chunk) = fixture.catalogue.claim_chunk(scan, worker).unwrap() {
+        assert!(fixture.complete(worker, &chunk, &stored(b"same")));
+    }
+    let mut places = 0;
+    fixture
+        .catalogue
+        .occurrences(&BlobHash::of(b"same"), &mut |_| {
+            places += 1;
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(places, 70_000);
+    assert_eq!(fixture.catalogue.blob_count().unwrap(), 1);
+    assert_eq!(fixture.catalogue.census(scan).unwrap().distinct_blobs.count, 1);
+    fixture.assert_consistent(scan);
+}
+
+fn exclude(rules: &[String], test: impl Fn(&PathRow) -> bool, work: impl FnOnce(&Labels<'_>)) {
+    let rule_of = |path: &PathRow| test(path).then_some(0);
+    work(&Labels {
+        rules,
+        rule_of: &rule_of,
+    });
+}
+
+fn r26_labels_are_reversible_and_keep_results(fixture: &Fixture) {
+    let scan = fixture.scan(&flat(&files(4, 4)));
+    let worker = fixture.worker();
+    let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
+    let mut result = results(&chunk, |_, _| stored(b"good"));
+    result.streams.truncate(1);
+    fixture.catalogue.complete_chunks(worker, &[result]).unwrap();
+    let rules = ["junk".to_owned()];
+    exclude(
+        &rules,
+        |path| path.path != b"f3",
+        |labels| {
+            let report = fixture.catalogue.relabel(scan, labels).unwrap();
+            assert_eq!(
+                (
+                    report.excluded_paths,
+                    report.withdrawn_streams,
+                    report.reopened_streams
+                ),
+                (3, 2, 0)
+            );
+        },
+    );
+    fixture.assert_consistent(scan);
+    assert!(matches!(fixture.state(scan, 10), State::Stored { .. }));
+    assert_eq!(
+        fixture.state(scan, 11),
+        State::Excluded {
+            rule: "junk".to_owned()
+        }
+    );
+    assert_eq!(fixture.state(scan, 13), State::Pending);
+    let report = fixture.catalogue.relabel(scan, &Labels::NONE).unwrap();
+    assert_eq!(
+        (
+            report.excluded_paths,
+            report.withdrawn_streams,
+            report.reopened_streams
+        ),
+        (0, 0, 2)
+    );
+    assert_eq!(fixture.state(scan, 11), State::Pending);
+    fixture.assert_consistent(scan);
+}
+
+fn an_alternate_does_not_keep_an_excluded_file(fixture: &Fixture) {
+    let mut short = named(ROOT, b"BACKUP~1.TMP", 10);
+    short.alternate = true;
+    let events = [
+        entering(ROOT, None, b""),
+        ScanEvent::Name(named(ROOT, b"backup copy.tmp", 10)),
+        ScanEvent::Name(short),
+        ScanEvent::Inode(Box::new(file(10, 1, 0))),
+    ];
+    let volume = fixture.volume(fixture.medium(1), 1);
+    let rules = ["tmp".to_owned()];
+    exclude(
+        &rules,
+        |path| path.path.ends_with(b".tmp"),
+        |labels| {
+            let (scan, report) = fixture.load(volume, &events, labels, None);
+            assert_eq!((report.excluded_paths, report.pending_streams), (2, 0));
+            assert!(matches!(fixture.state(scan, 10), State::Excluded { .. }));
+        },
+    );
+}
+
+fn r33_without_an_eligible_path_nothing_is_claimable(fixture: &Fixture) {
+    let mut gone = named(ROOT, b"gone", 11);
+    gone.allocation = Allocation::Deleted;
+    let mut erased = file(12, 1, 0);
+    erased.allocation = Allocation::Deleted;
+    let events = [
+        entering(ROOT, None, b""),
+        ScanEvent::Name(named(ROOT, b"junk", 10)),
+        ScanEvent::Name(gone),
+        ScanEvent::Name(named(ROOT, b"erased", 12)),
+        ScanEvent::Inode(Box::new(file(10, 1, 0))),
+        ScanEvent::Inode(Box::new(file(11, 1, 0))),
+        ScanEvent::Inode(Box::new(erased)),
+        ScanEvent::Inode(Box::new(file(13, 1, 0))),
+    ];
+    let volume = fixture.volume(fixture.medium(1), 1);
+    let rules = ["junk".to_owned()];
+    exclude(
+        &rules,
+        |path| path.path == b"junk",
+        |labels| {
+            let (scan, report) = fixture.load(volume, &events, labels, None);
+            assert_eq!((report.pending_streams, report.chunks), (0, 0));
+            assert_eq!(
+                fixture.catalogue.claim_chunk(scan, fixture.worker()).unwrap(),
+                None
+            );
+            fixture.assert_consistent(scan);
+        },
+    );
+}
+
+fn r33_failures_are_retried_and_settle(fixture: &Fixture) {
+    let scan = fixture.scan(&flat(&files(3, 4)));
+    let worker = fixture.worker();
+    let outcome = |inode: u64| match inode {
+        10 => stored(b"good"),
+        11 => Outcome::Failed {
+            failure: failure(FailureClass::Io, 5),
+        },
+        _ => Outcome::Failed {
+            failure: failure(FailureClass::Corrupt, 1),
+        },
+    };
+    for pause in [30, 60] {
+        let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
+        let result = results(&chunk, |inode, _| outcome(inode));
+        fixture.catalogue.complete_chunks(worker, &[result]).unwrap();
+        assert!(matches!(fixture.state(scan, 11), State::Retryable { .. }));
+        fixture.assert_consistent(scan);
+        fixture.clock.advance(pause - 1);
+        assert_eq!(fixture.catalogue.claim_chunk(scan, worker).unwrap(), None);
+        assert_eq!(fixture.catalogue.progress(scan).unwrap().waiting_chunks, 1);
+        fixture.clock.advance(1);
+    }
+    let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
+    assert_eq!(chunk.items.len(), 1);
+    fixture.complete(worker, &chunk, &outcome(11));
+    assert!(matches!(
+        fixture.state(scan, 11),
+        State::Failed { attempts: 3, .. }
+    ));
+    assert!(matches!(
+        fixture.state(scan, 12),
+        State::Failed { attempts: 1, .. }
+    ));
+    let progress = fixture.catalogue.progress(scan).unwrap();
+    assert_eq!((progress.pending_streams, progress.done_streams), (0, 3));
+    fixture.assert_consistent(scan);
+}
+
+fn r33_reopened_failures_return(fixture: &Fixture) {
+    let scan = fixture.scan(&flat(&files(2, 4)));
+    let worker = fixture.worker();
+    let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
+    let classes = [FailureClass::Corrupt, FailureClass::Short];
+    let result = results(&chunk, |inode, _| Outcome::Failed {
+        failure: failure(classes[usize::try_from(inode - 10).unwrap()], 0),
+    });
+    fixture.catalogue.complete_chunks(worker, &[result]).unwrap();
+    assert_eq!(
+        fixture.catalogue.reopen(scan, Some(FailureClass::Short)).unwrap(),
+        1
+    );
+    assert_eq!(fixture.state(scan, 11), State::Pending);
+    assert_eq!(fixture.catalogue.reopen(scan, None).unwrap(), 1);
+    fixture.assert_consistent(scan);
+    let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
+    fixture.complete(
+        worker,
+        &chunk,
+        &Outcome::Failed {
+            failure: failure(FailureClass::Short, 0),
+        },
+    );
+    assert!(matches!(
+        fixture.state(scan, 11),
+        State::Failed { attempts: 2, .. }
+    ));
+}
+
+fn damage_settles_and_keeps_its_ranges(fixture: &Fixture) {
+    let scan = fixture.scan(&flat(&files(1, 4)));
+    let worker = fixture.worker();
+    let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
+    let missing = vec![ByteRange::new(1, 2)];
+    let damaged = Outcome::Damaged {
+        blob: BlobHash::of(b"a\0\0d"),
+        size: 4,
+        missing: missing.clone(),
+        failure: failure(FailureClass::Unread, 0),
+    };
+    fixture.complete(worker, &chunk, &damaged);
+    let wanted = State::Damaged {
+        blob: BlobHash::of(b"a\0\0d"),
+        missing,
+        failure: failure(FailureClass::Unread, 0),
+    };
+    assert_eq!(fixture.state(scan, 10), wanted);
+    // What was read once is not lost when a second look fails.
+    assert_eq!(
+        fixture
+            .catalogue
+            .reopen(scan, Some(FailureClass::Unread))
+            .unwrap(),
+        1
+    );
+    let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
+    fixture.complete(
+        worker,
+        &chunk,
+        &Outcome::Failed {
+            failure: failure(FailureClass::Unread, 0),
+        },
+    );
+    assert_eq!(fixture.state(scan, 10), wanted);
+    fixture.assert_consistent(scan);
+}
+
+fn missing_results_return_to_the_queue(fixture: &Fixture) {
+    let scan = fixture.scan(&flat(&files(5, 4)));
+    let worker = fixture.worker();
+    let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
+    let mut result = results(&chunk, |_, _| stored(b"good"));
+    result.streams.truncate(2);
+    fixture.catalogue.complete_chunks(worker, &[result]).unwrap();
+    fixture.assert_consistent(scan);
+    let rest = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
+    assert_eq!(rest.items.len(), 3);
+}
+
+fn results_nobody_asked_for_are_refused(fixture: &Fixture) {
+    let scan = fixture.scan(&flat(&files(2, 4)));
+    let worker = fixture.worker();
+    let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
+    let mut result = results(&chunk, |_, _| stored(b"good"));
+    result.streams[1].inode = 10;
+    let refused = fixture.catalogue.complete_chunks(worker, &[result]);
+    assert!(matches!(refused, Err(Error::Conflict(_))));
+    assert_eq!(
+        fixture.catalogue.blob_count().unwrap(),
+        0,
+        "nothing of the transaction was kept"
+    );
+    assert_eq!(fixture.state(scan, 10), State::Pending);
+}
+
+fn unchanged_results_are_carried_over(fixture: &Fixture) {
+    let first = fixture.scan(&flat(&files(4, 4)));
+    let worker = fixture.worker();
+    let chunk = fixture.catalogue.claim_chunk(first, worker).unwrap().unwrap();
+    assert!(fixture.complete(worker, &chunk, &stored(b"good")));
+    let mut changed = files(4, 4);
+    changed[1].streams[0].size_bytes = 5;
+    changed[2].times.changed = None;
+    let medium = fixture.catalogue.media().unwrap()[0].key;
+    let volume = fixture.catalogue.volumes(medium).unwrap()[0].key;
+    let (second, report) = fixture.load(volume, &flat(&changed), &Labels::NONE, Some(first));
+    assert_eq!((report.carried_streams, report.pending_streams), (2, 2));
+    assert!(matches!(fixture.state(second, 10), State::Stored { .. }));
+    assert_eq!(fixture.state(second, 12), State::Pending);
+    fixture.assert_consistent(second);
+}
+
+fn all_streams_of_an_inode_are_wanted(fixture: &Fixture) {
+    let mut inode = file(10, 4, 100);
+    let mut fork = inode.streams[0].clone();
+    fork.kind = StreamKind::Named(b"rsrc".to_vec());
+    inode.streams.push(fork);
+    let scan = fixture.scan(&flat(&[inode, file(11, 0, 0)]));
+    let worker = fixture.worker();
+    let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
+    let wanted: Vec<_> = chunk
+        .items
+        .iter()
+        .map(|item| (item.inode.number, item.streams.clone()))
+        .collect();
+    assert_eq!(wanted, [(11, vec![0]), (10, vec![0, 1])]);
+    assert!(fixture.complete(worker, &chunk, &stored(b"good")));
+    assert_eq!(fixture.catalogue.stream_states(scan, 10).unwrap().len(), 2);
+    fixture.assert_consistent(scan);
+}

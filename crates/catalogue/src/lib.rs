@@ -130,6 +130,8 @@ pub trait Catalogue: Send + Sync {
     fn resolve_dirs(&self, scan: ScanId, path: &[u8]) -> Result<Vec<DirRow>, Error>;
     /// Paths of a scan equal to `path`.
     fn resolve_path(&self, scan: ScanId, path: &[u8]) -> Result<Vec<ChildRow>, Error>;
+    /// One directory of a scan, by its inode number.
+    fn directory(&self, scan: ScanId, inode: u64) -> Result<Option<DirRow>, Error>;
     /// What a directory holds, in the order of the medium.
     fn children(&self, scan: ScanId, directory: u64) -> Result<Vec<ChildRow>, Error>;
     /// One inode with its streams and extents.

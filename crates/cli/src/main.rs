@@ -1,3 +1,28 @@
-//! The command line program `ntt`.
+//! The command line program `ntt`: arguments in, use cases of `ntt-pipeline` and answers of `ntt-report` called, rows out.
+//!
+//! Data goes to stdout, everything else to stderr. The exit code tells the truth (R44); see [`exit`].
 
-fn main() {}
+mod args;
+mod commands;
+mod exit;
+mod interrupt;
+mod logging;
+mod output;
+mod progress;
+mod session;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    // The scan child is this same binary; it must not touch the environment, the configuration or the terminal.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == ntt_inspect::child::ARGUMENT) {
+        return ntt_inspect::child::main();
+    }
+    let arguments = args::Arguments::parse();
+    logging::start(&arguments.global);
+    let outcome = commands::run(&arguments);
+    exit::report(&arguments.global, outcome)
+}

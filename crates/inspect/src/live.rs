@@ -1,1 +1,84 @@
-//! Walks a directory tree of the host.
+//! Walks a directory tree of the host and reads its files, without following any symbolic link.
+//!
+//! Every step is an `openat` of one component below an open directory, so depth and path length have no bound, and a tree that is changed
+//! underneath cannot lead outside. At most [`walk::OPEN_LEVELS`] directories are open at a time.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use ntt_filesystem::Limits;
+use ntt_model::entry::ScanCounts;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+
+mod entry;
+mod file;
+mod walk;
+
+pub use file::{LiveError, LiveFile};
+
+/// An open directory tree.
+#[derive(Debug)]
+pub struct LiveTree {
+    root: OwnedFd,
+}
+
+/// How to walk.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LiveOptions {
+    /// Whether the caller will walk the file systems mounted in the tree as volumes of their own. They are never merged into this
+    /// one, whose inode numbers they would collide with (R24); this only decides what the finding says.
+    pub cross_file_systems: bool,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// What a walk found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LiveSummary {
+    /// Events that the visitor was given.
+    pub counts: ScanCounts,
+    /// Inode number of the root.
+    pub root: u64,
+    /// Paths, relative to the root, of the places where other file systems are mounted or other subvolumes begin.
+    pub mount_points: Vec<Vec<u8>>,
+}
+
+/// Why a walk gave nothing, or nothing more.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The root cannot be examined.
+    #[error("cannot examine the root of the tree")]
+    Root(#[source] io::Error),
+    /// The visitor ended the walk.
+    #[error("the walk was stopped")]
+    Stopped,
+    /// The cancel flag was set.
+    #[error("the walk was cancelled")]
+    Cancelled,
+}
+
+impl LiveTree {
+    /// Opens the tree below `path`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; `path` itself may be a symbolic link.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = openat(CWD, path, flags, Mode::empty())?;
+        Ok(Self { root })
+    }
+}
+
+/// Opens `name` in a directory for reading, without changing its access time where that is allowed, and never through a link.
+fn open_in(parent: &OwnedFd, name: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
+    // O_NOATIME is refused for files of other owners.
+    match openat(parent, name, flags | OFlags::NOATIME, Mode::empty()) {
+        Err(Errno::PERM) => openat(parent, name, flags, Mode::empty()),
+        other => other,
+    }
+}

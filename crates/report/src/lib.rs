@@ -1,1 +1,16 @@
-//! Read-only answers as typed rows: media, listings, occurrences, progress, findings.
+//! Read-only answers as typed rows: what is on a medium, what is damaged, where else is it, may I let go of this disk.
+//!
+//! Every function takes a [`Catalogue`](ntt_catalogue::Catalogue) and gives rows that serialise to the documented JSON; printing is the
+//! business of the command line. Nothing here writes.
+
+mod error;
+pub mod find;
+pub mod listing;
+pub mod media;
+pub mod occurrences;
+pub mod selector;
+pub mod status;
+pub mod text;
+
+pub use error::Error;
+pub use text::ByteText;

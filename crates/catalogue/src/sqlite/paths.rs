@@ -234,6 +234,11 @@ pub(super) fn resolve_dirs(connection: &Connection, scan: ScanId, path: &[u8]) -
     Ok(places.into_iter().map(|place| place.row).collect())
 }
 
+/// One directory by its inode number.
+pub(super) fn directory(connection: &Connection, scan: ScanId, inode: u64) -> Result<Option<DirRow>, Error> {
+    Ok(place_of(connection, scan, inode)?.map(|place| place.row))
+}
+
 /// Entries that stand under a path; none for the root, which has no name.
 pub(super) fn resolve(connection: &Connection, scan: ScanId, path: &[u8]) -> Result<Vec<ChildRow>, Error> {
     let names: Vec<&[u8]> = ntt_model::name::components(path).collect();

@@ -206,6 +206,13 @@ impl Catalogue for SqliteCatalogue {
         })
     }
 
+    fn directory(&self, scan: ScanId, inode: u64) -> Result<Option<DirRow>, Error> {
+        self.read(|connection| {
+            queue::sealed(connection, scan)?;
+            paths::directory(connection, scan, inode)
+        })
+    }
+
     fn resolve_path(&self, scan: ScanId, path: &[u8]) -> Result<Vec<ChildRow>, Error> {
         self.read(|connection| {
             queue::sealed(connection, scan)?;

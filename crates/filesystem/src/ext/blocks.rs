@@ -24,6 +24,8 @@ pub(super) struct Blocks<'a> {
     image_offset: u64,
     block_bytes: u64,
     overlay: BTreeMap<u64, Copy>,
+    /// A block that starts with [`JOURNAL_MAGIC`]: where the first bytes of an escaped block can be read.
+    magic_block: u64,
 }
 
 impl<'a> Blocks<'a> {
@@ -34,11 +36,13 @@ impl<'a> Blocks<'a> {
             image_offset,
             block_bytes: u64::from(block_bytes),
             overlay: BTreeMap::new(),
+            magic_block: 0,
         }
     }
 
-    /// From now on blocks are read from the journal where it holds them.
-    pub(super) fn set_overlay(&mut self, overlay: BTreeMap<u64, Copy>) {
+    /// From now on blocks are read from the journal, whose superblock is `magic_block`, where it holds them.
+    pub(super) fn set_overlay(&mut self, overlay: BTreeMap<u64, Copy>, magic_block: u64) {
+        self.magic_block = magic_block;
         self.overlay = overlay;
     }
 
@@ -67,9 +71,9 @@ impl<'a> Blocks<'a> {
         self.image_offset
     }
 
-    /// Where the bytes of a block lie in the image: in the journal, if it holds them unchanged.
+    /// Where the bytes of a block lie in the image: in the journal, if it holds them.
     pub(super) fn image_offset(&self, block: u64) -> u64 {
-        let place = self.overlay.get(&block).filter(|copy| !copy.escaped);
+        let place = self.overlay.get(&block);
         self.home_offset(place.map_or(block, |copy| copy.block))
     }
 
@@ -80,18 +84,22 @@ impl<'a> Blocks<'a> {
             .saturating_add(self.image_offset)
     }
 
+    /// Where the first bytes of a block lie in the image, if not with the others: they are [`JOURNAL_MAGIC`], which the journal
+    /// does not keep in the copy.
+    pub(super) fn escaped_head(&self, block: u64) -> Option<u64> {
+        let copy = self.overlay.get(&block)?;
+        copy.escaped.then(|| self.home_offset(self.magic_block))
+    }
+
     /// How many blocks from `block` on, at most `len`, lie together in the image.
     pub(super) fn contiguous(&self, block: u64, len: u64) -> u64 {
         if self.overlay.is_empty() {
             return len;
         }
-        if self.overlay.get(&block).is_some_and(|copy| !copy.escaped) {
+        if self.overlay.contains_key(&block) {
             return len.min(1);
         }
-        let next = self
-            .overlay
-            .range(block.saturating_add(1)..)
-            .find(|(_, copy)| !copy.escaped);
+        let next = self.overlay.range(block.saturating_add(1)..).next();
         next.map_or(len, |(next, _)| len.min(next.saturating_sub(block)))
     }
 
@@ -139,7 +147,7 @@ mod tests {
         let bytes: Vec<u8> = (0..8_u8).flat_map(|number| [number; 1024]).collect();
         let mut blocks = Blocks::new(Box::new(bytes), 100, 1024);
         let copy = |block, escaped| Copy { block, escaped };
-        blocks.set_overlay(BTreeMap::from([(2, copy(6, false)), (3, copy(7, true))]));
+        blocks.set_overlay(BTreeMap::from([(2, copy(6, false)), (3, copy(7, true))]), 5);
         blocks
     }
 
@@ -153,12 +161,16 @@ mod tests {
     }
 
     #[test]
-    fn r17_extents_point_into_the_journal_unless_the_copy_is_escaped() {
+    fn r17_extents_point_into_the_journal() {
         let blocks = blocks();
         assert_eq!(blocks.image_offset(2), 100 + 6 * 1024);
-        assert_eq!(blocks.image_offset(3), 100 + 3 * 1024);
+        assert_eq!(blocks.image_offset(3), 100 + 7 * 1024);
+        assert_eq!(
+            (blocks.escaped_head(2), blocks.escaped_head(3)),
+            (None, Some(100 + 5 * 1024))
+        );
         assert_eq!(blocks.contiguous(0, 8), 2);
         assert_eq!(blocks.contiguous(2, 8), 1);
-        assert_eq!(blocks.contiguous(3, 5), 5);
+        assert_eq!((blocks.contiguous(3, 5), blocks.contiguous(4, 4)), (1, 4));
     }
 }

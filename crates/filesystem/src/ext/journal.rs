@@ -43,20 +43,23 @@ mod tag_flag {
 }
 
 /// Reads the journal if it has to be replayed. The finding says what became of it (R17).
-pub(super) fn overlay(volume: &Volume<'_>, from_backup: bool, report: &mut Report) -> BTreeMap<u64, Copy> {
+pub(super) fn overlay(volume: &Volume<'_>, from_backup: bool, report: &mut Report) -> Overlay {
     let superblock = &volume.superblock;
     let is_dirty = superblock.has_incompat(incompat::RECOVER);
     if superblock.compat & compat::HAS_JOURNAL == 0 || !(is_dirty || from_backup) {
-        return BTreeMap::new();
+        return Overlay::default();
     }
     match Journal::open(volume, report)
         .and_then(|journal| journal.map(|journal| journal.replay()).transpose())
     {
         Ok(Some(replayed)) => {
             report.push(replayed.finding(volume));
-            replayed.overlay
+            Overlay {
+                copies: replayed.overlay,
+                magic_block: replayed.magic_block,
+            }
         }
-        Ok(None) => BTreeMap::new(),
+        Ok(None) => Overlay::default(),
         Err(why) => {
             let detail = format!("the journal was not replayed: {why}");
             let finding = Finding::new(
@@ -66,12 +69,22 @@ pub(super) fn overlay(volume: &Volume<'_>, from_backup: bool, report: &mut Repor
                 detail,
             );
             report.push(finding.at(volume.blocks.volume_offset()));
-            BTreeMap::new()
+            Overlay::default()
         }
     }
 }
 
+/// What a replay gives.
+#[derive(Default)]
+pub(super) struct Overlay {
+    /// Block of the volume -> its newest copy.
+    pub(super) copies: BTreeMap<u64, Copy>,
+    /// The journal's superblock.
+    pub(super) magic_block: u64,
+}
+
 struct Replayed {
+    magic_block: u64,
     overlay: BTreeMap<u64, Copy>,
     transactions: u64,
     wrong_checksums: u64,
@@ -242,6 +255,7 @@ impl<'j, 'a> Journal<'j, 'a> {
             .iter()
             .filter(|(block, _, transaction)| revoked.get(block).is_none_or(|revoke| revoke < transaction));
         Ok(Replayed {
+            magic_block: self.home(0).unwrap_or(0),
             overlay: valid.map(|(block, copy, _)| (*block, *copy)).collect(),
             transactions: log.transactions,
             wrong_checksums: log.wrong_checksums,

@@ -111,8 +111,8 @@ impl<'a> Ext<'a> {
             blocks,
         };
         let overlay = journal::overlay(&volume, is_backup, &mut report);
-        if !overlay.is_empty() {
-            volume.blocks.set_overlay(overlay);
+        if !overlay.copies.is_empty() {
+            volume.blocks.set_overlay(overlay.copies, overlay.magic_block);
             reread(&mut volume, is_backup, &mut groups_report);
         }
         let mut findings = report.take();

@@ -4,7 +4,7 @@ use ntt_model::entry::{Encoding, Stream, StreamKind};
 use ntt_model::extent::push_joined;
 use ntt_model::{Extent, ExtentKind, Finding, FindingCode, Layer, Severity};
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, JOURNAL_MAGIC};
 use super::inode::{MAP_LEN, MAP_OFFSET, RawInode, flag};
 use super::map::{MapContext, MapRoot, Run, map};
 
@@ -126,18 +126,40 @@ fn add_run(extents: &mut Vec<Extent>, blocks: &Blocks<'_>, run: Run, size: u64) 
             .saturating_add(done)
             .saturating_mul(blocks.block_bytes());
         let bytes = len.saturating_mul(blocks.block_bytes());
-        let extent = Extent {
+        let kind = if run.unwritten {
+            ExtentKind::Unwritten
+        } else {
+            ExtentKind::Data
+        };
+        let whole = Extent {
             logical_offset,
             image_offset: blocks.image_offset(physical),
             len: bytes.min(size.saturating_sub(logical_offset)),
-            kind: if run.unwritten {
-                ExtentKind::Unwritten
-            } else {
-                ExtentKind::Data
-            },
+            kind,
         };
-        push_joined(extents, extent);
+        let rest = match blocks.escaped_head(physical) {
+            Some(head) => push_head(extents, whole, head),
+            None => whole,
+        };
+        push_joined(extents, rest);
         done = done.saturating_add(len);
+    }
+}
+
+/// Adds the first bytes of an escaped block, which lie at `head`; what remains of it.
+fn push_head(extents: &mut Vec<Extent>, block: Extent, head: u64) -> Extent {
+    let head_len = u64::try_from(JOURNAL_MAGIC.len()).unwrap_or(0).min(block.len);
+    let first = Extent {
+        image_offset: head,
+        len: head_len,
+        ..block
+    };
+    push_joined(extents, first);
+    Extent {
+        logical_offset: block.logical_offset.saturating_add(head_len),
+        image_offset: block.image_offset.saturating_add(head_len),
+        len: block.len.saturating_sub(head_len),
+        kind: block.kind,
     }
 }
 
@@ -156,7 +178,7 @@ mod tests {
             block: 900,
             escaped: false,
         };
-        blocks.set_overlay(BTreeMap::from([(12, copy)]));
+        blocks.set_overlay(BTreeMap::from([(12, copy)]), 800);
         let run = Run {
             logical: 0,
             physical: 10,

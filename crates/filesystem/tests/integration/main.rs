@@ -1,6 +1,7 @@
-//! Integration tests of the readers against real images, referees and damage; one module per family.
+//! Readers against images, referees and damage.
 
 mod ext;
 mod ext_damage;
 mod ext_image;
+mod fat;
 mod iso9660;

@@ -8,7 +8,7 @@ use seccompiler::{
 };
 
 /// Calls that are allowed whatever their arguments.
-const ALLOWED: [libc::c_long; 22] = [
+const ALLOWED: [libc::c_long; 23] = [
     // The source, the socket and the pipe for error text.
     libc::SYS_read,
     libc::SYS_pread64,
@@ -35,6 +35,7 @@ const ALLOWED: [libc::c_long; 22] = [
     libc::SYS_sigaltstack,
     libc::SYS_getpid,
     libc::SYS_gettid,
+    libc::SYS_getppid,
 ];
 
 /// Index of the argument that holds the protection of `mmap` and `mprotect`.

@@ -246,7 +246,7 @@ fn tail(mut errors: ChildStderr) -> String {
     text.lines()
         .rev()
         .map(str::trim)
-        .find(|line| !line.is_empty())
+        .find(|line| !line.is_empty() && !line.starts_with("note:"))
         .unwrap_or_default()
         .to_owned()
 }

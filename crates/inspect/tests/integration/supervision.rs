@@ -50,7 +50,10 @@ fn rehearse(supervisor: &Supervisor, rehearsal: &Rehearsal) -> (Result<ScanSumma
 }
 
 fn without_findings(events: &[ScanEvent]) -> Vec<&ScanEvent> {
-    events.iter().filter(|event| !matches!(event, ScanEvent::Finding(_))).collect()
+    events
+        .iter()
+        .filter(|event| !matches!(event, ScanEvent::Finding(_)))
+        .collect()
 }
 
 /// What a sound reader emits up to the poison, and from the next directory on.
@@ -79,7 +82,11 @@ fn the_scan_goes_on_behind(kind: PoisonKind, cause_is: fn(&Cause) -> bool) {
     let directory = rehearsal.directory_inode(1);
     assert_eq!(without_findings(&events), expected(&all, directory, 700));
     assert!(summary.complete);
-    assert!(summary.killed.iter().all(|death| cause_is(&death.cause)), "{:?}", summary.killed);
+    assert!(
+        summary.killed.iter().all(|death| cause_is(&death.cause)),
+        "{:?}",
+        summary.killed
+    );
     let told = events.iter().any(|event| {
         matches!(event, ScanEvent::Finding(finding) if finding.layer == Layer::Scanner
             && finding.severity == Severity::Loss && finding.inode == Some(directory)
@@ -117,7 +124,11 @@ fn r19_processor_time_is_bounded() {
     supervisor.budgets.cpu_seconds = 1;
     let (summary, _) = rehearse(&supervisor, &poisoned(PoisonKind::Hang, false));
     let summary = summary.expect("the scan ends well");
-    assert!(summary.killed.iter().all(|death| death.cause == Cause::Cpu), "{:?}", summary.killed);
+    assert!(
+        summary.killed.iter().all(|death| death.cause == Cause::Cpu),
+        "{:?}",
+        summary.killed
+    );
     assert!(summary.complete);
 }
 
@@ -126,8 +137,17 @@ fn r19_a_poison_that_cannot_be_left_ends_the_scan_with_what_there_is() {
     let (summary, events) = rehearse(&tight(), &poisoned(PoisonKind::Abort, true));
     let summary = summary.expect("a partial summary");
     assert!(!summary.complete);
-    assert_eq!(summary.counts.directories, 3, "root, the sound one, the poisoned one");
-    assert_eq!(events.iter().filter(|event| matches!(event, ScanEvent::Name(_))).count(), 3 + 2000 + 700);
+    assert_eq!(
+        summary.counts.directories, 3,
+        "root, the sound one, the poisoned one"
+    );
+    assert_eq!(
+        events
+            .iter()
+            .filter(|event| matches!(event, ScanEvent::Name(_)))
+            .count(),
+        3 + 2000 + 700
+    );
 }
 
 #[test]
@@ -137,7 +157,13 @@ fn r19_two_poisoned_directories_are_both_left() {
     rehearsal.poisons.insert(2, second);
     let (summary, events) = rehearse(&tight(), &rehearsal);
     assert!(summary.expect("the scan ends well").complete);
-    assert_eq!(events.iter().filter(|event| matches!(event, ScanEvent::Name(_))).count(), 3 + 2000 + 1400);
+    assert_eq!(
+        events
+            .iter()
+            .filter(|event| matches!(event, ScanEvent::Name(_)))
+            .count(),
+        3 + 2000 + 1400
+    );
 }
 
 #[test]
@@ -163,17 +189,26 @@ fn r19_restarts_are_bounded() {
 fn a_cancelled_scan_ends() {
     let supervisor = tight();
     let cancel = supervisor.cancel.clone();
-    let result = supervisor.rehearse(&source(), &poisoned(PoisonKind::Hang, false), ScanOptions::default(), &mut |_| {
-        cancel.store(true, Ordering::Relaxed);
-        Ok(())
-    });
+    let result = supervisor.rehearse(
+        &source(),
+        &poisoned(PoisonKind::Hang, false),
+        ScanOptions::default(),
+        &mut |_| {
+            cancel.store(true, Ordering::Relaxed);
+            Ok(())
+        },
+    );
     assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
 }
 
 #[test]
 fn a_sink_that_has_enough_ends_the_scan() {
-    let result =
-        tight().rehearse(&source(), &poisoned(PoisonKind::Hang, false), ScanOptions::default(), &mut |_| Err(Stop));
+    let result = tight().rehearse(
+        &source(),
+        &poisoned(PoisonKind::Hang, false),
+        ScanOptions::default(),
+        &mut |_| Err(Stop),
+    );
     assert!(matches!(result, Err(Error::Stopped)), "{result:?}");
 }
 
@@ -200,7 +235,10 @@ fn r21_a_source_open_for_writing_is_refused() {
 fn r14_the_tree_of_layers_comes_from_the_child() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     file.as_file().set_len(1 << 20).expect("room");
-    let source = file.reopen().and_then(|_| File::open(file.path())).expect("read-only");
+    let source = file
+        .reopen()
+        .and_then(|_| File::open(file.path()))
+        .expect("read-only");
     let tree = supervisor().inspect(&source, &[]).expect("a tree");
     assert_eq!(tree.image_bytes, 1 << 20);
 }

@@ -1,0 +1,37 @@
+//! The arguments that every command shares, and the list of commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser};
+
+use crate::commands::Command;
+
+/// No two things: the safe last stop for old media.
+///
+/// Turns disk images and directory trees into one archive in which every content is kept once, every occurrence stays visible,
+/// and every answer can be proved. Needs no root, no mounts and no server.
+#[derive(Debug, Parser)]
+#[command(name = "ntt", version, max_term_width = 100, propagate_version = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Arguments that every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Directory of the archive; made by the first ingest [default: from the configuration, else the XDG data directory].
+    #[arg(long, global = true, env = "NTT_ARCHIVE", value_name = "DIR")]
+    pub(crate) archive: Option<PathBuf>,
+    /// Print JSON on stdout (schema version 1, see docs/json.md).
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Show no progress and no hints, only results and errors.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Log what the program does to stderr: `warn`, `info`, `debug`, or a filter such as `ntt_inspect=debug`.
+    #[arg(long, global = true, env = "NTT_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+}

@@ -1,0 +1,103 @@
+//! `ntt cat`.
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+
+use clap::Args;
+use ntt_catalogue::Catalogue;
+use ntt_catalogue::rows::{State, StreamState};
+use ntt_model::{BlobHash, name::escape};
+use ntt_report::listing::entries_at;
+use ntt_report::occurrences::stream_name;
+use ntt_report::selector::Selector;
+use ntt_store::Store;
+
+use crate::args::Global;
+use crate::exit::{CommandResult, Exit, Failure, FailureKind};
+use crate::output::Output;
+use crate::session;
+
+/// Write the content of files to stdout, byte for byte. Exits with 3 if bytes of a damaged file are missing (they come as zeros).
+#[derive(Debug, Args)]
+pub(crate) struct CatArgs {
+    /// MEDIUM/VOLUME/PATH, or the 64 hexadecimal digits of a content.
+    #[arg(required = true)]
+    targets: Vec<OsString>,
+    /// A named stream (fork, alternate data stream, attribute) instead of the data.
+    #[arg(long, value_name = "NAME")]
+    stream: Option<OsString>,
+}
+
+pub(crate) fn run(global: &Global, args: &CatArgs) -> CommandResult {
+    let archive = session::look(global)?;
+    let catalogue = archive.catalogue();
+    let wanted = args.stream.as_ref().map(|name| name.as_bytes()).unwrap_or_default();
+    let mut out = Output::new(global);
+    let mut exit = Exit::Done;
+    for target in &args.targets {
+        let (blob, damaged) = content(catalogue, target.as_bytes(), wanted)?;
+        write(archive.store(), &blob, out.raw())?;
+        if damaged {
+            exit = Exit::Losses;
+            out.flush()?;
+            let name = escape(target.as_bytes()).into_owned();
+            writeln!(std::io::stderr(), "ntt: {name} is damaged: its missing bytes are shown as zeros")?;
+        }
+    }
+    out.flush()?;
+    Ok(exit)
+}
+
+/// The content that a target names, and whether bytes of it are missing.
+fn content(catalogue: &dyn Catalogue, target: &[u8], stream: &[u8]) -> Result<(BlobHash, bool), Failure> {
+    if let Some(hash) = std::str::from_utf8(target).ok().and_then(|text| text.parse().ok()) {
+        return Ok((hash, false));
+    }
+    let selector = Selector::parse(target)?;
+    let scan = selector.find_scan(catalogue)?;
+    let failed = |text: &str| Failure::new(FailureKind::Failed, format!("{} {text}", escape(target)));
+    let mut reason = failed("has no content");
+    for entry in entries_at(catalogue, scan.id, &selector)? {
+        let states = catalogue.stream_states(scan.id, entry.number)?;
+        let Some(state) = states.into_iter().find(|state| stream_name(&state.kind) == stream) else { continue };
+        match stored(&state) {
+            Some(found) => return Ok(found),
+            None => reason = failed(&format!("is not stored: it is {}", super::ls::state_name(&state.state))),
+        }
+    }
+    Err(reason)
+}
+
+fn stored(state: &StreamState) -> Option<(BlobHash, bool)> {
+    match state.state {
+        State::Stored { blob } => Some((blob, false)),
+        State::Damaged { blob, .. } => Some((blob, true)),
+        _ => None,
+    }
+}
+
+fn write(store: &Store, blob: &BlobHash, out: &mut impl Write) -> Result<(), Failure> {
+    let mut reader = store.reader(blob)?;
+    if std::io::stdout().is_terminal() {
+        refuse_controls(&mut store.reader(blob)?)?;
+    }
+    std::io::copy(&mut reader, out)?;
+    Ok(())
+}
+
+/// Content is hostile: what could take over a terminal goes to a file or a pager.
+fn refuse_controls(reader: &mut impl Read) -> Result<(), Failure> {
+    let mut buffer = [0; 64 * 1024];
+    loop {
+        let count = reader.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(());
+        }
+        let is_text = |byte: &u8| !byte.is_ascii_control() || matches!(byte, b'\n' | b'\t' | b'\r' | b'\x0c');
+        if !buffer[..count].iter().all(is_text) {
+            return Err(Failure::usage("the content has control characters that could upset the terminal")
+                .hint("redirect it to a file, or pipe it to `less` or `xxd`"));
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! `ntt ls`.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+use clap::Args;
+use ntt_catalogue::rows::State;
+use ntt_model::Kind;
+use ntt_model::entry::Allocation;
+use ntt_report::listing::{self, ListOptions, ListedEntry};
+use ntt_report::selector::Selector;
+
+use crate::args::Global;
+use crate::exit::{CommandResult, Exit};
+use crate::output::{Names, Output};
+use crate::{session, units};
+
+/// List a directory of a volume: names, and with `-l` everything that `ls -l` shows and whether the content is stored.
+#[derive(Debug, Args)]
+pub(crate) struct LsArgs {
+    /// MEDIUM[/VOLUME[/PATH]]; the volume may be left out when the medium has only one.
+    target: OsString,
+    /// Long form: kind, mode, owner, size, time, state of the content.
+    #[arg(long, short)]
+    long: bool,
+    /// Raw names, each ended by a NUL, for `xargs -0`.
+    #[arg(long = "null", short = '0', conflicts_with = "long")]
+    null: bool,
+    /// Second names of the same entries too: DOS 8.3 names, ISO names beside Rock Ridge or Joliet ones.
+    #[arg(long)]
+    alternates: bool,
+    /// Deleted entries too, where the reader finds some.
+    #[arg(long)]
+    deleted: bool,
+}
+
+pub(crate) fn run(global: &Global, args: &LsArgs) -> CommandResult {
+    let archive = session::look(global)?;
+    let catalogue = archive.catalogue();
+    let selector = Selector::parse(args.target.as_bytes())?;
+    let scan = selector.find_scan(catalogue)?;
+    let mut out = Output::new(global);
+    let names = if args.null { Names::Null } else { Names::Escaped };
+    let options = ListOptions { alternates: args.alternates, deleted: args.deleted };
+    listing::list(catalogue, scan.id, &selector, options, &mut |entry: ListedEntry| {
+        if out.json() {
+            out.json_line("entry", &entry)?;
+        } else if args.long {
+            out.line(long_line(&entry))?;
+        } else {
+            out.name(names, &entry.name.0)?;
+        }
+        Ok(())
+    })?;
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+/// `-rw-r--r--  1 1000 1000   12345 2003-04-05 06:07:08 stored   name -> target`.
+pub(crate) fn long_line(entry: &ListedEntry) -> String {
+    let number = |id: Option<u32>| id.map_or("-".to_owned(), |id| id.to_string());
+    let target = entry.target.as_ref().map(|target| format!(" -> {}", target.escaped())).unwrap_or_default();
+    format!(
+        "{} {:>3} {:>5} {:>5} {:>12} {:19} {:9} {}{target}{}",
+        mode_text(entry.kind, entry.mode),
+        entry.links,
+        number(entry.uid),
+        number(entry.gid),
+        entry.size_bytes,
+        units::time(entry.times.modified),
+        entry.content.as_ref().map_or("-", state_name),
+        entry.name.escaped(),
+        remarks(entry),
+    )
+}
+
+/// What a name deserves to have said beside it.
+fn remarks(entry: &ListedEntry) -> String {
+    let mut remarks = String::new();
+    if entry.alternate {
+        let namespace = serde_json::to_value(entry.namespace).unwrap_or_default();
+        remarks.push_str(&format!(" [{} name]", namespace.as_str().unwrap_or_default()));
+    }
+    if entry.allocation == Allocation::Deleted {
+        remarks.push_str(" [deleted]");
+    }
+    if let Some(rule) = &entry.rule {
+        remarks.push_str(&format!(" [excluded by {rule}]"));
+    }
+    remarks
+}
+
+/// One word for a state.
+pub(crate) fn state_name(state: &State) -> &'static str {
+    match state {
+        State::Pending => "pending",
+        State::Stored { .. } => "stored",
+        State::Damaged { .. } => "damaged",
+        State::Excluded { .. } => "excluded",
+        State::Retryable { .. } => "retryable",
+        State::Failed { .. } => "failed",
+    }
+}
+
+/// The ten characters of `ls -l`; question marks where the format has no permissions.
+fn mode_text(kind: Kind, mode: Option<u32>) -> String {
+    let letter = match kind {
+        Kind::File => '-',
+        Kind::Directory => 'd',
+        Kind::Symlink => 'l',
+        Kind::Fifo => 'p',
+        Kind::Socket => 's',
+        Kind::CharDevice => 'c',
+        Kind::BlockDevice => 'b',
+        Kind::Unknown => '?',
+    };
+    let Some(mode) = mode else { return format!("{letter}?????????") };
+    let mut text = String::from(letter);
+    for (shift, special, set, unset) in [(6, 0o4000, 's', 'S'), (3, 0o2000, 's', 'S'), (0, 0o1000, 't', 'T')] {
+        let bits = mode >> shift;
+        text.push(if bits & 4 != 0 { 'r' } else { '-' });
+        text.push(if bits & 2 != 0 { 'w' } else { '-' });
+        text.push(match (bits & 1 != 0, mode & special != 0) {
+            (true, false) => 'x',
+            (false, false) => '-',
+            (true, true) => set,
+            (false, true) => unset,
+        });
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_look_as_in_ls() {
+        assert_eq!(mode_text(Kind::Directory, Some(0o1777)), "drwxrwxrwt");
+        assert_eq!(mode_text(Kind::File, Some(0o4640)), "-rwSr-----");
+        assert_eq!(mode_text(Kind::File, Some(0o755)), "-rwxr-xr-x");
+        assert_eq!(mode_text(Kind::File, None), "-?????????");
+    }
+}

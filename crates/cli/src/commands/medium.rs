@@ -1,0 +1,253 @@
+//! `ntt medium list|show|label`.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+use clap::{Args, Subcommand};
+use ntt_catalogue::rows::Census;
+use ntt_pipeline::archive::Access;
+use ntt_report::media::{self, MediumReport, VolumeReport};
+use ntt_report::selector::find_medium;
+
+use crate::args::Global;
+use crate::exit::{CommandResult, Exit};
+use crate::output::Output;
+use crate::session::{self, Session};
+use crate::units;
+
+/// List, show or label the media in the archive.
+#[derive(Debug, Args)]
+pub(crate) struct MediumArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List all media: what they hold, and whether all of it is safe.
+    List,
+    /// Show everything known of one medium: identity, volumes, content, findings, history.
+    Show {
+        /// Id (or its first digits), label or source name of the medium.
+        medium: OsString,
+        /// List every finding.
+        #[arg(long)]
+        findings: bool,
+    },
+    /// Set the words on a medium's label; they are kept verbatim, and earlier words stay in its history (R5).
+    Label {
+        /// Id (or its first digits), label or source name of the medium.
+        medium: OsString,
+        /// The words.
+        text: String,
+        /// Say what would change and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+pub(crate) fn run(global: &Global, args: &MediumArgs) -> CommandResult {
+    match &args.action {
+        Action::List => list(global),
+        Action::Show { medium, findings } => show(global, medium, *findings),
+        Action::Label { medium, text, dry_run } => label(global, medium, text, *dry_run),
+    }
+}
+
+fn list(global: &Global) -> CommandResult {
+    let archive = session::look(global)?;
+    let catalogue = archive.catalogue();
+    let media = media::list(catalogue)?;
+    let mut out = Output::new(global);
+    if out.json() {
+        out.document("medium-list", &serde_json::json!({ "media": media }))?;
+        return Ok(Exit::Done);
+    }
+    let rows: Vec<Vec<String>> = media
+        .iter()
+        .map(|medium| {
+            let name = if medium.label.is_empty() { &medium.source_name } else { &medium.label };
+            vec![
+                medium.id.to_string()[..12].to_owned(),
+                medium.completeness.as_str().to_owned(),
+                units::count(medium.volumes),
+                units::count(medium.paths),
+                units::count(medium.stored.count),
+                units::bytes(medium.stored.bytes),
+                units::count(medium.lost.count),
+                name.clone(),
+            ]
+        })
+        .collect();
+    out.table(&["MEDIUM", "STATE", "VOLUMES", "PATHS", "STORED", "BYTES", "LOST", "NAME"], &rows)?;
+    Ok(Exit::Done)
+}
+
+fn show(global: &Global, name: &OsString, with_findings: bool) -> CommandResult {
+    let archive = session::look(global)?;
+    let catalogue = archive.catalogue();
+    let medium = find_medium(catalogue, name.as_bytes())?;
+    let report = media::show(catalogue, &medium)?;
+    let findings = if with_findings { catalogue.findings(medium.key)? } else { Vec::new() };
+    let mut out = Output::new(global);
+    if out.json() {
+        let mut value = serde_json::to_value(&report).map_err(std::io::Error::from)?;
+        if with_findings {
+            value["findings_detail"] = serde_json::to_value(&findings).map_err(std::io::Error::from)?;
+        }
+        out.document("medium", &value)?;
+        return Ok(Exit::Done);
+    }
+    print_identity(&mut out, &report)?;
+    for volume in &report.volumes_detail {
+        print_volume(&mut out, volume)?;
+    }
+    print_history(&mut out, &report)?;
+    for row in findings {
+        let severity = serde_json::to_value(row.finding.severity).map_err(std::io::Error::from)?;
+        let text = ntt_model::name::escape(row.finding.to_string().as_bytes()).into_owned();
+        out.line(format!("{:<8} {text}", severity.as_str().unwrap_or_default()))?;
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+fn print_identity(out: &mut Output, report: &MediumReport) -> std::io::Result<()> {
+    let summary = &report.summary;
+    out.line(format!("medium   {}", summary.id))?;
+    out.line(format!("label    {}", or_dash(&summary.label)))?;
+    out.line(format!("source   {}", summary.source_name))?;
+    out.line(format!("added    {}", units::time(Some(summary.added))))?;
+    out.line(format!("state    {}", summary.completeness.as_str()))?;
+    if let Some(image) = &report.image {
+        out.line(format!("lies at  {}", ntt_model::name::escape(&image.path)))?;
+        if image.size_bytes > 0 {
+            out.line(format!("size     {} ({} bytes)", units::bytes(image.size_bytes), units::count(image.size_bytes)))?;
+        }
+        if image.expected_bytes > image.size_bytes {
+            let missing = image.expected_bytes - image.size_bytes;
+            out.line(format!("missing  {} bytes: the image is shorter than its tables say", units::count(missing)))?;
+        }
+        let unread: u64 = image.unread.iter().map(|range| range.len).sum();
+        if unread > 0 {
+            out.line(format!("unread   {} bytes in {} areas", units::count(unread), image.unread.len()))?;
+        }
+    }
+    for evidence in &report.evidence {
+        out.line(format!("evidence {} {} ({})", evidence.kind, evidence.value, evidence.origin))?;
+    }
+    let counts = report.findings;
+    out.line(format!("findings {} losses, {} warnings, {} notes", counts.loss, counts.warning, counts.info))
+}
+
+fn print_volume(out: &mut Output, volume: &VolumeReport) -> std::io::Result<()> {
+    out.line("")?;
+    let type_name = if volume.type_name.is_empty() { &volume.verdict } else { &volume.type_name };
+    let label = if volume.label.is_empty() { String::new() } else { format!(" `{}`", volume.label) };
+    let uuid = if volume.uuid.is_empty() { String::new() } else { format!(" {}", volume.uuid) };
+    out.line(format!(
+        "volume {}: {type_name}{label}{uuid}, {} at byte {}",
+        volume.number,
+        units::bytes(volume.size_bytes),
+        units::count(volume.image_offset)
+    ))?;
+    if let Some(original) = &volume.same_as {
+        out.line(format!("  the same volume as {original}: not copied again"))?;
+    }
+    match &volume.census {
+        Some(census) => print_census(out, census),
+        None => out.line(format!("  not scanned ({})", volume.verdict)),
+    }
+}
+
+/// The balance of a volume: found = stored + excluded + lost + waiting (R29).
+pub(crate) fn print_census(out: &mut Output, census: &Census) -> std::io::Result<()> {
+    let row = |what: &str, tally: ntt_catalogue::rows::Tally| {
+        format!("  {what:<22} {:>12} {:>12}", units::count(tally.count), units::bytes(tally.bytes))
+    };
+    let inodes: Vec<String> = census
+        .inodes
+        .iter()
+        .map(|(kind, count)| format!("{} {}", units::count(*count), kind_name(*kind)))
+        .collect();
+    out.line(format!("  {} paths: {}", units::count(census.paths), inodes.join(", ")))?;
+    out.line(row("found", census.found))?;
+    out.line(row("stored", census.stored))?;
+    for (rule, tally) in &census.excluded {
+        out.line(row(&format!("excluded by {rule}"), *tally))?;
+    }
+    let lost = [("damaged", census.damaged), ("to be tried again", census.retryable), ("not copied yet", census.pending)];
+    for (what, tally) in lost {
+        if tally.count > 0 {
+            out.line(row(what, tally))?;
+        }
+    }
+    for (class, tally) in &census.failed {
+        out.line(row(&format!("given up: {class}"), *tally))?;
+    }
+    Ok(())
+}
+
+/// Plural of a kind for summaries.
+pub(crate) fn kind_name(kind: ntt_model::Kind) -> &'static str {
+    use ntt_model::Kind;
+    match kind {
+        Kind::File => "files",
+        Kind::Directory => "directories",
+        Kind::Symlink => "symbolic links",
+        Kind::Fifo => "named pipes",
+        Kind::Socket => "sockets",
+        Kind::CharDevice => "character devices",
+        Kind::BlockDevice => "block devices",
+        Kind::Unknown => "of unknown kind",
+    }
+}
+
+fn print_history(out: &mut Output, report: &MediumReport) -> std::io::Result<()> {
+    if report.events.is_empty() {
+        return Ok(());
+    }
+    out.line("")?;
+    let rows: Vec<Vec<String>> = report
+        .events
+        .iter()
+        .map(|event| {
+            vec![
+                units::time(event.at),
+                event.stage.clone(),
+                event.result.clone(),
+                units::elapsed(event.elapsed_ms),
+                units::count(event.count),
+                units::bytes(event.bytes),
+                event.detail.clone(),
+            ]
+        })
+        .collect();
+    out.table(&["WHEN (UTC)", "STAGE", "RESULT", "TOOK", "ITEMS", "BYTES", "DETAIL"], &rows)
+}
+
+fn label(global: &Global, name: &OsString, text: &str, dry_run: bool) -> CommandResult {
+    let access = if dry_run { Access::ReadOnly } else { Access::Write };
+    let session = Session::open(global, access, &[])?;
+    let medium = session.medium(name.as_bytes())?;
+    let catalogue = session.archive().catalogue();
+    if !dry_run {
+        catalogue.set_label(medium.key, text)?;
+    }
+    let mut out = Output::new(global);
+    if out.json() {
+        let value = serde_json::json!({
+            "medium": medium.medium.id, "label": text, "previous": medium.medium.label, "dry_run": dry_run,
+        });
+        out.document("medium-label", &value)?;
+    } else {
+        let verb = if dry_run { "would label" } else { "labelled" };
+        out.line(format!("{verb} {} `{text}` (was `{}`)", medium.medium.id, medium.medium.label))?;
+        out.flush()?;
+    }
+    Ok(Exit::Done)
+}
+
+fn or_dash(text: &str) -> &str {
+    if text.is_empty() { "-" } else { text }
+}

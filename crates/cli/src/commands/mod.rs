@@ -1,0 +1,76 @@
+//! One file per command: an arguments struct whose doc comments are the help, and a function that runs it.
+
+mod cat;
+mod completions;
+mod config;
+mod copy;
+mod doctor;
+mod exclude;
+mod find;
+mod ingest;
+mod inspect;
+mod ls;
+mod man;
+mod medium;
+mod restore;
+mod retry;
+mod scan;
+mod status;
+mod summary;
+mod tree;
+mod verify;
+mod where_;
+
+use clap::Subcommand;
+
+use crate::args::Arguments;
+use crate::exit::CommandResult;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Ingest(ingest::IngestArgs),
+    Inspect(inspect::InspectArgs),
+    Scan(scan::ScanArgs),
+    Copy(copy::CopyArgs),
+    Verify(verify::VerifyArgs),
+    Restore(restore::RestoreArgs),
+    Retry(retry::RetryArgs),
+    Exclude(exclude::ExcludeArgs),
+    Medium(medium::MediumArgs),
+    Ls(ls::LsArgs),
+    Tree(tree::TreeArgs),
+    Cat(cat::CatArgs),
+    Find(find::FindArgs),
+    Where(where_::WhereArgs),
+    Status(status::StatusArgs),
+    Doctor(doctor::DoctorArgs),
+    Config(config::ConfigArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+}
+
+/// Runs the command that was asked for.
+pub(crate) fn run(arguments: &Arguments) -> CommandResult {
+    let global = &arguments.global;
+    match &arguments.command {
+        Command::Ingest(args) => ingest::run(global, args),
+        Command::Inspect(args) => inspect::run(global, args),
+        Command::Scan(args) => scan::run(global, args),
+        Command::Copy(args) => copy::run(global, args),
+        Command::Verify(args) => verify::run(global, args),
+        Command::Restore(args) => restore::run(global, args),
+        Command::Retry(args) => retry::run(global, args),
+        Command::Exclude(args) => exclude::run(global, args),
+        Command::Medium(args) => medium::run(global, args),
+        Command::Ls(args) => ls::run(global, args),
+        Command::Tree(args) => tree::run(global, args),
+        Command::Cat(args) => cat::run(global, args),
+        Command::Find(args) => find::run(global, args),
+        Command::Where(args) => where_::run(global, args),
+        Command::Status(args) => status::run(global, args),
+        Command::Doctor(args) => doctor::run(global, args),
+        Command::Config(args) => config::run(global, args),
+        Command::Completions(args) => completions::run(global, args),
+        Command::Man(args) => man::run(global, args),
+    }
+}

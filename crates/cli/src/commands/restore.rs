@@ -1,0 +1,110 @@
+//! `ntt restore`.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use clap::Args;
+use ntt_model::name::escape;
+use ntt_pipeline::archive::Access;
+use ntt_pipeline::compare::{self, CompareSummary};
+use ntt_pipeline::restore::{self, RestorePlan, RestoreRequest, RestoreSummary};
+use ntt_pipeline::select::select;
+
+use crate::args::Global;
+use crate::exit::{CommandResult, Exit};
+use crate::output::Output;
+use crate::session::Session;
+use crate::units;
+
+/// Restore a medium, a volume or a path into a directory: names, content, holes, links, modes, times, owners when permitted.
+///
+/// Exits with 3 if something could not be restored as it was, and with 12 if --compare finds a difference.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// MEDIUM[/VOLUME[/PATH]].
+    target: OsString,
+    /// Directory to restore into; made if it is not there.
+    destination: PathBuf,
+    /// Restore into a directory that is not empty; nothing in it is ever replaced.
+    #[arg(long)]
+    into_existing: bool,
+    /// Restore nothing: compare the directory with the catalogue, contents included (R45).
+    #[arg(long, conflicts_with_all = ["into_existing", "dry_run"])]
+    compare: bool,
+    /// Say what would be written and write nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) fn run(global: &Global, args: &RestoreArgs) -> CommandResult {
+    let session = Session::open(global, Access::ReadOnly, &[])?;
+    let request = RestoreRequest {
+        selection: select(session.archive().catalogue(), args.target.as_bytes())?,
+        destination: args.destination.clone().into(),
+        into_existing: args.into_existing,
+    };
+    let mut out = Output::new(global);
+    if args.compare {
+        let summary = compare::run(&session.context(), &request)?;
+        print_comparison(&mut out, &summary)?;
+        return Ok(summary.outcome.into());
+    }
+    let plan = restore::plan(session.archive(), &request)?;
+    if args.dry_run {
+        print_plan(&mut out, &plan)?;
+        return Ok(Exit::Done);
+    }
+    let summary = restore::run(&session.context(), &request)?;
+    print_summary(&mut out, &summary, args)?;
+    Ok(summary.outcome.into())
+}
+
+fn print_plan(out: &mut Output, plan: &RestorePlan) -> std::io::Result<()> {
+    if out.json() {
+        return out.document("restore-plan", plan);
+    }
+    for (volume, directory) in &plan.volumes {
+        let place = if directory.is_empty() { String::new() } else { format!(" into {directory}/") };
+        out.line(format!("volume {volume}{place}"))?;
+    }
+    out.line(format!("would restore {}, {}", units::counted(plan.paths, "path", "paths"), units::bytes(plan.bytes)))?;
+    for conflict in &plan.conflicts {
+        out.line(format!("conflict: {conflict}"))?;
+    }
+    out.flush()
+}
+
+fn print_summary(out: &mut Output, summary: &RestoreSummary, args: &RestoreArgs) -> std::io::Result<()> {
+    if out.json() {
+        return out.json_line("restore-summary", summary).and_then(|()| out.flush());
+    }
+    let paths = units::counted(summary.paths, "path", "paths");
+    out.line(format!("restored {paths}, {}", units::bytes(summary.bytes)))?;
+    for problem in &summary.problems {
+        out.line(format!("  {}: {}", problem.path, problem.problem))?;
+    }
+    let (target, destination) = (escape(args.target.as_bytes()), args.destination.display());
+    out.line(format!("check it with: ntt restore --compare {target} {destination}"))?;
+    out.flush()
+}
+
+fn print_comparison(out: &mut Output, summary: &CompareSummary) -> std::io::Result<()> {
+    if out.json() {
+        return out.json_line("compare-summary", summary).and_then(|()| out.flush());
+    }
+    for difference in &summary.listed {
+        let (expected, actual) = (&difference.expected, &difference.actual);
+        out.line(format!("  {}: {} is {actual}, should be {expected}", difference.path, difference.attribute))?;
+    }
+    let paths = units::counted(summary.paths, "path", "paths");
+    let bytes = units::bytes(summary.bytes);
+    match summary.differences {
+        0 => out.line(format!("equal: {paths}, {bytes} compared"))?,
+        differences => {
+            let differences = units::counted(differences, "difference", "differences");
+            out.line(format!("{differences} in {paths}, {bytes} compared"))?;
+        }
+    }
+    out.flush()
+}

@@ -1,0 +1,58 @@
+//! `ntt retry`.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+use clap::Args;
+use ntt_model::FailureClass;
+use ntt_pipeline::archive::Access;
+use ntt_pipeline::{copy, retry};
+
+use crate::args::Global;
+use crate::commands::summary::print_copy;
+use crate::exit::{CommandResult, Exit};
+use crate::output::Output;
+use crate::session::Session;
+use crate::units;
+
+/// Try again what was given up, and copy it: all classes of failure, or one.
+#[derive(Debug, Args)]
+pub(crate) struct RetryArgs {
+    /// The medium.
+    medium: OsString,
+    /// Only failures of this class: path, io, unread, corrupt, permission, short, hash, store, timeout, unknown.
+    #[arg(long, value_name = "CLASS")]
+    class: Option<FailureClass>,
+    /// Say what would be tried again and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) fn run(global: &Global, args: &RetryArgs) -> CommandResult {
+    let access = if args.dry_run { Access::ReadOnly } else { Access::Write };
+    let session = Session::open(global, access, &[])?;
+    let medium = session.medium(args.medium.as_bytes())?;
+    let plan = retry::plan(session.archive(), &medium, args.class)?;
+    let mut out = Output::new(global);
+    if out.json() {
+        out.json_line("retry-plan", &plan)?;
+    } else {
+        for (class, count) in &plan.failed {
+            out.line(format!("{class}: {}", units::counted(*count, "content", "contents")))?;
+        }
+        if plan.failed.is_empty() {
+            out.line("nothing was given up")?;
+        }
+    }
+    out.flush()?;
+    if args.dry_run || plan.failed.is_empty() {
+        return Ok(Exit::Done);
+    }
+    let summary = retry::run(&session.context(), &medium, &plan)?;
+    if !out.json() {
+        out.line(format!("trying {} again", units::counted(summary.reopened, "content", "contents")))?;
+    }
+    let copied = copy::run(&session.context(), &medium, &copy::plan(session.archive(), &medium)?)?;
+    print_copy(&mut out, &copied)?;
+    Ok(copied.outcome.into())
+}

@@ -1,0 +1,79 @@
+//! What an ingest or a copy says at its end.
+
+use ntt_model::name::escape;
+use ntt_pipeline::copy::CopySummary;
+use ntt_pipeline::ingest::{IngestSummary, MediumSummary, VolumeSummary};
+
+use crate::commands::medium::print_census;
+use crate::output::Output;
+use crate::units;
+
+/// The summary of an ingest, medium by medium, each balanced (R29).
+pub(crate) fn print_ingest(out: &mut Output, summary: &IngestSummary) -> std::io::Result<()> {
+    if out.json() {
+        return out.json_line("ingest-summary", summary).and_then(|()| out.flush());
+    }
+    for medium in &summary.media {
+        print_medium(out, medium)?;
+    }
+    for failure in &summary.failures {
+        out.line(format!("{}: {}", failure.path, failure.error))?;
+    }
+    out.flush()
+}
+
+fn print_medium(out: &mut Output, medium: &MediumSummary) -> std::io::Result<()> {
+    out.line(format!("{}  {}", &medium.medium.to_string()[..12], medium.name))?;
+    if let Some(why) = &medium.recognised {
+        out.line(format!("  known already: {why}"))?;
+    }
+    for volume in &medium.volumes {
+        print_volume(out, volume)?;
+    }
+    print_copied(out, &medium.copied)?;
+    let [info, warning, loss] = medium.findings;
+    if info + warning + loss > 0 {
+        let short = &medium.medium.to_string()[..12];
+        let losses = units::counted(loss, "loss", "losses");
+        let warnings = units::counted(warning, "warning", "warnings");
+        let notes = units::counted(info, "note", "notes");
+        out.line(format!("  {losses}, {warnings}, {notes}: ntt medium show --findings {short}"))?;
+    }
+    if medium.partial {
+        out.line("  partial: something on this medium could not be read")?;
+    }
+    Ok(())
+}
+
+fn print_volume(out: &mut Output, volume: &VolumeSummary) -> std::io::Result<()> {
+    let label = if volume.label.is_empty() { String::new() } else { format!(" `{}`", escape(volume.label.as_bytes())) };
+    let what = if volume.type_name.is_empty() { &volume.verdict } else { &volume.type_name };
+    out.line(format!("volume {}: {what}{label}", volume.volume))?;
+    if let Some(original) = &volume.same_as {
+        out.line(format!("  the same volume as {original}: not copied again"))?;
+    }
+    match &volume.census {
+        Some(census) => print_census(out, census),
+        None => out.line(format!("  not scanned ({})", volume.verdict)),
+    }
+}
+
+/// The summary of a copy.
+pub(crate) fn print_copy(out: &mut Output, summary: &CopySummary) -> std::io::Result<()> {
+    if out.json() {
+        return out.json_line("copy-summary", summary).and_then(|()| out.flush());
+    }
+    print_copied(out, summary)?;
+    out.flush()
+}
+
+fn print_copied(out: &mut Output, summary: &CopySummary) -> std::io::Result<()> {
+    let stored = units::counted(summary.stored_streams, "content", "contents");
+    let mut line = format!("  copied {stored}, {} read", units::bytes(summary.bytes_read));
+    let new = units::counted(summary.new_blobs, "was new", "were new");
+    line.push_str(&format!("; {new} to the archive ({})", units::bytes(summary.new_bytes)));
+    if summary.damaged_streams + summary.failed_streams > 0 {
+        line.push_str(&format!("; {} damaged, {} failed", summary.damaged_streams, summary.failed_streams));
+    }
+    out.line(line)
+}

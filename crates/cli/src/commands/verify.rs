@@ -1,0 +1,84 @@
+//! `ntt verify`.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+use clap::Args;
+use ntt_model::Timestamp;
+use ntt_pipeline::archive::Access;
+use ntt_pipeline::verify::{self, VerifyPlan, VerifyRequest, VerifySummary};
+
+use crate::args::Global;
+use crate::commands::find::parse_date;
+use crate::exit::{CommandResult, Exit};
+use crate::output::Output;
+use crate::session::Session;
+use crate::units;
+
+/// Read contents back from the store and compare their digests. Exits with 12 if one is damaged.
+///
+/// It goes from the longest unverified to the most recently verified, so that an interrupted or sampled verification goes on where the last
+/// one stopped.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Only contents of this medium; all contents of the archive if none is named.
+    medium: Option<OsString>,
+    /// Verify only this many percent.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    sample: Option<u8>,
+    /// Leave out what was verified at or after this date.
+    #[arg(long, value_name = "DATE", value_parser = parse_date)]
+    not_since: Option<Timestamp>,
+    /// Threads that read and hash.
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<String>,
+    /// Say what would be read and read nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) fn run(global: &Global, args: &VerifyArgs) -> CommandResult {
+    let access = if args.dry_run { Access::ReadOnly } else { Access::Write };
+    let flags: Vec<_> = args.jobs.as_deref().map(|jobs| ("jobs", jobs)).into_iter().collect();
+    let session = Session::open(global, access, &flags)?;
+    let request = VerifyRequest {
+        medium: args.medium.as_ref().map(|name| session.medium(name.as_bytes())).transpose()?,
+        sample_percent: args.sample,
+        not_since: args.not_since,
+    };
+    let plan = verify::plan(session.archive(), &request)?;
+    let mut out = Output::new(global);
+    if args.dry_run {
+        print_plan(&mut out, &plan)?;
+        return Ok(Exit::Done);
+    }
+    let summary = verify::run(&session.context(), &plan)?;
+    print_summary(&mut out, &summary)?;
+    Ok(summary.outcome.into())
+}
+
+fn print_plan(out: &mut Output, plan: &VerifyPlan) -> std::io::Result<()> {
+    if out.json() {
+        return out.document("verify-plan", plan);
+    }
+    let blobs = units::counted(plan.blobs, "content", "contents");
+    out.line(format!("would read back {blobs}, {}", units::bytes(plan.bytes)))?;
+    out.flush()
+}
+
+fn print_summary(out: &mut Output, summary: &VerifySummary) -> std::io::Result<()> {
+    if out.json() {
+        return out.json_line("verify-summary", summary).and_then(|()| out.flush());
+    }
+    for bad in &summary.bad {
+        out.line(format!("{}: {}", bad.blob, bad.problem))?;
+        for place in &bad.places {
+            out.line(format!("  {place}"))?;
+        }
+    }
+    let rate = summary.megabytes_per_second().map(|rate| format!(", {rate} MB/s")).unwrap_or_default();
+    let good = units::counted(summary.good, "content", "contents");
+    let bad = summary.bad.len();
+    out.line(format!("{good} good, {bad} damaged; {} read{rate}", units::bytes(summary.bytes)))?;
+    out.flush()
+}

@@ -1,0 +1,118 @@
+//! `ntt where`.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use clap::Args;
+use ntt_catalogue::Catalogue;
+use ntt_catalogue::rows::State;
+use ntt_model::{BlobHash, name::escape};
+use ntt_report::listing::entries_at;
+use ntt_report::occurrences::{self, Place};
+use ntt_report::selector::Selector;
+
+use crate::args::Global;
+use crate::exit::{CommandResult, Exit, Failure, FailureKind};
+use crate::output::Output;
+use crate::{session, units};
+
+/// Show every place at which a content stands on any medium.
+///
+/// The content is named by its BLAKE3, by a path in the archive, or by a file on this machine: is its content archived? Exits with 0 if the
+/// content is in the archive and 1 if it is not.
+#[derive(Debug, Args)]
+pub(crate) struct WhereArgs {
+    /// 64 hexadecimal digits, MEDIUM/VOLUME/PATH, or a file on this machine (write `./FILE` if it could be taken for something else).
+    content: OsString,
+}
+
+pub(crate) fn run(global: &Global, args: &WhereArgs) -> CommandResult {
+    let archive = session::look(global)?;
+    let catalogue = archive.catalogue();
+    let hashes = hashes(catalogue, args.content.as_bytes())?;
+    let mut out = Output::new(global);
+    let mut known = false;
+    for hash in hashes {
+        known |= print(catalogue, &mut out, &hash)?;
+    }
+    out.flush()?;
+    if known { Ok(Exit::Done) } else { Ok(Exit::NotFound) }
+}
+
+/// What the argument names, tried as digest, file of this machine, and place in the archive.
+fn hashes(catalogue: &dyn Catalogue, content: &[u8]) -> Result<Vec<BlobHash>, Failure> {
+    if let Some(hash) = std::str::from_utf8(content).ok().and_then(|text| text.parse().ok()) {
+        return Ok(vec![hash]);
+    }
+    let path = Path::new(std::ffi::OsStr::from_bytes(content));
+    if path.is_file() {
+        return Ok(vec![hash_file(path)?]);
+    }
+    let selector = Selector::parse(content)?;
+    let scan = selector.find_scan(catalogue).map_err(|error| {
+        Failure::from(error).hint(format!("{} is no file of this machine either", escape(content)))
+    })?;
+    let mut hashes = Vec::new();
+    for entry in entries_at(catalogue, scan.id, &selector)? {
+        for stream in catalogue.stream_states(scan.id, entry.number)? {
+            if let State::Stored { blob } | State::Damaged { blob, .. } = stream.state {
+                hashes.push(blob);
+            }
+        }
+    }
+    hashes.dedup();
+    if hashes.is_empty() {
+        return Err(Failure::new(FailureKind::Failed, format!("{} has no stored content", escape(content))));
+    }
+    Ok(hashes)
+}
+
+fn hash_file(path: &Path) -> Result<BlobHash, Failure> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(path)?)?;
+    Ok(BlobHash::from_bytes(*hasher.finalize().as_bytes()))
+}
+
+/// Prints one content and its places; false if the archive does not have it.
+fn print(catalogue: &dyn Catalogue, out: &mut Output, hash: &BlobHash) -> Result<bool, Failure> {
+    let Some(blob) = occurrences::blob(catalogue, hash)? else {
+        if out.json() {
+            out.json_line("content", &serde_json::json!({ "hash": hash, "archived": false }))?;
+        } else {
+            out.line(format!("{hash} is not in the archive"))?;
+        }
+        return Ok(false);
+    };
+    if out.json() {
+        out.json_line("content", &serde_json::json!({ "hash": hash.to_hex(), "archived": true, "blob": blob }))?;
+    } else {
+        let kind = blob.content_type.as_deref().unwrap_or("content type unknown");
+        let bytes = units::counted(blob.size_bytes, "byte", "bytes");
+        out.line(format!("{hash}  {bytes}, {kind}, verified {}", units::time(blob.verified)))?;
+    }
+    let mut places = 0;
+    occurrences::places(catalogue, hash, &mut |place| {
+        places += 1;
+        if out.json() { out.json_line("place", &place)? } else { out.line(place_line(&place))? }
+        Ok(())
+    })?;
+    if !out.json() {
+        out.line(format!("  {}", units::counted(places, "place", "places")))?;
+    }
+    Ok(true)
+}
+
+fn place_line(place: &Place) -> String {
+    let stream = if place.stream.0.is_empty() { String::new() } else { format!(" [stream {}]", place.stream.escaped()) };
+    format!(
+        "  {}/{}/{}{stream}{}{}  ({})",
+        &place.medium.to_string()[..12],
+        place.volume,
+        place.path.escaped(),
+        if place.damaged { " [damaged]" } else { "" },
+        if place.alternate { " [second name]" } else { "" },
+        place.medium_name,
+    )
+}

@@ -1,0 +1,177 @@
+//! Exit codes (R44) and how errors are told.
+
+use std::error::Error as StdError;
+use std::io::Write;
+use std::process::ExitCode;
+
+use ntt_pipeline::RunOutcome;
+
+use crate::args::Global;
+
+/// What a finished command says to the shell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Exit {
+    /// All was done.
+    Done,
+    /// Finished, but something is recorded as lost, damaged or unread.
+    Losses,
+    /// Verification or comparison found damage.
+    Damage,
+    /// What was asked for is not there: the answer is no.
+    NotFound,
+    /// Interrupted; the state is saved and the run can be resumed.
+    Interrupted,
+    /// Could not be done; what failed has been told already.
+    Failed,
+}
+
+impl From<RunOutcome> for Exit {
+    fn from(outcome: RunOutcome) -> Self {
+        match outcome {
+            RunOutcome::Complete => Self::Done,
+            RunOutcome::Losses => Self::Losses,
+            RunOutcome::DamageFound => Self::Damage,
+            RunOutcome::Interrupted => Self::Interrupted,
+            RunOutcome::Failed => Self::Failed,
+        }
+    }
+}
+
+/// Why a command did not finish.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    kind: FailureKind,
+    error: Box<dyn StdError + Send + Sync>,
+    hints: Vec<String>,
+}
+
+/// Kinds of failure that a script can tell apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum FailureKind {
+    /// Anything else.
+    Failed,
+    /// The arguments do not make sense.
+    Usage,
+    /// Catalogue or store cannot be reached.
+    Unreachable,
+    /// Another run holds the archive.
+    Held,
+    /// Interrupted; the state is saved and the same command goes on.
+    Interrupted,
+    /// The reader of stdout went away: not an error.
+    ClosedPipe,
+}
+
+/// What every command returns.
+pub(crate) type CommandResult = Result<Exit, Failure>;
+
+impl Failure {
+    /// A failure of a kind.
+    pub(crate) fn new(kind: FailureKind, error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { kind, error: error.into(), hints: Vec::new() }
+    }
+
+    /// Bad usage.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Usage, message.into())
+    }
+
+    /// The same failure with advice.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        let closed = error.kind() == std::io::ErrorKind::BrokenPipe;
+        Self::new(if closed { FailureKind::ClosedPipe } else { FailureKind::Failed }, error)
+    }
+}
+
+impl From<ntt_catalogue::Error> for Failure {
+    fn from(error: ntt_catalogue::Error) -> Self {
+        let kind = match &error {
+            ntt_catalogue::Error::Unreachable { .. } | ntt_catalogue::Error::Version { .. } => FailureKind::Unreachable,
+            ntt_catalogue::Error::Held => FailureKind::Held,
+            _ => FailureKind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<ntt_report::Error> for Failure {
+    fn from(error: ntt_report::Error) -> Self {
+        match error {
+            ntt_report::Error::Catalogue(error) => error.into(),
+            ntt_report::Error::Usage(message) => Self::usage(message),
+            ntt_report::Error::Output(error) => error.into(),
+            ntt_report::Error::NotFound { what: "medium", .. } => {
+                Self::new(FailureKind::Failed, error).hint("`ntt medium list` shows all media")
+            }
+            other => Self::new(FailureKind::Failed, other),
+        }
+    }
+}
+
+/// Prints a failure, if there is one, and gives the exit code.
+pub(crate) fn report(global: &Global, outcome: CommandResult) -> ExitCode {
+    let code = match outcome {
+        Ok(Exit::Done) => 0,
+        Ok(Exit::NotFound | Exit::Failed) => 1,
+        Ok(Exit::Losses) => 3,
+        Ok(Exit::Damage) => 12,
+        Ok(Exit::Interrupted) => 130,
+        Err(failure) => {
+            print_failure(global, &failure);
+            match failure.kind {
+                FailureKind::ClosedPipe => 0,
+                FailureKind::Failed => 1,
+                FailureKind::Usage => 2,
+                FailureKind::Unreachable => 10,
+                FailureKind::Held => 11,
+                FailureKind::Interrupted => 130,
+            }
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn print_failure(global: &Global, failure: &Failure) {
+    if failure.kind == FailureKind::ClosedPipe {
+        return;
+    }
+    let causes = causes(failure.error.as_ref());
+    // Nobody can be told when stderr itself is gone.
+    let mut stderr = std::io::stderr().lock();
+    let _ = if global.json {
+        let line = serde_json::json!({
+            "schema_version": crate::output::SCHEMA_VERSION,
+            "message_type": "error",
+            "message": causes[0],
+            "causes": causes[1..],
+            "hints": failure.hints,
+        });
+        writeln!(stderr, "{line}")
+    } else {
+        let text = causes.join(": ");
+        writeln!(stderr, "ntt: {text}")
+            .and_then(|()| failure.hints.iter().try_for_each(|hint| writeln!(stderr, "hint: {hint}")))
+    };
+}
+
+/// The error and what caused it, outermost first, without repetitions.
+fn causes(error: &(dyn StdError + 'static)) -> Vec<String> {
+    let mut texts = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if texts.last() != Some(&text) {
+            texts.push(text);
+        }
+        source = cause.source();
+    }
+    texts
+}

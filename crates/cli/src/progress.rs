@@ -1,0 +1,154 @@
+//! Progress of a run on stderr: bars on a terminal, a line per stage elsewhere, JSON lines on stdout with `--json`.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ntt_model::Severity;
+use ntt_model::name::escape;
+use ntt_pipeline::observer::Done;
+use ntt_pipeline::{Event, Observer, RunOutcome};
+
+use crate::args::Global;
+use crate::units;
+
+/// Renders the events of a run.
+pub(crate) struct Renderer {
+    form: Form,
+    bar: Mutex<Option<ProgressBar>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Bars and lines on a terminal.
+    Bars,
+    /// A line per stage and finding.
+    Lines,
+    /// A JSON line per event.
+    Json,
+    /// Nothing.
+    Quiet,
+}
+
+impl Renderer {
+    /// A renderer in the form that the arguments and the terminal ask for.
+    pub(crate) fn new(global: &Global) -> Self {
+        let form = match (global.json, global.quiet, std::io::stderr().is_terminal()) {
+            (true, ..) => Form::Json,
+            (_, true, _) => Form::Quiet,
+            (_, _, true) => Form::Bars,
+            _ => Form::Lines,
+        };
+        Self { form, bar: Mutex::new(None) }
+    }
+
+    /// A line on stderr, above the bar if there is one. Nobody can be told when stderr is gone.
+    fn line(&self, text: &str) {
+        let bar = self.bar.lock().ok();
+        match bar.as_ref().and_then(|bar| bar.as_ref()) {
+            Some(bar) => bar.suspend(|| _ = writeln!(std::io::stderr(), "{text}")),
+            None => _ = writeln!(std::io::stderr(), "{text}"),
+        }
+    }
+
+    fn show_bar(&self, title: String) {
+        if self.form != Form::Bars {
+            return;
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
+        bar.set_style(style("{prefix} {spinner} {msg}"));
+        bar.set_prefix(title);
+        bar.enable_steady_tick(Duration::from_millis(250));
+        if let Ok(mut slot) = self.bar.lock() {
+            *slot = Some(bar);
+        }
+    }
+
+    fn advance(&self, done: &Done) {
+        let Ok(slot) = self.bar.lock() else { return };
+        let Some(bar) = slot.as_ref() else { return };
+        if let Some(total) = done.total_bytes.filter(|total| *total > 0) {
+            bar.set_style(style("{prefix} [{bar:24}] {percent:>3}%  {msg}"));
+            bar.set_length(total);
+        }
+        bar.set_position(done.bytes);
+        bar.set_message(message(done, bar.elapsed()));
+    }
+
+    fn end_bar(&self) {
+        if let Ok(mut slot) = self.bar.lock()
+            && let Some(bar) = slot.take()
+        {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn print(&self, event: &Event) {
+        match event {
+            Event::StageStarted { stage, subject, .. } => self.show_bar(format!("{:<8} {subject}", stage.as_str())),
+            Event::Progress { done, .. } => self.advance(done),
+            Event::StageEnded { stage, outcome, elapsed_ms, done } => {
+                self.end_bar();
+                self.line(&ended(stage.as_str(), *outcome, *elapsed_ms, done));
+            }
+            Event::Finding { volume, finding } if finding.severity != Severity::Info => {
+                let volume = volume.map(|number| format!("volume {number}: ")).unwrap_or_default();
+                let word = if finding.severity == Severity::Loss { "loss" } else { "warning" };
+                self.line(&format!("  {word}: {volume}{}", escape(finding.to_string().as_bytes())));
+            }
+            Event::Finding { .. } => {}
+            Event::Message { text, .. } => self.line(text),
+            _ => {}
+        }
+    }
+}
+
+impl Observer for Renderer {
+    fn event(&self, event: &Event) {
+        match self.form {
+            Form::Quiet => {}
+            Form::Json => print_json(event),
+            Form::Bars | Form::Lines => self.print(event),
+        }
+    }
+}
+
+/// A run's event as a JSON line on stdout; whoever closed stdout does not want it.
+fn print_json(event: &Event) {
+    let mut line = serde_json::json!({ "schema_version": crate::output::SCHEMA_VERSION, "message_type": "progress" });
+    if let (Some(object), Ok(serde_json::Value::Object(fields))) = (line.as_object_mut(), serde_json::to_value(event)) {
+        object.extend(fields);
+    }
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+}
+
+/// Counts, rates and the time left, or that it is unknown (R41).
+fn message(done: &Done, elapsed: Duration) -> String {
+    let items = match done.total_items {
+        Some(total) => format!("{} of {}", units::count(done.items), units::count(total)),
+        None => units::count(done.items),
+    };
+    let seconds = elapsed.as_secs_f64().max(0.001);
+    let rate = |amount: u64| (amount as f64 / seconds) as u64;
+    let bytes_rate = rate(done.bytes);
+    let left = match done.total_bytes.map(|total| total.saturating_sub(done.bytes).checked_div(bytes_rate)) {
+        Some(Some(seconds)) => format!("{} left", units::elapsed(seconds.saturating_mul(1000))),
+        _ => "time left unknown".to_owned(),
+    };
+    format!(
+        "{items} ({}/s), {} ({}/s), {left}",
+        units::count(rate(done.items)),
+        units::bytes(done.bytes),
+        units::bytes(bytes_rate),
+    )
+}
+
+fn ended(stage: &str, outcome: RunOutcome, elapsed_ms: u64, done: &Done) -> String {
+    let bytes = if done.bytes > 0 { format!(", {}", units::bytes(done.bytes)) } else { String::new() };
+    format!("{stage:<9}{:<12}{:>10}  {}{bytes}", outcome.as_str(), units::elapsed(elapsed_ms), units::count(done.items))
+}

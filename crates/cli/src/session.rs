@@ -1,0 +1,174 @@
+//! What a command needs before it can start: the settings, the archive, the observer, the interrupt.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use ntt_catalogue::rows::MediumRow;
+use ntt_pipeline::archive::Access;
+use ntt_pipeline::config::{ConfigLayer, Origin};
+use ntt_pipeline::{Archive, Config, Context, Error, ErrorKind, Interrupt};
+use ntt_report::selector::find_medium;
+
+use crate::args::Global;
+use crate::exit::{Failure, FailureKind};
+use crate::interrupt;
+use crate::progress::Renderer;
+
+/// Prefix of the environment variables that hold settings: `NTT_JOBS`, `NTT_RULES`...
+const ENVIRONMENT_PREFIX: &str = "NTT_";
+
+/// A setting given on the command line.
+pub(crate) type Flag<'a> = (&'static str, &'a str);
+
+/// Everything a run works with, for as long as it lasts.
+pub(crate) struct Session {
+    archive: Archive,
+    config: Config,
+    renderer: Renderer,
+    interrupt: Interrupt,
+    scan_program: PathBuf,
+}
+
+impl Session {
+    /// Opens the archive for `access` with the settings in force.
+    pub(crate) fn open(global: &Global, access: Access, flags: &[Flag<'_>]) -> Result<Self, Failure> {
+        let root = archive_root(global)?;
+        let config = config(&root, flags)?;
+        let archive = Archive::open(&root, access, config.pack_threshold_bytes.value)?;
+        Ok(Self {
+            archive,
+            config,
+            renderer: Renderer::new(global),
+            interrupt: Interrupt::from_flag(interrupt::flag()?),
+            scan_program: scan_program()?,
+        })
+    }
+
+    pub(crate) fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What the use cases take.
+    pub(crate) fn context(&self) -> Context<'_> {
+        Context {
+            archive: &self.archive,
+            config: &self.config,
+            scan_program: self.scan_program.clone(),
+            observer: &self.renderer,
+            interrupt: &self.interrupt,
+        }
+    }
+
+    /// The medium that a word of the command line names.
+    pub(crate) fn medium(&self, name: &[u8]) -> Result<MediumRow, Failure> {
+        Ok(find_medium(self.archive.catalogue(), name)?)
+    }
+}
+
+/// Opens the archive for looking only.
+pub(crate) fn look(global: &Global) -> Result<Archive, Failure> {
+    Ok(Archive::open(&archive_root(global)?, Access::ReadOnly, 0)?)
+}
+
+/// The program that is started as scan child: this one.
+pub(crate) fn scan_program() -> Result<PathBuf, Failure> {
+    Ok(std::env::current_exe()?)
+}
+
+/// The archive's directory: flag or `NTT_ARCHIVE`, else the user's settings, else the XDG data directory.
+pub(crate) fn archive_root(global: &Global) -> Result<PathBuf, Failure> {
+    if let Some(path) = &global.archive {
+        return Ok(path.clone());
+    }
+    if let Some(path) = user_layer()?.archive() {
+        return Ok(path.to_owned());
+    }
+    xdg_directory("XDG_DATA_HOME", ".local/share")
+        .map(|directory| directory.join("ntt"))
+        .ok_or_else(|| Failure::usage("there is no home directory to keep the archive in").hint("give --archive DIR"))
+}
+
+/// The settings in force for the archive in `root`.
+pub(crate) fn config(root: &Path, flags: &[Flag<'_>]) -> Result<Config, Failure> {
+    let path = Archive::config_path(root);
+    let place = path.display().to_string();
+    let variables: Vec<(String, String, String)> = std::env::vars()
+        .filter_map(|(name, value)| setting_name(&name).map(|key| (key, value, name)))
+        .collect();
+    let environment = variables.iter().map(|(key, value, name)| {
+        (key.as_str(), value.as_str(), Origin::Environment(name.clone()))
+    });
+    let flags = flags.iter().map(|(key, value)| (*key, *value, Origin::Flag(format!("--{}", key.replace('_', "-")))));
+    let layers = [
+        user_layer()?,
+        ConfigLayer::from_file(&path, Origin::Archive(place))?,
+        ConfigLayer::from_pairs(environment)?,
+        ConfigLayer::from_pairs(flags)?,
+    ];
+    Ok(Config::from_layers(&layers))
+}
+
+/// The setting that an environment variable holds; variables that are no settings have other names in [`Global`].
+fn setting_name(variable: &str) -> Option<String> {
+    const NOT_SETTINGS: [&str; 3] = ["archive", "log", "corpus"];
+    let key = variable.strip_prefix(ENVIRONMENT_PREFIX)?.to_ascii_lowercase();
+    (!NOT_SETTINGS.contains(&key.as_str())).then_some(key)
+}
+
+fn user_layer() -> Result<ConfigLayer, Failure> {
+    let Some(path) = xdg_directory("XDG_CONFIG_HOME", ".config").map(|home| home.join("ntt/config.toml")) else {
+        return Ok(ConfigLayer::from_pairs([])?);
+    };
+    let place = path.display().to_string();
+    Ok(ConfigLayer::from_file(&path, Origin::User(place))?)
+}
+
+/// A directory of the XDG base directory specification.
+fn xdg_directory(variable: &str, below_home: &str) -> Option<PathBuf> {
+    let given = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    given.or_else(|| {
+        let home = std::env::var_os("HOME").map(PathBuf::from).filter(|path| path.is_absolute())?;
+        Some(home.join(below_home))
+    })
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let kind = match error.kind() {
+            ErrorKind::Usage => FailureKind::Usage,
+            ErrorKind::Failed => FailureKind::Failed,
+            ErrorKind::Unreachable => FailureKind::Unreachable,
+            ErrorKind::Held => FailureKind::Held,
+            ErrorKind::Interrupted => FailureKind::Interrupted,
+        };
+        let hint = match &error {
+            Error::NoArchive(_) => Some("name it with --archive DIR or NTT_ARCHIVE; `ntt ingest` makes a new one"),
+            Error::Held { .. } => Some("wait for the other run to end; `ntt status` shows what it does"),
+            _ => None,
+        };
+        let failure = Self::new(kind, error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<ntt_store::Error> for Failure {
+    fn from(error: ntt_store::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
+/// After Ctrl-C: what is safe, and how to go on.
+pub(crate) fn say_how_to_resume(global: &Global) {
+    if !global.quiet && !global.json {
+        let text = "interrupted: what was copied is safe; run the same command again to go on";
+        // Nobody can be told when stderr is gone.
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+}

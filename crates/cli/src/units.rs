@@ -1,0 +1,103 @@
+//! Sizes, counts, rates and times for people, and sizes typed by people.
+
+use ntt_model::Timestamp;
+
+const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+
+/// `1.4 MiB`; exact below 1 KiB.
+pub(crate) fn bytes(count: u64) -> String {
+    let unit = (u64::BITS - count.leading_zeros()).saturating_sub(1) / 10;
+    if unit == 0 {
+        return format!("{count} B");
+    }
+    let unit = unit as usize;
+    let scaled = count as f64 / (1_u64 << (10 * unit)) as f64;
+    format!("{scaled:.1} {}", UNITS[unit])
+}
+
+/// `1,234,567`.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 file`, `2 files`.
+pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { many })
+}
+
+/// `2003-04-05 06:07:08`, UTC, to the second; a dash if unknown.
+pub(crate) fn time(time: Option<Timestamp>) -> String {
+    match time {
+        Some(time) => {
+            let text = time.to_string();
+            let seconds = text.get(..19).unwrap_or(&text);
+            seconds.replacen('T', " ", 1)
+        }
+        None => "-".to_owned(),
+    }
+}
+
+/// `850 ms`, `12.3 s`, `4 min 5 s`, `3 h 12 min`.
+pub(crate) fn elapsed(milliseconds: u64) -> String {
+    let seconds = milliseconds / 1000;
+    match seconds {
+        0 => format!("{milliseconds} ms"),
+        1..=59 => format!("{seconds}.{} s", milliseconds % 1000 / 100),
+        60..=3599 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// Parses `512`, `4k`, `64KiB`, `1.5GiB`: powers of 1024 whatever the spelling.
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits_end = text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits_end);
+    let shift = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return Err(format!("`{unit}` is no unit of size: use B, KiB, MiB, GiB or TiB")),
+    };
+    let malformed = || format!("`{text}` is not a size such as 64KiB");
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole.checked_mul(1 << shift).ok_or_else(malformed);
+    }
+    let fraction: f64 = number.parse().map_err(|_| malformed())?;
+    Ok((fraction * (1_u64 << shift) as f64) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_readable() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1_474_560), "1.4 MiB");
+        assert_eq!(bytes(u64::MAX), "16.0 EiB");
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(count(123), "123");
+        assert_eq!(elapsed(245_000), "4 min 5 s");
+    }
+
+    #[test]
+    fn typed_sizes_are_parsed_or_refused() {
+        assert_eq!(parse_bytes("64KiB"), Ok(65_536));
+        assert_eq!(parse_bytes("1.5k"), Ok(1536));
+        assert_eq!(parse_bytes("7"), Ok(7));
+        assert!(parse_bytes("x").is_err());
+        assert!(parse_bytes("1 parsec").is_err());
+        assert!(parse_bytes("99999999999T").is_err());
+    }
+}

@@ -1,0 +1,5 @@
+//! The program as a user meets it: its arguments, its output, its exit codes.
+
+mod arrows;
+mod environment;
+mod help;

@@ -1,0 +1,311 @@
+//! From cluster chains to extents, in bounded work whatever the table says.
+
+use ntt_model::extent::push_joined;
+use ntt_model::{ByteRange, Extent, ExtentKind, FindingCode};
+
+use super::boot::Geometry;
+use super::cluster_set::ClusterSet;
+use super::table::{Link, Table};
+
+/// How often, in volumes, clusters may be walked a second time (cross-linked chains, deleted files over the same free space)
+/// before such chains are cut.
+const REWALKS: u64 = 8;
+const REWALKED_CLUSTERS_MIN: u64 = 1 << 20;
+
+/// Why a chain is not what its directory entry says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fault {
+    /// The first cluster is the number of none.
+    Start(u32),
+    /// The chain leads to a cluster that the table says is free.
+    Free(u32),
+    /// The chain leads to a bad cluster.
+    Bad(u32),
+    /// The entry of the cluster holds a number of no cluster.
+    Invalid { cluster: u32, value: u32 },
+    /// The entry of the cluster cannot be read.
+    Unread(u32),
+    /// The chain comes back to a cluster of its own.
+    Loop(u32),
+    /// The cluster belongs to another chain too.
+    Shared(u32),
+    /// The chain ends after that many clusters, but the size needs more.
+    Short { clusters: u64, needed: u64 },
+    /// The stream has too many extents, or too many clusters are shared.
+    Limit,
+}
+
+impl Fault {
+    /// The stable kind of the finding.
+    pub(super) fn code(self) -> FindingCode {
+        match self {
+            Self::Start(_) | Self::Free(_) | Self::Bad(_) | Self::Invalid { .. } | Self::Short { .. } => {
+                FindingCode::Corrupt
+            }
+            Self::Unread(_) => FindingCode::Unread,
+            Self::Loop(_) | Self::Shared(_) => FindingCode::Loop,
+            Self::Limit => FindingCode::Limit,
+        }
+    }
+
+    /// The cluster whose table entry is at fault.
+    pub(super) fn cluster(self) -> Option<u32> {
+        match self {
+            Self::Free(cluster)
+            | Self::Bad(cluster)
+            | Self::Invalid { cluster, .. }
+            | Self::Unread(cluster)
+            | Self::Loop(cluster)
+            | Self::Shared(cluster) => Some(cluster),
+            Self::Start(_) | Self::Short { .. } | Self::Limit => None,
+        }
+    }
+
+    /// What was expected and what was found.
+    pub(super) fn describe(self) -> String {
+        match self {
+            Self::Start(value) => format!("the first cluster is {value}, which does not exist"),
+            Self::Free(cluster) => format!("the chain leads to cluster {cluster}, which is marked as free"),
+            Self::Bad(cluster) => format!("the chain leads to cluster {cluster}, which is marked as bad"),
+            Self::Invalid { cluster, value } => {
+                format!("cluster {cluster} is followed by {value:#x}, which does not exist")
+            }
+            Self::Unread(cluster) => format!("what follows cluster {cluster} cannot be read in any table"),
+            Self::Loop(cluster) => format!("the chain comes back to its own cluster {cluster}"),
+            Self::Shared(cluster) => format!("cluster {cluster} belongs to another chain too"),
+            Self::Short { clusters, needed } => {
+                format!("the chain has {clusters} clusters, the size needs {needed}")
+            }
+            Self::Limit => "the chain was cut at a limit".to_owned(),
+        }
+    }
+}
+
+/// The extents of a file, and what is wrong with them.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Map {
+    pub(super) extents: Vec<Extent>,
+    /// Part of the file has no extent.
+    pub(super) incomplete: bool,
+    pub(super) faults: Vec<Fault>,
+}
+
+impl Map {
+    fn cut(&mut self, fault: Fault) {
+        self.incomplete = true;
+        self.faults.push(fault);
+    }
+}
+
+/// Follows chains; remembers which clusters were seen, to find chains that cross and to bound the work.
+pub(super) struct Walker<'a> {
+    pub(super) geometry: &'a Geometry,
+    pub(super) table: Table<'a>,
+    image_offset: u64,
+    extents_max: u64,
+    claimed: ClusterSet,
+    directories: ClusterSet,
+    /// Clusters that may still be walked a second time.
+    rewalks: u64,
+}
+
+impl<'a> Walker<'a> {
+    /// A walker over a volume that starts at `image_offset`.
+    pub(super) fn new(geometry: &'a Geometry, table: Table<'a>, image_offset: u64, extents_max: u64) -> Self {
+        let clusters = u64::from(geometry.cluster_count);
+        Self {
+            geometry,
+            table,
+            image_offset,
+            extents_max,
+            claimed: ClusterSet::default(),
+            directories: ClusterSet::default(),
+            rewalks: clusters.saturating_mul(REWALKS).max(REWALKED_CLUSTERS_MIN),
+        }
+    }
+
+    /// The extents of an allocated file of `size` bytes that starts at cluster `first`. Only clusters that the size needs are
+    /// looked at; a longer chain is no fault.
+    pub(super) fn file(&mut self, first: u32, size: u64) -> Map {
+        let mut map = Map::default();
+        let needed = size.div_ceil(u64::from(self.geometry.cluster_bytes).max(1));
+        if needed == 0 {
+            return map;
+        }
+        if self.geometry.cluster_offset(first).is_none() {
+            map.cut(Fault::Start(first));
+            return map;
+        }
+        let mut pace = Pace::default();
+        let mut cluster = first;
+        for index in 0..needed {
+            let link = self.table.chain_link(cluster);
+            if let Some(fault) = unusable(cluster, link).or_else(|| self.claim(cluster, &mut pace, &mut map))
+            {
+                map.cut(fault);
+                break;
+            }
+            if !self.push(&mut map, index, cluster, size) {
+                map.cut(Fault::Limit);
+                break;
+            }
+            let walked = index.saturating_add(1);
+            match next(cluster, link, walked, needed) {
+                Ok(Some(following)) => cluster = following,
+                Ok(None) => break,
+                Err(fault) => {
+                    map.cut(fault);
+                    break;
+                }
+            }
+        }
+        map
+    }
+
+    /// The extents that a deleted file of `size` bytes probably had: one run from its first cluster, as far as clusters are free.
+    pub(super) fn deleted_file(&mut self, first: u32, size: u64) -> Map {
+        let mut map = Map::default();
+        let needed = size.div_ceil(u64::from(self.geometry.cluster_bytes).max(1));
+        for index in 0..needed {
+            let cluster = u32::try_from(index)
+                .ok()
+                .and_then(|index| first.checked_add(index));
+            let free = cluster.filter(|cluster| self.is_free(*cluster));
+            match free {
+                Some(cluster) if self.rewalk() => self.push(&mut map, index, cluster, size),
+                _ => {
+                    map.incomplete = true;
+                    break;
+                }
+            };
+        }
+        map
+    }
+
+    /// Whether the cluster exists and its table entry says that it is free.
+    pub(super) fn is_free(&mut self, cluster: u32) -> bool {
+        self.geometry.cluster_offset(cluster).is_some() && self.table.link(cluster) == Link::Free
+    }
+
+    /// Notes a cluster as part of a directory; false if a directory was seen there before.
+    pub(super) fn enter_directory(&mut self, cluster: u32) -> bool {
+        self.claimed.insert(cluster);
+        self.directories.insert(cluster)
+    }
+
+    fn rewalk(&mut self) -> bool {
+        let allowed = self.rewalks > 0;
+        self.rewalks = self.rewalks.saturating_sub(1);
+        allowed
+    }
+
+    /// Notes a cluster as part of the chain; a cluster seen before is a loop, the end of the budget, or (once) a cross-link.
+    fn claim(&mut self, cluster: u32, pace: &mut Pace, map: &mut Map) -> Option<Fault> {
+        if self.claimed.insert(cluster) {
+            return None;
+        }
+        if !self.rewalk() {
+            return Some(Fault::Limit);
+        }
+        if pace.tortoise.is_some() {
+            return pace.step(cluster).then_some(Fault::Loop(cluster));
+        }
+        pace.tortoise = Some(cluster);
+        if self.holds(map, cluster) {
+            return Some(Fault::Loop(cluster));
+        }
+        map.faults.push(Fault::Shared(cluster));
+        None
+    }
+
+    fn holds(&self, map: &Map, cluster: u32) -> bool {
+        let Some(offset) = self.image_offset_of(cluster) else {
+            return false;
+        };
+        let byte = ByteRange::new(offset, 1);
+        map.extents
+            .iter()
+            .filter_map(Extent::image_range)
+            .any(|range| range.contains_range(&byte))
+    }
+
+    /// Appends the cluster with that index in the file; false if there are too many extents.
+    fn push(&self, map: &mut Map, index: u64, cluster: u32, size: u64) -> bool {
+        let cluster_bytes = u64::from(self.geometry.cluster_bytes);
+        let logical_offset = index.saturating_mul(cluster_bytes);
+        let Some(image_offset) = self.image_offset_of(cluster) else {
+            return false;
+        };
+        push_joined(
+            &mut map.extents,
+            Extent {
+                logical_offset,
+                image_offset,
+                len: cluster_bytes.min(size.saturating_sub(logical_offset)),
+                kind: ExtentKind::Data,
+            },
+        );
+        let full = u64::try_from(map.extents.len()).is_ok_and(|count| count > self.extents_max);
+        if full {
+            map.extents.pop();
+        }
+        !full
+    }
+
+    fn image_offset_of(&self, cluster: u32) -> Option<u64> {
+        self.geometry
+            .cluster_offset(cluster)?
+            .checked_add(self.image_offset)
+    }
+}
+
+/// Why a cluster with such an entry cannot be part of a chain.
+pub(super) fn unusable(cluster: u32, link: Link) -> Option<Fault> {
+    match link {
+        Link::Free => Some(Fault::Free(cluster)),
+        Link::Bad => Some(Fault::Bad(cluster)),
+        Link::Next(_) | Link::End | Link::Invalid(_) | Link::Unread => None,
+    }
+}
+
+/// The cluster after `cluster`; `None` once the size is covered.
+fn next(cluster: u32, link: Link, walked: u64, needed: u64) -> Result<Option<u32>, Fault> {
+    if walked == needed {
+        return Ok(None);
+    }
+    match link {
+        Link::Next(following) => Ok(Some(following)),
+        Link::End => Err(Fault::Short {
+            clusters: walked,
+            needed,
+        }),
+        Link::Unread => Err(Fault::Unread(cluster)),
+        Link::Invalid(value) => Err(Fault::Invalid { cluster, value }),
+        Link::Free => Err(Fault::Free(cluster)),
+        Link::Bad => Err(Fault::Bad(cluster)),
+    }
+}
+
+/// Brent's cycle detection over the part of a chain that was seen before: constant memory, at most three rounds.
+#[derive(Default)]
+struct Pace {
+    tortoise: Option<u32>,
+    steps: u64,
+    power: u64,
+}
+
+impl Pace {
+    /// Takes the next cluster; true once it closes a circle.
+    fn step(&mut self, cluster: u32) -> bool {
+        if self.tortoise == Some(cluster) {
+            return true;
+        }
+        self.steps = self.steps.saturating_add(1);
+        if self.steps > self.power {
+            self.tortoise = Some(cluster);
+            self.power = self.power.saturating_mul(2).max(1);
+            self.steps = 0;
+        }
+        false
+    }
+}

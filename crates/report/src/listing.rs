@@ -1,0 +1,245 @@
+//! `ls` and `tree`.
+
+use ntt_catalogue::Catalogue;
+use ntt_catalogue::rows::{ChildRow, DirRow, State};
+use ntt_model::entry::Allocation;
+use ntt_model::time::Times;
+use ntt_model::{Kind, Namespace, ScanId};
+use serde::Serialize;
+
+use crate::selector::Selector;
+use crate::{ByteText, Error};
+
+/// One line of `ls`.
+#[derive(Clone, Debug, Serialize)]
+pub struct ListedEntry {
+    /// The name, or the path as it was asked for.
+    pub name: ByteText,
+    /// Convention of the name.
+    pub namespace: Namespace,
+    /// Whether it is a second name of the same entry.
+    pub alternate: bool,
+    /// Whether the entry is in use.
+    pub allocation: Allocation,
+    /// Inode number.
+    pub inode: u64,
+    /// Kind; `unknown` if the inode could not be read.
+    pub kind: Kind,
+    /// Permission bits.
+    pub mode: Option<u32>,
+    /// Owner.
+    pub uid: Option<u32>,
+    /// Group.
+    pub gid: Option<u32>,
+    /// Number of names.
+    pub links: u32,
+    /// Size of the data stream.
+    pub size_bytes: u64,
+    /// Times.
+    pub times: Times,
+    /// Target of a symbolic link.
+    pub target: Option<ByteText>,
+    /// State of the data stream; `None` for inodes without content.
+    pub content: Option<State>,
+    /// Rule that excludes the path.
+    pub rule: Option<String>,
+}
+
+/// What to leave out of a listing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ListOptions {
+    /// Show second names too.
+    pub alternates: bool,
+    /// Show deleted entries too.
+    pub deleted: bool,
+}
+
+impl ListOptions {
+    fn wants(self, child: &ChildRow) -> bool {
+        (self.alternates || !child.alternate) && (self.deleted || child.allocation == Allocation::Allocated)
+    }
+}
+
+/// Lists what stands at a path: the entries of a directory, or the one entry of anything else.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if nothing stands there.
+pub fn list(
+    catalogue: &dyn Catalogue,
+    scan: ScanId,
+    selector: &Selector,
+    options: ListOptions,
+    each: &mut dyn FnMut(ListedEntry) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let directories = directories(catalogue, scan, selector)?;
+    if directories.is_empty() {
+        for child in entries_at(catalogue, scan, selector)? {
+            each(listed(catalogue, scan, child)?)?;
+        }
+        return Ok(());
+    }
+    for directory in directories {
+        for child in catalogue.children(scan, directory.inode)? {
+            if options.wants(&child) {
+                each(listed(catalogue, scan, child)?)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The entries that stand at exactly this path.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if there is none.
+pub fn entries_at(
+    catalogue: &dyn Catalogue,
+    scan: ScanId,
+    selector: &Selector,
+) -> Result<Vec<ChildRow>, Error> {
+    for path in selector.path_readings() {
+        let entries = catalogue.resolve_path(scan, &path)?;
+        if !entries.is_empty() {
+            return Ok(entries);
+        }
+    }
+    Err(Error::NotFound {
+        what: "path",
+        name: ntt_model::name::escape(&selector.path).into_owned(),
+    })
+}
+
+/// The directories that stand at this path; several when naming trees overlap.
+fn directories(catalogue: &dyn Catalogue, scan: ScanId, selector: &Selector) -> Result<Vec<DirRow>, Error> {
+    for path in selector.path_readings() {
+        let directories = catalogue.resolve_dirs(scan, &path)?;
+        if !directories.is_empty() {
+            return Ok(directories);
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn listed(catalogue: &dyn Catalogue, scan: ScanId, child: ChildRow) -> Result<ListedEntry, Error> {
+    let states = match &child.inode {
+        Some(inode) if !inode.streams.is_empty() => catalogue.stream_states(scan, inode.number)?,
+        _ => Vec::new(),
+    };
+    let content = states.into_iter().next().map(|state| state.state);
+    let inode = child.inode.as_ref();
+    Ok(ListedEntry {
+        namespace: child.namespace,
+        alternate: child.alternate,
+        allocation: child.allocation,
+        inode: child.number,
+        kind: inode.map_or(Kind::Unknown, |inode| inode.kind),
+        mode: inode.and_then(|inode| inode.mode),
+        uid: inode.and_then(|inode| inode.uid),
+        gid: inode.and_then(|inode| inode.gid),
+        links: inode.map_or(0, |inode| inode.links),
+        size_bytes: inode.map_or(0, ntt_model::entry::Inode::size_bytes),
+        times: inode.map(|inode| inode.times).unwrap_or_default(),
+        target: inode.and_then(|inode| inode.target.clone()).map(ByteText),
+        content,
+        rule: child.rule,
+        name: ByteText(child.name),
+    })
+}
+
+/// One line of `tree`.
+#[derive(Clone, Debug, Serialize)]
+pub struct TreeEntry {
+    /// Depth below where the tree starts, from 1.
+    pub depth: u32,
+    /// For each level above, whether more entries follow there; for drawing.
+    #[serde(skip)]
+    pub more: Vec<bool>,
+    /// The entry.
+    #[serde(flatten)]
+    pub entry: ListedEntry,
+}
+
+/// Walks the tree below a path, depth first, in the order of the medium.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if no directory stands there.
+pub fn tree(
+    catalogue: &dyn Catalogue,
+    scan: ScanId,
+    selector: &Selector,
+    options: ListOptions,
+    depth_max: u32,
+    each: &mut dyn FnMut(TreeEntry) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let roots = directories(catalogue, scan, selector)?;
+    if roots.is_empty() {
+        let name = ntt_model::name::escape(&selector.path).into_owned();
+        return Err(Error::NotFound {
+            what: "directory",
+            name,
+        });
+    }
+    let mut levels = vec![level(
+        catalogue,
+        scan,
+        roots.iter().map(|root| root.inode),
+        options,
+    )?];
+    while let Some(current) = levels.last_mut() {
+        let Some(child) = current.next() else {
+            levels.pop();
+            continue;
+        };
+        let more = levels.iter().map(|level| level.len() > 0).collect();
+        let depth = u32::try_from(levels.len()).unwrap_or(u32::MAX);
+        let enters = child
+            .inode
+            .as_ref()
+            .is_some_and(|inode| inode.kind == Kind::Directory)
+            && depth < depth_max;
+        let (directory, name, number) = (child.directory, child.name.clone(), child.number);
+        each(TreeEntry {
+            depth,
+            more,
+            entry: listed(catalogue, scan, child)?,
+        })?;
+        if enters && is_entered_here(catalogue, scan, number, directory, &name)? {
+            levels.push(level(catalogue, scan, std::iter::once(number), options)?);
+        }
+    }
+    Ok(())
+}
+
+/// A directory with several names is shown below the first only: a damaged medium may hold loops.
+fn is_entered_here(
+    catalogue: &dyn Catalogue,
+    scan: ScanId,
+    number: u64,
+    parent: u64,
+    name: &[u8],
+) -> Result<bool, Error> {
+    Ok(catalogue
+        .directory(scan, number)?
+        .is_some_and(|row| row.parent == Some(parent) && row.name == name))
+}
+
+fn level(
+    catalogue: &dyn Catalogue,
+    scan: ScanId,
+    directories: impl Iterator<Item = u64>,
+    options: ListOptions,
+) -> Result<std::vec::IntoIter<ChildRow>, Error> {
+    let mut children = Vec::new();
+    for directory in directories {
+        children.extend(
+            catalogue
+                .children(scan, directory)?
+                .into_iter()
+                .filter(|child| options.wants(child)),
+        );
+    }
+    Ok(children.into_iter())
+}

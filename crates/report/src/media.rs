@@ -1,0 +1,273 @@
+//! Media and volumes with what became of their content.
+
+use ntt_catalogue::Catalogue;
+use ntt_catalogue::rows::{Census, EventRow, Evidence, Image, MediumKind, MediumRow, Tally, VolumeRow};
+use ntt_model::{MediumId, Severity, Timestamp};
+use serde::Serialize;
+
+use crate::Error;
+use crate::selector::latest_scan;
+
+/// Whether everything on a medium is safe.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Completeness {
+    /// Every volume was read and every content is stored or deliberately excluded.
+    Complete,
+    /// Copy work is waiting or was interrupted.
+    Unfinished,
+    /// Finished, but something could not be read: a volume, a file, a part of the image (R14).
+    Partial,
+    /// No volume has been scanned yet.
+    NotScanned,
+}
+
+impl Completeness {
+    /// One word for tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Unfinished => "unfinished",
+            Self::Partial => "partial",
+            Self::NotScanned => "not-scanned",
+        }
+    }
+}
+
+/// One line of `medium list`.
+#[derive(Clone, Debug, Serialize)]
+pub struct MediumSummary {
+    /// Its id.
+    pub id: MediumId,
+    /// The human's words.
+    pub label: String,
+    /// Name of the file or directory it was ingested from.
+    pub source_name: String,
+    /// What it is.
+    pub kind: MediumKind,
+    /// When it was added.
+    pub added: Timestamp,
+    /// Length of the image; 0 for a directory.
+    pub size_bytes: u64,
+    /// Whether everything on it is safe.
+    pub completeness: Completeness,
+    /// Number of volumes.
+    pub volumes: u64,
+    /// Paths in its scanned volumes.
+    pub paths: u64,
+    /// Content streams found.
+    pub found: Tally,
+    /// Content streams stored whole.
+    pub stored: Tally,
+    /// Content streams of which a part or all is missing.
+    pub lost: Tally,
+}
+
+/// `medium show`: everything known of one medium.
+#[derive(Clone, Debug, Serialize)]
+pub struct MediumReport {
+    /// The line of `medium list`.
+    #[serde(flatten)]
+    pub summary: MediumSummary,
+    /// Where its bytes lie.
+    pub image: Option<Image>,
+    /// Evidence of its identity.
+    pub evidence: Vec<Evidence>,
+    /// Its volumes.
+    pub volumes_detail: Vec<VolumeReport>,
+    /// Number of findings of each severity.
+    pub findings: FindingCounts,
+    /// What was done with it.
+    pub events: Vec<EventRow>,
+}
+
+/// Number of findings by severity.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct FindingCounts {
+    /// Entries or content lost or doubtful.
+    pub loss: u64,
+    /// Something wrong on which nothing depends.
+    pub warning: u64,
+    /// Worth knowing.
+    pub info: u64,
+}
+
+/// One volume with its census.
+#[derive(Clone, Debug, Serialize)]
+pub struct VolumeReport {
+    /// The catalogue's row; its layer as JSON is left to `ntt inspect`.
+    #[serde(skip)]
+    pub row: VolumeRow,
+    /// Number on the medium.
+    pub number: u32,
+    /// First byte in the image.
+    pub image_offset: u64,
+    /// Length in bytes.
+    pub size_bytes: u64,
+    /// Verdict of the inspection.
+    pub verdict: String,
+    /// File system type.
+    pub type_name: String,
+    /// Label.
+    pub label: String,
+    /// UUID.
+    pub uuid: String,
+    /// Medium and number of the volume of which it is a copy (R3).
+    pub same_as: Option<String>,
+    /// What was found and what became of it; `None` if it was not scanned.
+    pub census: Option<Census>,
+}
+
+/// All media.
+///
+/// # Errors
+///
+/// What the catalogue says.
+pub fn list(catalogue: &dyn Catalogue) -> Result<Vec<MediumSummary>, Error> {
+    let media = catalogue.media()?;
+    media.iter().map(|row| Ok(summarise(catalogue, row)?.0)).collect()
+}
+
+/// One medium.
+///
+/// # Errors
+///
+/// What the catalogue says.
+pub fn show(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<MediumReport, Error> {
+    let (summary, volumes_detail) = summarise(catalogue, medium)?;
+    let mut findings = FindingCounts::default();
+    for row in catalogue.findings(medium.key)? {
+        match row.finding.severity {
+            Severity::Loss => findings.loss += 1,
+            Severity::Warning => findings.warning += 1,
+            Severity::Info => findings.info += 1,
+        }
+    }
+    Ok(MediumReport {
+        summary,
+        image: catalogue.image(medium.key)?,
+        evidence: catalogue.evidence(medium.key)?,
+        volumes_detail,
+        findings,
+        events: catalogue.events(Some(medium.key))?,
+    })
+}
+
+fn summarise(
+    catalogue: &dyn Catalogue,
+    row: &MediumRow,
+) -> Result<(MediumSummary, Vec<VolumeReport>), Error> {
+    let image = catalogue.image(row.key)?;
+    let volumes = volumes(catalogue, row)?;
+    let sum = |tally: fn(&Census) -> Tally| {
+        volumes
+            .iter()
+            .filter_map(|volume| volume.census.as_ref())
+            .map(tally)
+            .fold(Tally::default(), add)
+    };
+    let summary = MediumSummary {
+        id: row.medium.id,
+        label: row.medium.label.clone(),
+        source_name: row.medium.source_name.clone(),
+        kind: row.medium.kind,
+        added: row.added,
+        size_bytes: image.as_ref().map_or(0, |image| image.size_bytes),
+        completeness: completeness(&volumes, image.as_ref()),
+        volumes: volumes.len() as u64,
+        paths: volumes
+            .iter()
+            .filter_map(|volume| volume.census.as_ref())
+            .map(|census| census.paths)
+            .sum(),
+        found: sum(|census| census.found),
+        stored: sum(|census| census.stored),
+        lost: sum(lost),
+    };
+    Ok((summary, volumes))
+}
+
+fn volumes(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<VolumeReport>, Error> {
+    let mut reports = Vec::new();
+    for row in catalogue.volumes(medium.key)? {
+        let scan = latest_scan(catalogue, &row)?;
+        let census = scan.map(|scan| catalogue.census(scan.id)).transpose()?;
+        reports.push(VolumeReport {
+            number: row.volume.number,
+            image_offset: row.volume.range.offset,
+            size_bytes: row.volume.range.len,
+            verdict: row.volume.verdict.clone(),
+            type_name: row.volume.type_name.clone(),
+            label: row.volume.label.clone(),
+            uuid: row.volume.uuid.clone(),
+            same_as: row
+                .volume
+                .same_as
+                .map(|key| volume_name(catalogue, key))
+                .transpose()?,
+            census,
+            row,
+        });
+    }
+    Ok(reports)
+}
+
+/// `MEDIUM-ID/NUMBER` of a volume.
+fn volume_name(catalogue: &dyn Catalogue, key: ntt_model::VolumeKey) -> Result<String, Error> {
+    for medium in catalogue.media()? {
+        if let Some(row) = catalogue
+            .volumes(medium.key)?
+            .into_iter()
+            .find(|row| row.key == key)
+        {
+            return Ok(format!("{}/{}", medium.medium.id, row.volume.number));
+        }
+    }
+    Err(Error::NotFound {
+        what: "volume",
+        name: key.to_string(),
+    })
+}
+
+/// Content of which a part or all is missing.
+pub fn lost(census: &Census) -> Tally {
+    census
+        .failed
+        .iter()
+        .map(|(_, tally)| *tally)
+        .fold(census.damaged, add)
+}
+
+/// The sum of two tallies.
+pub fn add(left: Tally, right: Tally) -> Tally {
+    Tally {
+        count: left.count + right.count,
+        bytes: left.bytes.saturating_add(right.bytes),
+    }
+}
+
+fn completeness(volumes: &[VolumeReport], image: Option<&Image>) -> Completeness {
+    let censuses: Vec<&Census> = volumes
+        .iter()
+        .filter_map(|volume| volume.census.as_ref())
+        .collect();
+    if censuses.is_empty() && volumes.iter().all(|volume| volume.verdict == "readable") {
+        return Completeness::NotScanned;
+    }
+    if censuses
+        .iter()
+        .any(|census| census.pending.count + census.retryable.count > 0)
+    {
+        return Completeness::Unfinished;
+    }
+    let explained = |volume: &VolumeReport| {
+        volume.census.is_some() || matches!(volume.verdict.as_str(), "empty" | "table")
+    };
+    let short =
+        image.is_some_and(|image| image.expected_bytes > image.size_bytes || !image.unread.is_empty());
+    let losses = censuses.iter().any(|census| lost(census).count > 0);
+    if volumes.is_empty() || short || losses || !volumes.iter().all(explained) {
+        return Completeness::Partial;
+    }
+    Completeness::Complete
+}

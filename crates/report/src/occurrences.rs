@@ -1,0 +1,93 @@
+//! `where`: every place at which a content stands.
+
+use ntt_catalogue::Catalogue;
+use ntt_catalogue::rows::{BlobRow, MediumRow};
+use ntt_model::BlobHash;
+use ntt_model::entry::StreamKind;
+use serde::Serialize;
+
+use crate::{ByteText, Error};
+
+/// One place at which a content stands.
+#[derive(Clone, Debug, Serialize)]
+pub struct Place {
+    /// Id of the medium.
+    pub medium: ntt_model::MediumId,
+    /// Its label, or the name of its source.
+    pub medium_name: String,
+    /// Volume number.
+    pub volume: u32,
+    /// Path in the volume.
+    pub path: ByteText,
+    /// Which stream of the inode: empty for the data stream, else its name.
+    pub stream: ByteText,
+    /// Whether the content is only the readable part of a damaged stream.
+    pub damaged: bool,
+    /// Whether the entry is a second name.
+    pub alternate: bool,
+}
+
+/// What is known of a content.
+///
+/// # Errors
+///
+/// What the catalogue says.
+pub fn blob(catalogue: &dyn Catalogue, hash: &BlobHash) -> Result<Option<BlobRow>, Error> {
+    Ok(catalogue.blob(hash)?)
+}
+
+/// Visits every place at which a content stands.
+///
+/// # Errors
+///
+/// What the catalogue or `each` says.
+pub fn places(
+    catalogue: &dyn Catalogue,
+    hash: &BlobHash,
+    each: &mut dyn FnMut(Place) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let media = catalogue.media()?;
+    let mut failure = None;
+    let visited = catalogue.occurrences(hash, &mut |occurrence| {
+        let medium = media.iter().find(|row| row.key == occurrence.medium);
+        let Some(medium) = medium else {
+            return Err(ntt_catalogue::Error::NotFound {
+                what: format!("medium {}", occurrence.medium),
+            });
+        };
+        let place = Place {
+            medium: medium.medium.id,
+            medium_name: medium_name(medium).to_owned(),
+            volume: occurrence.volume_number,
+            path: ByteText(occurrence.path.path.clone()),
+            stream: ByteText(stream_name(&occurrence.stream)),
+            damaged: occurrence.damaged,
+            alternate: occurrence.path.alternate,
+        };
+        each(place).map_err(|error| {
+            failure = Some(error);
+            ntt_catalogue::Error::Stopped
+        })
+    });
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(visited?),
+    }
+}
+
+/// The human's label, or the name of the source.
+pub fn medium_name(row: &MediumRow) -> &str {
+    if row.medium.label.is_empty() {
+        &row.medium.source_name
+    } else {
+        &row.medium.label
+    }
+}
+
+/// Empty for the data stream, else the stream's name.
+pub fn stream_name(kind: &StreamKind) -> Vec<u8> {
+    match kind {
+        StreamKind::Named(name) | StreamKind::Xattr(name) => name.clone(),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,216 @@
+//! How people name a thing in the archive: `MEDIUM[/VOLUME[/PATH]]`.
+
+use ntt_catalogue::Catalogue;
+use ntt_catalogue::rows::{MediumRow, ScanRow, VolumeRow};
+use ntt_model::name::{components, escape, unescape};
+
+use crate::Error;
+
+/// Fewer digits of a medium's id are not taken as an id.
+const ID_PREFIX_MIN: usize = 4;
+
+/// A parsed `MEDIUM[/VOLUME[/PATH]]`, not yet looked up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Selector {
+    /// Id, a prefix of at least four digits of it, the label, or the source's file name.
+    pub medium: Vec<u8>,
+    /// Volume number, from 1.
+    pub volume: Option<u32>,
+    /// Path in the volume, as typed.
+    pub path: Vec<u8>,
+}
+
+impl Selector {
+    /// Splits the text of a command line argument.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] if it is empty or its volume is not a number.
+    pub fn parse(text: &[u8]) -> Result<Self, Error> {
+        let mut parts = text.splitn(3, |byte| *byte == b'/');
+        let medium = parts.next().unwrap_or_default().to_vec();
+        if medium.is_empty() {
+            return Err(Error::Usage(
+                "a medium is named MEDIUM[/VOLUME[/PATH]]".to_owned(),
+            ));
+        }
+        let volume = match parts.next() {
+            None | Some(b"") => None,
+            Some(digits) => Some(parse_volume(digits)?),
+        };
+        Ok(Self {
+            medium,
+            volume,
+            path: parts.next().unwrap_or_default().to_vec(),
+        })
+    }
+
+    /// The medium that this names.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] or [`Error::Ambiguous`], with what would have matched.
+    pub fn find_medium(&self, catalogue: &dyn Catalogue) -> Result<MediumRow, Error> {
+        find_medium(catalogue, &self.medium)
+    }
+
+    /// The volume that this names; without a number, the only one that has a scan.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`], or [`Error::Usage`] when a number is needed.
+    pub fn find_volume(&self, catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<VolumeRow, Error> {
+        let volumes = catalogue.volumes(medium.key)?;
+        if let Some(number) = self.volume {
+            let not_found = || Error::NotFound {
+                what: "volume",
+                name: format!("{}/{number}", escape(&self.medium)),
+            };
+            return volumes
+                .into_iter()
+                .find(|row| row.volume.number == number)
+                .ok_or_else(not_found);
+        }
+        let mut scanned = Vec::new();
+        for volume in volumes {
+            if latest_scan(catalogue, &volume)?.is_some() {
+                scanned.push(volume);
+            }
+        }
+        match scanned.len() {
+            1 => Ok(scanned.remove(0)),
+            0 => Err(Error::NotFound {
+                what: "scanned volume of medium",
+                name: escape(&self.medium).into_owned(),
+            }),
+            _ => {
+                let numbers: Vec<String> = scanned.iter().map(|row| row.volume.number.to_string()).collect();
+                let medium = escape(&self.medium);
+                Err(Error::Usage(format!(
+                    "medium `{medium}` has several volumes ({}): name one, as in {medium}/{}",
+                    numbers.join(", "),
+                    numbers[0]
+                )))
+            }
+        }
+    }
+
+    /// The last sealed scan of the volume that this names.
+    ///
+    /// # Errors
+    ///
+    /// As [`Selector::find_medium`] and [`Selector::find_volume`]; [`Error::NotFound`] if the volume was not scanned.
+    pub fn find_scan(&self, catalogue: &dyn Catalogue) -> Result<ScanRow, Error> {
+        let medium = self.find_medium(catalogue)?;
+        let volume = self.find_volume(catalogue, &medium)?;
+        let name = || format!("{}/{}", escape(&self.medium), volume.volume.number);
+        latest_scan(catalogue, &volume)?.ok_or_else(|| Error::NotFound {
+            what: "scan of volume",
+            name: name(),
+        })
+    }
+
+    /// The readings of the path to try: as typed, then with escapes undone.
+    pub fn path_readings(&self) -> Vec<Vec<u8>> {
+        let normal = |bytes: &[u8]| components(bytes).collect::<Vec<_>>().join(&b'/');
+        let mut readings = vec![normal(&self.path)];
+        let unescaped = normal(&unescape(&self.path));
+        if !readings.contains(&unescaped) {
+            readings.push(unescaped);
+        }
+        readings
+    }
+}
+
+/// The last sealed scan of a volume, or of the volume of which it is a copy (R3).
+///
+/// # Errors
+///
+/// What the catalogue says.
+pub fn latest_scan(catalogue: &dyn Catalogue, volume: &VolumeRow) -> Result<Option<ScanRow>, Error> {
+    let key = volume.volume.same_as.unwrap_or(volume.key);
+    Ok(catalogue.scans(key)?.pop())
+}
+
+/// Looks a medium up by exact id, label or source name, then by a unique prefix of the id.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] or [`Error::Ambiguous`].
+pub fn find_medium(catalogue: &dyn Catalogue, name: &[u8]) -> Result<MediumRow, Error> {
+    let media = catalogue.media()?;
+    let text = String::from_utf8_lossy(name);
+    let exact = |row: &&MediumRow| {
+        row.medium.id.to_string() == *text
+            || row.medium.label == *text
+            || row.medium.source_name == escape(name)
+    };
+    let mut matches: Vec<&MediumRow> = media.iter().filter(exact).collect();
+    if matches.is_empty() && text.len() >= ID_PREFIX_MIN {
+        matches = media
+            .iter()
+            .filter(|row| row.medium.id.to_string().starts_with(&*text))
+            .collect();
+    }
+    match matches.as_slice() {
+        [only] => Ok((*only).clone()),
+        [] => Err(Error::NotFound {
+            what: "medium",
+            name: escape(name).into_owned(),
+        }),
+        several => Err(Error::Ambiguous {
+            name: escape(name).into_owned(),
+            candidates: several.iter().map(|row| describe(row)).collect(),
+        }),
+    }
+}
+
+/// A medium in a few words: the first digits of its id and its label or source.
+fn describe(row: &MediumRow) -> String {
+    let id = row.medium.id.to_string();
+    let name = if row.medium.label.is_empty() {
+        &row.medium.source_name
+    } else {
+        &row.medium.label
+    };
+    format!("{} ({name})", &id[..12])
+}
+
+fn parse_volume(digits: &[u8]) -> Result<u32, Error> {
+    std::str::from_utf8(digits)
+        .ok()
+        .and_then(|digits| digits.parse().ok())
+        .filter(|number| *number > 0)
+        .ok_or_else(|| {
+            Error::Usage(format!(
+                "`{}` is not the number of a volume (1, 2, ...)",
+                escape(digits)
+            ))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selector_has_up_to_three_parts() {
+        let selector = Selector::parse(b"disk/2/a/b c/").expect("well-formed");
+        assert_eq!(
+            (selector.medium.as_slice(), selector.volume),
+            (&b"disk"[..], Some(2))
+        );
+        assert_eq!(selector.path_readings(), [b"a/b c".to_vec()]);
+        assert_eq!(Selector::parse(b"disk").expect("well-formed").volume, None);
+        assert!(Selector::parse(b"").is_err());
+        assert!(Selector::parse(b"disk/zero").is_err());
+        assert!(Selector::parse(b"disk/0").is_err());
+    }
+
+    /// R23: what a listing shows escaped can be typed, and so can the raw bytes.
+    #[test]
+    fn r23_paths_are_tried_raw_and_unescaped() {
+        let selector = Selector::parse(b"disk/1/a\\nb").expect("well-formed");
+        assert_eq!(selector.path_readings(), [b"a\\nb".to_vec(), b"a\nb".to_vec()]);
+    }
+}

@@ -1,0 +1,130 @@
+//! `status`: what is going on and what waits.
+
+use ntt_catalogue::Catalogue;
+use ntt_catalogue::rows::{MediumRow, Progress, WorkerRow};
+use ntt_model::{MediumId, Timestamp};
+use serde::Serialize;
+
+use crate::Error;
+use crate::occurrences::medium_name;
+use crate::selector::latest_scan;
+
+/// The whole archive at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// Number of media.
+    pub media: u64,
+    /// Distinct contents.
+    pub blobs: u64,
+    /// Volumes with copy work that is not done.
+    pub queues: Vec<Queue>,
+    /// Workers that have not ended.
+    pub workers: Vec<WorkerRow>,
+    /// The last things done, newest first.
+    pub recent: Vec<RecentEvent>,
+}
+
+/// The queue of one volume.
+#[derive(Clone, Debug, Serialize)]
+pub struct Queue {
+    /// Id of the medium.
+    pub medium: MediumId,
+    /// Its label, or the name of its source.
+    pub medium_name: String,
+    /// Volume number.
+    pub volume: u32,
+    /// Chunks, streams and bytes.
+    #[serde(flatten)]
+    pub progress: Progress,
+}
+
+/// A stage that ended.
+#[derive(Clone, Debug, Serialize)]
+pub struct RecentEvent {
+    /// When.
+    pub at: Option<Timestamp>,
+    /// Medium, if it concerned one.
+    pub medium_name: Option<String>,
+    /// Stage.
+    pub stage: String,
+    /// How it ended.
+    pub result: String,
+    /// Wall time.
+    pub elapsed_ms: u64,
+    /// Things handled.
+    pub count: u64,
+    /// Bytes handled.
+    pub bytes: u64,
+}
+
+/// Stages shown.
+const RECENT_MAX: usize = 10;
+
+/// Looks at everything once.
+///
+/// # Errors
+///
+/// What the catalogue says.
+pub fn status(catalogue: &dyn Catalogue) -> Result<Status, Error> {
+    let media = catalogue.media()?;
+    let mut queues = Vec::new();
+    for medium in &media {
+        queues.extend(queues_of(catalogue, medium)?);
+    }
+    let workers = catalogue
+        .workers()?
+        .into_iter()
+        .filter(|worker| !worker.retired)
+        .collect();
+    Ok(Status {
+        media: media.len() as u64,
+        blobs: catalogue.blob_count()?,
+        queues,
+        workers,
+        recent: recent(catalogue, &media)?,
+    })
+}
+
+fn queues_of(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<Queue>, Error> {
+    let mut queues = Vec::new();
+    for volume in catalogue.volumes(medium.key)? {
+        if volume.volume.same_as.is_some() {
+            continue;
+        }
+        let Some(scan) = latest_scan(catalogue, &volume)? else {
+            continue;
+        };
+        let progress = catalogue.progress(scan.id)?;
+        if progress.free_chunks + progress.leased_chunks + progress.waiting_chunks > 0 {
+            let medium_name = medium_name(medium).to_owned();
+            queues.push(Queue {
+                medium: medium.medium.id,
+                medium_name,
+                volume: volume.volume.number,
+                progress,
+            });
+        }
+    }
+    Ok(queues)
+}
+
+fn recent(catalogue: &dyn Catalogue, media: &[MediumRow]) -> Result<Vec<RecentEvent>, Error> {
+    let name = |key| {
+        media
+            .iter()
+            .find(|row| row.key == key)
+            .map(|row| medium_name(row).to_owned())
+    };
+    let events = catalogue.events(None)?.into_iter().rev().take(RECENT_MAX);
+    Ok(events
+        .map(|event| RecentEvent {
+            at: event.at,
+            medium_name: event.medium.and_then(name),
+            stage: event.stage,
+            result: event.result,
+            elapsed_ms: event.elapsed_ms,
+            count: event.count,
+            bytes: event.bytes,
+        })
+        .collect())
+}

@@ -1,0 +1,21 @@
+#!/bin/sh
+# Installs what the tests compare with, then checks and tests everything: sh scripts/test.sh
+#
+# With NTT_CORPUS=FOLDER the tests run on the public images in that folder too; without it they say that they skipped them.
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/packages.sh
+install_packages gcc libc6-dev gzip xz-utils zstd unzip jq b3sum tar gawk \
+    sleuthkit mtools dosfstools e2fsprogs xorriso genisoimage p7zip-full gddrescue \
+    fdisk gdisk parted attr acl
+PATH=$PATH:/usr/sbin:/sbin
+
+cargo fmt --all --check
+cargo clippy --workspace --all-targets --quiet -- -D warnings
+RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+if cargo nextest --version > /dev/null 2>&1; then
+    cargo nextest run --workspace
+else
+    cargo test --workspace --quiet
+fi
+cargo test --workspace --doc --quiet

@@ -138,7 +138,12 @@ pub(crate) fn walk(
         if !seen.insert(inode) {
             continue;
         }
-        let mut children = catalogue.children(tree.scan, inode)?;
+        let mut children = match catalogue.children(tree.scan, inode) {
+            Ok(children) => children,
+            // The name is there, and the scan did not enter it: a limit or a defect, which a finding tells.
+            Err(ntt_catalogue::Error::NotFound { .. }) => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
         children.retain(is_visible);
         let enter = visitor.directory(&path, &children)?;
         waiting.extend(enter.into_iter().rev().map(|(name, inode)| (join(&path, &name), inode)));

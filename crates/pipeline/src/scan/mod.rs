@@ -185,7 +185,7 @@ impl Job<'_> {
         let scan = catalogue.begin_scan(&NewScan {
             volume: self.volume.key,
             reader: reader.name().to_owned(),
-            root: reader.root(),
+            root: reader.root(feed.directory_root()?),
             previous: previous.map(|row| row.id),
         })?;
         let result = self.load(feed, reader, scan, &stage);

@@ -31,9 +31,9 @@ pub mod scan;
 pub mod select;
 pub mod verify;
 
+mod content;
 mod error;
 mod outcome;
-mod content;
 mod paths;
 mod stage;
 mod tree;

@@ -21,7 +21,9 @@ pub(super) struct DirectoryContents(LiveTree);
 impl DirectoryContents {
     pub(super) fn open(source: &Source) -> Result<Self, Error> {
         let path = source.path.as_path();
-        LiveTree::open(path).map(Self).map_err(Error::io("opening the directory", path))
+        LiveTree::open(path)
+            .map(Self)
+            .map_err(Error::io("opening the directory", path))
     }
 }
 
@@ -35,14 +37,21 @@ impl Contents for DirectoryContents {
                     code: 0,
                     detail: error.to_string(),
                 };
-                return Ok(Reading::Failed { failure, finding: None });
+                return Ok(Reading::Failed {
+                    failure,
+                    finding: None,
+                });
             }
         };
         if file.size_bytes() != stream.size_bytes {
             return Ok(changed(item));
         }
         let missing = file.read(&mut |piece| intake.piece(piece))?;
-        Ok(if is_unchanged(&file) { Reading::Read(missing) } else { changed(item) })
+        Ok(if is_unchanged(&file) {
+            Reading::Read(missing)
+        } else {
+            changed(item)
+        })
     }
 }
 

@@ -46,7 +46,9 @@ pub fn run(context: &Context<'_>, medium: &MediumRow) -> Result<ManifestSummary,
     if let Ok(summary) = &result {
         stage.add(summary.lines, summary.bytes);
     }
-    stage.settle(context.archive.catalogue(), Some(medium), result, |_| RunOutcome::Complete)
+    stage.settle(context.archive.catalogue(), Some(medium), result, |_| {
+        RunOutcome::Complete
+    })
 }
 
 fn publish(context: &Context<'_>, medium: &MediumRow, path: &Path) -> Result<ManifestSummary, Error> {

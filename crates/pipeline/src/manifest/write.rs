@@ -1,8 +1,6 @@
 //! Everything that the catalogue knows of a medium, as lines.
 
-use ntt_catalogue::rows::{
-    Evidence, Image, MediumRow, PathRow, ScanRow, State, StreamState, VolumeRow,
-};
+use ntt_catalogue::rows::{Evidence, Image, MediumRow, PathRow, ScanRow, State, StreamState, VolumeRow};
 use ntt_model::entry::Inode;
 use ntt_model::{BlobHash, ByteRange, Kind, Timestamp};
 use serde::Serialize;
@@ -159,7 +157,9 @@ fn path_line(
 
 /// The blob of the data stream and what is missing of it.
 fn content(states: &[StreamState]) -> (Option<BlobHash>, Vec<ByteRange>) {
-    let data = states.iter().find(|state| state.kind == ntt_model::entry::StreamKind::Data);
+    let data = states
+        .iter()
+        .find(|state| state.kind == ntt_model::entry::StreamKind::Data);
     match data.map(|state| &state.state) {
         Some(State::Stored { blob }) => (Some(*blob), Vec::new()),
         Some(State::Damaged { blob, missing, .. }) => (Some(*blob), missing.clone()),
@@ -169,9 +169,7 @@ fn content(states: &[StreamState]) -> (Option<BlobHash>, Vec<ByteRange>) {
 
 /// Runs a visitor of the catalogue whose work may fail in other ways than the catalogue.
 fn each<T>(
-    visit: impl FnOnce(
-        &mut dyn FnMut(&T) -> Result<(), ntt_catalogue::Error>,
-    ) -> Result<(), ntt_catalogue::Error>,
+    visit: impl FnOnce(&mut dyn FnMut(&T) -> Result<(), ntt_catalogue::Error>) -> Result<(), ntt_catalogue::Error>,
     mut work: impl FnMut(&T) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut failed = None;

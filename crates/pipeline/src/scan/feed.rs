@@ -112,7 +112,11 @@ impl<'a> Feed<'a> {
     }
 
     fn supervisor(&self) -> Supervisor {
-        supervisor(self.context.config, &self.context.scan_program, self.context.interrupt)
+        supervisor(
+            self.context.config,
+            &self.context.scan_program,
+            self.context.interrupt,
+        )
     }
 
     fn file_system(

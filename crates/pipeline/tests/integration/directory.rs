@@ -45,7 +45,11 @@ fn r29_a_directory_is_ingested_and_balances() {
     ingest::balance(census).unwrap();
     assert_eq!(census.stored, census.found);
     assert_eq!(census.found.count, 6, "two names are one file");
-    assert_eq!(medium.copied.bytes_read, 7 + 7 + 300_000 + 3, "holes are not read");
+    assert_eq!(
+        medium.copied.bytes_read,
+        7 + 7 + 300_000 + 3,
+        "holes are not read"
+    );
     assert_eq!(blobs(&world), 5);
 }
 
@@ -78,8 +82,15 @@ fn r45_restore_and_compare_agree() {
     fs::write(destination.join("one"), b"CONTENT").unwrap();
     fs::write(destination.join("new"), b"").unwrap();
     let compared = compare::run(&world.context(), &request).unwrap();
-    let attributes: Vec<&str> = compared.listed.iter().map(|difference| difference.attribute.as_str()).collect();
-    assert!(attributes.contains(&"content") && attributes.contains(&"extra"), "{attributes:?}");
+    let attributes: Vec<&str> = compared
+        .listed
+        .iter()
+        .map(|difference| difference.attribute.as_str())
+        .collect();
+    assert!(
+        attributes.contains(&"content") && attributes.contains(&"extra"),
+        "{attributes:?}"
+    );
     assert_eq!(compared.outcome, DamageFound);
 }
 

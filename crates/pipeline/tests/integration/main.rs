@@ -1,6 +1,7 @@
-//! Use cases from end to end, on small live directories.
+//! Use cases from end to end, on small directories and images.
 
 #![allow(clippy::unwrap_used)]
 
 mod directory;
+mod image;
 mod world;

@@ -31,7 +31,7 @@ impl World {
         Context {
             archive: &self.archive,
             config: &self.config,
-            scan_program: PathBuf::new(),
+            scan_program: scan_child(),
             observer: &Silent,
             interrupt: &self.interrupt,
         }
@@ -55,4 +55,10 @@ impl World {
             into_existing: false,
         }
     }
+}
+
+/// The example `scan_child`, which cargo builds along with the tests.
+fn scan_child() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.parent().unwrap().parent().unwrap().join("examples/scan_child")
 }

@@ -32,7 +32,10 @@ fn image(world: &World) -> Option<PathBuf> {
 /// Where the content of `large` lies in the image.
 fn large_at(image: &Path) -> usize {
     let bytes = fs::read(image).unwrap();
-    bytes.windows(4096).position(|window| window.iter().all(|byte| *byte == 0x5a)).unwrap()
+    bytes
+        .windows(4096)
+        .position(|window| window.iter().all(|byte| *byte == 0x5a))
+        .unwrap()
 }
 
 /// R3, R21, R29, R35, R45: an image goes in whole and unchanged, comes back equal, and its copy elsewhere is the same medium.
@@ -54,9 +57,19 @@ fn r03_an_image_is_ingested_restored_and_recognised_elsewhere() {
     let copy = world.dir.path().join("copy.img");
     fs::copy(&image, &copy).unwrap();
     let again = world.ingest(&copy).unwrap();
-    assert!(again.media[0].recognised.as_ref().unwrap().contains("every byte is equal"));
+    assert!(
+        again.media[0]
+            .recognised
+            .as_ref()
+            .unwrap()
+            .contains("every byte is equal")
+    );
     assert_eq!(again.media[0].copied.bytes_read, 0);
-    assert_eq!(blake3::hash(&fs::read(&image).unwrap()), before, "the source is untouched");
+    assert_eq!(
+        blake3::hash(&fs::read(&image).unwrap()),
+        before,
+        "the source is untouched"
+    );
 }
 
 /// R11: a file that meets an unread region is damaged, with the ranges, and the outcome says losses.

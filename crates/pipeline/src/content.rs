@@ -44,7 +44,10 @@ pub(crate) fn source_of(archive: &Archive, medium: &MediumRow) -> Result<Source,
 /// Where the bytes of a medium lie.
 pub(crate) fn image_row(archive: &Archive, medium: &MediumRow) -> Result<Image, Error> {
     archive.catalogue().image(medium.key)?.ok_or_else(|| {
-        Error::Refused(format!("nothing is recorded of where medium {} lies", medium.medium.id))
+        Error::Refused(format!(
+            "nothing is recorded of where medium {} lies",
+            medium.medium.id
+        ))
     })
 }
 

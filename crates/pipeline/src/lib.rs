@@ -25,16 +25,15 @@ pub mod ingest;
 pub mod inspect;
 pub mod manifest;
 pub mod observer;
-pub mod rebuild;
 pub mod restore;
 pub mod retry;
 pub mod scan;
 pub mod select;
 pub mod verify;
 
+mod content;
 mod error;
 mod outcome;
-mod content;
 mod paths;
 mod stage;
 mod tree;

@@ -24,7 +24,10 @@ pub struct Selection {
 /// [`Error::Selection`] if nothing or several things answer to it.
 pub fn select(catalogue: &dyn Catalogue, text: &[u8]) -> Result<Selection, Error> {
     let mut parts = text.splitn(3, |byte| *byte == b'/');
-    let medium = medium(catalogue, &String::from_utf8_lossy(parts.next().unwrap_or_default()))?;
+    let medium = medium(
+        catalogue,
+        &String::from_utf8_lossy(parts.next().unwrap_or_default()),
+    )?;
     let number = parts.next().filter(|number| !number.is_empty());
     let volume = number
         .map(|number| volume(catalogue, &medium, &String::from_utf8_lossy(number)))
@@ -70,7 +73,10 @@ pub fn current_scans(catalogue: &dyn Catalogue, volume: &VolumeRow) -> Result<Ve
     let key = volume.volume.same_as.unwrap_or(volume.key);
     let mut current: Vec<ScanRow> = Vec::new();
     for scan in catalogue.scans(key)? {
-        match current.iter_mut().find(|known| known.scan.reader == scan.scan.reader) {
+        match current
+            .iter_mut()
+            .find(|known| known.scan.reader == scan.scan.reader)
+        {
             Some(known) => *known = scan,
             None => current.push(scan),
         }
@@ -94,6 +100,9 @@ fn ambiguous(text: &str, media: &[&MediumRow]) -> String {
 
 fn trimmed(path: &[u8]) -> &[u8] {
     let start = path.iter().position(|byte| *byte != b'/').unwrap_or(path.len());
-    let end = path.iter().rposition(|byte| *byte != b'/').map_or(start, |last| last + 1);
+    let end = path
+        .iter()
+        .rposition(|byte| *byte != b'/')
+        .map_or(start, |last| last + 1);
     &path[start..end]
 }

@@ -58,7 +58,9 @@ pub(crate) fn trees(catalogue: &dyn Catalogue, selection: &Selection) -> Result<
     }
     if trees.is_empty() {
         let path = escape(&selection.path);
-        return Err(Error::Selection(format!("nothing in the catalogue answers to the path `{path}`")));
+        return Err(Error::Selection(format!(
+            "nothing in the catalogue answers to the path `{path}`"
+        )));
     }
     if let [only] = trees.as_mut_slice() {
         only.subdirectory.clear();
@@ -95,7 +97,10 @@ fn start(catalogue: &dyn Catalogue, scan: ScanId, path: &[u8]) -> Result<Option<
     }
     let mut entries = catalogue.resolve_path(scan, path)?;
     entries.retain(is_visible);
-    Ok(entries.into_iter().next().map(|entry| Start::Entry(Box::new(entry))))
+    Ok(entries
+        .into_iter()
+        .next()
+        .map(|entry| Start::Entry(Box::new(entry))))
 }
 
 /// Whether people see the name: no alternate of another one, not deleted.
@@ -131,17 +136,31 @@ pub(crate) fn walk(
             return Ok(());
         }
     };
-    let mut waiting: Vec<(Vec<u8>, u64)> = directories.iter().rev().map(|inode| (Vec::new(), *inode)).collect();
+    let mut waiting: Vec<(Vec<u8>, u64)> = directories
+        .iter()
+        .rev()
+        .map(|inode| (Vec::new(), *inode))
+        .collect();
     let mut seen = HashSet::new();
     while let Some((path, inode)) = waiting.pop() {
         interrupt.check()?;
         if !seen.insert(inode) {
             continue;
         }
-        let mut children = catalogue.children(tree.scan, inode)?;
+        let mut children = match catalogue.children(tree.scan, inode) {
+            Ok(children) => children,
+            // The name is there, and the scan did not enter it: a limit or a defect, which a finding tells.
+            Err(ntt_catalogue::Error::NotFound { .. }) => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
         children.retain(is_visible);
         let enter = visitor.directory(&path, &children)?;
-        waiting.extend(enter.into_iter().rev().map(|(name, inode)| (join(&path, &name), inode)));
+        waiting.extend(
+            enter
+                .into_iter()
+                .rev()
+                .map(|(name, inode)| (join(&path, &name), inode)),
+        );
     }
     Ok(())
 }

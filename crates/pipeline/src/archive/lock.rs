@@ -25,7 +25,11 @@ impl Lock {
             .map_err(Error::io("opening the lock", &path))?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::Held { holder: holder(&mut file) }),
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Held {
+                    holder: holder(&mut file),
+                });
+            }
             Err(TryLockError::Error(error)) => return Err(Error::io("locking", &path)(error)),
         }
         sign(&mut file).map_err(Error::io("signing the lock", &path))?;

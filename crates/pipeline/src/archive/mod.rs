@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::sqlite::SqliteCatalogue;
-use ntt_host::{RealDisk, SystemRandom};
+use ntt_host::{RealDisk, SystemClock, SystemRandom};
 use ntt_model::MediumId;
 use ntt_store::{Store, StoreOptions};
 
@@ -55,7 +55,7 @@ impl Archive {
             return Err(Error::NoArchive(root.to_owned()));
         }
         let store = Store::open_read_only(Arc::new(RealDisk), Arc::new(SystemRandom), root)?;
-        let catalogue = SqliteCatalogue::open_read_only(&catalogue_path(root))?;
+        let catalogue = SqliteCatalogue::open_read_only(&catalogue_path(root), Arc::new(SystemClock))?;
         Ok(Self {
             root: root.to_owned(),
             catalogue: Box::new(catalogue),
@@ -73,7 +73,7 @@ impl Archive {
             ..StoreOptions::default()
         };
         let store = Store::create(Arc::new(RealDisk), Arc::new(SystemRandom), root, options)?;
-        let catalogue = SqliteCatalogue::open(&catalogue_path(root))?;
+        let catalogue = SqliteCatalogue::open(&catalogue_path(root), Arc::new(SystemClock))?;
         Ok(Self {
             root: root.to_owned(),
             catalogue: Box::new(catalogue),

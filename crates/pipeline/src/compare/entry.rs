@@ -36,7 +36,12 @@ impl Comparer<'_> {
     }
 
     /// Compares one name; answers whether it is a directory to enter.
-    pub(super) fn entry(&mut self, directory: &OwnedFd, path: &[u8], child: &ChildRow) -> Result<bool, Error> {
+    pub(super) fn entry(
+        &mut self,
+        directory: &OwnedFd,
+        path: &[u8],
+        child: &ChildRow,
+    ) -> Result<bool, Error> {
         self.stage.add(1, 0);
         let Some(inode) = &child.inode else {
             self.differ(path, "unreadable", "an inode", "none was read from the medium");
@@ -145,7 +150,11 @@ impl Comparer<'_> {
     }
 
     fn content(&mut self, path: &[u8], inode: &Inode, file: File) -> Result<(), Error> {
-        let states = self.context.archive.catalogue().stream_states(self.tree.scan, inode.number)?;
+        let states = self
+            .context
+            .archive
+            .catalogue()
+            .stream_states(self.tree.scan, inode.number)?;
         let state = states.into_iter().find(|state| state.kind == StreamKind::Data);
         let expected = match state.map(|state| state.state) {
             Some(State::Stored { blob } | State::Damaged { blob, .. }) => blob,

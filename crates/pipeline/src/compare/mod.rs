@@ -85,7 +85,12 @@ fn compare_all(
             identities: HashMap::new(),
             summary: &mut summary,
         };
-        tree::walk(context.archive.catalogue(), &tree, context.interrupt, &mut comparer)?;
+        tree::walk(
+            context.archive.catalogue(),
+            &tree,
+            context.interrupt,
+            &mut comparer,
+        )?;
     }
     let done = stage.done();
     summary.paths = done.items;

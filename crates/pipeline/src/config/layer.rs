@@ -99,11 +99,17 @@ impl Config {
             ntt_model::name::escape(path.as_os_str().as_encoded_bytes()).into_owned()
         });
         let shown = [
-            (self.pack_threshold_bytes.value.to_string(), &self.pack_threshold_bytes.origin),
+            (
+                self.pack_threshold_bytes.value.to_string(),
+                &self.pack_threshold_bytes.origin,
+            ),
             (self.jobs.value.to_string(), &self.jobs.origin),
             (seconds(self.scan_time.value), &self.scan_time.origin),
             (seconds(self.scan_stall.value), &self.scan_stall.origin),
-            (self.scan_memory_bytes.value.to_string(), &self.scan_memory_bytes.origin),
+            (
+                self.scan_memory_bytes.value.to_string(),
+                &self.scan_memory_bytes.origin,
+            ),
             (rules, &self.rules.origin),
         ];
         KEYS.into_iter()

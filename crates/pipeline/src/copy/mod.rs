@@ -122,7 +122,9 @@ pub fn run(context: &Context<'_>, medium: &MediumRow, plan: &CopyPlan) -> Result
         Some(plan.pending_bytes()),
     );
     let result = copy_all(context, medium, plan, &stage);
-    stage.settle(context.archive.catalogue(), Some(medium), result, |summary| summary.outcome)
+    stage.settle(context.archive.catalogue(), Some(medium), result, |summary| {
+        summary.outcome
+    })
 }
 
 fn copy_all(
@@ -221,7 +223,11 @@ impl Totals {
             bytes_read: get(&self.bytes_read),
             new_blobs: get(&self.new_blobs),
             new_bytes: get(&self.new_bytes),
-            outcome: if lost > 0 { RunOutcome::Losses } else { RunOutcome::Complete },
+            outcome: if lost > 0 {
+                RunOutcome::Losses
+            } else {
+                RunOutcome::Complete
+            },
         }
     }
 }

@@ -46,7 +46,11 @@ pub(super) fn copy(
         .ok()
         .and_then(|ordinal| item.inode.streams.get(ordinal));
     let Some(stream) = stream else {
-        let failure = failure(FailureClass::Corrupt, 3, "the inode has no such stream".to_owned());
+        let failure = failure(
+            FailureClass::Corrupt,
+            3,
+            "the inode has no such stream".to_owned(),
+        );
         return Ok(failed(item, ordinal, failure, None, 0));
     };
     if let Some(failure) = refusal(stream) {
@@ -65,7 +69,13 @@ pub(super) fn copy(
     if intake.len != stream.size_bytes {
         let detail = format!("expected {} bytes, read {}", stream.size_bytes, intake.len);
         intake.discard();
-        return Ok(failed(item, ordinal, failure(FailureClass::Short, 1, detail), None, bytes_read));
+        return Ok(failed(
+            item,
+            ordinal,
+            failure(FailureClass::Short, 1, detail),
+            None,
+            bytes_read,
+        ));
     }
     let taken = intake.finish()?;
     Ok(stored(item, ordinal, taken, missing, bytes_read))

@@ -28,7 +28,11 @@ pub(super) fn run_all(shared: &Shared<'_>) -> Result<(), Error> {
             .collect();
         threads
             .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
             .collect()
     });
     results.into_iter().find(Result::is_err).unwrap_or(Ok(()))
@@ -66,7 +70,12 @@ fn beat(shared: &Shared<'_>, id: WorkerId, silence: &Receiver<()>) {
 fn work(shared: &Shared<'_>, id: WorkerId) -> Result<(), Error> {
     let mut batch = Batch::open(shared, id)?;
     while !shared.must_stop() {
-        let Some(chunk) = shared.context.archive.catalogue().claim_chunk(shared.task.scan, id)? else {
+        let Some(chunk) = shared
+            .context
+            .archive
+            .catalogue()
+            .claim_chunk(shared.task.scan, id)?
+        else {
             break;
         };
         match batch.chunk(&chunk) {
@@ -114,8 +123,14 @@ impl<'a> Batch<'a> {
         let stop = || shared.must_stop();
         for item in &chunk.items {
             for ordinal in &item.streams {
-                let copied =
-                    stream::copy(shared.contents, item, *ordinal, &mut self.writer, self.small, &stop)?;
+                let copied = stream::copy(
+                    shared.contents,
+                    item,
+                    *ordinal,
+                    &mut self.writer,
+                    self.small,
+                    &stop,
+                )?;
                 self.count(&copied);
                 if let Some(finding) = copied.finding {
                     shared.stage.finding(Some(shared.task.volume), &finding);
@@ -158,9 +173,17 @@ impl<'a> Batch<'a> {
         totals.new_blobs.fetch_add(report.blobs, Ordering::Relaxed);
         totals.new_bytes.fetch_add(report.bytes, Ordering::Relaxed);
         let results = std::mem::take(&mut self.results);
-        let lost = self.shared.context.archive.catalogue().complete_chunks(self.id, &results)?;
+        let lost = self
+            .shared
+            .context
+            .archive
+            .catalogue()
+            .complete_chunks(self.id, &results)?;
         if !lost.is_empty() {
-            tracing::warn!(chunks = lost.len(), "leases were lost; another worker copies these chunks");
+            tracing::warn!(
+                chunks = lost.len(),
+                "leases were lost; another worker copies these chunks"
+            );
         }
         Ok(())
     }

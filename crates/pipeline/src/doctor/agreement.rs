@@ -65,7 +65,10 @@ impl Agreement {
 
     /// The same as checks.
     pub(super) fn checks(&self) -> Vec<Check> {
-        let counts = format!("{} in the store, {} in the catalogue", self.store_blobs, self.catalogue_blobs);
+        let counts = format!(
+            "{} in the store, {} in the catalogue",
+            self.store_blobs, self.catalogue_blobs
+        );
         let missing = match self.missing {
             0 => Check::ok("contents", counts),
             missing => Check::new(
@@ -80,7 +83,10 @@ impl Agreement {
             orphans => Check::new(
                 "orphans",
                 CheckStatus::Warning,
-                format!("{orphans} stored, but not in the catalogue: {}", self.orphan_samples.join(", ")),
+                format!(
+                    "{orphans} stored, but not in the catalogue: {}",
+                    self.orphan_samples.join(", ")
+                ),
                 "left by a run that was killed; finish it with `ntt ingest`, which adopts them",
             ),
         };

@@ -70,11 +70,18 @@ pub(super) fn store(archive: &Archive) -> Check {
             "look at the disk under the archive first; then run `ntt verify`",
         ),
         Ok(report) if report.problems.is_empty() => {
-            let detail = format!("{} contents, {} bytes, {} packs", report.blobs, report.bytes, report.packs);
+            let detail = format!(
+                "{} contents, {} bytes, {} packs",
+                report.blobs, report.bytes, report.packs
+            );
             Check::ok("store", detail)
         }
         Ok(report) => {
-            let told: Vec<String> = report.problems.iter().map(|problem| format!("{problem:?}")).collect();
+            let told: Vec<String> = report
+                .problems
+                .iter()
+                .map(|problem| format!("{problem:?}"))
+                .collect();
             Check::new(
                 "store",
                 CheckStatus::Problem,
@@ -92,7 +99,12 @@ pub(super) fn catalogue(archive: &Archive) -> Result<Check, Error> {
         return Ok(Check::ok("catalogue", "consistent"));
     }
     let advice = "run `ntt doctor --rebuild-catalogue`";
-    Ok(Check::new("catalogue", CheckStatus::Problem, shortened(&problems), advice))
+    Ok(Check::new(
+        "catalogue",
+        CheckStatus::Problem,
+        shortened(&problems),
+        advice,
+    ))
 }
 
 /// Whether every medium has a manifest.
@@ -107,7 +119,12 @@ pub(super) fn manifests(archive: &Archive) -> Result<Option<Check>, Error> {
         Check::ok("manifests", format!("{} media", media.len()))
     } else {
         let advice = "run `ntt ingest` on their sources again: the manifest is written at its end";
-        Check::new("manifests", CheckStatus::Warning, format!("missing: {}", shortened(&without)), advice)
+        Check::new(
+            "manifests",
+            CheckStatus::Warning,
+            format!("missing: {}", shortened(&without)),
+            advice,
+        )
     }))
 }
 

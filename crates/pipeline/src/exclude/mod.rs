@@ -69,7 +69,9 @@ impl ExcludePlan {
             count.paths += 1;
             count.bytes += path.size_bytes;
             if count.samples.len() < SAMPLES_MAX {
-                count.samples.push(format!("{volume}/{}", ntt_model::name::escape(&path.path)));
+                count
+                    .samples
+                    .push(format!("{volume}/{}", ntt_model::name::escape(&path.path)));
             }
         }
     }
@@ -120,10 +122,7 @@ pub(crate) fn with_labels<T>(rules: &Rules, use_labels: impl FnOnce(&Labels<'_>)
     })
 }
 
-fn own_scans(
-    catalogue: &dyn Catalogue,
-    medium: &MediumRow,
-) -> Result<Vec<(u32, ntt_model::ScanId)>, Error> {
+fn own_scans(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<(u32, ntt_model::ScanId)>, Error> {
     let mut scans = Vec::new();
     for volume in catalogue.volumes(medium.key)? {
         if volume.volume.same_as.is_none() {

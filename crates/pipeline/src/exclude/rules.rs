@@ -191,10 +191,18 @@ mod tests {
         let rule_of = |bytes: &[u8], size| rules.rule_of(&path(bytes, size));
         assert_eq!(rule_of(b"a/b/Thumbs.db", 1), Some(0));
         assert_eq!(rule_of(b"home/\xff\xfe/.cache/x\n/y", 1), Some(1));
-        assert_eq!(rule_of(b"home/a/b/.cache/x", 1), None, "a star stays within one directory");
+        assert_eq!(
+            rule_of(b"home/a/b/.cache/x", 1),
+            None,
+            "a star stays within one directory"
+        );
         assert_eq!(rule_of(b"pagefile\xff.sys", 2048), Some(2));
         assert_eq!(rule_of(b"pagefile.sys", 1023), None);
-        assert_eq!(rule_of(b"odd # name\r", 1), None, "nothing is excluded for odd characters");
+        assert_eq!(
+            rule_of(b"odd # name\r", 1),
+            None,
+            "nothing is excluded for odd characters"
+        );
         Ok(())
     }
 
@@ -203,7 +211,10 @@ mod tests {
         for (text, expected) in [
             ("[[rule]]\nname='a'", "rule `a`: give one of"),
             ("[[rule]]\nname='a'\nglob='['", "rule `a`: error parsing glob"),
-            ("[[rule]]\nname='a'\nglob='x'\n[[rule]]\nname='a'\nglob='y'", "the name is empty or taken"),
+            (
+                "[[rule]]\nname='a'\nglob='x'\n[[rule]]\nname='a'\nglob='y'",
+                "the name is empty or taken",
+            ),
             ("[[rules]]\nname='a'", "unknown field `rules`"),
         ] {
             let error = Rules::from_toml(text, "f").expect_err("wrong").to_string();

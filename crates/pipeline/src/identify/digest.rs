@@ -73,7 +73,11 @@ pub(crate) fn digest_image(
     let mut offset = 0;
     while offset < len {
         interrupt.check()?;
-        let (block, lost) = read_block(image, ByteRange::new(offset, BLOCK_BYTES.min(len - offset)), &mut buffer);
+        let (block, lost) = read_block(
+            image,
+            ByteRange::new(offset, BLOCK_BYTES.min(len - offset)),
+            &mut buffer,
+        );
         if lost == Lost::Device {
             whole.spoil(block);
         }
@@ -126,9 +130,11 @@ fn read_block(image: &MaskedImage, block: ByteRange, buffer: &mut Vec<u8>) -> (B
     resize(buffer, block.len);
     match image.read_exact_at(block.offset, buffer) {
         Ok(()) => (block, Lost::Nothing),
-        Err(ReadError::Unread { range }) if range.offset > block.offset => {
-            read_block(image, ByteRange::new(block.offset, range.offset - block.offset), buffer)
-        }
+        Err(ReadError::Unread { range }) if range.offset > block.offset => read_block(
+            image,
+            ByteRange::new(block.offset, range.offset - block.offset),
+            buffer,
+        ),
         Err(ReadError::Unread { range }) => {
             let lost = ByteRange::new(block.offset, range.len);
             resize(buffer, lost.len);
@@ -160,7 +166,11 @@ mod tests {
     #[test]
     fn r03_volume_digests_come_from_the_same_read() -> Result<(), Error> {
         let bytes: Vec<u8> = (0..3_000_000_u32).map(|at| at.to_le_bytes()[1]).collect();
-        let ranges = [ByteRange::new(512, 2_000_000), ByteRange::new(0, 1000), ByteRange::new(0, 4_000_000)];
+        let ranges = [
+            ByteRange::new(512, 2_000_000),
+            ByteRange::new(0, 1000),
+            ByteRange::new(0, 4_000_000),
+        ];
         let image = image(&bytes, vec![ByteRange::new(700, 10)]);
         let found = digest_image(&image, &ranges, &Interrupt::new(), &|_| {})?;
         assert_eq!(found.ranges, [None, None, None]);
@@ -170,7 +180,11 @@ mod tests {
 
         let image = self::image(&bytes, Vec::new());
         let found = digest_image(&image, &ranges, &Interrupt::new(), &|_| {})?;
-        let expected = [Some(BlobHash::of(&bytes[512..2_000_512])), Some(BlobHash::of(&bytes[..1000])), None];
+        let expected = [
+            Some(BlobHash::of(&bytes[512..2_000_512])),
+            Some(BlobHash::of(&bytes[..1000])),
+            None,
+        ];
         assert_eq!(found.ranges, expected);
         assert_eq!(digest_range(&image, ranges[0], &Interrupt::new())?, expected[0]);
         Ok(())

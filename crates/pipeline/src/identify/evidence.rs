@@ -113,7 +113,11 @@ mod tests {
         for len in [1, 5, SAMPLE_BYTES, SAMPLE_BYTES + 1, 10 << 20, 1 << 40] {
             let samples = samples(len);
             assert_eq!(samples.first().map(|sample| sample.0), Some(0));
-            assert!(samples.iter().all(|(offset, size)| offset + size <= len && *size > 0));
+            assert!(
+                samples
+                    .iter()
+                    .all(|(offset, size)| offset + size <= len && *size > 0)
+            );
             assert!(samples.len() <= 64);
         }
     }

@@ -100,7 +100,10 @@ fn is_same_file(known: &Image, source: &Source) -> bool {
 
 fn equal(catalogue: &dyn Catalogue, key: MediumKey, shared: &[Evidence]) -> Result<Recognition, Error> {
     let kinds: Vec<&str> = shared.iter().map(|piece| piece.kind.as_str()).collect();
-    let why = format!("every byte is equal (BLAKE3 of the whole image), as is {}", kinds.join(", "));
+    let why = format!(
+        "every byte is equal (BLAKE3 of the whole image), as is {}",
+        kinds.join(", ")
+    );
     let medium = catalogue.medium(key)?.medium.id;
     Ok(Recognition::Known { key, medium, why })
 }

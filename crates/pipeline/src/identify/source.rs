@@ -66,7 +66,10 @@ fn image(path: &Path, metadata: &Metadata, refuse: &dyn Fn(&str) -> Error) -> Re
 /// The mapfile beside the image: `X.map` for `X`, or `X.map` for `X.img` (R11). A map that cannot be understood is an error: taking
 /// the image for good would turn holes into zeros.
 fn mapfile(image: &HostPath, len: u64) -> Result<(Option<HostPath>, Vec<ByteRange>), Error> {
-    let beside = [image.with_suffix(".map"), image.as_path().with_extension("map").into()];
+    let beside = [
+        image.with_suffix(".map"),
+        image.as_path().with_extension("map").into(),
+    ];
     for candidate in beside.into_iter().filter(|candidate| candidate != image) {
         let bytes = match std::fs::read(candidate.as_path()) {
             Ok(bytes) => bytes,

@@ -20,7 +20,12 @@ use crate::{Context, Error, RunOutcome};
 pub fn balance(census: &Census) -> Result<(), Error> {
     let excluded = census.excluded.iter().map(|(_, tally)| tally);
     let failed = census.failed.iter().map(|(_, tally)| tally);
-    let single = [&census.stored, &census.damaged, &census.retryable, &census.pending];
+    let single = [
+        &census.stored,
+        &census.damaged,
+        &census.retryable,
+        &census.pending,
+    ];
     let mut sum = Tally::default();
     for tally in single.into_iter().chain(excluded).chain(failed) {
         sum.count += tally.count;
@@ -77,7 +82,11 @@ fn volume(catalogue: &dyn Catalogue, row: &VolumeRow) -> Result<Vec<VolumeSummar
         verdict: row.volume.verdict.clone(),
         type_name: row.volume.type_name.clone(),
         label: row.volume.label.clone(),
-        same_as: row.volume.same_as.map(|key| name_of(catalogue, key)).transpose()?,
+        same_as: row
+            .volume
+            .same_as
+            .map(|key| name_of(catalogue, key))
+            .transpose()?,
         census: None,
     };
     let mut summaries = Vec::new();

@@ -30,7 +30,13 @@ pub(crate) fn record(
     };
     let image = image_row(context.archive, medium)?;
     let expected_bytes = tree.expected_bytes.max(image.size_bytes);
-    catalogue.set_image(medium.key, &Image { expected_bytes, ..image })?;
+    catalogue.set_image(
+        medium.key,
+        &Image {
+            expected_bytes,
+            ..image
+        },
+    )?;
     catalogue.add_evidence(medium.key, &evidence(tree))?;
     let mut findings = tree.findings.clone();
     findings.extend(incomplete(tree));
@@ -77,7 +83,10 @@ fn new_volume(
         same_as: None,
         layer_json: serde_json::to_string(layer).map_err(|error| Error::Scan(error.to_string()))?,
     };
-    let lost = source.unread.iter().any(|range| range.intersection(&layer.range).is_some());
+    let lost = source
+        .unread
+        .iter()
+        .any(|range| range.intersection(&layer.range).is_some());
     if volume.verdict == READABLE && !lost {
         (volume.digest, volume.same_as) = known_copy(context, bytes, &volume)?;
     }
@@ -95,7 +104,9 @@ fn known_copy(
         return Ok((None, None));
     }
     let digest = digest_range(bytes, volume.range, context.interrupt)?;
-    let same = alike.iter().find(|row| digest.is_some() && row.volume.digest == digest);
+    let same = alike
+        .iter()
+        .find(|row| digest.is_some() && row.volume.digest == digest);
     Ok((digest, same.map(|row| row.volume.same_as.unwrap_or(row.key))))
 }
 
@@ -116,7 +127,10 @@ fn alike(catalogue: &dyn Catalogue, volume: &NewVolume) -> Result<Vec<VolumeRow>
 
 /// The image is shorter than its tables or file systems say (R12).
 fn incomplete(tree: &LayerTree) -> Option<Finding> {
-    let missing = tree.expected_bytes.checked_sub(tree.image_bytes).filter(|missing| *missing > 0)?;
+    let missing = tree
+        .expected_bytes
+        .checked_sub(tree.image_bytes)
+        .filter(|missing| *missing > 0)?;
     let detail = format!(
         "the image is incomplete: expected {} bytes, found {}, {missing} are missing",
         tree.expected_bytes, tree.image_bytes
@@ -190,8 +204,13 @@ fn type_name(layer: &VolumeLayer) -> String {
 }
 
 fn label(layer: &VolumeLayer) -> String {
-    let from_facts = layer.file_systems.iter().filter_map(|file_system| file_system.facts.as_ref());
-    let label = from_facts.map(|facts| facts.label.as_slice()).find(|label| !label.is_empty());
+    let from_facts = layer
+        .file_systems
+        .iter()
+        .filter_map(|file_system| file_system.facts.as_ref());
+    let label = from_facts
+        .map(|facts| facts.label.as_slice())
+        .find(|label| !label.is_empty());
     match label {
         Some(label) => ntt_model::name::escape(label).into_owned(),
         None => layer.label.clone(),
@@ -199,7 +218,10 @@ fn label(layer: &VolumeLayer) -> String {
 }
 
 fn uuid(layer: &VolumeLayer) -> String {
-    let from_facts = layer.file_systems.iter().filter_map(|file_system| file_system.facts.as_ref());
+    let from_facts = layer
+        .file_systems
+        .iter()
+        .filter_map(|file_system| file_system.facts.as_ref());
     let uuid = from_facts.filter_map(|facts| facts.uuid.clone()).next();
     uuid.unwrap_or_else(|| layer.uuid.clone())
 }

@@ -1,9 +1,22 @@
-//! The manifest of a medium: everything the catalogue knows of it, one JSON object per line (`docs/design/manifest.md`).
+//! The manifest of a medium: what the catalogue knows of it, one JSON object per line, so that `zstd` and `jq` alone can restore it.
+//!
+//! `docs/design/manifest.md` describes the lines. The file is written beside the old one, synced, and renamed over it.
+
+mod line;
+mod write;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 use ntt_catalogue::rows::MediumRow;
+use ntt_model::MediumId;
 use serde::{Deserialize, Serialize};
 
-use crate::{Context, Error, HostPath};
+use crate::stage::{Running, Subject};
+use crate::{Archive, Context, Error, HostPath, RunOutcome, Stage};
+
+/// Compression level; higher ones cost more than they save on lines as alike as these.
+const LEVEL: i32 = 6;
 
 /// A manifest that was written.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -16,12 +29,51 @@ pub struct ManifestSummary {
     pub bytes: u64,
 }
 
+/// Where the manifest of a medium lies.
+pub fn path(root: &Path, medium: MediumId) -> PathBuf {
+    Archive::medium_dir(root, medium).join("manifest.jsonl.zst")
+}
+
 /// Writes `media/<medium>/manifest.jsonl.zst` anew; durable when it returns.
 ///
 /// # Errors
 ///
 /// When the catalogue fails or the file cannot be written; the earlier manifest then stays.
 pub fn run(context: &Context<'_>, medium: &MediumRow) -> Result<ManifestSummary, Error> {
-    let _ = (context, medium);
-    unimplemented!()
+    let stage = Running::start(context.observer, Stage::Manifest, Subject::medium(medium));
+    let path = path(context.archive.root(), medium.medium.id);
+    let result = publish(context, medium, &path);
+    if let Ok(summary) = &result {
+        stage.add(summary.lines, summary.bytes);
+    }
+    stage.settle(context.archive.catalogue(), Some(medium), result, |_| {
+        RunOutcome::Complete
+    })
+}
+
+fn publish(context: &Context<'_>, medium: &MediumRow, path: &Path) -> Result<ManifestSummary, Error> {
+    let directory = Archive::medium_dir(context.archive.root(), medium.medium.id);
+    std::fs::create_dir_all(&directory).map_err(Error::io("creating", &directory))?;
+    let temporary = path.with_extension("zst.tmp");
+    let io = |error| Error::io("writing the manifest", &temporary)(error);
+    let file = File::create(&temporary).map_err(io)?;
+    let mut encoder = zstd::Encoder::new(file, LEVEL).map_err(io)?;
+    encoder.include_checksum(true).map_err(io)?;
+    let mut lines = line::Lines::new(&mut encoder, &temporary);
+    write::medium(context, medium, &mut lines)?;
+    let count = lines.count();
+    let file = encoder.finish().map_err(io)?;
+    file.sync_all().map_err(io)?;
+    let bytes = file.metadata().map_err(io)?.len();
+    std::fs::rename(&temporary, path).map_err(Error::io("publishing the manifest", path))?;
+    for directory in [directory.as_path(), context.archive.root()] {
+        File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(Error::io("syncing", directory))?;
+    }
+    Ok(ManifestSummary {
+        path: path.into(),
+        lines: count,
+        bytes,
+    })
 }

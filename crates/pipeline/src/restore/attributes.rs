@@ -11,25 +11,46 @@ use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, Xatt
 use rustix::io::Errno;
 
 /// Applies everything to an open file or directory, times last. Answers with what was refused, in one sentence.
-pub(super) fn apply(file: impl AsFd, inode: &Inode, more_xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), String> {
+pub(super) fn apply(
+    file: impl AsFd,
+    inode: &Inode,
+    more_xattrs: &[(Vec<u8>, Vec<u8>)],
+) -> Result<(), String> {
     let file = file.as_fd();
     let mut refused = Vec::new();
     note(&mut refused, "owner", owner(file, inode));
     let own = inode.xattrs.iter().map(|xattr| (&xattr.name, &xattr.value));
     for (name, value) in own.chain(more_xattrs.iter().map(|(name, value)| (name, value))) {
         let what = format!("attribute {}", ntt_model::name::escape(name));
-        note(&mut refused, &what, rustix::fs::fsetxattr(file, OsStr::from_bytes(name), value, XattrFlags::empty()));
+        note(
+            &mut refused,
+            &what,
+            rustix::fs::fsetxattr(file, OsStr::from_bytes(name), value, XattrFlags::empty()),
+        );
     }
     // The mode after the owner, because a change of owner clears the set-id bits.
     if let Some(mode) = inode.mode {
-        note(&mut refused, "mode", rustix::fs::fchmod(file, Mode::from_raw_mode(mode & 0o7777)));
+        note(
+            &mut refused,
+            "mode",
+            rustix::fs::fchmod(file, Mode::from_raw_mode(mode & 0o7777)),
+        );
     }
-    note(&mut refused, "times", rustix::fs::futimens(file, &timestamps(&inode.times)));
-    told(refused)
+    note(
+        &mut refused,
+        "times",
+        rustix::fs::futimens(file, &timestamps(&inode.times)),
+    );
+    told(&refused)
 }
 
 /// Applies owner and times to a name that cannot be opened: a link, a pipe, a device. Modes too, except for links, which have none.
-pub(super) fn apply_at(directory: impl AsFd, name: &OsStr, inode: &Inode, is_link: bool) -> Result<(), String> {
+pub(super) fn apply_at(
+    directory: impl AsFd,
+    name: &OsStr,
+    inode: &Inode,
+    is_link: bool,
+) -> Result<(), String> {
     let directory = directory.as_fd();
     let mut refused = Vec::new();
     let ids = (inode.uid.map(Uid::from_raw), inode.gid.map(Gid::from_raw));
@@ -38,12 +59,21 @@ pub(super) fn apply_at(directory: impl AsFd, name: &OsStr, inode: &Inode, is_lin
         note(&mut refused, "owner", changed);
     }
     if let (Some(mode), false) = (inode.mode, is_link) {
-        let changed = rustix::fs::chmodat(directory, name, Mode::from_raw_mode(mode & 0o7777), AtFlags::empty());
+        let changed = rustix::fs::chmodat(
+            directory,
+            name,
+            Mode::from_raw_mode(mode & 0o7777),
+            AtFlags::empty(),
+        );
         note(&mut refused, "mode", changed);
     }
     let times = timestamps(&inode.times);
-    note(&mut refused, "times", rustix::fs::utimensat(directory, name, &times, AtFlags::SYMLINK_NOFOLLOW));
-    told(refused)
+    note(
+        &mut refused,
+        "times",
+        rustix::fs::utimensat(directory, name, &times, AtFlags::SYMLINK_NOFOLLOW),
+    );
+    told(&refused)
 }
 
 fn owner(file: BorrowedFd<'_>, inode: &Inode) -> Result<(), Errno> {
@@ -85,7 +115,7 @@ fn note(refused: &mut Vec<String>, what: &str, result: Result<(), Errno>) {
     }
 }
 
-fn told(refused: Vec<String>) -> Result<(), String> {
+fn told(refused: &[String]) -> Result<(), String> {
     if refused.is_empty() {
         Ok(())
     } else {

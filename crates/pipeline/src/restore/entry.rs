@@ -34,7 +34,12 @@ impl From<io::Error> for Stop {
 
 impl Restorer<'_> {
     /// Restores one name; answers whether it is a directory to enter.
-    pub(super) fn entry(&mut self, directory: &OwnedFd, path: &[u8], child: &ChildRow) -> Result<bool, Error> {
+    pub(super) fn entry(
+        &mut self,
+        directory: &OwnedFd,
+        path: &[u8],
+        child: &ChildRow,
+    ) -> Result<bool, Error> {
         self.stage.add(1, 0);
         let Some(inode) = &child.inode else {
             self.problem(path, "its inode could not be read");
@@ -79,7 +84,13 @@ impl Restorer<'_> {
         let (parent, first_name) = split(first);
         let linked = self.root.open(parent).and_then(|parent| {
             let first_name = OsStr::from_bytes(first_name);
-            Ok(rustix::fs::linkat(parent, first_name, directory, name, AtFlags::empty())?)
+            Ok(rustix::fs::linkat(
+                parent,
+                first_name,
+                directory,
+                name,
+                AtFlags::empty(),
+            )?)
         });
         match linked {
             Ok(()) => true,
@@ -88,7 +99,10 @@ impl Restorer<'_> {
                 true
             }
             Err(error) => {
-                self.problem(path, format!("restored as a file of its own, the hard link was refused: {error}"));
+                self.problem(
+                    path,
+                    format!("restored as a file of its own, the hard link was refused: {error}"),
+                );
                 false
             }
         }
@@ -102,7 +116,11 @@ impl Restorer<'_> {
     }
 
     fn file(&mut self, directory: &OwnedFd, name: &OsStr, path: &[u8], inode: &Inode) -> Result<(), Error> {
-        let states = self.context.archive.catalogue().stream_states(self.tree.scan, inode.number)?;
+        let states = self
+            .context
+            .archive
+            .catalogue()
+            .stream_states(self.tree.scan, inode.number)?;
         let blob = match content(&states) {
             Ok(blob) => blob,
             Err(problem) => {
@@ -135,7 +153,10 @@ impl Restorer<'_> {
 
     /// A full disk ends the restore; anything else costs one file.
     fn refused(&mut self, path: &[u8], error: io::Error) -> Result<(), Error> {
-        if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        if matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        ) {
             let path = crate::HostPath::from_bytes(path);
             return Err(Error::io("restoring", path.as_path())(error));
         }
@@ -145,7 +166,12 @@ impl Restorer<'_> {
 
     /// Writes a content; zeros of sparse contents become holes.
     fn fill(&self, file: &File, blob: &BlobHash) -> Result<(), Stop> {
-        let reader = self.context.archive.store().reader(blob).map_err(io::Error::other)?;
+        let reader = self
+            .context
+            .archive
+            .store()
+            .reader(blob)
+            .map_err(io::Error::other)?;
         file.set_len(reader.len())?;
         let mut offset = 0;
         reader.pieces::<Stop>(&mut |piece| {
@@ -168,11 +194,17 @@ impl Restorer<'_> {
             if let State::Damaged { missing, failure, .. } = &state.state {
                 let ranges: Vec<String> = missing.iter().map(ToString::to_string).collect();
                 let ranges = ranges.join(", ");
-                self.problem(path, format!("damaged, zeros stand at {ranges}: {}", failure.detail));
+                self.problem(
+                    path,
+                    format!("damaged, zeros stand at {ranges}: {}", failure.detail),
+                );
             }
             if let StreamKind::Named(name) = &state.kind {
                 let name = ntt_model::name::escape(name).into_owned();
-                self.problem(path, format!("its stream `{name}` has no place in a directory; `ntt cat` shows it"));
+                self.problem(
+                    path,
+                    format!("its stream `{name}` has no place in a directory; `ntt cat` shows it"),
+                );
             }
         }
     }
@@ -197,12 +229,19 @@ impl Restorer<'_> {
 
     fn xattr_value(&self, state: &StreamState) -> Result<Vec<u8>, String> {
         let blob = content_of(state)?;
-        let reader = self.context.archive.store().reader(&blob).map_err(|error| error.to_string())?;
+        let reader = self
+            .context
+            .archive
+            .store()
+            .reader(&blob)
+            .map_err(|error| error.to_string())?;
         if reader.len() > XATTR_BYTES_MAX {
             return Err(format!("{} bytes are too many", reader.len()));
         }
         let mut value = vec![0; usize::try_from(reader.len()).map_err(|error| error.to_string())?];
-        reader.read_exact_at(0, &mut value).map_err(|error| error.to_string())?;
+        reader
+            .read_exact_at(0, &mut value)
+            .map_err(|error| error.to_string())?;
         Ok(value)
     }
 
@@ -239,9 +278,10 @@ fn content_of(state: &StreamState) -> Result<BlobHash, String> {
         State::Stored { blob } | State::Damaged { blob, .. } => Ok(*blob),
         State::Pending => Err("not restored: not copied yet".to_owned()),
         State::Excluded { rule } => Err(format!("not restored: excluded by rule {rule}")),
-        State::Retryable { failure, .. } | State::Failed { failure, .. } => {
-            Err(format!("not restored: {} failure: {}", failure.class, failure.detail))
-        }
+        State::Retryable { failure, .. } | State::Failed { failure, .. } => Err(format!(
+            "not restored: {} failure: {}",
+            failure.class, failure.detail
+        )),
     }
 }
 

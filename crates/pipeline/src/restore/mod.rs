@@ -77,7 +77,10 @@ pub fn plan(archive: &Archive, request: &RestoreRequest) -> Result<RestorePlan, 
     let catalogue = archive.catalogue();
     let mut counter = Counter::default();
     for tree in tree::trees(catalogue, &request.selection)? {
-        counter.plan.volumes.push((tree.volume, tree.subdirectory.clone()));
+        counter
+            .plan
+            .volumes
+            .push((tree.volume, tree.subdirectory.clone()));
         counter.volume = tree.volume;
         tree::walk(catalogue, &tree, &Interrupt::new(), &mut counter)?;
     }
@@ -97,9 +100,14 @@ impl Visit for Counter {
             self.plan.paths += 1;
             let data = child.inode.as_ref().and_then(|inode| inode.data());
             self.plan.bytes += data.map_or(0, |stream| stream.size_bytes);
-            if names.insert(&child.name, child.number).is_some_and(|other| other != child.number) {
+            if names
+                .insert(&child.name, child.number)
+                .is_some_and(|other| other != child.number)
+            {
                 let path = tree::join(path, &child.name);
-                self.plan.conflicts.push(format!("{}/{}", self.volume, escape(&path)));
+                self.plan
+                    .conflicts
+                    .push(format!("{}/{}", self.volume, escape(&path)));
             }
         }
         Ok(tree::subdirectories(children))
@@ -148,7 +156,12 @@ fn restore_all(
             directories: Vec::new(),
             problems: &mut problems,
         };
-        tree::walk(context.archive.catalogue(), &tree, context.interrupt, &mut restorer)?;
+        tree::walk(
+            context.archive.catalogue(),
+            &tree,
+            context.interrupt,
+            &mut restorer,
+        )?;
         restorer.finish_directories();
     }
     let done = stage.done();

@@ -1,7 +1,10 @@
 //! Where the events of a scan come from.
 
-use ntt_filesystem::{Family, ScanOptions, Stop};
+use std::os::unix::fs::MetadataExt;
+
+use ntt_filesystem::{Family, ScanOptions, Stop, Visitor};
 use ntt_inspect::ScanRequest;
+use ntt_inspect::live::{Error as LiveError, LiveOptions, LiveTree};
 use ntt_inspect::supervisor::Supervisor;
 use ntt_model::entry::ScanCounts;
 use ntt_model::{ByteRange, ScanEvent};
@@ -34,6 +37,14 @@ impl Reader {
             Self::Directory => DIRECTORY,
         }
     }
+
+    /// Inode number of the root directory that the catalogue keeps; `directory` is that of the root of a directory source.
+    pub(super) const fn root(&self, directory: u64) -> u64 {
+        match self {
+            Self::FileSystem { root, .. } => *root,
+            Self::Directory => directory,
+        }
+    }
 }
 
 /// Takes the events of a scan, batch by batch.
@@ -61,12 +72,51 @@ impl<'a> Feed<'a> {
             (Reader::FileSystem { family, range, .. }, SourceKind::Image) => {
                 self.file_system(*family, *range, take)
             }
+            (Reader::Directory, SourceKind::Directory) => self.directory(take),
             _ => Err(Error::Scan("the reader does not fit the source".to_owned())),
         }
     }
 
+    /// Inode number of the root that a directory source has now; 0 for an image.
+    pub(super) fn directory_root(&self) -> Result<u64, Error> {
+        match self.source.kind {
+            SourceKind::Image => Ok(0),
+            SourceKind::Directory => {
+                let path = self.source.path.as_path();
+                let metadata = std::fs::metadata(path).map_err(Error::io("examining", path))?;
+                Ok(metadata.ino())
+            }
+        }
+    }
+
+    fn directory(&self, take: &mut Take<'_>) -> Result<(ScanCounts, bool), Error> {
+        let path = self.source.path.as_path();
+        let tree = LiveTree::open(path).map_err(Error::io("opening the directory", path))?;
+        let options = LiveOptions {
+            cross_file_systems: self.settings.cross_file_systems,
+            ..LiveOptions::default()
+        };
+        let mut batch = Batch {
+            take,
+            events: Vec::new(),
+            failed: None,
+        };
+        let scanned = tree.scan(&options, &mut batch, &self.context.interrupt.flag());
+        let flushed = batch.flush();
+        match (batch.failed, scanned) {
+            (Some(error), _) => Err(error),
+            (None, Err(LiveError::Cancelled | LiveError::Stopped)) => Err(Error::Interrupted),
+            (None, Err(error)) => Err(Error::Scan(error.to_string())),
+            (None, Ok(summary)) => Ok((summary.counts, flushed.is_ok())),
+        }
+    }
+
     fn supervisor(&self) -> Supervisor {
-        supervisor(self.context.config, &self.context.scan_program, self.context.interrupt)
+        supervisor(
+            self.context.config,
+            &self.context.scan_program,
+            self.context.interrupt,
+        )
     }
 
     fn file_system(
@@ -97,5 +147,35 @@ impl<'a> Feed<'a> {
             (None, Ok(summary)) => Ok((summary.counts, summary.complete)),
             (None, Err(error)) => Err(scan_error(&error)),
         }
+    }
+}
+
+/// Events of a directory handed on together.
+const BATCH_EVENTS: usize = 4096;
+
+/// Gathers the events of a walk into batches.
+struct Batch<'a, 't> {
+    take: &'a mut Take<'t>,
+    events: Vec<ScanEvent>,
+    failed: Option<Error>,
+}
+
+impl Batch<'_, '_> {
+    fn flush(&mut self) -> Result<(), Stop> {
+        let events = std::mem::take(&mut self.events);
+        (self.take)(events).map_err(|error| {
+            self.failed.get_or_insert(error);
+            Stop
+        })
+    }
+}
+
+impl Visitor for Batch<'_, '_> {
+    fn visit(&mut self, event: ScanEvent) -> Result<(), Stop> {
+        self.events.push(event);
+        if self.events.len() >= BATCH_EVENTS {
+            self.flush()?;
+        }
+        Ok(())
     }
 }

@@ -104,7 +104,9 @@ fn reason_to_skip(
         return Ok(Some(format!("not readable: {}", volume.volume.verdict)));
     }
     let scans = current_scans(context.archive.catalogue(), volume)?;
-    let all_scanned = readers.iter().all(|reader| scans.iter().any(|scan| scan.scan.reader == reader.name()));
+    let all_scanned = readers
+        .iter()
+        .all(|reader| scans.iter().any(|scan| scan.scan.reader == reader.name()));
     Ok((all_scanned && !settings.again).then(|| "scanned already".to_owned()))
 }
 
@@ -139,7 +141,10 @@ pub fn run(context: &Context<'_>, medium: &MediumRow, plan: &ScanPlan) -> Result
     let rules = rules(context)?;
     let feed = Feed::new(context, source_of(context.archive, medium)?, plan.settings);
     let volumes = context.archive.catalogue().volumes(medium.key)?;
-    for volume in volumes.iter().filter(|row| plan.scan.contains(&row.volume.number)) {
+    for volume in volumes
+        .iter()
+        .filter(|row| plan.scan.contains(&row.volume.number))
+    {
         let scans = current_scans(context.archive.catalogue(), volume)?;
         for reader in readers(&volume.volume.type_name, &volume.volume.layer_json)? {
             let previous = scans.iter().find(|scan| scan.scan.reader == reader.name());
@@ -175,7 +180,12 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn scan(&self, feed: &Feed<'_>, reader: &Reader, previous: Option<&ScanRow>) -> Result<ScanSummary, Error> {
+    fn scan(
+        &self,
+        feed: &Feed<'_>,
+        reader: &Reader,
+        previous: Option<&ScanRow>,
+    ) -> Result<ScanSummary, Error> {
         let subject = Subject {
             medium: Some(self.medium),
             volume: Some(self.volume.volume.number),
@@ -185,7 +195,7 @@ impl Job<'_> {
         let scan = catalogue.begin_scan(&NewScan {
             volume: self.volume.key,
             reader: reader.name().to_owned(),
-            root: reader.root(),
+            root: reader.root(feed.directory_root()?),
             previous: previous.map(|row| row.id),
         })?;
         let result = self.load(feed, reader, scan, &stage);
@@ -236,7 +246,9 @@ impl Job<'_> {
 }
 
 fn names(events: &[ntt_model::ScanEvent]) -> u64 {
-    let names = events.iter().filter(|event| matches!(event, ntt_model::ScanEvent::Name(_)));
+    let names = events
+        .iter()
+        .filter(|event| matches!(event, ntt_model::ScanEvent::Name(_)));
     u64::try_from(names.count()).unwrap_or(0)
 }
 

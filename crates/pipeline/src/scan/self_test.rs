@@ -1,8 +1,8 @@
 //! Whether the scan child holds on this machine what it promises, for the doctor.
 
+use crate::Context;
 use crate::doctor::{Check, CheckStatus};
 use crate::inspect::supervisor;
-use crate::Context;
 
 /// Starts a scan child and lets it try to get out.
 pub(crate) fn self_test(context: &Context<'_>) -> Check {
@@ -13,7 +13,10 @@ pub(crate) fn self_test(context: &Context<'_>) -> Check {
         Ok(report) => Check::new(
             NAME,
             CheckStatus::Warning,
-            format!("not all of its promises hold here; it runs {}", report.confinement),
+            format!(
+                "not all of its promises hold here; it runs {}",
+                report.confinement
+            ),
             "read media from sources that you trust on this machine, or use a newer kernel with Landlock and seccomp",
         ),
         Err(error) => Check::new(

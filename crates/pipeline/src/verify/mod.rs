@@ -98,7 +98,10 @@ pub fn plan(archive: &Archive, request: &VerifyRequest) -> Result<VerifyPlan, Er
     targets.sort_unstable();
     targets.dedup_by_key(|target| target.hash);
     if let Some(percent) = request.sample_percent {
-        let wanted = targets.len().saturating_mul(usize::from(percent.min(100))).div_ceil(100);
+        let wanted = targets
+            .len()
+            .saturating_mul(usize::from(percent.min(100)))
+            .div_ceil(100);
         targets.truncate(wanted);
     }
     Ok(VerifyPlan {
@@ -141,10 +144,17 @@ fn candidates(catalogue: &dyn Catalogue, request: &VerifyRequest) -> Result<Vec<
 /// When the catalogue fails or the run is interrupted. A content that cannot be read is not an error; it is listed as bad.
 pub fn run(context: &Context<'_>, plan: &VerifyPlan) -> Result<VerifySummary, Error> {
     let totals = (Some(plan.blobs), Some(plan.bytes));
-    let stage =
-        Running::start_with(context.observer, Stage::Verify, Subject::NOTHING, totals.0, totals.1);
+    let stage = Running::start_with(
+        context.observer,
+        Stage::Verify,
+        Subject::NOTHING,
+        totals.0,
+        totals.1,
+    );
     let result = verify_all(context, plan, &stage);
-    stage.settle(context.archive.catalogue(), None, result, |summary| summary.outcome)
+    stage.settle(context.archive.catalogue(), None, result, |summary| {
+        summary.outcome
+    })
 }
 
 /// What the threads share.
@@ -169,11 +179,18 @@ fn verify_all(context: &Context<'_>, plan: &VerifyPlan, stage: &Running<'_>) -> 
         let threads: Vec<_> = (0..jobs).map(|_| scope.spawn(|| worker(&shared))).collect();
         threads
             .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
             .collect()
     });
     results.into_iter().collect::<Result<Vec<()>, Error>>()?;
-    let mut bad = shared.bad.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut bad = shared
+        .bad
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     bad.sort_unstable();
     summary(context.archive.catalogue(), stage, bad)
 }
@@ -191,7 +208,10 @@ fn verify_some(shared: &Shared<'_>, verified: &mut Vec<(BlobHash, bool)>) -> Res
         let problem = problem(shared.context.archive.store().verify_blob(&target.hash));
         verified.push((target.hash, problem.is_none()));
         if let Some(problem) = problem {
-            let mut bad = shared.bad.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut bad = shared
+                .bad
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             bad.push((target.hash, problem));
         }
         shared.stage.add(1, target.bytes);
@@ -265,7 +285,10 @@ fn places(catalogue: &dyn Catalogue, hash: &BlobHash) -> Result<Vec<String>, Err
         Ok(()) | Err(CatalogueError::Stopped) => {}
         Err(error) => return Err(error.into()),
     }
-    found.iter().map(|occurrence| place(catalogue, occurrence)).collect()
+    found
+        .iter()
+        .map(|occurrence| place(catalogue, occurrence))
+        .collect()
 }
 
 fn place(catalogue: &dyn Catalogue, occurrence: &Occurrence) -> Result<String, Error> {

@@ -1,0 +1,7 @@
+//! Use cases from end to end, on small directories and images.
+
+#![allow(clippy::unwrap_used)]
+
+mod directory;
+mod image;
+mod world;

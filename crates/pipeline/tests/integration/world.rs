@@ -1,0 +1,68 @@
+//! A temporary archive and what it takes to run use cases on it.
+
+use std::path::{Path, PathBuf};
+
+use ntt_pipeline::archive::Access;
+use ntt_pipeline::ingest::{self, IngestRequest, IngestSummary};
+use ntt_pipeline::observer::Silent;
+use ntt_pipeline::restore::RestoreRequest;
+use ntt_pipeline::{Archive, Config, Context, Error, Interrupt, select};
+
+pub(crate) struct World {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) archive: Archive,
+    config: Config,
+    pub(crate) interrupt: Interrupt,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::open(&dir.path().join("archive"), Access::Write, 64 * 1024).unwrap();
+        Self {
+            dir,
+            archive,
+            config: Config::default(),
+            interrupt: Interrupt::new(),
+        }
+    }
+
+    pub(crate) fn context(&self) -> Context<'_> {
+        Context {
+            archive: &self.archive,
+            config: &self.config,
+            scan_program: scan_child(),
+            observer: &Silent,
+            interrupt: &self.interrupt,
+        }
+    }
+
+    pub(crate) fn ingest(&self, source: &Path) -> Result<IngestSummary, Error> {
+        let request = IngestRequest {
+            sources: vec![source.to_owned()],
+            ..IngestRequest::default()
+        };
+        ingest::run(&self.context(), &request)
+    }
+
+    /// A request to restore or compare the only medium.
+    pub(crate) fn request(&self, destination: &Path) -> RestoreRequest {
+        let media = self.archive.catalogue().media().unwrap();
+        let id = media[0].medium.id.to_string();
+        RestoreRequest {
+            selection: select::select(self.archive.catalogue(), id.as_bytes()).unwrap(),
+            destination: destination.into(),
+            into_existing: false,
+        }
+    }
+}
+
+/// The example `scan_child`, which cargo builds along with the tests.
+fn scan_child() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .join("examples/scan_child")
+}

@@ -494,7 +494,7 @@ impl<'d, 's, 'v> Walk<'d, 's, 'v> {
     }
 
     /// Directories of the path table that were not reached at all: their parents are lost, or they were relocated and the
-    /// record that stands for them is lost. They are listed in a made-up directory, repeatedly, as some lie within others.
+    /// record that stands for them is lost. They are listed side by side in one made-up directory.
     fn lost_directories(&mut self, walk: &mut TreeWalk<'d>) -> Result<(), Stop> {
         let lost: Vec<(u64, Vec<u8>)> = walk
             .table

@@ -68,7 +68,11 @@ pub(crate) type CommandResult = Result<Exit, Failure>;
 impl Failure {
     /// A failure of a kind.
     pub(crate) fn new(kind: FailureKind, error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { kind, error: error.into(), hints: Vec::new() }
+        Self {
+            kind,
+            error: error.into(),
+            hints: Vec::new(),
+        }
     }
 
     /// Bad usage.
@@ -87,14 +91,23 @@ impl Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         let closed = error.kind() == std::io::ErrorKind::BrokenPipe;
-        Self::new(if closed { FailureKind::ClosedPipe } else { FailureKind::Failed }, error)
+        Self::new(
+            if closed {
+                FailureKind::ClosedPipe
+            } else {
+                FailureKind::Failed
+            },
+            error,
+        )
     }
 }
 
 impl From<ntt_catalogue::Error> for Failure {
     fn from(error: ntt_catalogue::Error) -> Self {
         let kind = match &error {
-            ntt_catalogue::Error::Unreachable { .. } | ntt_catalogue::Error::Version { .. } => FailureKind::Unreachable,
+            ntt_catalogue::Error::Unreachable { .. } | ntt_catalogue::Error::Version { .. } => {
+                FailureKind::Unreachable
+            }
             ntt_catalogue::Error::Held => FailureKind::Held,
             _ => FailureKind::Failed,
         };
@@ -157,8 +170,12 @@ fn print_failure(global: &Global, failure: &Failure) {
         writeln!(stderr, "{line}")
     } else {
         let text = causes.join(": ");
-        writeln!(stderr, "ntt: {text}")
-            .and_then(|()| failure.hints.iter().try_for_each(|hint| writeln!(stderr, "hint: {hint}")))
+        writeln!(stderr, "ntt: {text}").and_then(|()| {
+            failure
+                .hints
+                .iter()
+                .try_for_each(|hint| writeln!(stderr, "hint: {hint}"))
+        })
     };
 }
 

@@ -18,7 +18,10 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     // The scan child is this same binary; it must not touch the environment, the configuration or the terminal.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == ntt_inspect::child::ARGUMENT) {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == ntt_inspect::child::ARGUMENT)
+    {
         return ntt_inspect::child::main();
     }
     let arguments = args::Arguments::parse();

@@ -32,7 +32,11 @@ impl Output {
     pub(crate) fn new(global: &Global) -> Self {
         let stdout = io::stdout();
         let flush_lines = stdout.is_terminal();
-        Self { out: BufWriter::new(stdout.lock()), json: global.json, flush_lines }
+        Self {
+            out: BufWriter::new(stdout.lock()),
+            json: global.json,
+            flush_lines,
+        }
     }
 
     /// Whether JSON was asked for.
@@ -83,8 +87,11 @@ impl Output {
         }
         let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
         for row in std::iter::once(&head).chain(rows) {
-            let cells: Vec<String> =
-                row.iter().zip(&widths).map(|(cell, width)| pad(cell, *width)).collect();
+            let cells: Vec<String> = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| pad(cell, *width))
+                .collect();
             self.line(cells.join("  "))?;
         }
         self.out.flush()
@@ -102,7 +109,11 @@ impl Output {
 
     fn end_line(&mut self, end: u8) -> io::Result<()> {
         self.out.write_all(&[end])?;
-        if self.flush_lines { self.out.flush() } else { Ok(()) }
+        if self.flush_lines {
+            self.out.flush()
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -111,7 +122,11 @@ fn pad(cell: &str, width: usize) -> String {
     let is_number = cell.starts_with(|first: char| first.is_ascii_digit())
         && cell.ends_with(|last: char| last.is_ascii_digit() || last == 'B')
         && !cell.contains(['-', '/', ':']);
-    if is_number { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+    if is_number {
+        format!("{cell:>width$}")
+    } else {
+        format!("{cell:<width$}")
+    }
 }
 
 /// Adds version and type to a value; a value that is no object goes under `value`.

@@ -40,7 +40,10 @@ impl Renderer {
             (_, _, true) => Form::Bars,
             _ => Form::Lines,
         };
-        Self { form, bar: Mutex::new(None) }
+        Self {
+            form,
+            bar: Mutex::new(None),
+        }
     }
 
     /// A line on stderr, above the bar if there is one. Nobody can be told when stderr is gone.
@@ -86,20 +89,35 @@ impl Renderer {
 
     fn print(&self, event: &Event) {
         match event {
-            Event::StageStarted { stage, subject, .. } => self.show_bar(format!("{:<8} {subject}", stage.as_str())),
+            Event::StageStarted { stage, subject, .. } => {
+                self.show_bar(format!("{:<8} {subject}", stage.as_str()))
+            }
             Event::Progress { done, .. } => self.advance(done),
-            Event::StageEnded { stage, outcome, elapsed_ms, done } => {
+            Event::StageEnded {
+                stage,
+                outcome,
+                elapsed_ms,
+                done,
+            } => {
                 self.end_bar();
                 self.line(&ended(stage.as_str(), *outcome, *elapsed_ms, done));
             }
             Event::Finding { volume, finding } if finding.severity != Severity::Info => {
-                let volume = volume.map(|number| format!("volume {number}: ")).unwrap_or_default();
-                let word = if finding.severity == Severity::Loss { "loss" } else { "warning" };
-                self.line(&format!("  {word}: {volume}{}", escape(finding.to_string().as_bytes())));
+                let volume = volume
+                    .map(|number| format!("volume {number}: "))
+                    .unwrap_or_default();
+                let word = if finding.severity == Severity::Loss {
+                    "loss"
+                } else {
+                    "warning"
+                };
+                self.line(&format!(
+                    "  {word}: {volume}{}",
+                    escape(finding.to_string().as_bytes())
+                ));
             }
             Event::Finding { .. } => {}
             Event::Message { text, .. } => self.line(text),
-            _ => {}
         }
     }
 }
@@ -116,15 +134,20 @@ impl Observer for Renderer {
 
 /// A run's event as a JSON line on stdout; whoever closed stdout does not want it.
 fn print_json(event: &Event) {
-    let mut line = serde_json::json!({ "schema_version": crate::output::SCHEMA_VERSION, "message_type": "progress" });
-    if let (Some(object), Ok(serde_json::Value::Object(fields))) = (line.as_object_mut(), serde_json::to_value(event)) {
+    let mut line =
+        serde_json::json!({ "schema_version": crate::output::SCHEMA_VERSION, "message_type": "progress" });
+    if let (Some(object), Ok(serde_json::Value::Object(fields))) =
+        (line.as_object_mut(), serde_json::to_value(event))
+    {
         object.extend(fields);
     }
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
 }
 
 /// Counts, rates and the time left, or that it is unknown (R41).
@@ -136,7 +159,10 @@ fn message(done: &Done, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64().max(0.001);
     let rate = |amount: u64| (amount as f64 / seconds) as u64;
     let bytes_rate = rate(done.bytes);
-    let left = match done.total_bytes.map(|total| total.saturating_sub(done.bytes).checked_div(bytes_rate)) {
+    let left = match done
+        .total_bytes
+        .map(|total| total.saturating_sub(done.bytes).checked_div(bytes_rate))
+    {
         Some(Some(seconds)) => format!("{} left", units::elapsed(seconds.saturating_mul(1000))),
         _ => "time left unknown".to_owned(),
     };
@@ -149,6 +175,15 @@ fn message(done: &Done, elapsed: Duration) -> String {
 }
 
 fn ended(stage: &str, outcome: RunOutcome, elapsed_ms: u64, done: &Done) -> String {
-    let bytes = if done.bytes > 0 { format!(", {}", units::bytes(done.bytes)) } else { String::new() };
-    format!("{stage:<9}{:<12}{:>10}  {}{bytes}", outcome.as_str(), units::elapsed(elapsed_ms), units::count(done.items))
+    let bytes = if done.bytes > 0 {
+        format!(", {}", units::bytes(done.bytes))
+    } else {
+        String::new()
+    };
+    format!(
+        "{stage:<9}{:<12}{:>10}  {}{bytes}",
+        outcome.as_str(),
+        units::elapsed(elapsed_ms),
+        units::count(done.items)
+    )
 }

@@ -48,10 +48,6 @@ impl Session {
         &self.archive
     }
 
-    pub(crate) fn config(&self) -> &Config {
-        &self.config
-    }
-
     /// What the use cases take.
     pub(crate) fn context(&self) -> Context<'_> {
         Context {
@@ -89,7 +85,9 @@ pub(crate) fn archive_root(global: &Global) -> Result<PathBuf, Failure> {
     }
     xdg_directory("XDG_DATA_HOME", ".local/share")
         .map(|directory| directory.join("ntt"))
-        .ok_or_else(|| Failure::usage("there is no home directory to keep the archive in").hint("give --archive DIR"))
+        .ok_or_else(|| {
+            Failure::usage("there is no home directory to keep the archive in").hint("give --archive DIR")
+        })
 }
 
 /// The settings in force for the archive in `root`.
@@ -99,10 +97,12 @@ pub(crate) fn config(root: &Path, flags: &[Flag<'_>]) -> Result<Config, Failure>
     let variables: Vec<(String, String, String)> = std::env::vars()
         .filter_map(|(name, value)| setting_name(&name).map(|key| (key, value, name)))
         .collect();
-    let environment = variables.iter().map(|(key, value, name)| {
-        (key.as_str(), value.as_str(), Origin::Environment(name.clone()))
-    });
-    let flags = flags.iter().map(|(key, value)| (*key, *value, Origin::Flag(format!("--{}", key.replace('_', "-")))));
+    let environment = variables
+        .iter()
+        .map(|(key, value, name)| (key.as_str(), value.as_str(), Origin::Environment(name.clone())));
+    let flags = flags
+        .iter()
+        .map(|(key, value)| (*key, *value, Origin::Flag(format!("--{}", key.replace('_', "-")))));
     let layers = [
         user_layer()?,
         ConfigLayer::from_file(&path, Origin::Archive(place))?,
@@ -120,7 +120,8 @@ fn setting_name(variable: &str) -> Option<String> {
 }
 
 fn user_layer() -> Result<ConfigLayer, Failure> {
-    let Some(path) = xdg_directory("XDG_CONFIG_HOME", ".config").map(|home| home.join("ntt/config.toml")) else {
+    let Some(path) = xdg_directory("XDG_CONFIG_HOME", ".config").map(|home| home.join("ntt/config.toml"))
+    else {
         return Ok(ConfigLayer::from_pairs([])?);
     };
     let place = path.display().to_string();
@@ -129,9 +130,13 @@ fn user_layer() -> Result<ConfigLayer, Failure> {
 
 /// A directory of the XDG base directory specification.
 fn xdg_directory(variable: &str, below_home: &str) -> Option<PathBuf> {
-    let given = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let given = std::env::var_os(variable)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
     given.or_else(|| {
-        let home = std::env::var_os("HOME").map(PathBuf::from).filter(|path| path.is_absolute())?;
+        let home = std::env::var_os("HOME")
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())?;
         Some(home.join(below_home))
     })
 }
@@ -146,7 +151,9 @@ impl From<Error> for Failure {
             ErrorKind::Interrupted => FailureKind::Interrupted,
         };
         let hint = match &error {
-            Error::NoArchive(_) => Some("name it with --archive DIR or NTT_ARCHIVE; `ntt ingest` makes a new one"),
+            Error::NoArchive(_) => {
+                Some("name it with --archive DIR or NTT_ARCHIVE; `ntt ingest` makes a new one")
+            }
             Error::Held { .. } => Some("wait for the other run to end; `ntt status` shows what it does"),
             _ => None,
         };

@@ -58,7 +58,9 @@ pub(crate) fn elapsed(milliseconds: u64) -> String {
 
 /// Parses `512`, `4k`, `64KiB`, `1.5GiB`: powers of 1024 whatever the spelling.
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
-    let digits_end = text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
+    let digits_end = text
+        .find(|character: char| !character.is_ascii_digit() && character != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits_end);
     let shift = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" => 0,
@@ -66,7 +68,11 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
         "m" | "mb" | "mib" => 20,
         "g" | "gb" | "gib" => 30,
         "t" | "tb" | "tib" => 40,
-        _ => return Err(format!("`{unit}` is no unit of size: use B, KiB, MiB, GiB or TiB")),
+        _ => {
+            return Err(format!(
+                "`{unit}` is no unit of size: use B, KiB, MiB, GiB or TiB"
+            ));
+        }
     };
     let malformed = || format!("`{text}` is not a size such as 64KiB");
     if let Ok(whole) = number.parse::<u64>() {

@@ -3,7 +3,7 @@
 use ntt_catalogue::rows::{Image, MediumKind, MediumRow};
 use ntt_source::{FileSource, Masked, ReadAt};
 
-use crate::identify::{Source, SourceKind, look};
+use crate::identify::{Source, SourceKind};
 use crate::{Archive, Error, HostPath};
 
 /// An image with its unread ranges masked (R11).
@@ -22,7 +22,7 @@ pub(crate) fn open_image(source: &Source) -> Result<MaskedImage, Error> {
 /// Opens the source of a medium again where it was last seen, and makes sure that it is still the same bytes.
 pub(crate) fn source_of(archive: &Archive, medium: &MediumRow) -> Result<Source, Error> {
     let image = image_row(archive, medium)?;
-    let source = look(HostPath::from_bytes(&image.path).as_path())?;
+    let source = Source::open(HostPath::from_bytes(&image.path).as_path())?;
     let refuse = |reason: &str| {
         Err(Error::Source {
             path: source.path.as_path().to_owned(),

@@ -79,6 +79,9 @@ pub enum Error {
     /// The scan child could not be started, or the walk of a directory could not begin.
     #[error("{0}")]
     Scan(String),
+    /// A question to the catalogue has no answer.
+    #[error(transparent)]
+    Report(#[from] ntt_report::Error),
     /// The user asked to stop; the same command goes on from here.
     #[error("interrupted; the same command continues from here")]
     Interrupted,

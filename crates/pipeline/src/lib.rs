@@ -28,7 +28,6 @@ pub mod observer;
 pub mod restore;
 pub mod retry;
 pub mod scan;
-pub mod select;
 pub mod verify;
 
 mod content;

@@ -8,8 +8,8 @@ use ntt_model::entry::Allocation;
 use ntt_model::name::escape;
 use ntt_model::{Kind, ScanId};
 
-use crate::select::{Selection, current_scans};
 use crate::{Error, Interrupt};
+use ntt_report::selector::{Selection, current_scans};
 
 /// One tree to walk: a scan, where to begin, and under which subdirectory of the destination it goes.
 #[derive(Clone, PartialEq, Eq, Debug)]

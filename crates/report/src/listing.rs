@@ -1,7 +1,7 @@
 //! `ls` and `tree`.
 
 use ntt_catalogue::Catalogue;
-use ntt_catalogue::rows::{ChildRow, DirRow, State};
+use ntt_catalogue::rows::{ChildRow, DirRow, ScanRow, State};
 use ntt_model::entry::Allocation;
 use ntt_model::time::Times;
 use ntt_model::{Kind, Namespace, ScanId};
@@ -60,26 +60,26 @@ impl ListOptions {
     }
 }
 
-/// Lists what stands at a path: the entries of a directory, or the one entry of anything else.
+/// Lists what stands at a path: the entries of a directory, or the one entry of anything else; in all scans of a volume.
 ///
 /// # Errors
 ///
 /// [`Error::NotFound`] if nothing stands there.
 pub fn list(
     catalogue: &dyn Catalogue,
-    scan: ScanId,
+    scans: &[ScanRow],
     selector: &Selector,
     options: ListOptions,
     each: &mut dyn FnMut(ListedEntry) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let directories = directories(catalogue, scan, selector)?;
+    let directories = directories(catalogue, scans, selector)?;
     if directories.is_empty() {
-        for child in entries_at(catalogue, scan, selector)? {
+        for (scan, child) in entries_at(catalogue, scans, selector)? {
             each(listed(catalogue, scan, child)?)?;
         }
         return Ok(());
     }
-    for directory in directories {
+    for (scan, directory) in directories {
         for child in catalogue.children(scan, directory.inode)? {
             if options.wants(&child) {
                 each(listed(catalogue, scan, child)?)?;
@@ -89,34 +89,48 @@ pub fn list(
     Ok(())
 }
 
-/// The entries that stand at exactly this path.
+/// The entries that stand at exactly this path, each with its scan.
 ///
 /// # Errors
 ///
 /// [`Error::NotFound`] if there is none.
 pub fn entries_at(
     catalogue: &dyn Catalogue,
-    scan: ScanId,
+    scans: &[ScanRow],
     selector: &Selector,
-) -> Result<Vec<ChildRow>, Error> {
-    for path in selector.path_readings() {
-        let entries = catalogue.resolve_path(scan, &path)?;
-        if !entries.is_empty() {
-            return Ok(entries);
-        }
+) -> Result<Vec<(ScanId, ChildRow)>, Error> {
+    let found = first_reading(scans, selector, |scan, path| catalogue.resolve_path(scan, path))?;
+    if found.is_empty() {
+        return Err(Error::NotFound {
+            what: "path",
+            name: ntt_model::name::escape(&selector.path).into_owned(),
+        });
     }
-    Err(Error::NotFound {
-        what: "path",
-        name: ntt_model::name::escape(&selector.path).into_owned(),
-    })
+    Ok(found)
 }
 
 /// The directories that stand at this path; several when naming trees overlap.
-fn directories(catalogue: &dyn Catalogue, scan: ScanId, selector: &Selector) -> Result<Vec<DirRow>, Error> {
+fn directories(
+    catalogue: &dyn Catalogue,
+    scans: &[ScanRow],
+    selector: &Selector,
+) -> Result<Vec<(ScanId, DirRow)>, Error> {
+    first_reading(scans, selector, |scan, path| catalogue.resolve_dirs(scan, path))
+}
+
+/// What the first reading of the path that finds anything finds in all scans.
+fn first_reading<T>(
+    scans: &[ScanRow],
+    selector: &Selector,
+    resolve: impl Fn(ScanId, &[u8]) -> Result<Vec<T>, ntt_catalogue::Error>,
+) -> Result<Vec<(ScanId, T)>, Error> {
     for path in selector.path_readings() {
-        let directories = catalogue.resolve_dirs(scan, &path)?;
-        if !directories.is_empty() {
-            return Ok(directories);
+        let mut found = Vec::new();
+        for scan in scans {
+            found.extend(resolve(scan.id, &path)?.into_iter().map(|row| (scan.id, row)));
+        }
+        if !found.is_empty() {
+            return Ok(found);
         }
     }
     Ok(Vec::new())
@@ -168,13 +182,13 @@ pub struct TreeEntry {
 /// [`Error::NotFound`] if no directory stands there.
 pub fn tree(
     catalogue: &dyn Catalogue,
-    scan: ScanId,
+    scans: &[ScanRow],
     selector: &Selector,
     options: ListOptions,
     depth_max: u32,
     each: &mut dyn FnMut(TreeEntry) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let roots = directories(catalogue, scan, selector)?;
+    let roots = directories(catalogue, scans, selector)?;
     if roots.is_empty() {
         let name = ntt_model::name::escape(&selector.path).into_owned();
         return Err(Error::NotFound {
@@ -184,62 +198,55 @@ pub fn tree(
     }
     let mut levels = vec![level(
         catalogue,
-        scan,
-        roots.iter().map(|root| root.inode),
+        roots.iter().map(|(scan, root)| (*scan, root.inode)),
         options,
     )?];
     while let Some(current) = levels.last_mut() {
-        let Some(child) = current.next() else {
+        let Some((scan, child)) = current.next() else {
             levels.pop();
             continue;
         };
         let more = levels.iter().map(|level| level.len() > 0).collect();
         let depth = u32::try_from(levels.len()).unwrap_or(u32::MAX);
-        let enters = child
-            .inode
-            .as_ref()
-            .is_some_and(|inode| inode.kind == Kind::Directory)
-            && depth < depth_max;
-        let (directory, name, number) = (child.directory, child.name.clone(), child.number);
+        let enters = depth < depth_max && is_entered_here(catalogue, scan, &child)?;
+        let number = child.number;
         each(TreeEntry {
             depth,
             more,
             entry: listed(catalogue, scan, child)?,
         })?;
-        if enters && is_entered_here(catalogue, scan, number, directory, &name)? {
-            levels.push(level(catalogue, scan, std::iter::once(number), options)?);
+        if enters {
+            levels.push(level(catalogue, std::iter::once((scan, number)), options)?);
         }
     }
     Ok(())
 }
 
 /// A directory with several names is shown below the first only: a damaged medium may hold loops.
-fn is_entered_here(
-    catalogue: &dyn Catalogue,
-    scan: ScanId,
-    number: u64,
-    parent: u64,
-    name: &[u8],
-) -> Result<bool, Error> {
-    Ok(catalogue
-        .directory(scan, number)?
-        .is_some_and(|row| row.parent == Some(parent) && row.name == name))
+fn is_entered_here(catalogue: &dyn Catalogue, scan: ScanId, child: &ChildRow) -> Result<bool, Error> {
+    if child
+        .inode
+        .as_ref()
+        .is_none_or(|inode| inode.kind != Kind::Directory)
+    {
+        return Ok(false);
+    }
+    let directory = catalogue.directory(scan, child.number)?;
+    Ok(directory.is_some_and(|row| row.parent == Some(child.directory) && row.name == child.name))
 }
 
 fn level(
     catalogue: &dyn Catalogue,
-    scan: ScanId,
-    directories: impl Iterator<Item = u64>,
+    directories: impl Iterator<Item = (ScanId, u64)>,
     options: ListOptions,
-) -> Result<std::vec::IntoIter<ChildRow>, Error> {
+) -> Result<std::vec::IntoIter<(ScanId, ChildRow)>, Error> {
     let mut children = Vec::new();
-    for directory in directories {
-        children.extend(
-            catalogue
-                .children(scan, directory)?
-                .into_iter()
-                .filter(|child| options.wants(child)),
-        );
+    for (scan, directory) in directories {
+        let wanted = catalogue
+            .children(scan, directory)?
+            .into_iter()
+            .filter(|child| options.wants(child));
+        children.extend(wanted.map(|child| (scan, child)));
     }
     Ok(children.into_iter())
 }

@@ -6,7 +6,7 @@ use ntt_model::{MediumId, Severity, Timestamp};
 use serde::Serialize;
 
 use crate::Error;
-use crate::selector::latest_scan;
+use crate::selector::current_scans;
 
 /// Whether everything on a medium is safe.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -92,7 +92,7 @@ pub struct FindingCounts {
     pub info: u64,
 }
 
-/// One volume with its census.
+/// One volume with its census; a volume with several file systems stands once for each.
 #[derive(Clone, Debug, Serialize)]
 pub struct VolumeReport {
     /// The catalogue's row; its layer as JSON is left to `ntt inspect`.
@@ -114,6 +114,8 @@ pub struct VolumeReport {
     pub uuid: String,
     /// Medium and number of the volume of which it is a copy (R3).
     pub same_as: Option<String>,
+    /// Who read it; `None` if it was not scanned.
+    pub reader: Option<String>,
     /// What was found and what became of it; `None` if it was not scanned.
     pub census: Option<Census>,
 }
@@ -174,7 +176,7 @@ fn summarise(
         added: row.added,
         size_bytes: image.as_ref().map_or(0, |image| image.size_bytes),
         completeness: completeness(&volumes, image.as_ref()),
-        volumes: volumes.len() as u64,
+        volumes: catalogue.volumes(row.key)?.len() as u64,
         paths: volumes
             .iter()
             .filter_map(|volume| volume.census.as_ref())
@@ -190,26 +192,38 @@ fn summarise(
 fn volumes(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<VolumeReport>, Error> {
     let mut reports = Vec::new();
     for row in catalogue.volumes(medium.key)? {
-        let scan = latest_scan(catalogue, &row)?;
-        let census = scan.map(|scan| catalogue.census(scan.id)).transpose()?;
-        reports.push(VolumeReport {
-            number: row.volume.number,
-            image_offset: row.volume.range.offset,
-            size_bytes: row.volume.range.len,
-            verdict: row.volume.verdict.clone(),
-            type_name: row.volume.type_name.clone(),
-            label: row.volume.label.clone(),
-            uuid: row.volume.uuid.clone(),
-            same_as: row
-                .volume
-                .same_as
-                .map(|key| volume_name(catalogue, key))
-                .transpose()?,
-            census,
-            row,
-        });
+        let same_as = row
+            .volume
+            .same_as
+            .map(|key| volume_name(catalogue, key))
+            .transpose()?;
+        let scans = current_scans(catalogue, &row)?;
+        if scans.is_empty() {
+            reports.push(volume_report(&row, same_as.clone(), None));
+        }
+        for scan in scans {
+            let read = Some((scan.scan.reader, catalogue.census(scan.id)?));
+            reports.push(volume_report(&row, same_as.clone(), read));
+        }
     }
     Ok(reports)
+}
+
+fn volume_report(row: &VolumeRow, same_as: Option<String>, read: Option<(String, Census)>) -> VolumeReport {
+    let (reader, census) = read.unzip();
+    VolumeReport {
+        number: row.volume.number,
+        image_offset: row.volume.range.offset,
+        size_bytes: row.volume.range.len,
+        verdict: row.volume.verdict.clone(),
+        type_name: row.volume.type_name.clone(),
+        label: row.volume.label.clone(),
+        uuid: row.volume.uuid.clone(),
+        same_as,
+        reader,
+        census,
+        row: row.clone(),
+    }
 }
 
 /// `MEDIUM-ID/NUMBER` of a volume.

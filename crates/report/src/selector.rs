@@ -20,6 +20,17 @@ pub struct Selector {
     pub path: Vec<u8>,
 }
 
+/// A medium, one of its volumes, or a path in a volume, found in the catalogue.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Selection {
+    /// The medium.
+    pub medium: MediumRow,
+    /// The volume, if one was named.
+    pub volume: Option<VolumeRow>,
+    /// Bytes relative to the volume's root, without leading `/`; empty for the root or if none was named.
+    pub path: Vec<u8>,
+}
+
 impl Selector {
     /// Splits the text of a command line argument.
     ///
@@ -73,7 +84,7 @@ impl Selector {
         }
         let mut scanned = Vec::new();
         for volume in volumes {
-            if latest_scan(catalogue, &volume)?.is_some() {
+            if !current_scans(catalogue, &volume)?.is_empty() {
                 scanned.push(volume);
             }
         }
@@ -95,19 +106,54 @@ impl Selector {
         }
     }
 
-    /// The last sealed scan of the volume that this names.
+    /// The current scans of the volume that this names; several when several file systems stand over the same bytes.
     ///
     /// # Errors
     ///
     /// As [`Selector::find_medium`] and [`Selector::find_volume`]; [`Error::NotFound`] if the volume was not scanned.
-    pub fn find_scan(&self, catalogue: &dyn Catalogue) -> Result<ScanRow, Error> {
+    pub fn find_scans(&self, catalogue: &dyn Catalogue) -> Result<Vec<ScanRow>, Error> {
         let medium = self.find_medium(catalogue)?;
         let volume = self.find_volume(catalogue, &medium)?;
-        let name = || format!("{}/{}", escape(&self.medium), volume.volume.number);
-        latest_scan(catalogue, &volume)?.ok_or_else(|| Error::NotFound {
-            what: "scan of volume",
-            name: name(),
-        })
+        let scans = current_scans(catalogue, &volume)?;
+        if scans.is_empty() {
+            let name = format!("{}/{}", escape(&self.medium), volume.volume.number);
+            return Err(Error::NotFound {
+                what: "scan of volume",
+                name,
+            });
+        }
+        Ok(scans)
+    }
+
+    /// Looks everything up: the medium, the volume if one is named, and which reading of the path stands in the catalogue.
+    ///
+    /// # Errors
+    ///
+    /// As [`Selector::find_medium`] and [`Selector::find_volume`].
+    pub fn select(&self, catalogue: &dyn Catalogue) -> Result<Selection, Error> {
+        let medium = self.find_medium(catalogue)?;
+        let volume = match self.volume {
+            Some(_) => Some(self.find_volume(catalogue, &medium)?),
+            None => None,
+        };
+        let path = match &volume {
+            Some(volume) => self.standing_path(catalogue, volume)?,
+            None => Vec::new(),
+        };
+        Ok(Selection { medium, volume, path })
+    }
+
+    /// The first reading of the path under which something stands; as typed if nothing does.
+    fn standing_path(&self, catalogue: &dyn Catalogue, volume: &VolumeRow) -> Result<Vec<u8>, Error> {
+        let mut readings = self.path_readings();
+        for scan in current_scans(catalogue, volume)? {
+            for (at, path) in readings.iter().enumerate() {
+                if !catalogue.resolve_path(scan.id, path)?.is_empty() {
+                    return Ok(readings.swap_remove(at));
+                }
+            }
+        }
+        Ok(readings.swap_remove(0))
     }
 
     /// The readings of the path to try: as typed, then with escapes undone.
@@ -122,14 +168,25 @@ impl Selector {
     }
 }
 
-/// The last sealed scan of a volume, or of the volume of which it is a copy (R3).
+/// The current scans of a volume, or of the volume of which it is a copy (R3): the last sealed one of every reader, because several file
+/// systems may stand over the same bytes.
 ///
 /// # Errors
 ///
 /// What the catalogue says.
-pub fn latest_scan(catalogue: &dyn Catalogue, volume: &VolumeRow) -> Result<Option<ScanRow>, Error> {
+pub fn current_scans(catalogue: &dyn Catalogue, volume: &VolumeRow) -> Result<Vec<ScanRow>, Error> {
     let key = volume.volume.same_as.unwrap_or(volume.key);
-    Ok(catalogue.scans(key)?.pop())
+    let mut current: Vec<ScanRow> = Vec::new();
+    for scan in catalogue.scans(key)? {
+        match current
+            .iter_mut()
+            .find(|known| known.scan.reader == scan.scan.reader)
+        {
+            Some(known) => *known = scan,
+            None => current.push(scan),
+        }
+    }
+    Ok(current)
 }
 
 /// Looks a medium up by exact id, label or source name, then by a unique prefix of the id.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::occurrences::medium_name;
-use crate::selector::latest_scan;
+use crate::selector::current_scans;
 
 /// The whole archive at one moment.
 #[derive(Clone, Debug, Serialize)]
@@ -91,18 +91,17 @@ fn queues_of(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<Queue>
         if volume.volume.same_as.is_some() {
             continue;
         }
-        let Some(scan) = latest_scan(catalogue, &volume)? else {
-            continue;
-        };
-        let progress = catalogue.progress(scan.id)?;
-        if progress.free_chunks + progress.leased_chunks + progress.waiting_chunks > 0 {
-            let medium_name = medium_name(medium).to_owned();
-            queues.push(Queue {
-                medium: medium.medium.id,
-                medium_name,
-                volume: volume.volume.number,
-                progress,
-            });
+        for scan in current_scans(catalogue, &volume)? {
+            let progress = catalogue.progress(scan.id)?;
+            if progress.free_chunks + progress.leased_chunks + progress.waiting_chunks > 0 {
+                let (medium_name, number) = (medium_name(medium).to_owned(), volume.volume.number);
+                queues.push(Queue {
+                    medium: medium.medium.id,
+                    medium_name,
+                    volume: number,
+                    progress,
+                });
+            }
         }
     }
     Ok(queues)

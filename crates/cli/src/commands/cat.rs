@@ -32,7 +32,11 @@ pub(crate) struct CatArgs {
 pub(crate) fn run(global: &Global, args: &CatArgs) -> CommandResult {
     let archive = session::look(global)?;
     let catalogue = archive.catalogue();
-    let wanted = args.stream.as_ref().map(|name| name.as_bytes()).unwrap_or_default();
+    let wanted = args
+        .stream
+        .as_ref()
+        .map(|name| name.as_bytes())
+        .unwrap_or_default();
     let mut out = Output::new(global);
     let mut exit = Exit::Done;
     for target in &args.targets {
@@ -42,7 +46,10 @@ pub(crate) fn run(global: &Global, args: &CatArgs) -> CommandResult {
             exit = Exit::Losses;
             out.flush()?;
             let name = escape(target.as_bytes()).into_owned();
-            writeln!(std::io::stderr(), "ntt: {name} is damaged: its missing bytes are shown as zeros")?;
+            writeln!(
+                std::io::stderr(),
+                "ntt: {name} is damaged: its missing bytes are shown as zeros"
+            )?;
         }
     }
     out.flush()?;
@@ -51,19 +58,32 @@ pub(crate) fn run(global: &Global, args: &CatArgs) -> CommandResult {
 
 /// The content that a target names, and whether bytes of it are missing.
 fn content(catalogue: &dyn Catalogue, target: &[u8], stream: &[u8]) -> Result<(BlobHash, bool), Failure> {
-    if let Some(hash) = std::str::from_utf8(target).ok().and_then(|text| text.parse().ok()) {
+    if let Some(hash) = std::str::from_utf8(target)
+        .ok()
+        .and_then(|text| text.parse().ok())
+    {
         return Ok((hash, false));
     }
     let selector = Selector::parse(target)?;
-    let scan = selector.find_scan(catalogue)?;
+    let scans = selector.find_scans(catalogue)?;
     let failed = |text: &str| Failure::new(FailureKind::Failed, format!("{} {text}", escape(target)));
     let mut reason = failed("has no content");
-    for entry in entries_at(catalogue, scan.id, &selector)? {
-        let states = catalogue.stream_states(scan.id, entry.number)?;
-        let Some(state) = states.into_iter().find(|state| stream_name(&state.kind) == stream) else { continue };
+    for (scan, entry) in entries_at(catalogue, &scans, &selector)? {
+        let states = catalogue.stream_states(scan, entry.number)?;
+        let Some(state) = states
+            .into_iter()
+            .find(|state| stream_name(&state.kind) == stream)
+        else {
+            continue;
+        };
         match stored(&state) {
             Some(found) => return Ok(found),
-            None => reason = failed(&format!("is not stored: it is {}", super::ls::state_name(&state.state))),
+            None => {
+                reason = failed(&format!(
+                    "is not stored: it is {}",
+                    super::ls::state_name(&state.state)
+                ))
+            }
         }
     }
     Err(reason)
@@ -96,8 +116,10 @@ fn refuse_controls(reader: &mut impl Read) -> Result<(), Failure> {
         }
         let is_text = |byte: &u8| !byte.is_ascii_control() || matches!(byte, b'\n' | b'\t' | b'\r' | b'\x0c');
         if !buffer[..count].iter().all(is_text) {
-            return Err(Failure::usage("the content has control characters that could upset the terminal")
-                .hint("redirect it to a file, or pipe it to `less` or `xxd`"));
+            return Err(
+                Failure::usage("the content has control characters that could upset the terminal")
+                    .hint("redirect it to a file, or pipe it to `less` or `xxd`"),
+            );
         }
     }
 }

@@ -31,12 +31,19 @@ pub(crate) fn run(global: &Global, args: &ConfigArgs) -> CommandResult {
     let mut out = Output::new(global);
     if out.json() {
         let settings = config.shown();
-        out.document("config", &serde_json::json!({ "archive": root.display().to_string(), "settings": settings }))?;
+        out.document(
+            "config",
+            &serde_json::json!({ "archive": root.display().to_string(), "settings": settings }),
+        )?;
         return Ok(Exit::Done);
     }
     out.line(format!("# archive: {}", root.display()))?;
     for setting in config.shown() {
-        let place = if origin { format!("  # {}", setting.origin) } else { String::new() };
+        let place = if origin {
+            format!("  # {}", setting.origin)
+        } else {
+            String::new()
+        };
         out.line(format!("{} = {}{place}", setting.key, setting.value))?;
     }
     out.flush()?;

@@ -28,8 +28,17 @@ pub(crate) struct CopyArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &CopyArgs) -> CommandResult {
-    let access = if args.dry_run { Access::ReadOnly } else { Access::Write };
-    let flags: Vec<_> = args.jobs.as_deref().map(|jobs| ("jobs", jobs)).into_iter().collect();
+    let access = if args.dry_run {
+        Access::ReadOnly
+    } else {
+        Access::Write
+    };
+    let flags: Vec<_> = args
+        .jobs
+        .as_deref()
+        .map(|jobs| ("jobs", jobs))
+        .into_iter()
+        .collect();
     let session = Session::open(global, access, &flags)?;
     let medium = session.medium(args.medium.as_bytes())?;
     let plan = copy::plan(session.archive(), &medium)?;
@@ -39,7 +48,10 @@ pub(crate) fn run(global: &Global, args: &CopyArgs) -> CommandResult {
             out.document("copy-plan", &plan)?;
         } else {
             let waiting = units::counted(plan.pending_streams(), "content waits", "contents wait");
-            out.line(format!("{waiting} to be copied, {}", units::bytes(plan.pending_bytes())))?;
+            out.line(format!(
+                "{waiting} to be copied, {}",
+                units::bytes(plan.pending_bytes())
+            ))?;
             out.flush()?;
         }
         return Ok(Exit::Done);

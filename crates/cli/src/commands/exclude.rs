@@ -29,7 +29,11 @@ pub(crate) struct ExcludeArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &ExcludeArgs) -> CommandResult {
-    let access = if args.dry_run { Access::ReadOnly } else { Access::Write };
+    let access = if args.dry_run {
+        Access::ReadOnly
+    } else {
+        Access::Write
+    };
     let session = Session::open(global, access, &[])?;
     let medium = session.medium(args.medium.as_bytes())?;
     let rules = Rules::load(&args.rules)?;
@@ -53,7 +57,10 @@ fn print_plan(out: &mut Output, plan: &ExcludePlan) -> std::io::Result<()> {
             out.line(format!("  {sample}"))?;
         }
     }
-    out.line(format!("of {} in all", units::counted(plan.paths, "path", "paths")))?;
+    out.line(format!(
+        "of {} in all",
+        units::counted(plan.paths, "path", "paths")
+    ))?;
     out.flush()
 }
 

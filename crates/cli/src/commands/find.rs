@@ -131,7 +131,11 @@ fn options(args: &FindArgs) -> Result<FindOptions, Failure> {
         (_, _, Some(regex)) => Some(Pattern::Regex(regex.clone())),
         _ => None,
     };
-    let (name, path) = if args.path { (None, pattern) } else { (pattern, None) };
+    let (name, path) = if args.path {
+        (None, pattern)
+    } else {
+        (pattern, None)
+    };
     Ok(FindOptions {
         name,
         path,
@@ -139,7 +143,11 @@ fn options(args: &FindArgs) -> Result<FindOptions, Failure> {
         kinds: args.kind.iter().copied().map(Kind::from).collect(),
         size_bytes: range(args.min_size, args.max_size, 0, u64::MAX),
         modified: range(args.after, args.before.map(just_before), EARLIEST, LATEST),
-        states: args.state.iter().map(|text| find::parse_state(text)).collect::<Result<_, _>>()?,
+        states: args
+            .state
+            .iter()
+            .map(|text| find::parse_state(text))
+            .collect::<Result<_, _>>()?,
         alternates: args.alternates,
         deleted: args.deleted,
         ..FindOptions::default()
@@ -162,13 +170,18 @@ fn range<T>(from: Option<T>, to: Option<T>, least: T, most: T) -> Option<RangeIn
 }
 
 pub(crate) fn parse_date(text: &str) -> Result<Timestamp, String> {
-    let midnight = text.parse::<jiff::civil::Date>().ok().map(|date| format!("{date}T00:00:00Z"));
+    let midnight = text
+        .parse::<jiff::civil::Date>()
+        .ok()
+        .map(|date| format!("{date}T00:00:00Z"));
     let timestamp: jiff::Timestamp = midnight
         .as_deref()
         .unwrap_or(text)
         .parse()
         .map_err(|_| format!("`{text}` is no date such as 2003-04-05 or 2003-04-05T06:07:08Z"))?;
-    i64::try_from(timestamp.as_nanosecond()).map(Timestamp::from_nanos).map_err(|_| format!("`{text}` is out of range"))
+    i64::try_from(timestamp.as_nanosecond())
+        .map(Timestamp::from_nanos)
+        .map_err(|_| format!("`{text}` is out of range"))
 }
 
 /// `MEDIUM/VOLUME/PATH`: what other commands take.
@@ -179,7 +192,11 @@ fn full_name(found: &Found) -> Vec<u8> {
 }
 
 fn long_line(found: &Found) -> String {
-    let rule = found.rule.as_ref().map(|rule| format!(" [excluded by {rule}]")).unwrap_or_default();
+    let rule = found
+        .rule
+        .as_ref()
+        .map(|rule| format!(" [excluded by {rule}]"))
+        .unwrap_or_default();
     format!(
         "{:>12} {:19} {:9} {}{rule}",
         found.size_bytes,
@@ -189,15 +206,20 @@ fn long_line(found: &Found) -> String {
     )
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn dates_are_days_or_instants() {
-        assert_eq!(parse_date("1970-01-02").map(|time| time.as_nanos()), Ok(86_400_000_000_000));
-        assert_eq!(parse_date("1970-01-01T00:00:01Z").map(|time| time.as_nanos()), Ok(1_000_000_000));
+        assert_eq!(
+            parse_date("1970-01-02").map(|time| time.as_nanos()),
+            Ok(86_400_000_000_000)
+        );
+        assert_eq!(
+            parse_date("1970-01-01T00:00:01Z").map(|time| time.as_nanos()),
+            Ok(1_000_000_000)
+        );
         assert!(parse_date("yesterday").is_err());
     }
 

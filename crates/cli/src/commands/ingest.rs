@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ntt_pipeline::archive::Access;
-use ntt_pipeline::identify::{Recognition, SourceKind};
+use ntt_pipeline::identify::{Recognition, Source, SourceKind};
 use ntt_pipeline::ingest::{self, IngestPlan, IngestRequest, SourcePlan};
 use ntt_pipeline::scan::ScanSettings;
 use ntt_pipeline::{Archive, Interrupt};
@@ -40,6 +40,9 @@ pub(crate) struct IngestArgs {
     /// Contents up to this size are packed; for a new archive.
     #[arg(long, value_name = "SIZE")]
     pack_threshold: Option<String>,
+    /// Stop after the scan: what was found waits for `ntt copy`.
+    #[arg(long)]
+    no_copy: bool,
     /// Do not read the contents back at the end.
     #[arg(long)]
     no_verify: bool,
@@ -64,21 +67,29 @@ pub(crate) struct ScanFlags {
 
 impl From<&ScanFlags> for ScanSettings {
     fn from(flags: &ScanFlags) -> Self {
-        Self { again: flags.again, deleted: flags.deleted, cross_file_systems: flags.cross_file_systems }
+        Self {
+            again: flags.again,
+            deleted: flags.deleted,
+            cross_file_systems: flags.cross_file_systems,
+        }
     }
 }
 
 pub(crate) fn run(global: &Global, args: &IngestArgs) -> CommandResult {
     if args.label.is_some() && args.sources.len() > 1 {
-        return Err(Failure::usage("--label goes with one source").hint("label them afterwards: ntt medium label"));
+        return Err(
+            Failure::usage("--label goes with one source").hint("label them afterwards: ntt medium label")
+        );
     }
     let request = IngestRequest {
         sources: args.sources.clone(),
         label: args.label.clone(),
         scan: ScanSettings::from(&args.scan),
+        skip_copy: args.no_copy,
         skip_verify: args.no_verify,
     };
-    if args.dry_run {
+    // R4: a call in which no source can be used makes no archive.
+    if args.dry_run || !args.sources.iter().any(|path| Source::open(path).is_ok()) {
         return dry_run(global, args, &request);
     }
     let session = Session::open(global, Access::Write, &flags(args))?;
@@ -91,20 +102,41 @@ pub(crate) fn run(global: &Global, args: &IngestArgs) -> CommandResult {
 }
 
 fn flags(args: &IngestArgs) -> Vec<session::Flag<'_>> {
-    let given = [("rules", &args.rules), ("jobs", &args.jobs), ("pack_threshold", &args.pack_threshold)];
-    given.into_iter().filter_map(|(key, value)| value.as_deref().map(|value| (key, value))).collect()
+    let given = [
+        ("rules", &args.rules),
+        ("jobs", &args.jobs),
+        ("pack_threshold", &args.pack_threshold),
+    ];
+    given
+        .into_iter()
+        .filter_map(|(key, value)| value.as_deref().map(|value| (key, value)))
+        .collect()
 }
 
 /// Prints the plan. An archive that is not there yet is not made (R40).
 fn dry_run(global: &Global, args: &IngestArgs, request: &IngestRequest) -> CommandResult {
     let root = session::archive_root(global)?;
     let config = session::config(&root, &flags(args))?;
-    let archive = if Archive::exists(&root) { Some(session::look(global)?) } else { None };
+    let archive = if Archive::exists(&root) {
+        Some(session::look(global)?)
+    } else {
+        None
+    };
     let interrupt = Interrupt::from_flag(interrupt::flag()?);
-    let plan = ingest::plan(archive.as_ref(), &config, &session::scan_program()?, &interrupt, request)?;
+    let plan = ingest::plan(
+        archive.as_ref(),
+        &config,
+        &session::scan_program()?,
+        &interrupt,
+        request,
+    )?;
     let mut out = Output::new(global);
     print_plan(&mut out, &plan)?;
-    if plan.failures.is_empty() { Ok(Exit::Done) } else { Ok(Exit::Failed) }
+    if plan.failures.is_empty() {
+        Ok(Exit::Done)
+    } else {
+        Ok(Exit::Failed)
+    }
 }
 
 fn print_plan(out: &mut Output, plan: &IngestPlan) -> std::io::Result<()> {

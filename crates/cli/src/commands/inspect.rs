@@ -35,11 +35,17 @@ pub(crate) fn run(global: &Global, args: &InspectArgs) -> CommandResult {
     for path in &args.images {
         let source = Source::open(path)?;
         let Some(layers) = inspect::plan(&source, &config, &program, &interrupt)? else {
-            return Err(crate::exit::Failure::usage(format!("{} is a directory, not an image", path.display()))
-                .hint("`ntt ingest` takes directories as they are"));
+            return Err(crate::exit::Failure::usage(format!(
+                "{} is a directory, not an image",
+                path.display()
+            ))
+            .hint("`ntt ingest` takes directories as they are"));
         };
         if out.json() {
-            out.json_line("layers", &serde_json::json!({ "image": source.path, "layers": layers }))?;
+            out.json_line(
+                "layers",
+                &serde_json::json!({ "image": source.path, "layers": layers }),
+            )?;
         } else {
             out.line(format!("{}", source.path))?;
             print_layers(&mut out, &layers)?;
@@ -54,22 +60,43 @@ pub(crate) fn run(global: &Global, args: &InspectArgs) -> CommandResult {
 
 fn has_losses(layers: &LayerTree) -> bool {
     layers.expected_bytes > layers.image_bytes
-        || layers.findings.iter().any(|finding| finding.severity == Severity::Loss)
-        || layers.volumes.iter().any(|volume| matches!(volume.verdict, Verdict::Unread | Verdict::BeyondEnd))
+        || layers
+            .findings
+            .iter()
+            .any(|finding| finding.severity == Severity::Loss)
+        || layers
+            .volumes
+            .iter()
+            .any(|volume| matches!(volume.verdict, Verdict::Unread | Verdict::BeyondEnd))
 }
 
 /// The tree of layers, as an archivist wants to see it first.
 pub(crate) fn print_layers(out: &mut Output, layers: &LayerTree) -> std::io::Result<()> {
-    let size = format!("{} ({} bytes)", units::bytes(layers.image_bytes), units::count(layers.image_bytes));
+    let size = format!(
+        "{} ({} bytes)",
+        units::bytes(layers.image_bytes),
+        units::count(layers.image_bytes)
+    );
     out.line(format!("  image, {size}"))?;
     if layers.expected_bytes > layers.image_bytes {
         let missing = layers.expected_bytes - layers.image_bytes;
-        out.line(format!("  incomplete: {} bytes are missing at its end", units::count(missing)))?;
+        out.line(format!(
+            "  incomplete: {} bytes are missing at its end",
+            units::count(missing)
+        ))?;
     }
     for table in &layers.tables {
-        let id = if table.id.is_empty() { String::new() } else { format!(", id {}", table.id) };
+        let id = if table.id.is_empty() {
+            String::new()
+        } else {
+            format!(", id {}", table.id)
+        };
         let sector = table.sector_size_bytes;
-        out.line(format!("  {} table at {}{id}, sectors of {sector} bytes", table.scheme, units::count(table.image_offset)))?;
+        out.line(format!(
+            "  {} table at {}{id}, sectors of {sector} bytes",
+            table.scheme,
+            units::count(table.image_offset)
+        ))?;
     }
     for (at, volume) in layers.volumes.iter().enumerate() {
         print_volume(out, volume, at + 1 == layers.volumes.len())?;
@@ -81,7 +108,11 @@ pub(crate) fn print_layers(out: &mut Output, layers: &LayerTree) -> std::io::Res
 }
 
 fn print_volume(out: &mut Output, volume: &VolumeLayer, last: bool) -> std::io::Result<()> {
-    let (branch, stem) = if last { ("└─", "  ") } else { ("├─", "│ ") };
+    let (branch, stem) = if last {
+        ("└─", "  ")
+    } else {
+        ("├─", "│ ")
+    };
     let mut head = format!(
         "  {branch} volume {}: {} at {}, {}",
         volume.number,
@@ -97,7 +128,10 @@ fn print_volume(out: &mut Output, volume: &VolumeLayer, last: bool) -> std::io::
     out.line(head)?;
     if volume.available_bytes < volume.range.len {
         let missing = volume.range.len - volume.available_bytes;
-        out.line(format!("  {stem}   {} bytes of it lie beyond the end of the image", units::count(missing)))?;
+        out.line(format!(
+            "  {stem}   {} bytes of it lie beyond the end of the image",
+            units::count(missing)
+        ))?;
     }
     if volume.file_systems.is_empty() || volume.verdict != Verdict::Readable {
         out.line(format!("  {stem}   {}", verdict_text(volume)))?;
@@ -109,16 +143,29 @@ fn print_volume(out: &mut Output, volume: &VolumeLayer, last: bool) -> std::io::
 }
 
 fn verdict_text(volume: &VolumeLayer) -> String {
-    let label = if volume.label.is_empty() { String::new() } else { format!(" `{}`", escape(volume.label.as_bytes())) };
+    let label = if volume.label.is_empty() {
+        String::new()
+    } else {
+        format!(" `{}`", escape(volume.label.as_bytes()))
+    };
     match &volume.verdict {
         Verdict::Readable => "readable".to_owned(),
         Verdict::Empty { fill, examined_bytes } => {
-            format!("empty: nothing but {fill:#04x} in {} bytes examined", units::count(*examined_bytes))
+            format!(
+                "empty: nothing but {fill:#04x} in {} bytes examined",
+                units::count(*examined_bytes)
+            )
         }
-        Verdict::Identified { type_name, .. } => format!("{type_name}{label} {}: identified, not read", volume.uuid),
+        Verdict::Identified { type_name, .. } => {
+            format!("{type_name}{label} {}: identified, not read", volume.uuid)
+        }
         Verdict::Table => "holds volumes of its own".to_owned(),
         Verdict::Unknown { first_bytes } => {
-            let start: Vec<String> = first_bytes.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+            let start: Vec<String> = first_bytes
+                .iter()
+                .take(16)
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
             format!("unknown content, starts with {}", start.join(" "))
         }
         Verdict::BeyondEnd => "beyond the end of the image".to_owned(),
@@ -129,12 +176,30 @@ fn verdict_text(volume: &VolumeLayer) -> String {
 
 fn print_file_system(out: &mut Output, layer: &FileSystemLayer, stem: &str) -> std::io::Result<()> {
     let Some(facts) = &layer.facts else {
-        return out.line(format!("  {stem}   {:?}: could not be opened ({})", layer.family, layer.evidence));
+        return out.line(format!(
+            "  {stem}   {:?}: could not be opened ({})",
+            layer.family, layer.evidence
+        ));
     };
-    let label = if facts.label.is_empty() { String::new() } else { format!(" `{}`", escape(&facts.label)) };
-    let uuid = facts.uuid.as_ref().map(|uuid| format!(" {uuid}")).unwrap_or_default();
-    let used = facts.used_bytes.map(|used| format!(", {} used", units::bytes(used))).unwrap_or_default();
-    out.line(format!("  {stem}   {}{label}{uuid}: {}{used}", facts.type_name, units::bytes(facts.size_bytes)))?;
+    let label = if facts.label.is_empty() {
+        String::new()
+    } else {
+        format!(" `{}`", escape(&facts.label))
+    };
+    let uuid = facts
+        .uuid
+        .as_ref()
+        .map(|uuid| format!(" {uuid}"))
+        .unwrap_or_default();
+    let used = facts
+        .used_bytes
+        .map(|used| format!(", {} used", units::bytes(used)))
+        .unwrap_or_default();
+    out.line(format!(
+        "  {stem}   {}{label}{uuid}: {}{used}",
+        facts.type_name,
+        units::bytes(facts.size_bytes)
+    ))?;
     out.line(format!("  {stem}     {}", layer.evidence))?;
     for (name, value) in &facts.details {
         out.line(format!("  {stem}     {name}: {}", escape(value.as_bytes())))?;

@@ -38,20 +38,29 @@ pub(crate) fn run(global: &Global, args: &LsArgs) -> CommandResult {
     let archive = session::look(global)?;
     let catalogue = archive.catalogue();
     let selector = Selector::parse(args.target.as_bytes())?;
-    let scan = selector.find_scan(catalogue)?;
+    let scans = selector.find_scans(catalogue)?;
     let mut out = Output::new(global);
     let names = if args.null { Names::Null } else { Names::Escaped };
-    let options = ListOptions { alternates: args.alternates, deleted: args.deleted };
-    listing::list(catalogue, scan.id, &selector, options, &mut |entry: ListedEntry| {
-        if out.json() {
-            out.json_line("entry", &entry)?;
-        } else if args.long {
-            out.line(long_line(&entry))?;
-        } else {
-            out.name(names, &entry.name.0)?;
-        }
-        Ok(())
-    })?;
+    let options = ListOptions {
+        alternates: args.alternates,
+        deleted: args.deleted,
+    };
+    listing::list(
+        catalogue,
+        &scans,
+        &selector,
+        options,
+        &mut |entry: ListedEntry| {
+            if out.json() {
+                out.json_line("entry", &entry)?;
+            } else if args.long {
+                out.line(long_line(&entry))?;
+            } else {
+                out.name(names, &entry.name.0)?;
+            }
+            Ok(())
+        },
+    )?;
     out.flush()?;
     Ok(Exit::Done)
 }
@@ -59,7 +68,11 @@ pub(crate) fn run(global: &Global, args: &LsArgs) -> CommandResult {
 /// `-rw-r--r--  1 1000 1000   12345 2003-04-05 06:07:08 stored   name -> target`.
 pub(crate) fn long_line(entry: &ListedEntry) -> String {
     let number = |id: Option<u32>| id.map_or("-".to_owned(), |id| id.to_string());
-    let target = entry.target.as_ref().map(|target| format!(" -> {}", target.escaped())).unwrap_or_default();
+    let target = entry
+        .target
+        .as_ref()
+        .map(|target| format!(" -> {}", target.escaped()))
+        .unwrap_or_default();
     format!(
         "{} {:>3} {:>5} {:>5} {:>12} {:19} {:9} {}{target}{}",
         mode_text(entry.kind, entry.mode),
@@ -114,9 +127,15 @@ fn mode_text(kind: Kind, mode: Option<u32>) -> String {
         Kind::BlockDevice => 'b',
         Kind::Unknown => '?',
     };
-    let Some(mode) = mode else { return format!("{letter}?????????") };
+    let Some(mode) = mode else {
+        return format!("{letter}?????????");
+    };
     let mut text = String::from(letter);
-    for (shift, special, set, unset) in [(6, 0o4000, 's', 'S'), (3, 0o2000, 's', 'S'), (0, 0o1000, 't', 'T')] {
+    for (shift, special, set, unset) in [
+        (6, 0o4000, 's', 'S'),
+        (3, 0o2000, 's', 'S'),
+        (0, 0o1000, 't', 'T'),
+    ] {
         let bits = mode >> shift;
         text.push(if bits & 4 != 0 { 'r' } else { '-' });
         text.push(if bits & 2 != 0 { 'w' } else { '-' });

@@ -50,7 +50,11 @@ pub(crate) fn run(global: &Global, args: &MediumArgs) -> CommandResult {
     match &args.action {
         Action::List => list(global),
         Action::Show { medium, findings } => show(global, medium, *findings),
-        Action::Label { medium, text, dry_run } => label(global, medium, text, *dry_run),
+        Action::Label {
+            medium,
+            text,
+            dry_run,
+        } => label(global, medium, text, *dry_run),
     }
 }
 
@@ -66,7 +70,11 @@ fn list(global: &Global) -> CommandResult {
     let rows: Vec<Vec<String>> = media
         .iter()
         .map(|medium| {
-            let name = if medium.label.is_empty() { &medium.source_name } else { &medium.label };
+            let name = if medium.label.is_empty() {
+                &medium.source_name
+            } else {
+                &medium.label
+            };
             vec![
                 medium.id.to_string()[..12].to_owned(),
                 medium.completeness.as_str().to_owned(),
@@ -79,7 +87,12 @@ fn list(global: &Global) -> CommandResult {
             ]
         })
         .collect();
-    out.table(&["MEDIUM", "STATE", "VOLUMES", "PATHS", "STORED", "BYTES", "LOST", "NAME"], &rows)?;
+    out.table(
+        &[
+            "MEDIUM", "STATE", "VOLUMES", "PATHS", "STORED", "BYTES", "LOST", "NAME",
+        ],
+        &rows,
+    )?;
     Ok(Exit::Done)
 }
 
@@ -88,7 +101,11 @@ fn show(global: &Global, name: &OsString, with_findings: bool) -> CommandResult 
     let catalogue = archive.catalogue();
     let medium = find_medium(catalogue, name.as_bytes())?;
     let report = media::show(catalogue, &medium)?;
-    let findings = if with_findings { catalogue.findings(medium.key)? } else { Vec::new() };
+    let findings = if with_findings {
+        catalogue.findings(medium.key)?
+    } else {
+        Vec::new()
+    };
     let mut out = Output::new(global);
     if out.json() {
         let mut value = serde_json::to_value(&report).map_err(std::io::Error::from)?;
@@ -122,29 +139,58 @@ fn print_identity(out: &mut Output, report: &MediumReport) -> std::io::Result<()
     if let Some(image) = &report.image {
         out.line(format!("lies at  {}", ntt_model::name::escape(&image.path)))?;
         if image.size_bytes > 0 {
-            out.line(format!("size     {} ({} bytes)", units::bytes(image.size_bytes), units::count(image.size_bytes)))?;
+            out.line(format!(
+                "size     {} ({} bytes)",
+                units::bytes(image.size_bytes),
+                units::count(image.size_bytes)
+            ))?;
         }
         if image.expected_bytes > image.size_bytes {
             let missing = image.expected_bytes - image.size_bytes;
-            out.line(format!("missing  {} bytes: the image is shorter than its tables say", units::count(missing)))?;
+            out.line(format!(
+                "missing  {} bytes: the image is shorter than its tables say",
+                units::count(missing)
+            ))?;
         }
         let unread: u64 = image.unread.iter().map(|range| range.len).sum();
         if unread > 0 {
-            out.line(format!("unread   {} bytes in {} areas", units::count(unread), image.unread.len()))?;
+            out.line(format!(
+                "unread   {} bytes in {} areas",
+                units::count(unread),
+                image.unread.len()
+            ))?;
         }
     }
     for evidence in &report.evidence {
-        out.line(format!("evidence {} {} ({})", evidence.kind, evidence.value, evidence.origin))?;
+        out.line(format!(
+            "evidence {} {} ({})",
+            evidence.kind, evidence.value, evidence.origin
+        ))?;
     }
     let counts = report.findings;
-    out.line(format!("findings {} losses, {} warnings, {} notes", counts.loss, counts.warning, counts.info))
+    out.line(format!(
+        "findings {} losses, {} warnings, {} notes",
+        counts.loss, counts.warning, counts.info
+    ))
 }
 
 fn print_volume(out: &mut Output, volume: &VolumeReport) -> std::io::Result<()> {
     out.line("")?;
-    let type_name = if volume.type_name.is_empty() { &volume.verdict } else { &volume.type_name };
-    let label = if volume.label.is_empty() { String::new() } else { format!(" `{}`", volume.label) };
-    let uuid = if volume.uuid.is_empty() { String::new() } else { format!(" {}", volume.uuid) };
+    let type_name = if volume.type_name.is_empty() {
+        &volume.verdict
+    } else {
+        &volume.type_name
+    };
+    let label = if volume.label.is_empty() {
+        String::new()
+    } else {
+        format!(" `{}`", volume.label)
+    };
+    let uuid = if volume.uuid.is_empty() {
+        String::new()
+    } else {
+        format!(" {}", volume.uuid)
+    };
     out.line(format!(
         "volume {}: {type_name}{label}{uuid}, {} at byte {}",
         volume.number,
@@ -163,20 +209,32 @@ fn print_volume(out: &mut Output, volume: &VolumeReport) -> std::io::Result<()> 
 /// The balance of a volume: found = stored + excluded + lost + waiting (R29).
 pub(crate) fn print_census(out: &mut Output, census: &Census) -> std::io::Result<()> {
     let row = |what: &str, tally: ntt_catalogue::rows::Tally| {
-        format!("  {what:<22} {:>12} {:>12}", units::count(tally.count), units::bytes(tally.bytes))
+        format!(
+            "  {what:<22} {:>12} {:>12}",
+            units::count(tally.count),
+            units::bytes(tally.bytes)
+        )
     };
     let inodes: Vec<String> = census
         .inodes
         .iter()
         .map(|(kind, count)| format!("{} {}", units::count(*count), kind_name(*kind)))
         .collect();
-    out.line(format!("  {} paths: {}", units::count(census.paths), inodes.join(", ")))?;
+    out.line(format!(
+        "  {} paths: {}",
+        units::count(census.paths),
+        inodes.join(", ")
+    ))?;
     out.line(row("found", census.found))?;
     out.line(row("stored", census.stored))?;
     for (rule, tally) in &census.excluded {
         out.line(row(&format!("excluded by {rule}"), *tally))?;
     }
-    let lost = [("damaged", census.damaged), ("to be tried again", census.retryable), ("not copied yet", census.pending)];
+    let lost = [
+        ("damaged", census.damaged),
+        ("to be tried again", census.retryable),
+        ("not copied yet", census.pending),
+    ];
     for (what, tally) in lost {
         if tally.count > 0 {
             out.line(row(what, tally))?;
@@ -223,7 +281,18 @@ fn print_history(out: &mut Output, report: &MediumReport) -> std::io::Result<()>
             ]
         })
         .collect();
-    out.table(&["WHEN (UTC)", "STAGE", "RESULT", "TOOK", "ITEMS", "BYTES", "DETAIL"], &rows)
+    out.table(
+        &[
+            "WHEN (UTC)",
+            "STAGE",
+            "RESULT",
+            "TOOK",
+            "ITEMS",
+            "BYTES",
+            "DETAIL",
+        ],
+        &rows,
+    )
 }
 
 fn label(global: &Global, name: &OsString, text: &str, dry_run: bool) -> CommandResult {
@@ -242,7 +311,10 @@ fn label(global: &Global, name: &OsString, text: &str, dry_run: bool) -> Command
         out.document("medium-label", &value)?;
     } else {
         let verb = if dry_run { "would label" } else { "labelled" };
-        out.line(format!("{verb} {} `{text}` (was `{}`)", medium.medium.id, medium.medium.label))?;
+        out.line(format!(
+            "{verb} {} `{text}` (was `{}`)",
+            medium.medium.id, medium.medium.label
+        ))?;
         out.flush()?;
     }
     Ok(Exit::Done)

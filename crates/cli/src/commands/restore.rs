@@ -9,7 +9,7 @@ use ntt_model::name::escape;
 use ntt_pipeline::archive::Access;
 use ntt_pipeline::compare::{self, CompareSummary};
 use ntt_pipeline::restore::{self, RestorePlan, RestoreRequest, RestoreSummary};
-use ntt_pipeline::select::select;
+use ntt_report::selector::Selector;
 
 use crate::args::Global;
 use crate::exit::{CommandResult, Exit};
@@ -40,7 +40,7 @@ pub(crate) struct RestoreArgs {
 pub(crate) fn run(global: &Global, args: &RestoreArgs) -> CommandResult {
     let session = Session::open(global, Access::ReadOnly, &[])?;
     let request = RestoreRequest {
-        selection: select(session.archive().catalogue(), args.target.as_bytes())?,
+        selection: Selector::parse(args.target.as_bytes())?.select(session.archive().catalogue())?,
         destination: args.destination.clone().into(),
         into_existing: args.into_existing,
     };
@@ -65,10 +65,18 @@ fn print_plan(out: &mut Output, plan: &RestorePlan) -> std::io::Result<()> {
         return out.document("restore-plan", plan);
     }
     for (volume, directory) in &plan.volumes {
-        let place = if directory.is_empty() { String::new() } else { format!(" into {directory}/") };
+        let place = if directory.is_empty() {
+            String::new()
+        } else {
+            format!(" into {directory}/")
+        };
         out.line(format!("volume {volume}{place}"))?;
     }
-    out.line(format!("would restore {}, {}", units::counted(plan.paths, "path", "paths"), units::bytes(plan.bytes)))?;
+    out.line(format!(
+        "would restore {}, {}",
+        units::counted(plan.paths, "path", "paths"),
+        units::bytes(plan.bytes)
+    ))?;
     for conflict in &plan.conflicts {
         out.line(format!("conflict: {conflict}"))?;
     }
@@ -77,7 +85,9 @@ fn print_plan(out: &mut Output, plan: &RestorePlan) -> std::io::Result<()> {
 
 fn print_summary(out: &mut Output, summary: &RestoreSummary, args: &RestoreArgs) -> std::io::Result<()> {
     if out.json() {
-        return out.json_line("restore-summary", summary).and_then(|()| out.flush());
+        return out
+            .json_line("restore-summary", summary)
+            .and_then(|()| out.flush());
     }
     let paths = units::counted(summary.paths, "path", "paths");
     out.line(format!("restored {paths}, {}", units::bytes(summary.bytes)))?;
@@ -85,17 +95,24 @@ fn print_summary(out: &mut Output, summary: &RestoreSummary, args: &RestoreArgs)
         out.line(format!("  {}: {}", problem.path, problem.problem))?;
     }
     let (target, destination) = (escape(args.target.as_bytes()), args.destination.display());
-    out.line(format!("check it with: ntt restore --compare {target} {destination}"))?;
+    out.line(format!(
+        "check it with: ntt restore --compare {target} {destination}"
+    ))?;
     out.flush()
 }
 
 fn print_comparison(out: &mut Output, summary: &CompareSummary) -> std::io::Result<()> {
     if out.json() {
-        return out.json_line("compare-summary", summary).and_then(|()| out.flush());
+        return out
+            .json_line("compare-summary", summary)
+            .and_then(|()| out.flush());
     }
     for difference in &summary.listed {
         let (expected, actual) = (&difference.expected, &difference.actual);
-        out.line(format!("  {}: {} is {actual}, should be {expected}", difference.path, difference.attribute))?;
+        out.line(format!(
+            "  {}: {} is {actual}, should be {expected}",
+            difference.path, difference.attribute
+        ))?;
     }
     let paths = units::counted(summary.paths, "path", "paths");
     let bytes = units::bytes(summary.bytes);

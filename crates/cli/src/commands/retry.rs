@@ -29,7 +29,11 @@ pub(crate) struct RetryArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &RetryArgs) -> CommandResult {
-    let access = if args.dry_run { Access::ReadOnly } else { Access::Write };
+    let access = if args.dry_run {
+        Access::ReadOnly
+    } else {
+        Access::Write
+    };
     let session = Session::open(global, access, &[])?;
     let medium = session.medium(args.medium.as_bytes())?;
     let plan = retry::plan(session.archive(), &medium, args.class)?;
@@ -38,7 +42,10 @@ pub(crate) fn run(global: &Global, args: &RetryArgs) -> CommandResult {
         out.json_line("retry-plan", &plan)?;
     } else {
         for (class, count) in &plan.failed {
-            out.line(format!("{class}: {}", units::counted(*count, "content", "contents")))?;
+            out.line(format!(
+                "{class}: {}",
+                units::counted(*count, "content", "contents")
+            ))?;
         }
         if plan.failed.is_empty() {
             out.line("nothing was given up")?;
@@ -50,9 +57,16 @@ pub(crate) fn run(global: &Global, args: &RetryArgs) -> CommandResult {
     }
     let summary = retry::run(&session.context(), &medium, &plan)?;
     if !out.json() {
-        out.line(format!("trying {} again", units::counted(summary.reopened, "content", "contents")))?;
+        out.line(format!(
+            "trying {} again",
+            units::counted(summary.reopened, "content", "contents")
+        ))?;
     }
-    let copied = copy::run(&session.context(), &medium, &copy::plan(session.archive(), &medium)?)?;
+    let copied = copy::run(
+        &session.context(),
+        &medium,
+        &copy::plan(session.archive(), &medium)?,
+    )?;
     print_copy(&mut out, &copied)?;
     Ok(copied.outcome.into())
 }

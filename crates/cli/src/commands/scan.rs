@@ -33,8 +33,17 @@ pub(crate) struct ScanArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &ScanArgs) -> CommandResult {
-    let access = if args.dry_run { Access::ReadOnly } else { Access::Write };
-    let flags: Vec<session::Flag<'_>> = args.rules.as_deref().map(|rules| ("rules", rules)).into_iter().collect();
+    let access = if args.dry_run {
+        Access::ReadOnly
+    } else {
+        Access::Write
+    };
+    let flags: Vec<session::Flag<'_>> = args
+        .rules
+        .as_deref()
+        .map(|rules| ("rules", rules))
+        .into_iter()
+        .collect();
     let session = Session::open(global, access, &flags)?;
     let selector = Selector::parse(args.target.as_bytes())?;
     let catalogue = session.archive().catalogue();
@@ -51,7 +60,11 @@ pub(crate) fn run(global: &Global, args: &ScanArgs) -> CommandResult {
     }
     let summaries = scan::run(&session.context(), &medium, &plan)?;
     print_summaries(&mut out, &plan, &summaries)?;
-    let worst = summaries.iter().map(|summary| summary.outcome).max().unwrap_or_default();
+    let worst = summaries
+        .iter()
+        .map(|summary| summary.outcome)
+        .max()
+        .unwrap_or_default();
     Ok(worst.into())
 }
 
@@ -74,7 +87,10 @@ fn print_skipped(out: &mut Output, plan: &ScanPlan) -> std::io::Result<()> {
 
 fn print_summaries(out: &mut Output, plan: &ScanPlan, summaries: &[ScanSummary]) -> std::io::Result<()> {
     if out.json() {
-        return out.document("scan-summary", &serde_json::json!({ "scans": summaries, "skipped": plan.skip }));
+        return out.document(
+            "scan-summary",
+            &serde_json::json!({ "scans": summaries, "skipped": plan.skip }),
+        );
     }
     for summary in summaries {
         let names = units::counted(summary.counts.names, "name", "names");
@@ -82,7 +98,9 @@ fn print_summaries(out: &mut Output, plan: &ScanPlan, summaries: &[ScanSummary])
         let waiting = units::counted(summary.sealed.pending_streams, "content waits", "contents wait");
         let bytes = units::bytes(summary.sealed.pending_bytes);
         let (volume, reader) = (summary.volume, &summary.reader);
-        out.line(format!("volume {volume} ({reader}): {names}, {inodes}; {waiting} to be copied, {bytes}"))?;
+        out.line(format!(
+            "volume {volume} ({reader}): {names}, {inodes}; {waiting} to be copied, {bytes}"
+        ))?;
     }
     print_skipped(out, plan)
 }

@@ -25,7 +25,9 @@ pub(crate) fn run(global: &Global, args: &StatusArgs) -> CommandResult {
     let mut out = Output::new(global);
     let mut earlier = status::status(catalogue)?;
     print(&mut out, &earlier, None)?;
-    let Some(seconds) = args.watch else { return Ok(Exit::Done) };
+    let Some(seconds) = args.watch else {
+        return Ok(Exit::Done);
+    };
     let stop = interrupt::flag()?;
     while !interrupt::wait(&stop, Duration::from_secs(seconds)) {
         let now = status::status(catalogue)?;
@@ -41,7 +43,10 @@ fn print(out: &mut Output, status: &Status, earlier: Option<(&Status, u64)>) -> 
         return out.flush();
     }
     let media = units::counted(status.media, "medium", "media");
-    out.line(format!("{media}, {}", units::counted(status.blobs, "distinct content", "distinct contents")))?;
+    out.line(format!(
+        "{media}, {}",
+        units::counted(status.blobs, "distinct content", "distinct contents")
+    ))?;
     if status.queues.is_empty() {
         out.line("nothing waits to be copied")?;
     }
@@ -50,12 +55,27 @@ fn print(out: &mut Output, status: &Status, earlier: Option<(&Status, u64)>) -> 
     }
     for worker in &status.workers {
         let chunks = units::counted(worker.leased_chunks, "chunk", "chunks");
-        out.line(format!("worker {}: {chunks}, last heard of {}", worker.name, units::time(Some(worker.seen))))?;
+        out.line(format!(
+            "worker {}: {chunks}, last heard of {}",
+            worker.name,
+            units::time(Some(worker.seen))
+        ))?;
     }
     if !status.recent.is_empty() {
         out.line("")?;
         let rows: Vec<Vec<String>> = status.recent.iter().map(recent_row).collect();
-        out.table(&["WHEN (UTC)", "STAGE", "RESULT", "TOOK", "ITEMS", "BYTES", "MEDIUM"], &rows)?;
+        out.table(
+            &[
+                "WHEN (UTC)",
+                "STAGE",
+                "RESULT",
+                "TOOK",
+                "ITEMS",
+                "BYTES",
+                "MEDIUM",
+            ],
+            &rows,
+        )?;
     }
     out.flush()
 }
@@ -87,7 +107,11 @@ fn queue_line(queue: &Queue, earlier: Option<(&Status, u64)>) -> String {
         units::bytes(total_bytes),
     );
     if let Some(next) = progress.next_retry {
-        line.push_str(&format!("; {} chunks wait until {}", progress.waiting_chunks, units::time(Some(next))));
+        line.push_str(&format!(
+            "; {} chunks wait until {}",
+            progress.waiting_chunks,
+            units::time(Some(next))
+        ));
     }
     line.push_str(&rate_text(queue, earlier));
     line
@@ -95,12 +119,22 @@ fn queue_line(queue: &Queue, earlier: Option<(&Status, u64)>) -> String {
 
 /// Rate and time left, or that they are unknown (R41).
 fn rate_text(queue: &Queue, earlier: Option<(&Status, u64)>) -> String {
-    let Some((earlier, seconds)) = earlier else { return String::new() };
+    let Some((earlier, seconds)) = earlier else {
+        return String::new();
+    };
     let same = |other: &&Queue| other.medium == queue.medium && other.volume == queue.volume;
-    let before = earlier.queues.iter().find(same).map_or(0, |other| other.progress.done_bytes);
+    let before = earlier
+        .queues
+        .iter()
+        .find(same)
+        .map_or(0, |other| other.progress.done_bytes);
     let rate = queue.progress.done_bytes.saturating_sub(before) / seconds;
     match queue.progress.pending_bytes.checked_div(rate) {
-        Some(left) => format!("; {}/s, {} left", units::bytes(rate), units::elapsed(left.saturating_mul(1000))),
+        Some(left) => format!(
+            "; {}/s, {} left",
+            units::bytes(rate),
+            units::elapsed(left.saturating_mul(1000))
+        ),
         None => "; time left unknown".to_owned(),
     }
 }

@@ -11,7 +11,9 @@ use crate::units;
 /// The summary of an ingest, medium by medium, each balanced (R29).
 pub(crate) fn print_ingest(out: &mut Output, summary: &IngestSummary) -> std::io::Result<()> {
     if out.json() {
-        return out.json_line("ingest-summary", summary).and_then(|()| out.flush());
+        return out
+            .json_line("ingest-summary", summary)
+            .and_then(|()| out.flush());
     }
     for medium in &summary.media {
         print_medium(out, medium)?;
@@ -37,7 +39,9 @@ fn print_medium(out: &mut Output, medium: &MediumSummary) -> std::io::Result<()>
         let losses = units::counted(loss, "loss", "losses");
         let warnings = units::counted(warning, "warning", "warnings");
         let notes = units::counted(info, "note", "notes");
-        out.line(format!("  {losses}, {warnings}, {notes}: ntt medium show --findings {short}"))?;
+        out.line(format!(
+            "  {losses}, {warnings}, {notes}: ntt medium show --findings {short}"
+        ))?;
     }
     if medium.partial {
         out.line("  partial: something on this medium could not be read")?;
@@ -46,8 +50,16 @@ fn print_medium(out: &mut Output, medium: &MediumSummary) -> std::io::Result<()>
 }
 
 fn print_volume(out: &mut Output, volume: &VolumeSummary) -> std::io::Result<()> {
-    let label = if volume.label.is_empty() { String::new() } else { format!(" `{}`", escape(volume.label.as_bytes())) };
-    let what = if volume.type_name.is_empty() { &volume.verdict } else { &volume.type_name };
+    let label = if volume.label.is_empty() {
+        String::new()
+    } else {
+        format!(" `{}`", escape(volume.label.as_bytes()))
+    };
+    let what = if volume.type_name.is_empty() {
+        &volume.verdict
+    } else {
+        &volume.type_name
+    };
     out.line(format!("volume {}: {what}{label}", volume.volume))?;
     if let Some(original) = &volume.same_as {
         out.line(format!("  the same volume as {original}: not copied again"))?;
@@ -71,9 +83,15 @@ fn print_copied(out: &mut Output, summary: &CopySummary) -> std::io::Result<()> 
     let stored = units::counted(summary.stored_streams, "content", "contents");
     let mut line = format!("  copied {stored}, {} read", units::bytes(summary.bytes_read));
     let new = units::counted(summary.new_blobs, "was new", "were new");
-    line.push_str(&format!("; {new} to the archive ({})", units::bytes(summary.new_bytes)));
+    line.push_str(&format!(
+        "; {new} to the archive ({})",
+        units::bytes(summary.new_bytes)
+    ));
     if summary.damaged_streams + summary.failed_streams > 0 {
-        line.push_str(&format!("; {} damaged, {} failed", summary.damaged_streams, summary.failed_streams));
+        line.push_str(&format!(
+            "; {} damaged, {} failed",
+            summary.damaged_streams, summary.failed_streams
+        ));
     }
     out.line(line)
 }

@@ -36,12 +36,19 @@ pub(crate) fn run(global: &Global, args: &TreeArgs) -> CommandResult {
     let archive = session::look(global)?;
     let catalogue = archive.catalogue();
     let selector = Selector::parse(args.target.as_bytes())?;
-    let scan = selector.find_scan(catalogue)?;
-    let options = ListOptions { alternates: args.alternates, deleted: args.deleted };
+    let scans = selector.find_scans(catalogue)?;
+    let options = ListOptions {
+        alternates: args.alternates,
+        deleted: args.deleted,
+    };
     let mut out = Output::new(global);
     let (mut directories, mut others) = (0, 0);
-    listing::tree(catalogue, scan.id, &selector, options, args.depth, &mut |entry| {
-        let counter = if entry.entry.kind == Kind::Directory { &mut directories } else { &mut others };
+    listing::tree(catalogue, &scans, &selector, options, args.depth, &mut |entry| {
+        let counter = if entry.entry.kind == Kind::Directory {
+            &mut directories
+        } else {
+            &mut others
+        };
         *counter += 1;
         if out.json() {
             out.json_line("tree-entry", &entry)?;
@@ -52,7 +59,10 @@ pub(crate) fn run(global: &Global, args: &TreeArgs) -> CommandResult {
     })?;
     if !out.json() {
         let directories = units::counted(directories, "directory", "directories");
-        out.line(format!("\n{directories}, {}", units::counted(others, "other entry", "other entries")))?;
+        out.line(format!(
+            "\n{directories}, {}",
+            units::counted(others, "other entry", "other entries")
+        ))?;
     }
     out.flush()?;
     Ok(Exit::Done)

@@ -38,11 +38,24 @@ pub(crate) struct VerifyArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &VerifyArgs) -> CommandResult {
-    let access = if args.dry_run { Access::ReadOnly } else { Access::Write };
-    let flags: Vec<_> = args.jobs.as_deref().map(|jobs| ("jobs", jobs)).into_iter().collect();
+    let access = if args.dry_run {
+        Access::ReadOnly
+    } else {
+        Access::Write
+    };
+    let flags: Vec<_> = args
+        .jobs
+        .as_deref()
+        .map(|jobs| ("jobs", jobs))
+        .into_iter()
+        .collect();
     let session = Session::open(global, access, &flags)?;
     let request = VerifyRequest {
-        medium: args.medium.as_ref().map(|name| session.medium(name.as_bytes())).transpose()?,
+        medium: args
+            .medium
+            .as_ref()
+            .map(|name| session.medium(name.as_bytes()))
+            .transpose()?,
         sample_percent: args.sample,
         not_since: args.not_since,
     };
@@ -68,7 +81,9 @@ fn print_plan(out: &mut Output, plan: &VerifyPlan) -> std::io::Result<()> {
 
 fn print_summary(out: &mut Output, summary: &VerifySummary) -> std::io::Result<()> {
     if out.json() {
-        return out.json_line("verify-summary", summary).and_then(|()| out.flush());
+        return out
+            .json_line("verify-summary", summary)
+            .and_then(|()| out.flush());
     }
     for bad in &summary.bad {
         out.line(format!("{}: {}", bad.blob, bad.problem))?;
@@ -76,9 +91,15 @@ fn print_summary(out: &mut Output, summary: &VerifySummary) -> std::io::Result<(
             out.line(format!("  {place}"))?;
         }
     }
-    let rate = summary.megabytes_per_second().map(|rate| format!(", {rate} MB/s")).unwrap_or_default();
+    let rate = summary
+        .megabytes_per_second()
+        .map(|rate| format!(", {rate} MB/s"))
+        .unwrap_or_default();
     let good = units::counted(summary.good, "content", "contents");
     let bad = summary.bad.len();
-    out.line(format!("{good} good, {bad} damaged; {} read{rate}", units::bytes(summary.bytes)))?;
+    out.line(format!(
+        "{good} good, {bad} damaged; {} read{rate}",
+        units::bytes(summary.bytes)
+    ))?;
     out.flush()
 }

@@ -43,7 +43,10 @@ pub(crate) fn run(global: &Global, args: &WhereArgs) -> CommandResult {
 
 /// What the argument names, tried as digest, file of this machine, and place in the archive.
 fn hashes(catalogue: &dyn Catalogue, content: &[u8]) -> Result<Vec<BlobHash>, Failure> {
-    if let Some(hash) = std::str::from_utf8(content).ok().and_then(|text| text.parse().ok()) {
+    if let Some(hash) = std::str::from_utf8(content)
+        .ok()
+        .and_then(|text| text.parse().ok())
+    {
         return Ok(vec![hash]);
     }
     let path = Path::new(std::ffi::OsStr::from_bytes(content));
@@ -51,20 +54,24 @@ fn hashes(catalogue: &dyn Catalogue, content: &[u8]) -> Result<Vec<BlobHash>, Fa
         return Ok(vec![hash_file(path)?]);
     }
     let selector = Selector::parse(content)?;
-    let scan = selector.find_scan(catalogue).map_err(|error| {
+    let scans = selector.find_scans(catalogue).map_err(|error| {
         Failure::from(error).hint(format!("{} is no file of this machine either", escape(content)))
     })?;
     let mut hashes = Vec::new();
-    for entry in entries_at(catalogue, scan.id, &selector)? {
-        for stream in catalogue.stream_states(scan.id, entry.number)? {
+    for (scan, entry) in entries_at(catalogue, &scans, &selector)? {
+        for stream in catalogue.stream_states(scan, entry.number)? {
             if let State::Stored { blob } | State::Damaged { blob, .. } = stream.state {
                 hashes.push(blob);
             }
         }
     }
+    hashes.sort_unstable();
     hashes.dedup();
     if hashes.is_empty() {
-        return Err(Failure::new(FailureKind::Failed, format!("{} has no stored content", escape(content))));
+        return Err(Failure::new(
+            FailureKind::Failed,
+            format!("{} has no stored content", escape(content)),
+        ));
     }
     Ok(hashes)
 }
@@ -86,16 +93,26 @@ fn print(catalogue: &dyn Catalogue, out: &mut Output, hash: &BlobHash) -> Result
         return Ok(false);
     };
     if out.json() {
-        out.json_line("content", &serde_json::json!({ "hash": hash.to_hex(), "archived": true, "blob": blob }))?;
+        out.json_line(
+            "content",
+            &serde_json::json!({ "hash": hash.to_hex(), "archived": true, "blob": blob }),
+        )?;
     } else {
         let kind = blob.content_type.as_deref().unwrap_or("content type unknown");
         let bytes = units::counted(blob.size_bytes, "byte", "bytes");
-        out.line(format!("{hash}  {bytes}, {kind}, verified {}", units::time(blob.verified)))?;
+        out.line(format!(
+            "{hash}  {bytes}, {kind}, verified {}",
+            units::time(blob.verified)
+        ))?;
     }
     let mut places = 0;
     occurrences::places(catalogue, hash, &mut |place| {
         places += 1;
-        if out.json() { out.json_line("place", &place)? } else { out.line(place_line(&place))? }
+        if out.json() {
+            out.json_line("place", &place)?
+        } else {
+            out.line(place_line(&place))?
+        }
         Ok(())
     })?;
     if !out.json() {
@@ -105,7 +122,11 @@ fn print(catalogue: &dyn Catalogue, out: &mut Output, hash: &BlobHash) -> Result
 }
 
 fn place_line(place: &Place) -> String {
-    let stream = if place.stream.0.is_empty() { String::new() } else { format!(" [stream {}]", place.stream.escaped()) };
+    let stream = if place.stream.0.is_empty() {
+        String::new()
+    } else {
+        format!(" [stream {}]", place.stream.escaped())
+    };
     format!(
         "  {}/{}/{}{stream}{}{}  ({})",
         &place.medium.to_string()[..12],

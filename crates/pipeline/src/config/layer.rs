@@ -75,6 +75,14 @@ impl ConfigLayer {
         Ok(Self(layers))
     }
 
+    /// The archive that this layer names, if it does.
+    pub fn archive(&self) -> Option<&Path> {
+        self.0
+            .iter()
+            .rev()
+            .find_map(|(values, _)| values.archive.as_deref())
+    }
+
     pub(super) fn apply(&self, config: &mut Config) {
         for (values, origin) in &self.0 {
             let size = |size: Option<super::value::Size>| size.map(|size| size.0);

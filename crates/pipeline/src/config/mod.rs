@@ -63,4 +63,6 @@ pub(crate) struct Values {
     pub(crate) scan_stall: Option<value::Seconds>,
     pub(crate) scan_memory: Option<value::Size>,
     pub(crate) rules: Option<PathBuf>,
+    /// Only in the user's file: where the archive is. It is what finds the other settings, so it is none of them.
+    pub(crate) archive: Option<PathBuf>,
 }

@@ -24,9 +24,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::content::{open_image, source_of};
 use crate::identify::SourceKind;
-use crate::select::current_scans;
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, RunOutcome, Stage};
+use ntt_report::selector::current_scans;
 
 /// A retry that is due within this time is waited for.
 const WAIT_FOR_RETRY: Duration = Duration::from_secs(2);

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 
 pub use rules::Rules;
 
-use crate::select::current_scans;
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, RunOutcome, Stage};
+use ntt_report::selector::current_scans;
 
 /// Samples kept per rule.
 const SAMPLES_MAX: usize = 10;

@@ -17,7 +17,6 @@ use ntt_model::{ByteRange, MediumId, MediumKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use digest::{Digests, digest_image, digest_range};
-pub(crate) use source::look;
 
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, HostPath, Interrupt, RunOutcome, Stage};
@@ -104,7 +103,7 @@ pub struct IdentifyPlan {
 ///
 /// [`Error::Source`] if it is missing, empty, unreadable, or of a kind that cannot be ingested; nothing is then written (R4).
 pub fn plan(archive: Option<&Archive>, source: &Path, interrupt: &Interrupt) -> Result<IdentifyPlan, Error> {
-    let source = look(source)?;
+    let source = Source::open(source)?;
     let evidence = evidence::gather(&source, interrupt)?;
     let recognition = match archive {
         Some(archive) => recognise::recognise(archive.catalogue(), &source, &evidence, interrupt)?,
@@ -184,7 +183,7 @@ fn relocate(context: &Context<'_>, plan: &IdentifyPlan, key: MediumKey) -> Resul
     let Some(earlier) = catalogue.image(key)? else {
         return Ok(catalogue.set_image(key, &now)?);
     };
-    let still_there = look(HostPath::from_bytes(&earlier.path).as_path())
+    let still_there = Source::open(HostPath::from_bytes(&earlier.path).as_path())
         .is_ok_and(|source| (source.size_bytes, source.modified) == (earlier.size_bytes, earlier.modified));
     let moved = earlier.path != now.path && !still_there;
     let touched = earlier.path == now.path && earlier.modified != now.modified;

@@ -12,8 +12,18 @@ use ntt_source::{FileSource, ReadAt};
 use super::{Source, SourceKind};
 use crate::{Error, HostPath};
 
-/// Looks at the source: kind, length, time, mapfile. Reads no content.
-pub(crate) fn look(path: &Path) -> Result<Source, Error> {
+impl Source {
+    /// Looks at the source: kind, length, time, mapfile. Reads no content and writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Source`] if it is missing, empty, unreadable or of another kind.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        look(path)
+    }
+}
+
+fn look(path: &Path) -> Result<Source, Error> {
     let refuse = |reason: &str| Error::Source {
         path: path.to_owned(),
         reason: reason.to_owned(),

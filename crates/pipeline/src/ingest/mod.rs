@@ -31,6 +31,8 @@ pub struct IngestRequest {
     pub label: Option<String>,
     /// How to scan.
     pub scan: ScanSettings,
+    /// Stop after the scan: what was found waits in the queue for `copy`.
+    pub skip_copy: bool,
     /// Leave verification out: the medium then has no digests to be recognised by.
     pub skip_verify: bool,
 }

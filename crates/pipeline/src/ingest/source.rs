@@ -5,12 +5,13 @@ use std::path::Path;
 use ntt_catalogue::rows::{MediumKind, MediumRow};
 
 use super::{IngestRequest, MediumSummary, seal, summary};
+use crate::copy::CopySummary;
 use crate::identify::{self, IdentifyPlan};
 use crate::scan::ScanSettings;
-use crate::select::current_scans;
 use crate::stage::{Running, Subject};
 use crate::verify::{self, VerifyRequest, VerifySummary};
 use crate::{Context, Error, RunOutcome, Stage, copy, inspect, manifest, scan};
+use ntt_report::selector::current_scans;
 
 /// Takes a source as far as it can be taken now.
 pub(super) fn ingest(
@@ -24,12 +25,13 @@ pub(super) fn ingest(
     let settings = scan_settings(context, &medium, request.scan)?;
     let scans = scan::plan(context, &medium, None, settings)?;
     let scanned = scan::run(context, &medium, &scans)?;
-    let copied = copy::run(context, &medium, &copy::plan(context.archive, &medium)?)?;
-    let mut outcome = copied.outcome;
-    for scan in &scanned {
-        outcome = outcome.max(scan.outcome);
+    let mut outcome = scanned.iter().map(|scan| scan.outcome).max().unwrap_or_default();
+    let mut copied = CopySummary::default();
+    if !request.skip_copy {
+        copied = copy::run(context, &medium, &copy::plan(context.archive, &medium)?)?;
+        outcome = outcome.max(copied.outcome);
     }
-    if !request.skip_verify {
+    if !request.skip_copy && !request.skip_verify {
         outcome = outcome.max(verify_once(context, &medium, &identity)?.outcome);
     }
     manifest::run(context, &medium)?;

@@ -8,9 +8,9 @@ use super::{MediumSummary, VolumeSummary};
 use crate::content::image_row;
 use crate::copy::CopySummary;
 use crate::identify::IdentifyPlan;
-use crate::select::current_scans;
 use crate::stage::display_name;
 use crate::{Context, Error, RunOutcome};
+use ntt_report::selector::current_scans;
 
 /// Checks that found = stored + damaged + excluded + failed + retryable + pending, in streams and in bytes (R29).
 ///

@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use destination::Destination;
 
-use crate::select::Selection;
 use crate::stage::{Running, Subject};
 use crate::tree::{self, Enter, Tree, Visit};
 use crate::{Archive, Context, Error, HostPath, Interrupt, RunOutcome, Stage};
+use ntt_report::selector::Selection;
 
 /// How to restore.
 #[derive(Clone, PartialEq, Eq, Debug)]

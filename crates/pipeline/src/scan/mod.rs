@@ -18,10 +18,10 @@ pub(crate) use self_test::self_test;
 use crate::content::source_of;
 use crate::exclude::{Rules, with_labels};
 use crate::inspect::DIRECTORY;
-use crate::select::current_scans;
 use crate::stage::{Running, Subject};
 use crate::{Context, Error, RunOutcome, Stage};
 use feed::{Feed, Reader};
+use ntt_report::selector::current_scans;
 
 /// How to scan.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

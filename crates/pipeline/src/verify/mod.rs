@@ -13,9 +13,9 @@ use ntt_model::{BlobHash, Timestamp};
 use ntt_store::Verified;
 use serde::{Deserialize, Serialize};
 
-use crate::select::current_scans;
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, RunOutcome, Stage};
+use ntt_report::selector::current_scans;
 
 /// Results recorded together.
 const RECORD_EVERY: usize = 1000;

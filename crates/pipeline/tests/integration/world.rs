@@ -6,7 +6,8 @@ use ntt_pipeline::archive::Access;
 use ntt_pipeline::ingest::{self, IngestRequest, IngestSummary};
 use ntt_pipeline::observer::Silent;
 use ntt_pipeline::restore::RestoreRequest;
-use ntt_pipeline::{Archive, Config, Context, Error, Interrupt, select};
+use ntt_pipeline::{Archive, Config, Context, Error, Interrupt};
+use ntt_report::selector::Selector;
 
 pub(crate) struct World {
     pub(crate) dir: tempfile::TempDir,
@@ -50,7 +51,10 @@ impl World {
         let media = self.archive.catalogue().media().unwrap();
         let id = media[0].medium.id.to_string();
         RestoreRequest {
-            selection: select::select(self.archive.catalogue(), id.as_bytes()).unwrap(),
+            selection: Selector::parse(id.as_bytes())
+                .unwrap()
+                .select(self.archive.catalogue())
+                .unwrap(),
             destination: destination.into(),
             into_existing: false,
         }

@@ -6,12 +6,36 @@ use clap::{Args, Parser};
 
 use crate::commands::Command;
 
+const START: &str = "\
+Start with:
+  ntt inspect IMAGE      see what is in it
+  ntt ingest IMAGE       take it in
+  ntt tree IMAGE/1       look around in its first volume
+  ntt medium show IMAGE  see whether all of it is safe";
+
+const EXIT_CODES: &str = "\
+Start with:
+  ntt inspect IMAGE      see what is in it
+  ntt ingest IMAGE       take it in
+  ntt tree IMAGE/1       look around in its first volume
+  ntt medium show IMAGE  see whether all of it is safe
+
+Exit codes:
+    0  all was done
+    1  it could not be done, or the answer is no
+    2  the arguments or settings are wrong
+    3  finished, and something is recorded as lost, damaged or unread
+   10  the catalogue or the store cannot be reached
+   11  another run holds the archive
+   12  verification or comparison found damage
+  130  interrupted; the same command goes on from there";
+
 /// No two things: the safe last stop for old media.
 ///
 /// Turns disk images and directory trees into one archive in which every content is kept once, every occurrence stays visible,
 /// and every answer can be proved. Needs no root, no mounts and no server.
 #[derive(Debug, Parser)]
-#[command(name = "ntt", version, max_term_width = 100, propagate_version = true)]
+#[command(name = "ntt", version, max_term_width = 100, propagate_version = true, after_help = START, after_long_help = EXIT_CODES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,

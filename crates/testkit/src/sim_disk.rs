@@ -84,6 +84,12 @@ impl Inode {
         }
     }
 
+    fn set_len(&mut self, len: usize) {
+        let (short, long) = (self.live.len().min(len), self.live.len().max(len));
+        self.dirty.extend(short / PAGE_BYTES..=long / PAGE_BYTES);
+        self.live.resize(len, 0);
+    }
+
     /// Copies a page to the durable side, as far as that is long.
     fn settle(&mut self, page: usize) {
         let start = (page * PAGE_BYTES).min(self.durable.len()).min(self.live.len());
@@ -525,7 +531,7 @@ impl DiskFile for SimFile {
     fn set_len(&mut self, len: u64) -> io::Result<()> {
         self.refuse_read_only()?;
         let len = index(len)?;
-        self.change(|inode| inode.live.resize(len, 0), |_| ())
+        self.change(|inode| inode.set_len(len), |_| ())
     }
 
     fn sync_data(&mut self) -> io::Result<()> {

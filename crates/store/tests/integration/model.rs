@@ -149,11 +149,7 @@ fn the_index_outgrows_its_memory_and_is_rebuilt_equal() -> Result<(), Error> {
     }
     assert_eq!(store.size_of(&BlobHash::of(b"another"))?, None);
     drop(store);
-    let (rebuilt, report) = Store::rebuild(
-        Arc::new(disk.clone()),
-        Arc::new(SeededRandom::new(5)),
-        Path::new(ROOT),
-    )?;
+    let (rebuilt, report) = Store::rebuild(Arc::new(disk), Arc::new(SeededRandom::new(5)), Path::new(ROOT))?;
     let mut after = Vec::new();
     rebuilt.each_blob(&mut |hash, size| after.push((hash, size)))?;
     assert_eq!(after, before);

@@ -48,7 +48,7 @@ fn serve() -> io::Result<()> {
     let mut socket = File::from(rustix::stdio::stdout().try_clone_to_owned()?);
     let source = File::from(rustix::stdio::stdin().try_clone_to_owned()?);
     let request: Request = read_frame(&mut socket)?;
-    let confinement = sandbox::confine(request.limits, confinement);
+    let confinement = sandbox::confine(request.limits, &confinement);
     write_frame(&mut socket, &Message::Hello(confinement))?;
     if request.work == Work::TryEscape {
         return write_frame(&mut socket, &Message::Attempts(escape::attempt_all(&source)));
@@ -74,11 +74,11 @@ fn work(source: &dyn ReadAt, work: Work, outbox: &Mutex<Outbox>) -> Message {
         Work::Scan { range, family, plan } => {
             let volume = Box::new(SubRange::new(source, range));
             match ntt_filesystem::open(family, volume, range.offset) {
-                Ok(file_system) => scan(file_system.as_ref(), plan, outbox),
+                Ok(file_system) => scan(file_system.as_ref(), &plan, outbox),
                 Err(error) => failed(&error),
             }
         }
-        Work::Rehearse { rehearsal, plan } => scan(&rehearsal.file_system(), plan, outbox),
+        Work::Rehearse { rehearsal, plan } => scan(&rehearsal.file_system(), &plan, outbox),
         Work::TryEscape => Message::Attempts(Vec::new()),
     }
 }
@@ -90,7 +90,7 @@ fn inspect(source: &dyn ReadAt) -> Message {
     }
 }
 
-fn scan(file_system: &dyn FileSystem, plan: ScanPlan, outbox: &Mutex<Outbox>) -> Message {
+fn scan(file_system: &dyn FileSystem, plan: &ScanPlan, outbox: &Mutex<Outbox>) -> Message {
     let facts = Message::Facts(Box::new(file_system.facts().clone()));
     {
         let mut outbox = locked(outbox);

@@ -1,7 +1,7 @@
 //! Walks a directory tree of the host and reads its files, without following any symbolic link.
 //!
 //! Every step is an `openat` of one component below an open directory, so depth and path length have no bound, and a tree that is changed
-//! underneath cannot lead outside. At most [`walk::OPEN_LEVELS`] directories are open at a time.
+//! underneath cannot lead outside. At most 32 directories are open at a time.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -93,12 +93,12 @@ pub fn cut_loose() -> Confinement {
 }
 
 /// Limits the process and locks it up; the calling thread must be its only one.
-pub fn confine(limits: ProcessLimits, confinement: Confinement) -> Confinement {
+pub fn confine(limits: ProcessLimits, confinement: &Confinement) -> Confinement {
     Confinement {
         limits: limit(limits),
         landlock: lock_file_system(),
         seccomp: filter::install().is_ok(),
-        ..confinement
+        ..confinement.clone()
     }
 }
 

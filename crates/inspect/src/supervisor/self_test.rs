@@ -120,7 +120,7 @@ impl Supervisor {
             Ok(())
         };
         let result = tight.rehearse(source, &rehearsal, ScanOptions::default(), &mut count);
-        Ok(judge(kind, names, result?))
+        Ok(judge(kind, names, &result?))
     }
 }
 
@@ -139,7 +139,7 @@ fn rehearsal(kind: PoisonKind) -> Rehearsal {
     }
 }
 
-fn judge(kind: PoisonKind, names: usize, summary: ScanSummary) -> Trial {
+fn judge(kind: PoisonKind, names: usize, summary: &ScanSummary) -> Trial {
     // Three directories, four files, two files before the poison, four files behind it.
     let expected = 3 + 4 + 2 + 4;
     let died = summary

@@ -76,7 +76,7 @@ fn the_scan_goes_on_behind(kind: PoisonKind, cause_is: fn(&Cause) -> bool) {
     let summary = summary.expect("the scan ends well");
     let sound = Rehearsal {
         poisons: BTreeMap::new(),
-        ..rehearsal.clone()
+        ..rehearsal
     };
     let (_, all) = rehearse(&tight(), &sound);
     let directory = rehearsal.directory_inode(1);

@@ -18,11 +18,13 @@ use crate::protocol::{FailedKind, Message, Request, ScanPlan, Work, read_frame, 
 use crate::{sandbox, tree};
 use outbox::{Outbox, locked};
 use progress::Progress;
+use watcher::Watcher;
 
 pub mod escape;
 mod outbox;
 mod progress;
 pub mod rehearsal;
+mod watcher;
 
 pub(crate) use outbox::BATCH_EVENTS;
 
@@ -70,7 +72,7 @@ fn serve() -> io::Result<()> {
 /// Does the work and gives the last message of the child.
 fn work(source: &dyn ReadAt, work: Work, outbox: &Mutex<Outbox>) -> Message {
     match work {
-        Work::Inspect => inspect(source),
+        Work::Inspect(plan) => inspect(source, &Watcher::new(&plan, outbox)),
         Work::Scan { range, family, plan } => {
             let volume = Box::new(SubRange::new(source, range));
             match ntt_filesystem::open(family, volume, range.offset) {
@@ -83,8 +85,8 @@ fn work(source: &dyn ReadAt, work: Work, outbox: &Mutex<Outbox>) -> Message {
     }
 }
 
-fn inspect(source: &dyn ReadAt) -> Message {
-    match serde_json::to_vec(&tree::build(source)) {
+fn inspect(source: &dyn ReadAt, watcher: &Watcher<'_>) -> Message {
+    match serde_json::to_vec(&tree::build_watched(source, watcher)) {
         Ok(json) => Message::Tree(json),
         Err(error) => setup_failed(&error),
     }

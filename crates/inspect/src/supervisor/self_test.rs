@@ -7,13 +7,16 @@ use std::time::Duration;
 use ntt_filesystem::ScanOptions;
 use ntt_model::ScanEvent;
 
+use super::inspection::Inspection;
 use super::run::Run;
 use super::session::{Next, Session};
 use super::{Error, ScanSummary, Sink, Supervisor, out_of_turn};
 use crate::child::escape::Attempt;
 use crate::child::rehearsal::{Poison, PoisonKind, Rehearsal};
-use crate::protocol::{Message, Work};
+use crate::layer::LayerTree;
+use crate::protocol::{InspectPlan, Message, Work};
 use crate::sandbox::Confinement;
+use crate::tree::step::Step;
 
 /// Memory budget of the rehearsals: enough to start, little enough to be used up at once.
 const MEMORY_BYTES: u64 = 128 << 20;
@@ -104,6 +107,23 @@ impl Supervisor {
             plan,
         };
         Run::new(self, source, &[], &work, options).finish(sink)
+    }
+
+    /// Inspects `source` as [`Supervisor::inspect`] would if these steps went wrong.
+    ///
+    /// # Errors
+    ///
+    /// As [`Supervisor::inspect`].
+    pub fn rehearse_inspection(
+        &self,
+        source: &File,
+        poisons: &[(Step, PoisonKind)],
+    ) -> Result<LayerTree, Error> {
+        let plan = InspectPlan {
+            poisons: poisons.to_vec(),
+            ..InspectPlan::default()
+        };
+        Inspection::new(self, source, &[], plan).finish()
     }
 
     fn trial(&self, source: &File, kind: PoisonKind) -> Result<Trial, Error> {

@@ -46,9 +46,12 @@ pub struct Trial {
 }
 
 impl SelfTestReport {
-    /// Whether nothing got out and every budget bit.
+    /// Whether everything in force held and every budget bit; what is not in force here is [`Confinement::missing`].
     pub fn passed(&self) -> bool {
-        self.attempts.iter().all(|attempt| !attempt.escaped) && self.trials.iter().all(|trial| trial.passed)
+        let holds = |attempt: &Attempt| !attempt.broke_out(&self.confinement);
+        !self.attempts.is_empty()
+            && self.attempts.iter().all(holds)
+            && self.trials.iter().all(|trial| trial.passed)
     }
 }
 

@@ -3,7 +3,7 @@
 //! A child that dies takes at most one batch of unsent events with it. So after a first death the supervisor does not guess: it starts a
 //! **careful** child that skips what was received and then sends every event at once. A death by chance does not come back, and nothing is
 //! lost. A death that does come back now has an exact place: the directory entered last and the number of its names. A third child is told
-//! to leave that directory there, and the scan goes on behind it. `docs/design/scan-child.md` has the whole table.
+//! to leave that directory there, and the scan goes on behind it. An inspection leaves out the step that killed two children. `docs/design/scan-child.md` has the whole table.
 
 use std::fs::File;
 use std::io;
@@ -65,7 +65,7 @@ impl Default for Budgets {
     fn default() -> Self {
         Self {
             // 10 million inodes need some 100 MB of sets and queues in a reader; the rest is the program itself and the largest frame.
-            memory_bytes: 384 << 20,
+            memory_bytes: 256 << 20,
             cpu_seconds: 4 * 3600,
             wall: None,
             no_progress: Duration::from_secs(10),

@@ -1,7 +1,7 @@
 //! Walks a directory tree of the host and reads its files, without following any symbolic link.
 //!
 //! Every step is an `openat` of one component below an open directory, so depth and path length have no bound, and a tree that is changed
-//! underneath cannot lead outside. At most [`walk::OPEN_LEVELS`] directories are open at a time.
+//! underneath cannot lead outside. At most 32 directories are open at a time.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -10,10 +10,11 @@ use std::path::Path;
 use ntt_filesystem::Limits;
 use ntt_model::entry::ScanCounts;
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::io::Errno;
 
+mod attributes;
 mod entry;
 mod file;
+mod open;
 mod walk;
 
 pub use file::{LiveError, LiveFile};
@@ -70,15 +71,5 @@ impl LiveTree {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, path, flags, Mode::empty())?;
         Ok(Self { root })
-    }
-}
-
-/// Opens `name` in a directory for reading, without changing its access time where that is allowed, and never through a link.
-fn open_in(parent: &OwnedFd, name: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
-    let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
-    // O_NOATIME is refused for files of other owners.
-    match openat(parent, name, flags | OFlags::NOATIME, Mode::empty()) {
-        Err(Errno::PERM) => openat(parent, name, flags, Mode::empty()),
-        other => other,
     }
 }

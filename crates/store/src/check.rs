@@ -57,7 +57,7 @@ impl Store {
                 done => done?,
             }
         }
-        for name in list(self.shared.disk.as_ref(), self.shared.layout.journal())? {
+        for name in list(self.shared.disk.as_ref(), &self.shared.layout.journal())? {
             let path = self.shared.layout.journal().join(&name);
             if stem(&name, ".log").is_none() {
                 report.problems.push(Problem::Foreign { path });
@@ -188,10 +188,10 @@ impl Store {
     pub(crate) fn each_stored(&self, each: &mut Found<'_>) -> Result<(), Error> {
         let disk = self.shared.disk.as_ref();
         let blobs = self.shared.layout.blobs();
-        for first in list(disk, blobs.clone())? {
-            for second in list(disk, blobs.join(&first))? {
+        for first in list(disk, &blobs)? {
+            for second in list(disk, &blobs.join(&first))? {
                 let dir = blobs.join(&first).join(second);
-                for name in list(disk, dir.clone())? {
+                for name in list(disk, &dir)? {
                     if let Some(hash) = name.to_str().and_then(|name| name.parse::<BlobHash>().ok()) {
                         each(hash, dir.join(name), None)?;
                     }

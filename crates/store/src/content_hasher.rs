@@ -6,7 +6,7 @@ use sha2::Digest;
 /// Zeros of one content after which its SHA-256 is given up: beyond this it costs minutes and names nothing that anybody exchanges.
 const ZEROS_MAX: u64 = 64 << 30;
 /// How many zeros are hashed at a time.
-const ZERO_BLOCK: [u8; 64 * 1024] = [0; 64 * 1024];
+static ZERO_BLOCK: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// BLAKE3 and SHA-256 of a content that comes in pieces; single-threaded.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ntt_host::{Disk, OpenMode};
@@ -115,7 +115,7 @@ impl Index {
     /// A journal of another process may hold a batch whose sync has not ended: it is synced here before it is believed, unless the store is
     /// `read_only`. Journals come before segments: one that vanishes meanwhile has become a segment.
     pub(crate) fn refresh(&mut self, disk: &dyn Disk, layout: &Layout, read_only: bool) -> Result<(), Error> {
-        let names = list(disk, layout.journal())?;
+        let names = list(disk, &layout.journal())?;
         let writers: Vec<String> = names
             .iter()
             .filter_map(|name| Some(stem(name, ".log")?.to_owned()))
@@ -179,7 +179,7 @@ impl Index {
 
     /// A walk over everything, grouped by hash, ascending. It keeps its own view: changes after this call are not seen.
     pub(crate) fn walk(&self) -> Groups {
-        let mut cursors: Vec<Box<dyn Iterator<Item = Result<Entry, Error>>>> = Vec::new();
+        let mut cursors: Vec<Entries> = Vec::new();
         for segment in self.segments.values() {
             cursors.push(Box::new(Cursor::new(Arc::clone(segment))));
         }
@@ -191,26 +191,29 @@ impl Index {
 }
 
 /// Names in a directory.
-pub(crate) fn list(disk: &dyn Disk, path: PathBuf) -> Result<Vec<PathBuf>, Error> {
-    disk.list(&path).during("list", &path)
+pub(crate) fn list(disk: &dyn Disk, path: &Path) -> Result<Vec<PathBuf>, Error> {
+    disk.list(path).during("list", path)
 }
 
 /// Numbers of the segments on disk, ascending.
 pub(crate) fn segment_numbers(disk: &dyn Disk, layout: &Layout) -> Result<Vec<u64>, Error> {
-    let names = list(disk, layout.index())?;
+    let names = list(disk, &layout.index())?;
     Ok(names
         .iter()
         .filter_map(|name| stem(name, ".seg")?.parse().ok())
         .collect())
 }
 
+/// Entries ascending by hash.
+pub(crate) type Entries = Box<dyn Iterator<Item = Result<Entry, Error>>>;
+
 /// Merges sorted streams of entries; each item is all that is known of one hash, without repetitions.
 pub(crate) struct Groups {
-    streams: Vec<std::iter::Peekable<Box<dyn Iterator<Item = Result<Entry, Error>>>>>,
+    streams: Vec<std::iter::Peekable<Entries>>,
 }
 
 impl Groups {
-    pub(crate) fn new(streams: Vec<Box<dyn Iterator<Item = Result<Entry, Error>>>>) -> Self {
+    pub(crate) fn new(streams: Vec<Entries>) -> Self {
         Self {
             streams: streams.into_iter().map(Iterator::peekable).collect(),
         }

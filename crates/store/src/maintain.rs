@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ntt_host::{Disk, DiskFile, OpenMode};
 
 use crate::error::During;
-use crate::index::{Groups, list, segment_numbers};
+use crate::index::{Entries, Groups, list, segment_numbers};
 use crate::journal;
 use crate::layout::{Layout, stem};
 use crate::pack::OpenPack;
@@ -97,7 +97,7 @@ impl Shared {
     /// Files in `tmp/` whose writer is dead.
     pub(crate) fn stray_temporaries(&self) -> Result<Vec<PathBuf>, Error> {
         let mut stray = Vec::new();
-        for name in list(self.disk.as_ref(), self.layout.tmp())? {
+        for name in list(self.disk.as_ref(), &self.layout.tmp())? {
             let writer = name.to_str().and_then(|name| Some(name.split_once('.')?.0));
             let living = match writer {
                 Some(writer) => self.is_living(&self.layout.journal_of(writer))?,
@@ -122,7 +122,7 @@ impl Shared {
     fn compact_dead_journals(&self) -> Result<(), Error> {
         let (mut dead, mut entries) = (Vec::new(), Vec::new());
         let enough = usize::try_from(self.options.journal_blobs).unwrap_or(usize::MAX);
-        for name in list(self.disk.as_ref(), self.layout.journal())? {
+        for name in list(self.disk.as_ref(), &self.layout.journal())? {
             if stem(&name, ".log").is_none() {
                 continue;
             }
@@ -231,7 +231,7 @@ impl Shared {
         let mut merged = self.new_segment(writer)?;
         let streams = segments
             .iter()
-            .map(|segment| Box::new(Cursor::new(Arc::clone(segment))) as Box<dyn Iterator<Item = _>>);
+            .map(|segment| Box::new(Cursor::new(Arc::clone(segment))) as Entries);
         for group in Groups::new(streams.collect()) {
             group?.iter().try_for_each(|entry| merged.push(entry))?;
         }

@@ -3,7 +3,7 @@
 //! A pack lies at `packs/<id>.tar` from its first byte. It is open, and locked by its writer, until `packs/<id>.idx` exists.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ntt_host::{Disk, DiskFile, OpenMode};
 use ntt_model::{BlobHash, Sha256};
@@ -214,7 +214,7 @@ impl OpenPack {
     }
 
     /// Ends the pack for good. Everything in it must be committed. `temporary` is where the list is written first.
-    pub(crate) fn seal(mut self, disk: &dyn Disk, layout: &Layout, temporary: PathBuf) -> Result<(), Error> {
+    pub(crate) fn seal(mut self, disk: &dyn Disk, layout: &Layout, temporary: &Path) -> Result<(), Error> {
         self.buffer.resize(END_BYTES, 0);
         if self.file.len().during("measure", &self.path)? == self.written {
             self.sync()?;
@@ -232,15 +232,14 @@ impl OpenPack {
         };
         let text = list.to_text();
         let mut file = disk
-            .open(&temporary, OpenMode::CreateNew)
-            .during("create", &temporary)?;
-        file.write_all_at(0, text.as_bytes())
-            .during("write", &temporary)?;
-        disk.set_read_only(&temporary)
-            .during("change the mode of", &temporary)?;
-        file.sync_data().during("sync", &temporary)?;
+            .open(temporary, OpenMode::CreateNew)
+            .during("create", temporary)?;
+        file.write_all_at(0, text.as_bytes()).during("write", temporary)?;
+        disk.set_read_only(temporary)
+            .during("change the mode of", temporary)?;
+        file.sync_data().during("sync", temporary)?;
         let path = layout.pack_list(self.id);
-        disk.rename_new(&temporary, &path).during("rename to", &path)?;
+        disk.rename_new(temporary, &path).during("rename to", &path)?;
         disk.sync_dir(&layout.packs()).during("sync", &layout.packs())
     }
 }

@@ -116,6 +116,16 @@ impl<'a> PackScan<'a> {
         }
         Ok(hasher.finish())
     }
+
+    /// Whether what fills a member's last block is zeros, as it was written.
+    pub(crate) fn is_padding_clean(&mut self, member: &Member) -> io::Result<bool> {
+        let mut padding = [0; 512];
+        let content_end = member.offset + member.size;
+        let len = usize::try_from(member.end() - content_end)
+            .unwrap_or(0)
+            .min(padding.len());
+        Ok(self.file.read(content_end, &mut padding[..len])? && padding.iter().all(|byte| *byte == 0))
+    }
 }
 
 /// Read-ahead over a file whose length is taken once.

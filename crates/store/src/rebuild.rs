@@ -1,6 +1,6 @@
 //! Making the index anew from what is stored.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use ntt_host::{Disk, OpenMode, Random};
@@ -46,7 +46,7 @@ impl Store {
         let _lock = shared.lock_maintenance()?.ok_or_else(busy)?;
         let mut old = Vec::new();
         for dir in [shared.layout.journal(), shared.layout.index()] {
-            for name in list(shared.disk.as_ref(), dir.clone())? {
+            for name in list(shared.disk.as_ref(), &dir)? {
                 let path = dir.join(name);
                 if path == shared.layout.maintenance_lock() {
                     continue;
@@ -62,7 +62,7 @@ impl Store {
             report: RebuildReport::default(),
             entries: Vec::new(),
         };
-        self.each_stored(&mut |hash, path, member| intake.take(hash, path, member))?;
+        self.each_stored(&mut |hash, path, member| intake.take(hash, &path, member))?;
         let report = intake.end()?;
         for path in &old {
             if path.starts_with(shared.layout.journal())
@@ -94,7 +94,7 @@ impl Store {
             report: RebuildReport::default(),
             entries: Vec::new(),
         };
-        self.each_orphan(&mut |hash, path, member| intake.take(hash, path, member))?;
+        self.each_orphan(&mut |hash, path, member| intake.take(hash, &path, member))?;
         let report = intake.end()?;
         self.shared.refresh()?;
         Ok(report)
@@ -109,8 +109,8 @@ struct Intake<'a> {
 }
 
 impl Intake<'_> {
-    fn take(&mut self, hash: BlobHash, path: PathBuf, member: Option<(PackId, Member)>) -> Result<(), Error> {
-        let Some((sums, size)) = self.digest(&path, member)? else {
+    fn take(&mut self, hash: BlobHash, path: &Path, member: Option<(PackId, Member)>) -> Result<(), Error> {
+        let Some((sums, size)) = self.digest(path, member)? else {
             return Ok(());
         };
         let (actual, sha256) = sums;

@@ -244,7 +244,7 @@ impl Store {
     ///
     /// [`Error::Io`].
     pub fn packs(&self) -> Result<Vec<PackId>, Error> {
-        let names = list(self.shared.disk.as_ref(), self.shared.layout.packs())?;
+        let names = list(self.shared.disk.as_ref(), &self.shared.layout.packs())?;
         Ok(names
             .iter()
             .filter_map(|name| stem(name, ".tar")?.parse().ok())
@@ -253,7 +253,7 @@ impl Store {
 
     /// Packs without a list.
     pub(crate) fn open_packs(&self) -> Result<Vec<PackId>, Error> {
-        let names = list(self.shared.disk.as_ref(), self.shared.layout.packs())?;
+        let names = list(self.shared.disk.as_ref(), &self.shared.layout.packs())?;
         let sealed = |id: &PackId| names.binary_search(&format!("{id}.idx").into()).is_ok();
         Ok(names
             .iter()

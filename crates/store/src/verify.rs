@@ -79,6 +79,10 @@ impl Store {
                 Part::Bad(offset, len) => report.unreadable.push((offset, len)),
                 Part::Member(member) => {
                     let (actual, _) = scan.digest(&member).during("read", &path)?;
+                    if !scan.is_padding_clean(&member).during("read", &path)? {
+                        let end = member.offset + member.size;
+                        report.unreadable.push((end, member.end() - end));
+                    }
                     if actual == member.hash {
                         report.good += 1;
                         report.bytes += member.size;

@@ -241,7 +241,7 @@ impl Writer {
             .shared
             .layout
             .temporary(&self.id, &format!("{}.idx", pack.id));
-        pack.seal(self.shared.disk.as_ref(), &self.shared.layout, temporary)
+        pack.seal(self.shared.disk.as_ref(), &self.shared.layout, &temporary)
     }
 
     /// Whether the store or the running batch has the blob.

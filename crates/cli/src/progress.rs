@@ -97,7 +97,7 @@ impl Renderer {
                 if let Ok(mut slot) = self.subject.lock() {
                     slot.clone_from(subject);
                 }
-                self.show_bar(format!("{:<8} {subject}", stage.as_str()))
+                self.show_bar(format!("{:<8} {subject}", stage.as_str()));
             }
             Event::Progress { done, .. } => self.advance(done),
             Event::StageEnded {

@@ -68,7 +68,7 @@ fn noise(len: usize) -> Vec<u8> {
 }
 
 /// The image that a program makes of `tree`; `None` if the program is not installed.
-fn made(program: &str, arguments: &[&str], tree: &Path) -> Option<Vec<u8>> {
+pub(crate) fn made(program: &str, arguments: &[&str], tree: &Path) -> Option<Vec<u8>> {
     if !have(program) {
         return None;
     }

@@ -4,4 +4,8 @@ mod ext;
 mod ext_damage;
 mod ext_image;
 mod fat;
+mod fat_laid;
+mod fat_made;
+mod fat_public;
 mod iso9660;
+mod limits;

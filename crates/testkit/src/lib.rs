@@ -5,3 +5,4 @@
 pub mod corpus;
 pub mod listing;
 pub mod sim_disk;
+pub mod synthetic;

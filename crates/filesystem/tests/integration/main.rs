@@ -3,6 +3,7 @@
 mod ext;
 mod ext_damage;
 mod ext_image;
+mod ext_referee;
 mod fat;
 mod fat_laid;
 mod fat_made;

@@ -19,7 +19,7 @@ const ALLOWED: [(&str, &[u8], &str); 1] = [(
     "not a name: the referee takes hashes of an index block (byte 0x588d54) for an entry that leads to the free inode 677; debugfs lists none",
 )];
 
-fn small_tree(tree: &Path) {
+pub(crate) fn small_tree(tree: &Path) {
     for directory in ["a", "b", "a/c"] {
         fs::create_dir(tree.join(directory)).expect("a directory");
     }

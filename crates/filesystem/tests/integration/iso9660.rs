@@ -28,7 +28,7 @@ fn hash(bytes: &[u8]) -> BlobHash {
 }
 
 /// A folder with what a disc may hold.
-fn sample_tree() -> TempDir {
+pub(crate) fn sample_tree() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join("tree").join(name);
     fs::create_dir_all(at("1/2/3/4/5/6/7/8/9/10")).unwrap();

@@ -269,7 +269,7 @@ impl Mounted {
         if !is_mounted {
             eprintln!("skipped: images cannot be mounted here");
         }
-        is_mounted.then_some(Self { at })
+        is_mounted.then(|| Self { at })
     }
 }
 

@@ -93,6 +93,40 @@ pub(super) fn one(connection: &Connection, scan: ScanId, inode: u64) -> Result<O
         .transpose()
 }
 
+/// Numbers that lie closer together are read in one sweep: to step over a row costs less than to search anew.
+const NEAR: i64 = 4;
+
+/// The inodes of these numbers, in their order. Reads each run of neighbouring numbers in one sweep over the table.
+///
+/// # Errors
+///
+/// [`Error::Damaged`] if one is missing.
+pub(super) fn many(connection: &Connection, scan: ScanId, numbers: &[i64]) -> Result<Vec<Inode>, Error> {
+    let mut order: Vec<(i64, usize)> = numbers.iter().copied().zip(0..).collect();
+    order.sort_unstable();
+    let mut found: Vec<Option<Inode>> = Vec::new();
+    found.resize_with(numbers.len(), || None);
+    let sql = format!("SELECT {COLUMNS} FROM inode_{scan} WHERE ino BETWEEN ?1 AND ?2 ORDER BY ino");
+    let mut statement = connection.prepare_cached(&sql)?;
+    for run in order.chunk_by(|(left, _), (right, _)| right.saturating_sub(*left) <= NEAR) {
+        let (Some((first, _)), Some((last, _))) = (run.first(), run.last()) else {
+            continue;
+        };
+        let mut wanted = run.iter().peekable();
+        let mut rows = statement.query(params![first, last])?;
+        while let Some(row) = rows.next()? {
+            let number: i64 = row.get(0)?;
+            while let Some((_, place)) = wanted.next_if(|(wanted, _)| *wanted == number) {
+                if let Some(slot) = found.get_mut(*place) {
+                    *slot = Some(from_row(connection, scan, row)?);
+                }
+            }
+        }
+    }
+    let missing = || Error::Damaged(format!("scan {scan} lacks an inode that a chunk names"));
+    found.into_iter().map(|inode| inode.ok_or_else(missing)).collect()
+}
+
 /// Visits all inodes by number.
 pub(super) fn each(
     connection: &Connection,

@@ -54,16 +54,34 @@ pub(super) fn volume_of_scan(connection: &Connection, scan: ScanId) -> Result<Vo
 
 /// The items of a chunk.
 pub(super) fn items(connection: &Connection, scan: ScanId, chunk: i64) -> Result<Vec<ChunkItem>, Error> {
-    let members = members_of(connection, chunk)?;
+    let mut members = members_of(connection, chunk)?;
     let numbers: Vec<i64> = members.iter().map(|member| member.inode.cast_signed()).collect();
-    let inodes = inodes::many(connection, scan, &numbers)?;
-    let mut paths = read_paths(connection, scan, &numbers)?.into_iter();
-    let items = members.into_iter().zip(inodes).map(|(member, inode)| ChunkItem {
-        inode,
-        streams: member.streams,
-        path: paths.next().unwrap_or_default(),
-    });
-    Ok(items.collect())
+    let mut paths = read_paths(connection, scan, &numbers)?;
+    let mut items = Vec::with_capacity(members.len());
+    let mut places = Vec::with_capacity(members.len());
+    inodes::many(connection, scan, &numbers, &mut |place, inode| {
+        let streams = members.get_mut(place).map(|member| &mut member.streams);
+        items.push(ChunkItem {
+            inode,
+            streams: streams.map(std::mem::take).unwrap_or_default(),
+            path: paths.get_mut(place).map(std::mem::take).unwrap_or_default(),
+        });
+        places.push(place);
+    })?;
+    if items.len() < members.len() {
+        return Err(Error::Damaged(format!("chunk {chunk} names a missing inode")));
+    }
+    Ok(in_order(items, &places))
+}
+
+/// Puts `items` in the order of their `places`, where they mostly are already: the numbers of inodes follow the image.
+fn in_order(items: Vec<ChunkItem>, places: &[usize]) -> Vec<ChunkItem> {
+    if places.is_sorted() {
+        return items;
+    }
+    let mut placed: Vec<_> = places.iter().zip(items).collect();
+    placed.sort_unstable_by_key(|(place, _)| **place);
+    placed.into_iter().map(|(_, item)| item).collect()
 }
 
 /// The first eligible path of each inode, if the scan is one whose files are opened by path; else nothing: a path costs as much as

@@ -96,16 +96,16 @@ pub(super) fn one(connection: &Connection, scan: ScanId, inode: u64) -> Result<O
 /// Numbers that lie closer together are read in one sweep: to step over a row costs less than to search anew.
 const NEAR: i64 = 4;
 
-/// The inodes of these numbers, in their order. Reads each run of neighbouring numbers in one sweep over the table.
-///
-/// # Errors
-///
-/// [`Error::Damaged`] if one is missing.
-pub(super) fn many(connection: &Connection, scan: ScanId, numbers: &[i64]) -> Result<Vec<Inode>, Error> {
+/// Visits the inodes of these numbers, by ascending number, each with its place in the list. Reads each run of neighbouring numbers in
+/// one sweep over the table. Numbers without a row are passed over.
+pub(super) fn many(
+    connection: &Connection,
+    scan: ScanId,
+    numbers: &[i64],
+    visit: &mut dyn FnMut(usize, Inode),
+) -> Result<(), Error> {
     let mut order: Vec<(i64, usize)> = numbers.iter().copied().zip(0..).collect();
     order.sort_unstable();
-    let mut found: Vec<Option<Inode>> = Vec::new();
-    found.resize_with(numbers.len(), || None);
     let sql = format!("SELECT {COLUMNS} FROM inode_{scan} WHERE ino BETWEEN ?1 AND ?2 ORDER BY ino");
     let mut statement = connection.prepare_cached(&sql)?;
     for run in order.chunk_by(|(left, _), (right, _)| right.saturating_sub(*left) <= NEAR) {
@@ -116,15 +116,13 @@ pub(super) fn many(connection: &Connection, scan: ScanId, numbers: &[i64]) -> Re
         let mut rows = statement.query(params![first, last])?;
         while let Some(row) = rows.next()? {
             let number: i64 = row.get(0)?;
+            while wanted.next_if(|(wanted, _)| *wanted < number).is_some() {}
             while let Some((_, place)) = wanted.next_if(|(wanted, _)| *wanted == number) {
-                if let Some(slot) = found.get_mut(*place) {
-                    *slot = Some(from_row(connection, scan, row)?);
-                }
+                visit(*place, from_row(connection, scan, row)?);
             }
         }
     }
-    let missing = || Error::Damaged(format!("scan {scan} lacks an inode that a chunk names"));
-    found.into_iter().map(|inode| inode.ok_or_else(missing)).collect()
+    Ok(())
 }
 
 /// Visits all inodes by number.

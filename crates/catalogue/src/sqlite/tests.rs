@@ -7,10 +7,14 @@ use ntt_model::ScanEvent;
 use ntt_model::entry::{Directory, ScanCounts};
 use ntt_model::{ByteRange, MediumId, Namespace, ScanId};
 
+use proptest::prelude::*;
+
 use super::SqliteCatalogue;
 use crate::conformance::{ManualClock, file, named};
 use crate::rows::{MediumKind, NewMedium, NewScan, NewVolume};
 use crate::{Catalogue, Error, Labels};
+
+mod crash;
 
 fn open(path: &Path) -> SqliteCatalogue {
     SqliteCatalogue::open(path, Arc::new(ManualClock::default())).unwrap()
@@ -25,6 +29,26 @@ fn it_passes_the_conformance_suite() {
         let path = folder.path().join(format!("{}.db", next.get()));
         Box::new(SqliteCatalogue::open(&path, clock).unwrap())
     });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn r33_r38_the_queue_does_what_the_model_says(
+        script in proptest::collection::vec((any::<u8>(), any::<u8>()), 0..60)
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let next = std::cell::Cell::new(0);
+        crate::conformance::run_lease_script(
+            &|clock| {
+                next.set(next.get() + 1);
+                let path = folder.path().join(format!("{}.db", next.get()));
+                Box::new(SqliteCatalogue::open(&path, clock).unwrap())
+            },
+            &script,
+        );
+    }
 }
 
 fn begin(catalogue: &SqliteCatalogue, id: u8) -> ScanId {

@@ -14,6 +14,7 @@ mod fixture;
 mod lease_script;
 mod leases;
 mod loading;
+mod relabelling;
 
 use std::sync::Arc;
 
@@ -29,7 +30,13 @@ type Case = (&'static str, fn(&Fixture));
 
 /// Runs the suite, every case on a fresh catalogue. Panics, naming the case, at the first expectation that fails.
 pub fn run(make: &Make<'_>) {
-    let groups = [loading::CASES, copying::CASES, leases::CASES, answers::CASES];
+    let groups = [
+        loading::CASES,
+        copying::CASES,
+        leases::CASES,
+        relabelling::CASES,
+        answers::CASES,
+    ];
     for (name, case) in groups.into_iter().flatten() {
         let fixture = fixture_of(make);
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| case(&fixture)));

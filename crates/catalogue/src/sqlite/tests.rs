@@ -256,3 +256,23 @@ fn two_catalogues_of_the_same_media_have_equal_dumps() {
     assert_eq!(plain, dump("b", true));
     assert!(plain.contains("inode ") && plain.contains("path ") && plain.contains("medium "));
 }
+
+#[test]
+fn a_catalogue_on_read_only_media_can_be_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a %?#.db");
+    let scan = load(&open(&path), 1);
+    let chmod =
+        |mode| std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o444)).unwrap();
+    chmod(0o555);
+    let reader = SqliteCatalogue::open_read_only(&path, Arc::new(ManualClock::default())).unwrap();
+    assert_eq!(reader.census(scan).unwrap().pending.count, 1);
+    assert!(matches!(reader.register_worker("w"), Err(Error::Conflict(_))));
+    drop(reader);
+    // Root may write in spite of the modes: then this shows at least that the file itself stays as it was.
+    assert!(std::fs::read(&path).unwrap() == before);
+    chmod(0o755);
+}

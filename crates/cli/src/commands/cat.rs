@@ -90,7 +90,7 @@ fn content(catalogue: &dyn Catalogue, target: &[u8], stream: &[u8]) -> Result<(B
                 reason = failed(&format!(
                     "is not stored: it is {}",
                     super::ls::state_name(&state.state)
-                ))
+                ));
             }
         }
     }

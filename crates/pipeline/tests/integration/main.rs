@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod directory;
+mod failures;
 mod image;
 mod world;

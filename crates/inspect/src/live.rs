@@ -71,6 +71,25 @@ impl LiveTree {
         let root = openat(CWD, path, flags, Mode::empty())?;
         Ok(Self { root })
     }
+
+    /// Opens the tree below a directory of this one, given relative to the root; no link is followed.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn subtree(&self, path: &[u8]) -> io::Result<Self> {
+        let root = self.open_components(path, OFlags::DIRECTORY)?;
+        Ok(Self { root })
+    }
+
+    /// Inode number of the root.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn root_inode(&self) -> io::Result<u64> {
+        Ok(rustix::fs::fstat(&self.root)?.st_ino)
+    }
 }
 
 /// Opens `name` in a directory for reading, without changing its access time where that is allowed, and never through a link.

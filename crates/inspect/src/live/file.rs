@@ -59,7 +59,8 @@ impl LiveTree {
     /// [`LiveError::Changed`] if something else is there now.
     pub fn open_file(&self, path: &[u8], inode: u64) -> Result<LiveFile, LiveError> {
         let opened = self
-            .open_components(path)
+            // A pipe that took the file's place must not block.
+            .open_components(path, OFlags::NONBLOCK)
             .map_err(|error| LiveError::Open(error.into()))?;
         let status = fstat(&opened).map_err(|error| LiveError::Open(error.into()))?;
         if status.st_ino != inode || FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
@@ -72,7 +73,8 @@ impl LiveTree {
         })
     }
 
-    fn open_components(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
+    /// Opens what is at `path`, relative to the root, with these flags; no component may be a link.
+    pub(super) fn open_components(&self, path: &[u8], last: OFlags) -> Result<OwnedFd, Errno> {
         let mut components = path
             .split(|byte| *byte == b'/')
             .filter(|name| !name.is_empty())
@@ -84,8 +86,7 @@ impl LiveTree {
             }
             open = match components.peek() {
                 Some(_) => open_in(&open, name, OFlags::DIRECTORY | OFlags::PATH)?,
-                // A pipe that took the file's place must not block.
-                None => open_in(&open, name, OFlags::NONBLOCK)?,
+                None => open_in(&open, name, last)?,
             };
         }
         Ok(open)

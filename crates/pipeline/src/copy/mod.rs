@@ -25,7 +25,8 @@ use ntt_model::ScanId;
 use serde::{Deserialize, Serialize};
 
 use crate::content::{open_image, source_of};
-use crate::identify::SourceKind;
+use crate::identify::{Source, SourceKind};
+use crate::inspect::mount_point;
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, Interrupt, RunOutcome, Stage};
 use ntt_report::selector::current_scans;
@@ -140,11 +141,10 @@ fn copy_all(
     let totals = Totals::default();
     if plan.tasks.iter().any(|task| task.queue.pending_streams > 0) {
         let source = source_of(context.archive, medium)?;
-        let contents: Box<dyn Contents> = match source.kind {
-            SourceKind::Image => Box::new(image::ImageContents::new(open_image(&source)?)),
-            SourceKind::Directory => Box::new(directory::DirectoryContents::open(&source)?),
-        };
+        let volumes = own_volumes(context.archive, medium)?;
         for task in plan.tasks.iter().filter(|task| task.queue.pending_streams > 0) {
+            let volume = volumes.iter().find(|row| row.volume.number == task.volume);
+            let contents = contents(&source, volume)?;
             let shared = Shared {
                 context,
                 task,
@@ -162,6 +162,18 @@ fn copy_all(
         }
     }
     Ok(totals.summary())
+}
+
+/// The contents of a volume.
+fn contents(source: &Source, volume: Option<&VolumeRow>) -> Result<Box<dyn Contents>, Error> {
+    Ok(match (source.kind, volume) {
+        (SourceKind::Directory, Some(row)) => {
+            let mount_point = mount_point(&row.volume)?;
+            Box::new(directory::DirectoryContents::open(source, &mount_point)?)
+        }
+        (SourceKind::Directory, None) => Box::new(directory::DirectoryContents::open(source, b"")?),
+        (SourceKind::Image, _) => Box::new(image::ImageContents::new(open_image(source)?)),
+    })
 }
 
 /// Works the queue of one scan off, and waits for retries that are due at once.

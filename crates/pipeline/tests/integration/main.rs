@@ -5,4 +5,5 @@
 mod directory;
 mod failures;
 mod image;
+mod mounts;
 mod world;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod directory;
+mod doctor;
 mod failures;
 mod image;
 mod mounts;

@@ -12,10 +12,10 @@ use ntt_model::{FailureClass, Timestamp, WorkerId};
 
 /// A worker that was not heard of for this long is taken for dead.
 pub const LEASE_NANOS: i64 = 60_000_000_000;
-/// Pause after the first failed attempt.
-pub const FIRST_PAUSE_NANOS: i64 = 30_000_000_000;
+/// Pause after the first failed attempt: short, so that a file that fails the same way every time settles within the run that met it.
+pub const FIRST_PAUSE_NANOS: i64 = 1_000_000_000;
 /// No pause is longer.
-pub const LONGEST_PAUSE_NANOS: i64 = 3_600_000_000_000;
+pub const LONGEST_PAUSE_NANOS: i64 = 4 * 3_600_000_000_000;
 
 /// Who works on a chunk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -119,6 +119,9 @@ pub trait Catalogue: Send + Sync {
     fn release_chunk(&self, worker: WorkerId, chunk: &Chunk) -> Result<(), Error>;
     /// Reopens settled failures of a class (all classes if `None`) in a scan: they become pending in new chunks. Returns how many.
     fn reopen(&self, scan: ScanId, class: Option<FailureClass>) -> Result<u64, Error>;
+    /// Forgets that the streams of a scan have these contents, because the store has lost them: the streams become pending in new chunks, and
+    /// the contents count as never verified. The blob rows stay, as the memory of what is lost. Returns how many streams.
+    fn reopen_missing(&self, scan: ScanId, blobs: &[BlobHash]) -> Result<u64, Error>;
     /// The queue of a scan, derived from its chunks.
     fn progress(&self, scan: ScanId) -> Result<Progress, Error>;
 

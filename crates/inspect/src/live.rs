@@ -72,4 +72,26 @@ impl LiveTree {
         let root = openat(CWD, path, flags, Mode::empty())?;
         Ok(Self { root })
     }
+
+    /// Opens the tree below a directory of this one, given relative to the root; no link is followed.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn subtree(&self, path: &[u8]) -> io::Result<Self> {
+        let root = match path {
+            b"" => open::open_in(&self.root, b".", OFlags::DIRECTORY)?,
+            _ => open::open_beneath(&self.root, path, OFlags::DIRECTORY)?,
+        };
+        Ok(Self { root })
+    }
+
+    /// Inode number of the root.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn root_inode(&self) -> io::Result<u64> {
+        Ok(rustix::fs::fstat(&self.root)?.st_ino)
+    }
 }

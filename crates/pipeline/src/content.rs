@@ -1,6 +1,10 @@
 //! The bytes of a medium, opened read-only (R21).
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use ntt_catalogue::rows::{Image, MediumKind, MediumRow};
+use ntt_inspect::live::LiveTree;
 use ntt_source::{FileSource, Masked, ReadAt};
 
 use crate::identify::{Source, SourceKind};
@@ -17,6 +21,21 @@ pub(crate) fn open_image(source: &Source) -> Result<MaskedImage, Error> {
         reason: error.to_string(),
     })?;
     Ok(Masked::new(file, source.unread.clone()))
+}
+
+/// Opens the tree of a directory source, or the one that is mounted in it at `mount_point`.
+pub(crate) fn open_tree(source: &Source, mount_point: &[u8]) -> Result<LiveTree, Error> {
+    let path = source.path.as_path();
+    let opened = LiveTree::open(path).and_then(|tree| match mount_point {
+        [] => Ok(tree),
+        below => tree.subtree(below),
+    });
+    opened.map_err(|error| {
+        Error::io(
+            "opening the directory",
+            &path.join(OsStr::from_bytes(mount_point)),
+        )(error)
+    })
 }
 
 /// Opens the source of a medium again where it was last seen, and makes sure that it is still the same bytes.

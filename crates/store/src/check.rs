@@ -169,13 +169,17 @@ impl Store {
     pub(crate) fn each_orphan(&self, each: &mut Found<'_>) -> Result<(), Error> {
         self.each_stored(&mut |hash, path, member| {
             let known = self.shared.index().entries_of(&hash)?;
-            let is_known = known.iter().any(|entry| match (entry.info.location, member) {
-                (Location::Loose { .. }, None) => !entry.removed,
-                (Location::Packed { pack, offset }, Some((id, member))) => {
-                    pack == id && offset == member.offset
+            let is_known = match member {
+                // A file that was struck and came back is not known.
+                None => live(&known).any(|info| matches!(info.location, Location::Loose { .. })),
+                // A member that was struck still lies in its pack.
+                Some((pack, member)) => {
+                    let offset = member.offset;
+                    known
+                        .iter()
+                        .any(|entry| entry.info.location == Location::Packed { pack, offset })
                 }
-                _ => false,
-            });
+            };
             if is_known {
                 Ok(())
             } else {

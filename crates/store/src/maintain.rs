@@ -36,13 +36,29 @@ impl Store {
         let Some(_lock) = shared.lock_maintenance()? else {
             return shared.refresh();
         };
+        let index_is_lost = self.index_is_lost()?;
         shared.remove_stray_temporaries()?;
         shared.compact_dead_journals()?;
         shared.refresh()?;
+        if index_is_lost {
+            // Before packs are cut to what was committed, which would now be nothing.
+            self.adopt_orphans()?;
+        }
         for pack in self.open_packs()? {
             shared.take_over(pack)?;
         }
         shared.merge_segments("maintenance")
+    }
+
+    /// Whether packs stand without any segment or journal. A writer makes its journal before its first pack, so somebody has removed them.
+    fn index_is_lost(&self) -> Result<bool, Error> {
+        let disk = self.shared.disk.as_ref();
+        let layout = &self.shared.layout;
+        let has = |dir: &Path, suffix: &str| -> Result<bool, Error> {
+            let names = list(disk, dir)?;
+            Ok(names.iter().any(|name| stem(name, suffix).is_some()))
+        };
+        Ok(!has(&layout.index(), ".seg")? && !has(&layout.journal(), ".log")? && !self.packs()?.is_empty())
     }
 }
 

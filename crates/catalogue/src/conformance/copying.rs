@@ -29,6 +29,10 @@ pub(super) const CASES: &[Case] = &[
     ),
     ("r33_reopened_failures_return", r33_reopened_failures_return),
     (
+        "r37_streams_of_lost_contents_return",
+        r37_streams_of_lost_contents_return,
+    ),
+    (
         "damage_settles_and_keeps_its_ranges",
         damage_settles_and_keeps_its_ranges,
     ),
@@ -215,7 +219,7 @@ fn r33_failures_are_retried_and_settle(fixture: &Fixture) {
             failure: failure(FailureClass::Corrupt, 1),
         },
     };
-    for pause in [30, 60] {
+    for pause in [1, 2] {
         let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
         let result = results(&chunk, |inode, _| outcome(inode));
         fixture.catalogue.complete_chunks(worker, &[result]).unwrap();
@@ -270,6 +274,33 @@ fn r33_reopened_failures_return(fixture: &Fixture) {
         fixture.state(scan, 11),
         State::Failed { attempts: 2, .. }
     ));
+}
+
+fn r37_streams_of_lost_contents_return(fixture: &Fixture) {
+    let scan = fixture.scan(&flat(&files(3, 4)));
+    let worker = fixture.worker();
+    let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
+    let result = results(&chunk, |inode, _| match inode {
+        12 => stored(b"kept"),
+        _ => stored(b"lost"),
+    });
+    fixture.catalogue.complete_chunks(worker, &[result]).unwrap();
+    let lost = BlobHash::of(b"lost");
+    fixture.catalogue.record_verified(&[(lost, true)]).unwrap();
+
+    assert_eq!(fixture.catalogue.reopen_missing(scan, &[lost]).unwrap(), 2);
+    assert_eq!(fixture.state(scan, 10), State::Pending);
+    assert!(matches!(fixture.state(scan, 12), State::Stored { .. }));
+    let blob = fixture.catalogue.blob(&lost).unwrap().unwrap();
+    assert_eq!(blob.verified, None, "the row stays as the memory of the loss");
+    fixture.assert_consistent(scan);
+    assert_eq!(fixture.catalogue.reopen_missing(scan, &[lost]).unwrap(), 0);
+
+    let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
+    assert_eq!(chunk.items.len(), 2);
+    assert!(fixture.complete(worker, &chunk, &stored(b"lost")));
+    assert_eq!(fixture.state(scan, 10), State::Stored { blob: lost });
+    fixture.assert_consistent(scan);
 }
 
 fn damage_settles_and_keeps_its_ranges(fixture: &Fixture) {

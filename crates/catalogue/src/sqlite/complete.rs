@@ -280,6 +280,39 @@ pub(super) fn reopen(
     enqueue(connection, scan, work, Timestamp::from_nanos(0))
 }
 
+/// Makes streams whose content is lost pending again; returns how many. Those that no path asks for keep no result.
+pub(super) fn reopen_missing(
+    connection: &Connection,
+    scan: ScanId,
+    blobs: &[BlobHash],
+) -> Result<u64, Error> {
+    sealed(connection, scan)?;
+    let sql = format!(
+        "UPDATE result_{scan} SET state = {REOPENED}, blob = NULL, missing = NULL, strikes = 0, class = NULL, code = NULL, \
+         not_before = NULL WHERE blob = (SELECT id FROM blob WHERE hash = ?1) AND state IN ({STORED}, {DAMAGED}) \
+         RETURNING ino, stream, {}",
+        is_eligible(scan, "ino")
+    );
+    let mut work = Vec::new();
+    let mut reopened = 0;
+    for hash in blobs {
+        connection
+            .prepare_cached("UPDATE blob SET verified = NULL, bad = 0 WHERE hash = ?1")?
+            .execute([hash.as_bytes()])?;
+        let streams = media::collect(connection, &sql, [hash.as_bytes()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
+        for (inode, stream, is_wanted) in streams {
+            reopened += 1;
+            if is_wanted {
+                work.extend(work_for(connection, scan, inode, stream)?);
+            }
+        }
+    }
+    enqueue(connection, scan, work, Timestamp::from_nanos(0))?;
+    Ok(reopened)
+}
+
 fn work_for(connection: &Connection, scan: ScanId, inode: i64, stream: u32) -> Result<Option<Work>, Error> {
     let sql = format!("SELECT bits, size, extents FROM inode_{scan} WHERE ino = ?1");
     let row = connection

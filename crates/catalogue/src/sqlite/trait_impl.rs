@@ -187,6 +187,12 @@ impl Catalogue for SqliteCatalogue {
         self.write(Power, |connection| complete::reopen(connection, scan, class))
     }
 
+    fn reopen_missing(&self, scan: ScanId, blobs: &[BlobHash]) -> Result<u64, Error> {
+        self.write(Power, |connection| {
+            complete::reopen_missing(connection, scan, blobs)
+        })
+    }
+
     fn progress(&self, scan: ScanId) -> Result<Progress, Error> {
         self.read(|connection| queue::progress(connection, scan, self.clock.now()))
     }

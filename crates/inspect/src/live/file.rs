@@ -8,7 +8,7 @@ use ntt_model::extent::push_joined;
 use ntt_model::{Extent, ExtentKind, FailureClass};
 use ntt_source::FileSource;
 use ntt_source::extents::{Missing, Piece, read_stream};
-use rustix::fs::{FileType, SeekFrom, Stat, fstat, seek};
+use rustix::fs::{FileType, OFlags, SeekFrom, Stat, fstat, seek};
 use rustix::io::Errno;
 
 use super::LiveTree;
@@ -58,7 +58,9 @@ impl LiveTree {
     ///
     /// [`LiveError::Changed`] if something else is there now.
     pub fn open_file(&self, path: &[u8], inode: u64) -> Result<LiveFile, LiveError> {
-        let opened = open_beneath(&self.root, path).map_err(|error| LiveError::Open(error.into()))?;
+        // A pipe that took the file's place must not block.
+        let opened = open_beneath(&self.root, path, OFlags::NONBLOCK)
+            .map_err(|error| LiveError::Open(error.into()))?;
         let status = fstat(&opened).map_err(|error| LiveError::Open(error.into()))?;
         if status.st_ino != inode || FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
             return Err(LiveError::Changed);

@@ -14,12 +14,12 @@ pub(super) fn open_in(parent: &OwnedFd, name: &[u8], flags: OFlags) -> Result<Ow
     quietly(flags, |flags| openat(parent, name, flags, Mode::empty()))
 }
 
-/// Opens the file at `path` below `root` for reading; no component may be a link, and a pipe that took the file's place does not block.
-pub(super) fn open_beneath(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
+/// Opens what is at `path` below `root` for reading, with `flags` besides; no component may be a link.
+pub(super) fn open_beneath(root: &OwnedFd, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
     let pieces = pieces(path)?;
-    match open_by_pieces(root, &pieces) {
+    match open_by_pieces(root, &pieces, flags) {
         // Before Linux 5.6, or in a container that does not know the call.
-        Err(Errno::NOSYS) => open_by_components(root, path),
+        Err(Errno::NOSYS) => open_by_components(root, path, flags),
         other => other,
     }
 }
@@ -54,26 +54,26 @@ fn pieces(path: &[u8]) -> Result<Vec<Vec<u8>>, Errno> {
     Ok(pieces)
 }
 
-fn open_by_pieces(root: &OwnedFd, pieces: &[Vec<u8>]) -> Result<OwnedFd, Errno> {
+fn open_by_pieces(root: &OwnedFd, pieces: &[Vec<u8>], flags: OFlags) -> Result<OwnedFd, Errno> {
     let (last, above) = pieces.split_last().ok_or(Errno::NOENT)?;
     let way = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let step = |at: &OwnedFd, piece: &[u8], flags| openat2(at, piece, flags, Mode::empty(), way);
     let mut reached: Option<OwnedFd> = None;
     for piece in above {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        reached = Some(step(reached.as_ref().unwrap_or(root), piece, flags)?);
+        let pass = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        reached = Some(step(reached.as_ref().unwrap_or(root), piece, pass)?);
     }
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let flags = flags | OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
     quietly(flags, |flags| step(reached.as_ref().unwrap_or(root), last, flags))
 }
 
-fn open_by_components(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
+fn open_by_components(root: &OwnedFd, path: &[u8], last: OFlags) -> Result<OwnedFd, Errno> {
     let mut names = components(path).peekable();
     let mut reached: Option<OwnedFd> = None;
     while let Some(name) = names.next() {
         let flags = match names.peek() {
             Some(_) => OFlags::DIRECTORY | OFlags::PATH,
-            None => OFlags::NONBLOCK,
+            None => last,
         };
         reached = Some(open_in(reached.as_ref().unwrap_or(root), name, flags)?);
     }
@@ -100,13 +100,16 @@ mod tests {
         let inode = |opened: Result<OwnedFd, Errno>| opened.map(|opened| fstat(opened).unwrap().st_ino);
         for path in [&b"a/b/file"[..], b"link/b/file", b"a/b/end", b"a/none", b""] {
             let both = (
-                inode(open_beneath(&root, path)),
-                inode(open_by_components(&root, path)),
+                inode(open_beneath(&root, path, OFlags::NONBLOCK)),
+                inode(open_by_components(&root, path, OFlags::NONBLOCK)),
             );
             assert_eq!(both.0.is_ok(), path == b"a/b/file", "{both:?}");
             assert_eq!(both.0.ok(), both.1.ok());
         }
-        assert_eq!(open_beneath(&root, b"a/../a/b/file").unwrap_err(), Errno::NOENT);
+        assert_eq!(
+            open_beneath(&root, b"a/../a/b/file", OFlags::NONBLOCK).unwrap_err(),
+            Errno::NOENT
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::Error;
 /// An exclusive lock on the file `lock`; the system gives it back when the process ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -33,7 +33,15 @@ impl Lock {
             Err(TryLockError::Error(error)) => return Err(Error::io("locking", &path)(error)),
         }
         sign(&mut file).map_err(Error::io("signing the lock", &path))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for Lock {
+    /// Closing alone would not do: a child that is just being started holds a copy of the descriptor until it executes its program.
+    fn drop(&mut self) {
+        // The system unlocks at the latest when the process ends.
+        let _ = self.file.unlock();
     }
 }
 

@@ -10,6 +10,7 @@ use super::Contents;
 use super::intake::{Halt, Intake};
 use super::stream::Reading;
 use crate::Error;
+use crate::content::open_tree;
 use crate::identify::Source;
 
 /// Code of the failure of a file that changed while it was read.
@@ -19,11 +20,9 @@ const CHANGED: i32 = 1;
 pub(super) struct DirectoryContents(LiveTree);
 
 impl DirectoryContents {
-    pub(super) fn open(source: &Source) -> Result<Self, Error> {
-        let path = source.path.as_path();
-        LiveTree::open(path)
-            .map(Self)
-            .map_err(Error::io("opening the directory", path))
+    /// Opens the tree of the source, or the one mounted in it at `mount_point`.
+    pub(super) fn open(source: &Source, mount_point: &[u8]) -> Result<Self, Error> {
+        open_tree(source, mount_point).map(Self)
     }
 }
 

@@ -5,8 +5,8 @@
 //! known. That write is the price of reading the source only once: the digest of a content is not known before its last byte.
 //!
 //! Results reach the catalogue only after the store's commit (R38): at the end of a batch, after five seconds, or when the queue is empty. A failure
-//! that may pass is scheduled by the catalogue with a growing pause; this run waits for it only if the pause ends within
-//! two seconds, and otherwise leaves it to the next `copy` or `ingest` (R33).
+//! that may pass is scheduled by the catalogue with a growing pause; this run waits for it if the pause ends within four seconds, which
+//! is long enough for three equal strikes, and otherwise leaves it to the next `copy` or `ingest` (R33).
 
 mod directory;
 mod image;
@@ -14,7 +14,9 @@ mod intake;
 mod stream;
 mod worker;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ntt_catalogue::rows::{MediumRow, Progress, VolumeRow};
@@ -23,13 +25,16 @@ use ntt_model::ScanId;
 use serde::{Deserialize, Serialize};
 
 use crate::content::{open_image, source_of};
-use crate::identify::SourceKind;
+use crate::identify::{Source, SourceKind};
+use crate::inspect::mount_point;
 use crate::stage::{Running, Subject};
-use crate::{Archive, Context, Error, RunOutcome, Stage};
+use crate::{Archive, Context, Error, Interrupt, RunOutcome, Stage};
 use ntt_report::selector::current_scans;
 
 /// A retry that is due within this time is waited for.
-const WAIT_FOR_RETRY: Duration = Duration::from_secs(2);
+const WAIT_FOR_RETRY: Duration = Duration::from_secs(4);
+/// The interrupt is looked at this often while waiting.
+const WAIT_STEP: Duration = Duration::from_millis(50);
 
 /// One scan with work to do.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -68,7 +73,7 @@ pub struct CopySummary {
     pub stored_streams: u64,
     /// Streams stored with something missing.
     pub damaged_streams: u64,
-    /// Streams that failed in this run, whether they will be tried again or not.
+    /// Streams whose last attempt in this run failed, whether they will be tried again or not; however often they were tried.
     pub failed_streams: u64,
     /// Bytes read from the source.
     pub bytes_read: u64,
@@ -136,23 +141,39 @@ fn copy_all(
     let totals = Totals::default();
     if plan.tasks.iter().any(|task| task.queue.pending_streams > 0) {
         let source = source_of(context.archive, medium)?;
-        let contents: Box<dyn Contents> = match source.kind {
-            SourceKind::Image => Box::new(image::ImageContents::new(open_image(&source)?)),
-            SourceKind::Directory => Box::new(directory::DirectoryContents::open(&source)?),
-        };
+        let volumes = own_volumes(context.archive, medium)?;
         for task in plan.tasks.iter().filter(|task| task.queue.pending_streams > 0) {
+            let volume = volumes.iter().find(|row| row.volume.number == task.volume);
+            let contents = contents(&source, volume)?;
             let shared = Shared {
                 context,
                 task,
                 contents: contents.as_ref(),
                 stage,
                 totals: &totals,
+                failing: Mutex::default(),
                 stop: AtomicBool::new(false),
             };
             drain(&shared)?;
+            totals.failed.fetch_add(
+                shared.failing(|failing| u64::try_from(failing.len()).unwrap_or(u64::MAX)),
+                Ordering::Relaxed,
+            );
         }
     }
     Ok(totals.summary())
+}
+
+/// The contents of a volume.
+fn contents(source: &Source, volume: Option<&VolumeRow>) -> Result<Box<dyn Contents>, Error> {
+    Ok(match (source.kind, volume) {
+        (SourceKind::Directory, Some(row)) => {
+            let mount_point = mount_point(&row.volume)?;
+            Box::new(directory::DirectoryContents::open(source, &mount_point)?)
+        }
+        (SourceKind::Directory, None) => Box::new(directory::DirectoryContents::open(source, b"")?),
+        (SourceKind::Image, _) => Box::new(image::ImageContents::new(open_image(source)?)),
+    })
 }
 
 /// Works the queue of one scan off, and waits for retries that are due at once.
@@ -167,10 +188,22 @@ fn drain(shared: &Shared<'_>) -> Result<(), Error> {
             .map(|at| Duration::from_nanos(u64::try_from(at.as_nanos().saturating_sub(now)).unwrap_or(0)));
         match pause {
             _ if queue.free_chunks > 0 => {}
-            Some(pause) if pause <= WAIT_FOR_RETRY => std::thread::sleep(pause),
+            Some(pause) if pause <= WAIT_FOR_RETRY => wait(pause, shared.context.interrupt)?,
             _ => return Ok(()),
         }
     }
+}
+
+/// Sleeps, and wakes early if the run is interrupted.
+fn wait(pause: Duration, interrupt: &Interrupt) -> Result<(), Error> {
+    let mut left = pause;
+    while !left.is_zero() {
+        interrupt.check()?;
+        let step = left.min(WAIT_STEP);
+        std::thread::sleep(step);
+        left = left.saturating_sub(step);
+    }
+    Ok(())
 }
 
 /// The contents of a medium's streams.
@@ -191,11 +224,17 @@ struct Shared<'a> {
     contents: &'a dyn Contents,
     stage: &'a Running<'a>,
     totals: &'a Totals,
+    /// Streams, by inode and ordinal, whose last attempt in this run failed.
+    failing: Mutex<HashSet<(u64, u32)>>,
     /// Raised when one thread failed, so that the others stop too.
     stop: AtomicBool,
 }
 
 impl Shared<'_> {
+    fn failing<T>(&self, look: impl FnOnce(&mut HashSet<(u64, u32)>) -> T) -> T {
+        look(&mut self.failing.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn must_stop(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || self.context.interrupt.is_raised()
     }

@@ -145,14 +145,19 @@ impl<'a> Batch<'a> {
 
     fn count(&self, copied: &Copied) {
         let totals: &Totals = self.shared.totals;
-        let counter = match copied.result.outcome {
-            Outcome::Stored { .. } => &totals.stored,
-            Outcome::Damaged { .. } => &totals.damaged,
-            Outcome::Failed { .. } => &totals.failed,
+        let stream = (copied.result.inode, copied.result.stream);
+        let is_failed = matches!(copied.result.outcome, Outcome::Failed { .. });
+        let is_retry = self.shared.failing(|failing| match is_failed {
+            true => !failing.insert(stream),
+            false => failing.remove(&stream),
+        });
+        match copied.result.outcome {
+            Outcome::Stored { .. } => totals.stored.fetch_add(1, Ordering::Relaxed),
+            Outcome::Damaged { .. } => totals.damaged.fetch_add(1, Ordering::Relaxed),
+            Outcome::Failed { .. } => 0,
         };
-        counter.fetch_add(1, Ordering::Relaxed);
         totals.bytes_read.fetch_add(copied.bytes_read, Ordering::Relaxed);
-        self.shared.stage.add(1, copied.bytes_read);
+        self.shared.stage.add(u64::from(!is_retry), copied.bytes_read);
     }
 
     fn commit_if_due(&mut self) -> Result<(), Error> {

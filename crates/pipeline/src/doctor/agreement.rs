@@ -1,6 +1,9 @@
 //! Do store and catalogue hold the same contents? (R37)
 
+use std::collections::HashSet;
+
 use ntt_model::BlobHash;
+use ntt_store::{CheckReport, Problem, Store};
 use serde::{Deserialize, Serialize};
 
 use super::{Check, CheckStatus};
@@ -16,7 +19,7 @@ pub struct Agreement {
     pub store_blobs: u64,
     /// Contents in the catalogue.
     pub catalogue_blobs: u64,
-    /// In the catalogue, not in the store: lost content.
+    /// In the catalogue, and the store has not all of its bytes: lost content.
     pub missing: u64,
     /// The first of them, as hex.
     pub missing_samples: Vec<String>,
@@ -24,10 +27,16 @@ pub struct Agreement {
     pub orphans: u64,
     /// The first of them, as hex.
     pub orphan_samples: Vec<String>,
+    /// Everything that is missing.
+    #[serde(skip)]
+    pub(super) missing_hashes: Vec<BlobHash>,
 }
 
-/// Merges the two lists, both ascending by hash. The catalogue's is held in memory (32 bytes per content).
-pub(super) fn compare(context: &Context<'_>) -> Result<Agreement, Error> {
+/// Merges the two lists, both ascending by hash. The catalogue's is held in memory (32 bytes per content). What the store's index has and
+/// `report` found no bytes for does not count as stored.
+pub(super) fn compare(context: &Context<'_>, report: &CheckReport) -> Result<Agreement, Error> {
+    let store = context.archive.store();
+    let lost = lost(store, report)?;
     let mut wanted: Vec<BlobHash> = Vec::new();
     context.archive.catalogue().each_blob(None, &mut |blob| {
         wanted.push(blob.hash);
@@ -38,7 +47,11 @@ pub(super) fn compare(context: &Context<'_>) -> Result<Agreement, Error> {
         ..Agreement::default()
     };
     let mut rest = wanted.as_slice();
-    agreement.store_blobs = context.archive.store().each_blob(&mut |hash, _| {
+    store.each_blob(&mut |hash, _| {
+        if lost.contains(&hash) {
+            return;
+        }
+        agreement.store_blobs += 1;
         while let Some((first, tail)) = rest.split_first().filter(|(first, _)| **first < hash) {
             agreement.miss(first);
             rest = tail;
@@ -52,9 +65,23 @@ pub(super) fn compare(context: &Context<'_>) -> Result<Agreement, Error> {
     Ok(agreement)
 }
 
+/// Contents of the index without any copy that can be read. A content of which one copy of several is gone is not among them.
+fn lost(store: &Store, report: &CheckReport) -> Result<HashSet<BlobHash>, Error> {
+    let mut lost = HashSet::new();
+    for problem in &report.problems {
+        if let Problem::Missing { hash, .. } = problem
+            && store.reader(hash).is_err()
+        {
+            lost.insert(*hash);
+        }
+    }
+    Ok(lost)
+}
+
 impl Agreement {
     fn miss(&mut self, hash: &BlobHash) {
         self.missing += 1;
+        self.missing_hashes.push(*hash);
         sample(&mut self.missing_samples, hash);
     }
 
@@ -75,7 +102,7 @@ impl Agreement {
                 "contents",
                 CheckStatus::Problem,
                 format!("{counts}; {missing} missing: {}", self.missing_samples.join(", ")),
-                "the content is lost here: restore it from a replica, or ingest the medium again; `ntt where` names the paths",
+                "`ntt doctor --fix` makes their files pending, and `ntt copy MEDIUM` fetches them again; or restore them from a replica; `ntt where` names the paths",
             ),
         };
         let orphans = match self.orphans {
@@ -87,7 +114,7 @@ impl Agreement {
                     "{orphans} stored, but not in the catalogue: {}",
                     self.orphan_samples.join(", ")
                 ),
-                "left by a run that was killed; finish it with `ntt ingest`, which adopts them",
+                "left by a run that was killed: nothing is lost, and nothing is deleted; give its `ntt ingest` again, which adopts them",
             ),
         };
         vec![missing, orphans]

@@ -1,10 +1,13 @@
 //! The single checks.
 
+use std::path::Path;
+
 use ntt_host::{Clock, SystemClock};
 use ntt_model::Timestamp;
+use ntt_store::{CheckReport, Problem};
 
 use super::{Check, CheckStatus};
-use crate::{Archive, Context, Error};
+use crate::{Archive, Context, Error, HostPath};
 
 /// Less free space than this is worth a warning.
 const FREE_BYTES_MIN: u64 = 1 << 30;
@@ -61,34 +64,74 @@ fn clock() -> Check {
 }
 
 /// The store's own consistency, without reading contents.
-pub(super) fn store(archive: &Archive) -> Check {
-    match archive.store().check() {
-        Err(error) => Check::new(
+pub(super) fn store(report: &CheckReport) -> Vec<Check> {
+    let Kinds {
+        lost,
+        unknown,
+        strays,
+        damage,
+    } = Kinds::of(report);
+    let detail = format!(
+        "{} contents, {} bytes, {} packs",
+        report.blobs, report.bytes, report.packs
+    );
+    let fix = "`ntt doctor --fix --dry-run` lists them, `ntt doctor --fix`";
+    let mut checks = vec![match damage.len() {
+        0 => Check::ok("store", detail),
+        _ => Check::new(
             "store",
             CheckStatus::Problem,
-            error.to_string(),
-            "look at the disk under the archive first; then run `ntt verify`",
+            shortened(&damage),
+            "look at the disk under the archive; then run `ntt verify` to learn which contents are hit",
         ),
-        Ok(report) if report.problems.is_empty() => {
-            let detail = format!(
-                "{} contents, {} bytes, {} packs",
-                report.blobs, report.bytes, report.packs
-            );
-            Check::ok("store", detail)
+    }];
+    let mut add = |name: &str, status, found: &[String], advice: String| {
+        if !found.is_empty() {
+            let detail = format!("{}: {}", found.len(), shortened(found));
+            checks.push(Check::new(name, status, detail, &advice));
         }
-        Ok(report) => {
-            let told: Vec<String> = report
-                .problems
-                .iter()
-                .map(|problem| format!("{problem:?}"))
-                .collect();
-            Check::new(
-                "store",
-                CheckStatus::Problem,
-                shortened(&told),
-                "run `ntt verify` to learn which contents are hit; ingest their media again",
-            )
+    };
+    let strike = format!("{fix} strikes them from the index");
+    add("index without bytes", CheckStatus::Problem, &lost, strike);
+    let adopt = format!("{fix} hashes them and takes them in");
+    add("bytes without index", CheckStatus::Warning, &unknown, adopt);
+    let remove = "left by a run that was killed; the next run that writes removes them".to_owned();
+    add("temporary files", CheckStatus::Warning, &strays, remove);
+    checks
+}
+
+/// Problems of the store by what is to be done about them.
+#[derive(Default)]
+struct Kinds {
+    lost: Vec<String>,
+    unknown: Vec<String>,
+    strays: Vec<String>,
+    damage: Vec<String>,
+}
+
+impl Kinds {
+    fn of(report: &CheckReport) -> Self {
+        let mut kinds = Self::default();
+        let shown = |path: &Path| HostPath::from(path).to_string();
+        for problem in &report.problems {
+            match problem {
+                Problem::Missing { hash, path } => {
+                    kinds.lost.push(format!("{} in {}", hash.to_hex(), shown(path)));
+                }
+                Problem::Orphan { path, .. } => kinds.unknown.push(shown(path)),
+                Problem::StrayTemporary { path } => kinds.strays.push(shown(path)),
+                Problem::Foreign { path } => {
+                    kinds.damage.push(format!("{} does not belong here", shown(path)));
+                }
+                Problem::Damaged { path, offset, detail } => {
+                    kinds
+                        .damage
+                        .push(format!("{} at {offset}: {detail}", shown(path)));
+                }
+                other => kinds.damage.push(format!("{other:?}")),
+            }
         }
+        kinds
     }
 }
 

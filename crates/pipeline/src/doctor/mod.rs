@@ -1,10 +1,10 @@
 //! Is everything as it should be? Environment, store, catalogue, and whether the two agree (R37).
 //!
-//! The doctor looks and advises. What it advises are other commands, each with a dry run of its own: `copy`, `retry`, `verify`, and
-//! [`crate::rebuild`]. It never deletes.
+//! [`run`] looks and advises. What it advises are other commands, each with a dry run of its own, and [`fix`], which never deletes a content.
 
 mod agreement;
 mod checks;
+pub mod fix;
 
 use serde::{Deserialize, Serialize};
 
@@ -68,13 +68,14 @@ pub struct DoctorReport {
 ///
 /// # Errors
 ///
-/// When the catalogue fails in a way that leaves nothing to report.
+/// When store or catalogue fails in a way that leaves nothing to report.
 pub fn run(context: &Context<'_>) -> Result<DoctorReport, Error> {
     let stage = Running::start(context.observer, Stage::Doctor, Subject::NOTHING);
     let mut checks = checks::environment(context);
-    checks.push(checks::store(context.archive));
+    let report = context.archive.store().check()?;
+    checks.extend(checks::store(&report));
     checks.push(checks::catalogue(context.archive)?);
-    let agreement = agreement::compare(context)?;
+    let agreement = agreement::compare(context, &report)?;
     checks.extend(agreement.checks());
     checks.extend(checks::manifests(context.archive)?);
     let worst = checks.iter().map(|check| check.status).max();

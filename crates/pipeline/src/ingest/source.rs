@@ -61,9 +61,26 @@ fn scan_settings(
     Ok(ScanSettings { again, ..settings })
 }
 
-/// Whether no stream of the medium's scans waits for anything.
+/// Whether no stream of the medium's scans waits for anything, and the ingest that made the last of them came to its end: the manifest.
 fn is_done(context: &Context<'_>, medium: &MediumRow) -> Result<bool, Error> {
     let catalogue = context.archive.catalogue();
+    let is_unfinished = catalogue
+        .events(Some(medium.key))?
+        .iter()
+        .rev()
+        .find_map(|event| {
+            let is_whole = [RunOutcome::Complete, RunOutcome::Losses]
+                .iter()
+                .any(|outcome| outcome.as_str() == event.result);
+            match event.stage.as_str() {
+                stage if stage == Stage::Manifest.as_str() && is_whole => Some(false),
+                stage if stage == Stage::Scan.as_str() && is_whole => Some(true),
+                _ => None,
+            }
+        });
+    if is_unfinished == Some(true) {
+        return Ok(false);
+    }
     for volume in catalogue.volumes(medium.key)? {
         for scan in current_scans(catalogue, &volume)? {
             let census = catalogue.census(scan.id)?;

@@ -3,6 +3,7 @@
 //! Looking happens in the scan child. What it found is recorded once per medium: a finding per defect, and a volume per partition, whatever its
 //! verdict (R14). A volume whose bytes the archive has from another container is recorded as a copy of that one and not scanned again (R3).
 
+mod directory;
 mod record;
 
 use std::path::Path;
@@ -11,7 +12,8 @@ use ntt_inspect::layer::LayerTree;
 use ntt_inspect::supervisor::{Budgets, Supervisor};
 use ntt_source::FileSource;
 
-pub(crate) use record::{DIRECTORY, record};
+pub(crate) use directory::{DIRECTORY, mount_point, mounted};
+pub(crate) use record::record;
 
 use crate::identify::{Source, SourceKind};
 use crate::{Config, Error, Interrupt};

@@ -3,16 +3,16 @@
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{Evidence, Image, MediumRow, NewVolume, VolumeRow};
 use ntt_inspect::layer::{FileSystemLayer, LayerTree, Verdict, VolumeLayer};
-use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity, VolumeKey};
+use ntt_model::{Finding, FindingCode, Layer, Severity, VolumeKey};
 
+use super::directory;
 use crate::content::{MaskedImage, image_row, open_image};
 use crate::identify::{Source, digest_range};
 use crate::stage::Running;
 use crate::{Context, Error};
 
-/// Verdict and type of the one volume of a directory source.
-pub(crate) const DIRECTORY: &str = "directory";
-const READABLE: &str = "readable";
+/// Verdict of a volume that can be scanned.
+pub(super) const READABLE: &str = "readable";
 
 /// Records volumes, evidence and findings of a medium that has no volumes yet. The volumes come last: while there are none, an interrupted
 /// inspection is done again.
@@ -25,7 +25,7 @@ pub(crate) fn record(
 ) -> Result<(), Error> {
     let catalogue = context.archive.catalogue();
     let Some(tree) = tree else {
-        catalogue.put_volume(medium.key, &directory_volume())?;
+        catalogue.put_volume(medium.key, &directory::volume(1, b"")?)?;
         return Ok(());
     };
     let image = image_row(context.archive, medium)?;
@@ -50,20 +50,6 @@ pub(crate) fn record(
         stage.add(1, 0);
     }
     Ok(())
-}
-
-fn directory_volume() -> NewVolume {
-    NewVolume {
-        number: 1,
-        range: ByteRange::new(0, 0),
-        verdict: READABLE.to_owned(),
-        type_name: DIRECTORY.to_owned(),
-        label: String::new(),
-        uuid: String::new(),
-        digest: None,
-        same_as: None,
-        layer_json: String::new(),
-    }
 }
 
 fn new_volume(

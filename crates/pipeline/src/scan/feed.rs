@@ -1,17 +1,17 @@
 //! Where the events of a scan come from.
 
-use std::os::unix::fs::MetadataExt;
-
 use ntt_filesystem::{Family, ScanOptions, Stop, Visitor};
 use ntt_inspect::ScanRequest;
-use ntt_inspect::live::{Error as LiveError, LiveOptions, LiveTree};
+use ntt_inspect::live::{Error as LiveError, LiveOptions};
 use ntt_inspect::supervisor::Supervisor;
 use ntt_model::entry::ScanCounts;
 use ntt_model::{ByteRange, ScanEvent};
 
 use super::{ScanSettings, family_name};
+use crate::content::open_tree;
 use crate::identify::{Source, SourceKind};
 use crate::inspect::{DIRECTORY, open, scan_error, supervisor};
+use crate::tree::join;
 use crate::{Context, Error};
 
 /// Who reads a volume.
@@ -25,8 +25,21 @@ pub(super) enum Reader {
         /// Inode number of the root directory.
         root: u64,
     },
-    /// A directory tree of the host.
-    Directory,
+    /// A directory tree of the host, or a file system mounted in it.
+    Directory {
+        /// Where it begins, relative to the root of the source; empty for the tree itself.
+        mount_point: Vec<u8>,
+    },
+}
+
+/// What a reader told.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) counts: ScanCounts,
+    /// Whether the end was reached.
+    pub(super) complete: bool,
+    /// Where other file systems begin, relative to the root of the source.
+    pub(super) mount_points: Vec<Vec<u8>>,
 }
 
 impl Reader {
@@ -34,15 +47,7 @@ impl Reader {
     pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::FileSystem { family, .. } => family_name(*family),
-            Self::Directory => DIRECTORY,
-        }
-    }
-
-    /// Inode number of the root directory that the catalogue keeps; `directory` is that of the root of a directory source.
-    pub(super) const fn root(&self, directory: u64) -> u64 {
-        match self {
-            Self::FileSystem { root, .. } => *root,
-            Self::Directory => directory,
+            Self::Directory { .. } => DIRECTORY,
         }
     }
 }
@@ -66,32 +71,36 @@ impl<'a> Feed<'a> {
         }
     }
 
-    /// Reads a volume to its end; answers what was told and whether the end was reached.
-    pub(super) fn read(&self, reader: &Reader, take: &mut Take<'_>) -> Result<(ScanCounts, bool), Error> {
+    /// Reads a volume to its end.
+    pub(super) fn read(&self, reader: &Reader, take: &mut Take<'_>) -> Result<Told, Error> {
         match (reader, self.source.kind) {
             (Reader::FileSystem { family, range, .. }, SourceKind::Image) => {
                 self.file_system(*family, *range, take)
             }
-            (Reader::Directory, SourceKind::Directory) => self.directory(take),
+            (Reader::Directory { mount_point }, SourceKind::Directory) => self.directory(mount_point, take),
             _ => Err(Error::Scan("the reader does not fit the source".to_owned())),
         }
     }
 
-    /// Inode number of the root that a directory source has now; 0 for an image.
-    pub(super) fn directory_root(&self) -> Result<u64, Error> {
-        match self.source.kind {
-            SourceKind::Image => Ok(0),
-            SourceKind::Directory => {
+    /// Inode number of the root directory of what a reader reads.
+    pub(super) fn root(&self, reader: &Reader) -> Result<u64, Error> {
+        match reader {
+            Reader::FileSystem { root, .. } => Ok(*root),
+            Reader::Directory { mount_point } => {
+                let tree = open_tree(&self.source, mount_point)?;
                 let path = self.source.path.as_path();
-                let metadata = std::fs::metadata(path).map_err(Error::io("examining", path))?;
-                Ok(metadata.ino())
+                tree.root_inode().map_err(Error::io("examining", path))
             }
         }
     }
 
-    fn directory(&self, take: &mut Take<'_>) -> Result<(ScanCounts, bool), Error> {
-        let path = self.source.path.as_path();
-        let tree = LiveTree::open(path).map_err(Error::io("opening the directory", path))?;
+    /// Whether the place in a directory source is a directory that can be entered.
+    pub(super) fn can_enter(&self, mount_point: &[u8]) -> Result<(), Error> {
+        open_tree(&self.source, mount_point).map(drop)
+    }
+
+    fn directory(&self, mount_point: &[u8], take: &mut Take<'_>) -> Result<Told, Error> {
+        let tree = open_tree(&self.source, mount_point)?;
         let options = LiveOptions {
             cross_file_systems: self.settings.cross_file_systems,
             ..LiveOptions::default()
@@ -107,7 +116,15 @@ impl<'a> Feed<'a> {
             (Some(error), _) => Err(error),
             (None, Err(LiveError::Cancelled | LiveError::Stopped)) => Err(Error::Interrupted),
             (None, Err(error)) => Err(Error::Scan(error.to_string())),
-            (None, Ok(summary)) => Ok((summary.counts, flushed.is_ok())),
+            (None, Ok(summary)) => Ok(Told {
+                counts: summary.counts,
+                complete: flushed.is_ok(),
+                mount_points: summary
+                    .mount_points
+                    .iter()
+                    .map(|below| join(mount_point, below))
+                    .collect(),
+            }),
         }
     }
 
@@ -119,12 +136,7 @@ impl<'a> Feed<'a> {
         )
     }
 
-    fn file_system(
-        &self,
-        family: Family,
-        range: ByteRange,
-        take: &mut Take<'_>,
-    ) -> Result<(ScanCounts, bool), Error> {
+    fn file_system(&self, family: Family, range: ByteRange, take: &mut Take<'_>) -> Result<Told, Error> {
         let file = open(&self.source)?;
         let request = ScanRequest {
             range,
@@ -144,7 +156,11 @@ impl<'a> Feed<'a> {
         });
         match (failed, scanned) {
             (Some(error), _) => Err(error),
-            (None, Ok(summary)) => Ok((summary.counts, summary.complete)),
+            (None, Ok(summary)) => Ok(Told {
+                counts: summary.counts,
+                complete: summary.complete,
+                mount_points: Vec::new(),
+            }),
             (None, Err(error)) => Err(scan_error(&error)),
         }
     }

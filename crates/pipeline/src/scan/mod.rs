@@ -6,18 +6,20 @@
 mod feed;
 mod self_test;
 
-use ntt_catalogue::rows::{MediumRow, NewScan, ScanRow, SealReport, VolumeRow};
+use std::collections::VecDeque;
+
+use ntt_catalogue::rows::{MediumRow, NewScan, NewVolume, ScanRow, SealReport, VolumeRow};
 use ntt_filesystem::Family;
 use ntt_inspect::layer::VolumeLayer;
 use ntt_model::entry::ScanCounts;
-use ntt_model::{ScanId, Severity};
+use ntt_model::{Finding, FindingCode, ScanId, Severity};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self_test::self_test;
 
 use crate::content::source_of;
 use crate::exclude::{Rules, with_labels};
-use crate::inspect::DIRECTORY;
+use crate::inspect::{self, DIRECTORY, mount_point};
 use crate::stage::{Running, Subject};
 use crate::{Context, Error, RunOutcome, Stage};
 use feed::{Feed, Reader};
@@ -99,7 +101,10 @@ fn reason_to_skip(
     if volume.volume.same_as.is_some() {
         return Ok(Some("a copy of a volume that the archive has".to_owned()));
     }
-    let readers = readers(&volume.volume.type_name, &volume.volume.layer_json)?;
+    if is_mounted(volume) && !settings.cross_file_systems {
+        return Ok(Some("another file system, which was not asked for".to_owned()));
+    }
+    let readers = readers(&volume.volume)?;
     if readers.is_empty() {
         return Ok(Some(format!("not readable: {}", volume.volume.verdict)));
     }
@@ -110,12 +115,18 @@ fn reason_to_skip(
     Ok((all_scanned && !settings.again).then(|| "scanned already".to_owned()))
 }
 
+/// Whether the volume is a file system mounted in a directory source.
+fn is_mounted(volume: &VolumeRow) -> bool {
+    volume.volume.type_name == DIRECTORY && !volume.volume.layer_json.is_empty()
+}
+
 /// Who can read a volume: one reader per file system that was opened.
-fn readers(type_name: &str, layer_json: &str) -> Result<Vec<Reader>, Error> {
-    if type_name == DIRECTORY {
-        return Ok(vec![Reader::Directory]);
+fn readers(volume: &NewVolume) -> Result<Vec<Reader>, Error> {
+    if volume.type_name == DIRECTORY {
+        let mount_point = mount_point(volume)?;
+        return Ok(vec![Reader::Directory { mount_point }]);
     }
-    let layer: VolumeLayer = serde_json::from_str(layer_json)
+    let layer: VolumeLayer = serde_json::from_str(&volume.layer_json)
         .map_err(|error| Error::Scan(format!("the recorded layer cannot be read: {error}")))?;
     let opened = layer.file_systems.iter().filter_map(|file_system| {
         let facts = file_system.facts.as_ref()?;
@@ -140,25 +151,23 @@ pub fn run(context: &Context<'_>, medium: &MediumRow, plan: &ScanPlan) -> Result
     }
     let rules = rules(context)?;
     let feed = Feed::new(context, source_of(context.archive, medium)?, plan.settings);
-    let volumes = context.archive.catalogue().volumes(medium.key)?;
-    for volume in volumes
-        .iter()
-        .filter(|row| plan.scan.contains(&row.volume.number))
-    {
-        let scans = current_scans(context.archive.catalogue(), volume)?;
-        for reader in readers(&volume.volume.type_name, &volume.volume.layer_json)? {
-            let previous = scans.iter().find(|scan| scan.scan.reader == reader.name());
-            if previous.is_some() && !plan.settings.again {
-                continue;
-            }
-            let job = Job {
-                context,
-                medium,
-                volume,
-                rules: &rules,
-            };
-            summaries.push(job.scan(&feed, &reader, previous)?);
-        }
+    let mut waiting = VecDeque::from(context.archive.catalogue().volumes(medium.key)?);
+    waiting.retain(|row| plan.scan.contains(&row.volume.number));
+    // What is mounted now is told by the scan of what it is mounted in; what was mounted once may be gone.
+    if plan.settings.again {
+        waiting.retain(|row| !is_mounted(row));
+    }
+    while let Some(volume) = waiting.pop_front() {
+        let job = Job {
+            context,
+            medium,
+            volume: &volume,
+            rules: &rules,
+            settings: plan.settings,
+        };
+        let mounted = job.scan_all(&feed, &mut summaries)?;
+        waiting.retain(|row| mounted.iter().all(|found| found.key != row.key));
+        waiting.extend(mounted);
     }
     Ok(summaries)
 }
@@ -177,14 +186,30 @@ struct Job<'a> {
     medium: &'a MediumRow,
     volume: &'a VolumeRow,
     rules: &'a Rules,
+    settings: ScanSettings,
 }
 
 impl Job<'_> {
+    /// Scans the volume with every reader that has something to do, and answers with the volumes that were found mounted in it.
+    fn scan_all(&self, feed: &Feed<'_>, summaries: &mut Vec<ScanSummary>) -> Result<Vec<VolumeRow>, Error> {
+        let scans = current_scans(self.context.archive.catalogue(), self.volume)?;
+        let mut mounted = Vec::new();
+        for reader in readers(&self.volume.volume)? {
+            let previous = scans.iter().find(|scan| scan.scan.reader == reader.name());
+            if previous.is_some() && !self.settings.again {
+                continue;
+            }
+            summaries.push(self.scan(feed, &reader, previous, &mut mounted)?);
+        }
+        Ok(mounted)
+    }
+
     fn scan(
         &self,
         feed: &Feed<'_>,
         reader: &Reader,
         previous: Option<&ScanRow>,
+        mounted: &mut Vec<VolumeRow>,
     ) -> Result<ScanSummary, Error> {
         let subject = Subject {
             medium: Some(self.medium),
@@ -195,10 +220,10 @@ impl Job<'_> {
         let scan = catalogue.begin_scan(&NewScan {
             volume: self.volume.key,
             reader: reader.name().to_owned(),
-            root: reader.root(feed.directory_root()?),
+            root: feed.root(reader)?,
             previous: previous.map(|row| row.id),
         })?;
-        let result = self.load(feed, reader, scan, &stage);
+        let result = self.load(feed, reader, scan, &stage, mounted);
         if result.is_err() {
             // What is dropped here would be dropped by the next begin; the first error matters more.
             let _ = catalogue.abandon_scan(scan);
@@ -212,11 +237,12 @@ impl Job<'_> {
         reader: &Reader,
         scan: ScanId,
         stage: &Running<'_>,
+        mounted: &mut Vec<VolumeRow>,
     ) -> Result<ScanSummary, Error> {
         let catalogue = self.context.archive.catalogue();
         let number = self.volume.volume.number;
         let mut outcome = RunOutcome::Complete;
-        let (told, complete) = feed.read(reader, &mut |events| {
+        let told = feed.read(reader, &mut |events| {
             for event in &events {
                 if let ntt_model::ScanEvent::Finding(finding) = event {
                     stage.finding(Some(number), finding);
@@ -229,20 +255,62 @@ impl Job<'_> {
             stage.add(names(&events), 0);
             Ok(())
         })?;
-        if !complete {
+        if !told.complete {
             outcome = RunOutcome::Losses;
         }
         self.context.interrupt.check()?;
-        let sealed = with_labels(self.rules, |labels| catalogue.seal_scan(scan, &told, labels))?;
+        // Before the seal: a run that ends between the two would take this volume for scanned and never learn of the others.
+        if self.settings.cross_file_systems && self.mounts(feed, &told.mount_points, stage, mounted)? {
+            outcome = RunOutcome::Losses;
+        }
+        let sealed = with_labels(self.rules, |labels| {
+            catalogue.seal_scan(scan, &told.counts, labels)
+        })?;
         Ok(ScanSummary {
             volume: number,
             scan,
             reader: reader.name().to_owned(),
-            counts: told,
+            counts: told.counts,
             sealed,
             outcome,
         })
     }
+
+    /// Makes each file system mounted in the volume a volume of its own; tells whether one of them cannot be entered.
+    fn mounts(
+        &self,
+        feed: &Feed<'_>,
+        mount_points: &[Vec<u8>],
+        stage: &Running<'_>,
+        mounted: &mut Vec<VolumeRow>,
+    ) -> Result<bool, Error> {
+        let mut refused = Vec::new();
+        for mount_point in mount_points {
+            match feed.can_enter(mount_point) {
+                Ok(()) => mounted.push(inspect::mounted(self.context, self.medium, mount_point)?),
+                Err(error) => refused.push(not_entered(mount_point, &error)),
+            }
+        }
+        let volume = Some(self.volume.volume.number);
+        refused.iter().for_each(|finding| stage.finding(volume, finding));
+        let catalogue = self.context.archive.catalogue();
+        catalogue.add_findings(self.medium.key, Some(self.volume.key), &refused)?;
+        Ok(!refused.is_empty())
+    }
+}
+
+/// A mount point that is no directory, or that nobody may enter.
+fn not_entered(mount_point: &[u8], error: &Error) -> Finding {
+    let detail = format!(
+        "what is mounted at `{}` was not read: {error}",
+        ntt_model::name::escape(mount_point)
+    );
+    Finding::new(
+        Severity::Loss,
+        ntt_model::Layer::Directory,
+        FindingCode::OtherFileSystem,
+        detail,
+    )
 }
 
 fn names(events: &[ntt_model::ScanEvent]) -> u64 {

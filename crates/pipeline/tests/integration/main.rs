@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod containers;
 mod directory;
+mod doctor;
+mod failures;
 mod image;
+mod interrupted;
+mod mounts;
 mod world;

@@ -28,6 +28,16 @@ impl World {
         }
     }
 
+    /// The same archive, closed and opened again.
+    pub(crate) fn reopened(self) -> Self {
+        let root = self.archive.root().to_owned();
+        drop(self.archive);
+        Self {
+            archive: Archive::open(&root, Access::Write, 0).unwrap(),
+            ..self
+        }
+    }
+
     pub(crate) fn context(&self) -> Context<'_> {
         Context {
             archive: &self.archive,

@@ -1,0 +1,162 @@
+//! What can be put right without losing a byte (R37, R43).
+//!
+//! Stored contents that the index does not know are hashed again and taken in. Entries of the index whose bytes are gone or cut short are
+//! struck; a file that is not what its name says moves to `quarantine/`. Streams whose content is lost become pending, so that the next
+//! copy of their medium fetches them again. Contents that no medium refers to stay where they are: the copy that was killed adopts them
+//! when it goes on. Nothing is deleted but temporary files of runs that have ended, which opening an archive for writing always removes.
+
+use std::collections::BTreeSet;
+
+use ntt_catalogue::rows::MediumRow;
+use ntt_model::{BlobHash, MediumId};
+use ntt_report::selector::current_scans;
+use ntt_store::{CheckReport, Problem};
+use serde::{Deserialize, Serialize};
+
+use super::agreement;
+use crate::stage::{Running, Subject};
+use crate::{Context, Error, HostPath, RunOutcome, Stage};
+
+/// What would be put right.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct FixPlan {
+    /// Files with contents that the store's index does not know; each is hashed before it is taken in.
+    pub adopt: Vec<HostPath>,
+    /// Contents of the index whose bytes are not all there, to be struck from it; as hex.
+    pub strike: Vec<String>,
+    /// Contents of the catalogue that the store has lost, whose streams become pending; as hex.
+    pub refetch: Vec<String>,
+    /// Temporary files of runs that have ended.
+    pub temporaries: Vec<HostPath>,
+}
+
+impl FixPlan {
+    /// Whether there is nothing to put right.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Streams of one medium that are to be copied again.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Reopened {
+    /// The medium.
+    pub medium: MediumId,
+    /// How many of its streams.
+    pub streams: u64,
+}
+
+/// What was put right.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct FixSummary {
+    /// Contents that the index knows again.
+    pub adopted: u64,
+    /// Files that are not what their name says; they were left where they are.
+    pub refused: u64,
+    /// Copies struck from the index.
+    pub struck: u64,
+    /// Media of which contents are to be fetched again with `ntt copy`.
+    pub reopened: Vec<Reopened>,
+    /// Temporary files removed.
+    pub temporaries: u64,
+    /// Complete, unless the run failed.
+    pub outcome: RunOutcome,
+}
+
+/// Looks for what can be put right. Changes nothing; to be asked of an archive opened read-only, since opening for writing already removes
+/// temporary files.
+///
+/// # Errors
+///
+/// When store or catalogue cannot be read.
+pub fn plan(context: &Context<'_>) -> Result<FixPlan, Error> {
+    let report = context.archive.store().check()?;
+    let mut plan = FixPlan::default();
+    let mut adoptable = BTreeSet::new();
+    for problem in &report.problems {
+        match problem {
+            Problem::Orphan { hash, path } => {
+                adoptable.insert(*hash);
+                plan.adopt.push(path.as_path().into());
+            }
+            Problem::Missing { hash, .. } => plan.strike.push(hash.to_hex()),
+            Problem::StrayTemporary { path } => plan.temporaries.push(path.as_path().into()),
+            _ => {}
+        }
+    }
+    let lost = agreement::compare(context, &report)?.missing_hashes;
+    let refetch = lost.iter().filter(|hash| !adoptable.contains(hash));
+    plan.refetch = refetch.map(BlobHash::to_hex).collect();
+    Ok(plan)
+}
+
+/// Puts right what the plan found, and what has come to it since.
+///
+/// # Errors
+///
+/// When store or catalogue cannot be written; doing it again goes on.
+pub fn run(context: &Context<'_>, plan: &FixPlan) -> Result<FixSummary, Error> {
+    let stage = Running::start(context.observer, Stage::Doctor, Subject::NOTHING);
+    let result = fix(context, plan);
+    if let Ok(summary) = &result {
+        let reopened: u64 = summary.reopened.iter().map(|medium| medium.streams).sum();
+        stage.add(summary.adopted + summary.struck + reopened, 0);
+    }
+    stage.settle(context.archive.catalogue(), None, result, |summary| {
+        summary.outcome
+    })
+}
+
+fn fix(context: &Context<'_>, plan: &FixPlan) -> Result<FixSummary, Error> {
+    let store = context.archive.store();
+    let mut summary = FixSummary::default();
+    if !plan.adopt.is_empty() {
+        let adopted = store.adopt_orphans()?;
+        (summary.adopted, summary.refused) = (adopted.blobs, adopted.bad);
+    }
+    let report = store.check()?;
+    for hash in lost_copies(&report) {
+        context.interrupt.check()?;
+        summary.struck += store.quarantine(&hash)?;
+    }
+    let lost = agreement::compare(context, &store.check()?)?.missing_hashes;
+    for medium in context.archive.catalogue().media()? {
+        let streams = reopen(context, &medium, &lost)?;
+        if streams > 0 {
+            summary.reopened.push(Reopened {
+                medium: medium.medium.id,
+                streams,
+            });
+        }
+    }
+    let gone = plan.temporaries.iter().filter(|path| !path.as_path().exists());
+    summary.temporaries = u64::try_from(gone.count()).unwrap_or(u64::MAX);
+    Ok(summary)
+}
+
+/// Contents of the index of which a copy is not there.
+fn lost_copies(report: &CheckReport) -> BTreeSet<BlobHash> {
+    let missing = report.problems.iter().filter_map(|problem| match problem {
+        Problem::Missing { hash, .. } => Some(*hash),
+        _ => None,
+    });
+    missing.collect()
+}
+
+/// Makes the streams of a medium pending that had lost contents; in its current scans, since no others are copied.
+fn reopen(context: &Context<'_>, medium: &MediumRow, lost: &[BlobHash]) -> Result<u64, Error> {
+    let catalogue = context.archive.catalogue();
+    let mut streams = 0;
+    if lost.is_empty() {
+        return Ok(streams);
+    }
+    for volume in catalogue.volumes(medium.key)? {
+        if volume.volume.same_as.is_some() {
+            continue;
+        }
+        for scan in current_scans(catalogue, &volume)? {
+            streams += catalogue.reopen_missing(scan.id, lost)?;
+        }
+    }
+    Ok(streams)
+}

@@ -1,5 +1,9 @@
 //! The program as a user meets it: its arguments, its output, its exit codes.
 
 mod arrows;
+mod differential;
 mod environment;
 mod help;
+mod images;
+mod ingest_images;
+mod trees;

@@ -89,6 +89,15 @@ impl Environment {
         contents
     }
 
+    /// Lets every user work in this place.
+    pub fn open_to_all(&self) {
+        use std::os::unix::fs::PermissionsExt;
+        let all = std::fs::Permissions::from_mode(0o777);
+        for folder in [self.dir.path().to_owned(), self.work(), self.dir.path().join("home")] {
+            std::fs::set_permissions(folder, all.clone()).expect("mine");
+        }
+    }
+
     /// A file in the working directory.
     pub fn write(&self, name: impl AsRef<Path>, content: &[u8]) -> PathBuf {
         let path = self.work().join(name);
@@ -177,6 +186,16 @@ impl Run {
     /// Asserts the exit code and gives the last JSON document on stdout: the answer, after progress.
     pub fn document(self, expected: i32) -> serde_json::Value {
         self.json(expected).pop().expect("a document")
+    }
+
+    /// The exit code, for a run that may end in more than one way.
+    pub fn exit(&self) -> Option<i32> {
+        self.output.status.code()
+    }
+
+    /// Stdout and stderr.
+    pub fn everything(&self) -> String {
+        self.both()
     }
 
     fn both(&self) -> String {

@@ -1,9 +1,12 @@
 //! The program as a user meets it: its arguments, its output, its exit codes.
 
 mod arrows;
+mod crash;
 mod differential;
 mod environment;
 mod help;
 mod images;
 mod ingest_images;
+mod losses;
+mod names;
 mod trees;

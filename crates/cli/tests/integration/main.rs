@@ -9,4 +9,5 @@ mod images;
 mod ingest_images;
 mod losses;
 mod names;
+mod restore;
 mod trees;

@@ -80,7 +80,7 @@ pub(super) fn store(archive: &Archive) -> Check {
             let told: Vec<String> = report
                 .problems
                 .iter()
-                .map(|problem| format!("{problem:?}"))
+                .map(ToString::to_string)
                 .collect();
             Check::new(
                 "store",

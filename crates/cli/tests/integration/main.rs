@@ -4,6 +4,8 @@ mod arrows;
 mod crash;
 mod differential;
 mod environment;
+mod exclude;
+mod exit_codes;
 mod help;
 mod images;
 mod ingest_images;

@@ -34,6 +34,17 @@ pub fn look(root: &Path) -> BTreeMap<PathBuf, Seen> {
     seen
 }
 
+/// Asserts that what stands below two directories is equal in names, contents, modes, sizes and times to the nanosecond.
+pub fn assert_equal(expected: &Path, actual: &Path) {
+    let (expected, actual) = (look(expected), look(actual));
+    let paths = expected.keys().chain(actual.keys()).filter(|path| !path.as_os_str().is_empty());
+    let differences: Vec<String> = paths
+        .filter(|path| expected.get(*path) != actual.get(*path))
+        .map(|path| format!("{}: {:?} is {:?}", path.display(), expected.get(path), actual.get(path)))
+        .collect();
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
 fn see(path: &Path, metadata: &fs::Metadata) -> Seen {
     let content = if metadata.is_file() {
         Some(digest(path))
@@ -57,6 +68,22 @@ pub fn digest(path: &Path) -> String {
     let file = fs::File::open(path).expect("a file");
     hasher.update_reader(file).expect("a file that can be read");
     hasher.finalize().to_hex().to_string()
+}
+
+/// Bytes that the files below `root` take on the disk.
+pub fn allocated(root: &Path) -> u64 {
+    let mut sum = 0;
+    let mut waiting = vec![root.to_owned()];
+    while let Some(path) = waiting.pop() {
+        let metadata = fs::symlink_metadata(&path).expect("an entry");
+        if metadata.is_dir() {
+            let entries = fs::read_dir(&path).expect("a directory that can be read");
+            waiting.extend(entries.map(|entry| entry.expect("an entry").path()));
+        } else {
+            sum += metadata.blocks() * 512;
+        }
+    }
+    sum
 }
 
 /// BLAKE3 of every regular file below `root`, by the bytes of its relative path.

@@ -44,7 +44,10 @@ mod tests {
 
     #[test]
     fn r23_json_has_the_exact_bytes_wherever_the_text_is_escaped() {
-        assert_eq!(json("plain é".as_bytes()), serde_json::json!({ "text": "plain é" }));
+        assert_eq!(
+            json("plain é".as_bytes()),
+            serde_json::json!({ "text": "plain é" })
+        );
         assert_eq!(json(b"a\\n")["base64"], "YVxu");
         assert_eq!(json(b"\xff")["base64"], "/w==");
         assert_eq!(json(b"\x1b[2J")["base64"], "G1sySg==");

@@ -40,7 +40,11 @@ pub(crate) fn run(global: &Global, args: &ScanArgs) -> CommandResult {
         Access::Write
     };
     let rules = args.rules.as_deref().map(session::typed_path).transpose()?;
-    let flags: Vec<session::Flag<'_>> = rules.as_deref().map(|rules| ("rules", rules)).into_iter().collect();
+    let flags: Vec<session::Flag<'_>> = rules
+        .as_deref()
+        .map(|rules| ("rules", rules))
+        .into_iter()
+        .collect();
     let session = Session::open(global, access, &flags)?;
     let selector = Selector::parse(args.target.as_bytes())?;
     let catalogue = session.archive().catalogue();

@@ -79,7 +79,10 @@ fn r38_kill_9_in_a_loop_and_the_archive_converges() {
     let seed = seed();
     let mut killed = 0;
     for step in 0..KILLS {
-        let mut child = ingest(&environment, &names).stdout(Stdio::null()).spawn().expect("ntt can be started");
+        let mut child = ingest(&environment, &names)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("ntt can be started");
         // The moment is the point of the test; nothing is expected to have happened by it.
         std::thread::sleep(Duration::from_millis(random(seed, step, whole)));
         child.kill().expect("it is mine");
@@ -107,7 +110,10 @@ fn start_copying(environment: &Environment, sources: &[&str]) -> Child {
 }
 
 fn signal(child: &Child, signal: rustix::process::Signal) {
-    let id = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a process");
+    let id = i32::try_from(child.id())
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+        .expect("a process");
     rustix::process::kill_process(id, signal).expect("it is mine");
 }
 
@@ -141,14 +147,22 @@ fn ctrl_c_says_how_to_go_on() {
     let environment = Environment::new();
     long_source(&environment);
     let mut command = environment.command(["ingest", "tree"]);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("ntt can be started");
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("ntt can be started");
     let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
     let scanned = lines.find(|line| line.as_ref().expect("text").starts_with("scan"));
     assert!(scanned.is_some(), "the scan never ended");
     signal(&child, rustix::process::Signal::INT);
     let rest: Vec<String> = lines.map(|line| line.expect("text")).collect();
     assert_eq!(child.wait().expect("it ends").code(), Some(130), "{rest:?}");
-    assert!(rest.iter().any(|line| line.contains("run the same command again")), "{rest:?}");
+    assert!(
+        rest.iter()
+            .any(|line| line.contains("run the same command again")),
+        "{rest:?}"
+    );
 }
 
 #[test]
@@ -179,7 +193,10 @@ impl Small {
         std::fs::create_dir(&place).expect("a new directory");
         let size = format!("size={mebibytes}m");
         let mut mount = std::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &size, "ntt-test"]).arg(&place).stderr(Stdio::null());
+        mount
+            .args(["-t", "tmpfs", "-o", &size, "ntt-test"])
+            .arg(&place)
+            .stderr(Stdio::null());
         if mount.status().is_ok_and(|status| status.success()) {
             return Some(Self(place));
         }
@@ -204,7 +221,9 @@ impl Drop for Small {
 #[test]
 fn r39_a_full_disk_stops_the_run_and_room_lets_it_go_on() {
     let environment = Environment::new();
-    let Some(small) = Small::mount(&environment, 24) else { return };
+    let Some(small) = Small::mount(&environment, 24) else {
+        return;
+    };
     let tree = long_source(&environment);
     let archive = small.0.join("archive");
     let ntt = |arguments: &[&str]| {
@@ -214,7 +233,10 @@ fn r39_a_full_disk_stops_the_run_and_room_lets_it_go_on() {
     let full = ntt(&["ingest", "tree"]);
     let said = full.everything();
     assert!(matches!(full.exit(), Some(1 | 10)), "{said}");
-    assert!(said.to_lowercase().contains("no space left") || said.to_lowercase().contains("full"), "{said}");
+    assert!(
+        said.to_lowercase().contains("no space left") || said.to_lowercase().contains("full"),
+        "{said}"
+    );
     assert!(!said.contains("panicked"), "{said}");
     small.grow(256);
     let _ = ntt(&["verify"]).code(0);

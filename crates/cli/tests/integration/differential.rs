@@ -78,7 +78,11 @@ impl Referee {
 fn compare(image: &CorpusImage, referees: &[Referee]) -> BTreeMap<u32, usize> {
     let environment = Environment::new();
     let summary = environment
-        .ntt([OsStr::new("ingest"), OsStr::new("--json"), image.path().as_os_str()])
+        .ntt([
+            OsStr::new("ingest"),
+            OsStr::new("--json"),
+            image.path().as_os_str(),
+        ])
         .summary(0);
     let id = summary["media"][0]["medium"].as_str().expect("an id").to_owned();
     let rows = environment.contents(&id);
@@ -106,7 +110,11 @@ fn compare(image: &CorpusImage, referees: &[Referee]) -> BTreeMap<u32, usize> {
             let extracted = environment.work().join(format!("{referee:?}-{number}"));
             fs::create_dir(&extracted).expect("a new directory");
             referee.extract(&cut, &extracted);
-            assert_eq!(listed, trees::contents(&extracted), "volume {number} by {referee:?}");
+            assert_eq!(
+                listed,
+                trees::contents(&extracted),
+                "volume {number} by {referee:?}"
+            );
         }
         files.insert(number, listed.len());
     }
@@ -125,7 +133,9 @@ fn cut_volume(image: &Path, volume: &serde_json::Value, to: &Path) {
 
 #[test]
 fn the_six_volumes_of_a_disk_with_a_chain_of_logical_partitions() {
-    let Some(image) = corpus_image("dftt/1-extend-part.zip") else { return };
+    let Some(image) = corpus_image("dftt/1-extend-part.zip") else {
+        return;
+    };
     let files = compare(&image, &[Referee::Mtools]);
     assert_eq!(files.len(), 6, "{files:?}");
     assert!(files.values().all(|files| *files > 0));
@@ -133,20 +143,28 @@ fn the_six_volumes_of_a_disk_with_a_chain_of_logical_partitions() {
 
 #[test]
 fn the_live_files_of_a_real_floppy() {
-    let Some(image) = corpus_image("preservation/practical.floppy.dd.gz") else { return };
+    let Some(image) = corpus_image("preservation/practical.floppy.dd.gz") else {
+        return;
+    };
     let files = compare(&image, &[Referee::Mtools, Referee::Sleuthkit]);
     assert_eq!(files, BTreeMap::from([(1, 15)]));
 }
 
 #[test]
 fn fat_as_mtools_and_sleuthkit_read_it() {
-    let Some(image) = corpus_image("retro/test_fat16.img.zst") else { return };
+    let Some(image) = corpus_image("retro/test_fat16.img.zst") else {
+        return;
+    };
     assert_eq!(compare(&image, &[Referee::Mtools, Referee::Sleuthkit])[&1], 2);
 }
 
 #[test]
 fn ext_as_debugfs_reads_it() {
-    for name in ["retro/test_ext4.img.zst", "disktype/ext2.image.gz", "disktype/ext3.image.gz"] {
+    for name in [
+        "retro/test_ext4.img.zst",
+        "disktype/ext2.image.gz",
+        "disktype/ext3.image.gz",
+    ] {
         let Some(image) = corpus_image(name) else { return };
         assert_eq!(compare(&image, &[Referee::Debugfs]).len(), 1, "{name}");
     }
@@ -154,7 +172,9 @@ fn ext_as_debugfs_reads_it() {
 
 #[test]
 fn an_empty_floppy_has_no_files_and_says_so() {
-    let Some(image) = corpus_image("disktype/fat12-floppy.image.gz") else { return };
+    let Some(image) = corpus_image("disktype/fat12-floppy.image.gz") else {
+        return;
+    };
     assert_eq!(compare(&image, &[Referee::Sleuthkit]), BTreeMap::from([(1, 0)]));
 }
 
@@ -166,7 +186,9 @@ fn iso_with_rock_ridge_joliet_and_apple_trees() {
         // 7z takes the Apple side of a hybrid disc.
         ("hybrid", &[Referee::Xorriso]),
     ] {
-        let Some(image) = corpus_image(&format!("disktype/iso9660-{name}.image.gz")) else { return };
+        let Some(image) = corpus_image(&format!("disktype/iso9660-{name}.image.gz")) else {
+            return;
+        };
         assert_eq!(compare(&image, referees)[&1], 8, "{name}");
     }
 }
@@ -180,9 +202,16 @@ fn the_iso_variants_and_the_directory_hold_the_same_contents() {
     fs::create_dir(&template).expect("a new directory");
     let mut tar = Vec::new();
     let packed = File::open(folder.join("disktype/template-data.tar.gz")).expect("the template");
-    flate2::read::GzDecoder::new(packed).read_to_end(&mut tar).expect("a gzip file");
+    flate2::read::GzDecoder::new(packed)
+        .read_to_end(&mut tar)
+        .expect("a gzip file");
     let archive = environment.write("template.tar", &tar);
-    let words = [OsStr::new("-xf"), archive.as_os_str(), OsStr::new("-C"), template.as_os_str()];
+    let words = [
+        OsStr::new("-xf"),
+        archive.as_os_str(),
+        OsStr::new("-C"),
+        template.as_os_str(),
+    ];
     run("tar", words);
     let isos: Vec<CorpusImage> = ["rockridge", "joliet", "hybrid"]
         .iter()

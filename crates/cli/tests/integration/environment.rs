@@ -93,7 +93,11 @@ impl Environment {
     pub fn open_to_all(&self) {
         use std::os::unix::fs::PermissionsExt;
         let all = std::fs::Permissions::from_mode(0o777);
-        for folder in [self.dir.path().to_owned(), self.work(), self.dir.path().join("home")] {
+        for folder in [
+            self.dir.path().to_owned(),
+            self.work(),
+            self.dir.path().join("home"),
+        ] {
             std::fs::set_permissions(folder, all.clone()).expect("mine");
         }
     }
@@ -179,7 +183,9 @@ impl Run {
     /// Asserts the exit code and gives the summary of an ingest.
     pub fn summary(self, expected: i32) -> serde_json::Value {
         let lines = self.json(expected);
-        let summary = lines.into_iter().find(|line| line["message_type"] == "ingest-summary");
+        let summary = lines
+            .into_iter()
+            .find(|line| line["message_type"] == "ingest-summary");
         summary.expect("a summary")
     }
 

@@ -17,7 +17,13 @@ fn archive() -> Environment {
 #[test]
 fn r44_0_all_was_done() {
     let environment = archive();
-    for arguments in [&["ingest", "tree"][..], &["verify"], &["copy", "tree"], &["doctor"], &["restore", "tree", "out"]] {
+    for arguments in [
+        &["ingest", "tree"][..],
+        &["verify"],
+        &["copy", "tree"],
+        &["doctor"],
+        &["restore", "tree", "out"],
+    ] {
         let _ = environment.ntt(arguments).code(0);
     }
 }
@@ -61,7 +67,12 @@ fn r44_2_the_arguments_make_no_sense() {
 fn r44_3_finished_with_recorded_losses() {
     let environment = Environment::new();
     environment.write("short.img", &images::demo()[..DEMO_EXT.start + (1 << 20)]);
-    for arguments in [&["inspect", "short.img"][..], &["ingest", "short.img"], &["ingest", "short.img"], &["copy", "short.img"]] {
+    for arguments in [
+        &["inspect", "short.img"][..],
+        &["ingest", "short.img"],
+        &["ingest", "short.img"],
+        &["copy", "short.img"],
+    ] {
         let _ = environment.ntt(arguments).code(3);
     }
     environment.write("noise.img", &images::noise("nothing known", 1 << 20));
@@ -71,7 +82,14 @@ fn r44_3_finished_with_recorded_losses() {
 #[test]
 fn r44_10_there_is_no_archive() {
     let environment = Environment::new();
-    for arguments in [&["medium", "list"][..], &["verify"], &["status"], &["find", ""], &["doctor"], &["copy", "x"]] {
+    for arguments in [
+        &["medium", "list"][..],
+        &["verify"],
+        &["status"],
+        &["find", ""],
+        &["doctor"],
+        &["copy", "x"],
+    ] {
         let run = environment.ntt(arguments);
         assert_eq!(run.exit(), Some(10), "{arguments:?}: {}", run.everything());
         assert!(!environment.archive().exists(), "{arguments:?}");
@@ -82,8 +100,15 @@ fn r44_10_there_is_no_archive() {
 #[test]
 fn r44_12_verification_finds_damage() {
     let environment = archive();
-    let digest = blake3::hash(&images::noise("large", 300_000)).to_hex().to_string();
-    let blob = environment.archive().join("blobs").join(&digest[..2]).join(&digest[2..4]).join(&digest);
+    let digest = blake3::hash(&images::noise("large", 300_000))
+        .to_hex()
+        .to_string();
+    let blob = environment
+        .archive()
+        .join("blobs")
+        .join(&digest[..2])
+        .join(&digest[2..4])
+        .join(&digest);
     let mut content = fs::read(&blob).expect("a content of its own");
     content[150_000] ^= 1;
     fs::remove_file(&blob).expect("mine");
@@ -111,5 +136,9 @@ fn a_reader_that_goes_away_is_no_error() {
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0));
-    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

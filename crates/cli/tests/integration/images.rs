@@ -67,9 +67,22 @@ pub fn ext4(path: &Path, mebibytes: u64, tree: &Path) -> Option<PathBuf> {
         return None;
     }
     sparse(path, mebibytes << 20);
-    let options = ["-q", "-t", "ext4", "-b", "1024", "-E", "root_owner=0:0", "-F", "-d"];
+    let options = [
+        "-q",
+        "-t",
+        "ext4",
+        "-b",
+        "1024",
+        "-E",
+        "root_owner=0:0",
+        "-F",
+        "-d",
+    ];
     let arguments = options.map(OsStr::new);
-    run("mke2fs", arguments.into_iter().chain([tree.as_os_str(), path.as_os_str()]));
+    run(
+        "mke2fs",
+        arguments.into_iter().chain([tree.as_os_str(), path.as_os_str()]),
+    );
     Some(path.to_owned())
 }
 
@@ -82,7 +95,12 @@ pub fn fat(path: &Path, mebibytes: u64, files: &[(&str, &[u8])]) -> Option<PathB
     run("mkfs.fat", [path]);
     for (name, content) in files {
         let target = format!("::{name}");
-        let arguments = [OsStr::new("-i"), path.as_os_str(), OsStr::new("-"), OsStr::new(&target)];
+        let arguments = [
+            OsStr::new("-i"),
+            path.as_os_str(),
+            OsStr::new("-"),
+            OsStr::new(&target),
+        ];
         feed("mcopy", arguments, content);
     }
     Some(path.to_owned())

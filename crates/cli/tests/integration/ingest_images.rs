@@ -19,7 +19,10 @@ fn redacted(environment: &Environment) -> insta::internals::SettingsBindDropGuar
     let mut settings = insta::Settings::clone_current();
     let work = environment.work().display().to_string();
     settings.add_filter(&regex::escape(&work), "[work]");
-    settings.add_filter(&regex::escape(&environment.archive().display().to_string()), "[archive]");
+    settings.add_filter(
+        &regex::escape(&environment.archive().display().to_string()),
+        "[archive]",
+    );
     settings.add_filter(r"\b[0-9a-f]{32}\b", "[medium id]");
     settings.add_filter(r"(?m)^[0-9a-f]{12}\b|\b[0-9a-f]{12}(/|$)", "[medium]$1");
     settings.add_filter(r"medium   [0-9a-f]{12}", "medium   [medium]");
@@ -112,7 +115,10 @@ fn json_names_media_and_contents_by_hexadecimal_digits() {
     let found = environment.ntt(["find", "--json", "todo.txt"]).document(0);
     let content = found["content"]["blob"].as_str().expect("a string");
     assert_eq!(content, blake3::hash(b"buy floppies\n").to_hex().as_str());
-    assert_eq!(found["medium"].as_str().expect("a string"), environment.medium("demo.img"));
+    assert_eq!(
+        found["medium"].as_str().expect("a string"),
+        environment.medium("demo.img")
+    );
     let report = environment.ntt(["where", "--json", content]).json(0);
     assert_eq!(report[0]["blob"]["hash"], content);
 }
@@ -138,7 +144,18 @@ fn find_tells_by_name_size_date_kind_and_state() {
     assert_eq!(names(&["--max-size", "0", "--kind", "file"]), ["empty"]);
     assert_eq!(names(&["--kind", "symlink"]), ["latest"]);
     assert_eq!(names(&["--kind", "file", "--after", "2003-04-06"]), [""; 0]);
-    assert_eq!(names(&["--kind", "file", "--after", "2003-04-05", "--before", "2003-04-06"]).len(), 10);
+    assert_eq!(
+        names(&[
+            "--kind",
+            "file",
+            "--after",
+            "2003-04-05",
+            "--before",
+            "2003-04-06"
+        ])
+        .len(),
+        10
+    );
     assert_eq!(names(&["--state", "stored"]).len(), 10);
     assert_eq!(names(&["--state", "damaged,failed,pending,retryable"]), [""; 0]);
     assert_eq!(names(&["--medium", "demo.img/1", "--kind", "file", ""]).len(), 4);
@@ -151,7 +168,10 @@ fn where_answers_for_digest_path_and_file() {
     let digest = trees::digest(&file);
     for content in [digest.as_str(), "demo.img/1/todo.txt", "./mine.txt"] {
         let said = environment.ntt(["where", content]).code(0);
-        assert!(said.contains(&digest) && said.contains("/1/todo.txt") && said.contains("/2/todo "), "{said}");
+        assert!(
+            said.contains(&digest) && said.contains("/1/todo.txt") && said.contains("/2/todo "),
+            "{said}"
+        );
     }
     environment.write("new.txt", b"never seen");
     let said = environment.ntt(["where", "./new.txt"]).code(1);
@@ -163,10 +183,15 @@ fn where_answers_for_digest_path_and_file() {
 #[test]
 fn cat_gives_every_byte_of_fat_and_ext() {
     let (environment, _, _) = with_demo();
-    let todo = environment.ntt(["cat", "demo.img/1/todo.txt", "demo.img/2/todo"]).bytes(0);
+    let todo = environment
+        .ntt(["cat", "demo.img/1/todo.txt", "demo.img/2/todo"])
+        .bytes(0);
     assert_eq!(todo, b"buy floppies\nbuy floppies\n");
     let numbers: String = (1..=30_000).map(|number| format!("{number}\n")).collect();
-    assert_eq!(environment.ntt(["cat", "demo.img/1/NUMBERS.CSV"]).bytes(0), numbers.as_bytes());
+    assert_eq!(
+        environment.ntt(["cat", "demo.img/1/NUMBERS.CSV"]).bytes(0),
+        numbers.as_bytes()
+    );
     let sparse = environment.ntt(["cat", "demo.img/2/disk.sparse"]).bytes(0);
     assert_eq!(sparse.len(), 64 << 20);
     let island = b"an island in a sea of nothing";
@@ -209,7 +234,10 @@ fn r21_every_command_leaves_image_and_directory_as_they_were() {
     ];
     for (arguments, code) in commands {
         let _ = environment.ntt(arguments).code(code);
-        assert!(trees::look(&environment.work().join("sources")) == before, "{arguments:?} changed a source");
+        assert!(
+            trees::look(&environment.work().join("sources")) == before,
+            "{arguments:?} changed a source"
+        );
     }
 }
 
@@ -244,7 +272,10 @@ fn r40_dry_runs_change_nothing() {
     for arguments in commands {
         let _ = environment.ntt(arguments).code(0);
         let after = look();
-        let changed: Vec<_> = after.iter().filter(|(path, seen)| before.get(*path) != Some(seen)).collect();
+        let changed: Vec<_> = after
+            .iter()
+            .filter(|(path, seen)| before.get(*path) != Some(seen))
+            .collect();
         assert!(after == before, "{arguments:?} changed {changed:?}");
         assert!(!environment.work().join("out").exists(), "{arguments:?}");
     }
@@ -260,7 +291,12 @@ fn r3_an_image_ingested_twice_is_recognised() {
         let summary = environment.ntt(["ingest", "--json", source]).summary(0);
         let medium = &summary["media"][0];
         assert_eq!(medium["medium"], id.as_str());
-        assert!(medium["recognised"].as_str().is_some_and(|why| why.contains("BLAKE3")), "{medium}");
+        assert!(
+            medium["recognised"]
+                .as_str()
+                .is_some_and(|why| why.contains("BLAKE3")),
+            "{medium}"
+        );
         assert_eq!(medium["copied"]["bytes_read"], 0);
         assert_eq!(medium["copied"]["new_blobs"], 0);
     }
@@ -279,11 +315,18 @@ fn r3_a_partition_and_its_disk_hold_the_same_volume() {
         let _ = environment.ntt(["ingest", order[0]]).code(0);
         let summary = environment.ntt(["ingest", "--json", order[1]]).summary(0);
         let volumes = summary["media"][0]["volumes"].as_array().expect("volumes");
-        let ext = volumes.iter().find(|volume| volume["type_name"] == "ext4").expect("the volume");
+        let ext = volumes
+            .iter()
+            .find(|volume| volume["type_name"] == "ext4")
+            .expect("the volume");
         let first = environment.medium(order[0]);
-        let same = ext["same_as"].as_str().unwrap_or_else(|| panic!("{order:?}: not recognised"));
+        let same = ext["same_as"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{order:?}: not recognised"));
         assert!(same.starts_with(&first), "{same}");
-        let read = summary["media"][0]["copied"]["bytes_read"].as_u64().expect("a number");
+        let read = summary["media"][0]["copied"]["bytes_read"]
+            .as_u64()
+            .expect("a number");
         // What is left to read is the FAT partition, where there is one.
         assert!(read < 210_000, "{order:?}: {read} bytes read");
     }

@@ -16,10 +16,20 @@ fn assert_balance(census: &Value) {
         let one = |name: &str| census[name][unit].as_u64().expect("a number");
         let many = |name: &str| -> u64 {
             let groups = census[name].as_array().expect("groups");
-            groups.iter().map(|group| group[1][unit].as_u64().expect("a number")).sum()
+            groups
+                .iter()
+                .map(|group| group[1][unit].as_u64().expect("a number"))
+                .sum()
         };
-        let single: u64 = ["stored", "damaged", "retryable", "pending"].map(one).iter().sum();
-        assert_eq!(one("found"), single + many("excluded") + many("failed"), "{unit}: {census}");
+        let single: u64 = ["stored", "damaged", "retryable", "pending"]
+            .map(one)
+            .iter()
+            .sum();
+        assert_eq!(
+            one("found"),
+            single + many("excluded") + many("failed"),
+            "{unit}: {census}"
+        );
     }
 }
 
@@ -32,14 +42,26 @@ fn volumes(summary: &Value) -> &Vec<Value> {
 fn r11_a_mapfile_beside_the_image_marks_what_was_not_rescued() {
     let environment = Environment::new();
     let mut tree = Vec::new();
-    for (name, len) in [("first.bin", 100_000), ("second.bin", 100_000), ("third.bin", 100_000)] {
+    for (name, len) in [
+        ("first.bin", 100_000),
+        ("second.bin", 100_000),
+        ("third.bin", 100_000),
+    ] {
         tree.push((name, noise(name, len)));
     }
-    let files: Vec<(&str, &[u8])> = tree.iter().map(|(name, content)| (*name, content.as_slice())).collect();
-    let Some(path) = images::fat(&environment.work().join("disk.img"), 8, &files) else { return };
+    let files: Vec<(&str, &[u8])> = tree
+        .iter()
+        .map(|(name, content)| (*name, content.as_slice()))
+        .collect();
+    let Some(path) = images::fat(&environment.work().join("disk.img"), 8, &files) else {
+        return;
+    };
     let image = fs::read(&path).expect("the image");
     let needle = &tree[1].1[40_960..41_472];
-    let hole = image.windows(512).position(|window| window == needle).expect("the middle of a file");
+    let hole = image
+        .windows(512)
+        .position(|window| window == needle)
+        .expect("the middle of a file");
     images::put(&path, hole as u64, &[0; 1024]);
     let (after, rest) = (hole + 1024, image.len() - hole - 1024);
     let map = format!("0x0 + 1\n0x0 {hole:#x} +\n{hole:#x} 0x400 -\n{after:#x} {rest:#x} +\n");
@@ -48,13 +70,19 @@ fn r11_a_mapfile_beside_the_image_marks_what_was_not_rescued() {
     let summary = environment.ntt(["ingest", "--json", "disk.img"]).summary(3);
     assert_eq!(summary["media"][0]["partial"], true);
     let census = &volumes(&summary)[0]["census"];
-    assert_eq!((&census["stored"]["count"], &census["damaged"]["count"]), (&2.into(), &1.into()));
+    assert_eq!(
+        (&census["stored"]["count"], &census["damaged"]["count"]),
+        (&2.into(), &1.into())
+    );
     assert_balance(census);
     let damaged = environment.ntt(["find", "--json", "--state", "damaged"]).json(0);
     assert_eq!(damaged.len(), 1);
     assert_eq!(damaged[0]["path"]["text"], "second.bin");
     let shown = damaged[0]["content"].to_string();
-    assert!(shown.contains("40960") && (shown.contains("1024") || shown.contains("41984")), "{shown}");
+    assert!(
+        shown.contains("40960") && (shown.contains("1024") || shown.contains("41984")),
+        "{shown}"
+    );
     // Its bytes are there but for the hole, and the exit status says so.
     let mut expected = tree[1].1.clone();
     expected[40_960..41_984].fill(0);
@@ -74,8 +102,13 @@ fn r12_a_truncated_image_is_incomplete_and_read_to_its_end() {
     assert!(said.contains("partial"), "{said}");
     let list = environment.ntt(["medium", "list", "--json"]).document(0);
     assert_ne!(list["media"][0]["completeness"], "complete");
-    assert_eq!(environment.ntt(["cat", "short.img/1/todo.txt"]).bytes(0), b"buy floppies\n");
-    let shown = environment.ntt(["medium", "show", "--json", "short.img"]).document(0);
+    assert_eq!(
+        environment.ntt(["cat", "short.img/1/todo.txt"]).bytes(0),
+        b"buy floppies\n"
+    );
+    let shown = environment
+        .ntt(["medium", "show", "--json", "short.img"])
+        .document(0);
     assert!(shown["image"]["expected_bytes"].as_u64() > shown["image"]["size_bytes"].as_u64());
     for volume in shown["volumes_detail"].as_array().expect("volumes") {
         assert_balance(&volume["census"]);
@@ -110,7 +143,12 @@ fn r14_every_partition_is_listed_whatever_it_holds() {
     let summary = environment.ntt(["ingest", "--json", "disk.img"]).summary(3);
     let listed: Vec<(&str, &str)> = volumes(&summary)
         .iter()
-        .map(|volume| (volume["verdict"].as_str().expect("a verdict"), volume["type_name"].as_str().expect("a type")))
+        .map(|volume| {
+            (
+                volume["verdict"].as_str().expect("a verdict"),
+                volume["type_name"].as_str().expect("a type"),
+            )
+        })
         .collect();
     assert_eq!(listed.len(), 4, "{listed:?}");
     assert_eq!(listed[0], ("identified", "swap"));
@@ -130,8 +168,12 @@ fn as_nobody(environment: &Environment, arguments: &[&str]) -> Run {
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
     command.arg(inner.get_program()).args(inner.get_args());
-    command.env_clear().envs(inner.get_envs().filter_map(|(key, value)| Some((key, value?))));
-    command.current_dir(environment.work()).stdin(std::process::Stdio::null());
+    command
+        .env_clear()
+        .envs(inner.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    command
+        .current_dir(environment.work())
+        .stdin(std::process::Stdio::null());
     Run::of(command)
 }
 
@@ -149,7 +191,10 @@ fn r33_an_unreadable_file_waits_and_is_taken_when_it_can_be() {
 
     let summary = as_nobody(&environment, &["ingest", "--json", "tree"]).summary(3);
     let census = &volumes(&summary)[0]["census"];
-    assert_eq!((&census["stored"]["count"], &census["retryable"]["count"]), (&1.into(), &1.into()));
+    assert_eq!(
+        (&census["stored"]["count"], &census["retryable"]["count"]),
+        (&1.into(), &1.into())
+    );
     assert_balance(census);
     let waits = as_nobody(&environment, &["find", "--json", "--state", "retryable"]).json(0);
     assert_eq!(waits[0]["content"]["failure"]["class"], "permission");
@@ -161,7 +206,10 @@ fn r33_an_unreadable_file_waits_and_is_taken_when_it_can_be() {
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o644)).expect("mine");
     let _ = as_nobody(&environment, &["scan", "--again", "tree"]).code(0);
     let _ = as_nobody(&environment, &["copy", "tree"]).code(0);
-    assert_eq!(as_nobody(&environment, &["cat", "tree/1/locked"]).bytes(0), b"for some");
+    assert_eq!(
+        as_nobody(&environment, &["cat", "tree/1/locked"]).bytes(0),
+        b"for some"
+    );
     let _ = as_nobody(&environment, &["ingest", "tree"]).code(0);
 }
 
@@ -171,12 +219,16 @@ fn r33_a_permanent_failure_settles_at_once_and_its_attempts_are_kept() {
     let environment = Environment::new();
     let content = noise("long", 3 << 20);
     let files: [(&str, &[u8]); 2] = [("a.bin", b"short"), ("long.bin", &content)];
-    let Some(path) = images::fat(&environment.work().join("disk.img"), 8, &files) else { return };
+    let Some(path) = images::fat(&environment.work().join("disk.img"), 8, &files) else {
+        return;
+    };
     let image = fs::read(&path).expect("the image");
     fs::write(&path, &image[..2 << 20]).expect("a shorter image");
     let summary = environment.ntt(["ingest", "--json", "disk.img"]).summary(3);
     assert_balance(&volumes(&summary)[0]["census"]);
-    let rows = environment.ntt(["find", "--json", "--state", "failed,damaged"]).json(0);
+    let rows = environment
+        .ntt(["find", "--json", "--state", "failed,damaged"])
+        .json(0);
     assert_eq!(rows.len(), 1, "{rows:?}");
     assert_eq!(rows[0]["path"]["text"], "long.bin");
     if rows[0]["content"]["state"] == "failed" {
@@ -205,5 +257,8 @@ fn a_file_that_changes_underneath_is_a_finding() {
     // A new scan sees what is there now.
     let _ = environment.ntt(["scan", "--again", "tree"]).code(0);
     let _ = environment.ntt(["copy", "tree"]).code(0);
-    assert_eq!(environment.ntt(["cat", "tree/1/log"]).bytes(0), b"one line\nand another\n");
+    assert_eq!(
+        environment.ntt(["cat", "tree/1/log"]).bytes(0),
+        b"one line\nand another\n"
+    );
 }

@@ -12,4 +12,6 @@ mod ingest_images;
 mod losses;
 mod names;
 mod restore;
+mod scale_small;
 mod trees;
+mod volumes;

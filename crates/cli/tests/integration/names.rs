@@ -35,7 +35,11 @@ fn awkward_names() -> Vec<Vec<u8>> {
     .to_vec();
     names.push(vec![b'n'; 255]);
     names.push([vec![0xe9; 254], vec![b'\n']].concat());
-    names.extend((1..=255).filter(|byte| *byte != b'/').map(|byte| vec![b'x', byte, b'y']));
+    names.extend(
+        (1..=255)
+            .filter(|byte| *byte != b'/')
+            .map(|byte| vec![b'x', byte, b'y']),
+    );
     names
 }
 
@@ -60,7 +64,11 @@ fn write_awkward(root: &Path) -> BTreeSet<Vec<u8>> {
 
 fn split_nul(bytes: &[u8]) -> BTreeSet<Vec<u8>> {
     assert!(bytes.is_empty() || bytes.ends_with(&[0]));
-    bytes.split(|byte| *byte == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect()
+    bytes
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+        .map(<[u8]>::to_vec)
+        .collect()
 }
 
 /// What every listing of `medium`, whose files are `paths`, must say.
@@ -76,7 +84,9 @@ fn check_listings(environment: &Environment, medium: &str, paths: &BTreeSet<Vec<
 
     let prefix = format!("{}/1/", &id[..12]).into_bytes();
     let full: BTreeSet<Vec<u8>> = paths.iter().map(|path| [&prefix[..], path].concat()).collect();
-    let found = environment.ntt(["find", "-0", "--kind", "file", "--medium", medium]).bytes(0);
+    let found = environment
+        .ntt(["find", "-0", "--kind", "file", "--medium", medium])
+        .bytes(0);
     assert_eq!(split_nul(&found), full, "find -0");
 
     let json: BTreeSet<Vec<u8>> = environment
@@ -88,10 +98,17 @@ fn check_listings(environment: &Environment, medium: &str, paths: &BTreeSet<Vec<
     assert_eq!(&json, paths, "find --json");
 
     for path in full.iter().step_by(7) {
-        let content = environment.ntt([OsStr::new("cat"), OsStr::new("--"), OsStr::from_bytes(path)]).bytes(0);
+        let content = environment
+            .ntt([OsStr::new("cat"), OsStr::new("--"), OsStr::from_bytes(path)])
+            .bytes(0);
         assert!(content.starts_with(b"content of "), "cat");
-        let said = environment.ntt([OsStr::new("where"), OsStr::new("--"), OsStr::from_bytes(path)]).code(0);
-        assert!(said.contains(&ntt_model::name::escape(path).into_owned()), "where: {said}");
+        let said = environment
+            .ntt([OsStr::new("where"), OsStr::new("--"), OsStr::from_bytes(path)])
+            .code(0);
+        assert!(
+            said.contains(&ntt_model::name::escape(path).into_owned()),
+            "where: {said}"
+        );
     }
 }
 
@@ -104,7 +121,10 @@ fn r23_any_name_goes_through_a_directory_and_back() {
     check_listings(&environment, "tree", &paths);
     let _ = environment.ntt(["restore", "tree", "out"]).code(0);
     let _ = environment.ntt(["restore", "--compare", "tree", "out"]).code(0);
-    assert_eq!(trees::contents(&environment.work().join("out")), trees::contents(&tree));
+    assert_eq!(
+        trees::contents(&environment.work().join("out")),
+        trees::contents(&tree)
+    );
 }
 
 #[test]
@@ -112,12 +132,19 @@ fn r23_any_name_goes_through_an_ext4_image_and_back() {
     let environment = Environment::new();
     let tree = environment.work().join("tree");
     let paths = write_awkward(&tree);
-    let Some(_) = images::ext4(&environment.work().join("names.img"), 8, &tree) else { return };
+    let Some(_) = images::ext4(&environment.work().join("names.img"), 8, &tree) else {
+        return;
+    };
     let _ = environment.ntt(["ingest", "names.img"]).code(0);
     check_listings(&environment, "names.img", &paths);
     let _ = environment.ntt(["restore", "names.img", "out"]).code(0);
-    let _ = environment.ntt(["restore", "--compare", "names.img", "out"]).code(0);
-    assert_eq!(trees::contents(&environment.work().join("out")), trees::contents(&tree));
+    let _ = environment
+        .ntt(["restore", "--compare", "names.img", "out"])
+        .code(0);
+    assert_eq!(
+        trees::contents(&environment.work().join("out")),
+        trees::contents(&tree)
+    );
 }
 
 /// No control byte of a name reaches stdout or stderr unless raw names are asked for; and lines stay lines.
@@ -140,7 +167,11 @@ fn r23_listings_for_people_hold_no_control_bytes() {
         assert!(!said.iter().any(is_control), "{arguments:?}");
         assert!(std::str::from_utf8(&said).is_ok(), "{arguments:?}");
     }
-    let lines = environment.ntt(["find", "--kind", "file", ""]).code(0).lines().count();
+    let lines = environment
+        .ntt(["find", "--kind", "file", ""])
+        .code(0)
+        .lines()
+        .count();
     assert_eq!(lines, paths.len());
 }
 
@@ -158,7 +189,13 @@ fn r23_escapes_in_names_never_reach_a_terminal() {
     command = {
         let inner = command;
         let mut script = std::process::Command::new("script");
-        script.args(["--quiet", "--return", "--command", &format!("{program} ls tree"), "/dev/null"]);
+        script.args([
+            "--quiet",
+            "--return",
+            "--command",
+            &format!("{program} ls tree"),
+            "/dev/null",
+        ]);
         script.env_clear().current_dir(environment.work());
         script.envs(inner.get_envs().filter_map(|(key, value)| Some((key, value?))));
         script.stdin(std::process::Stdio::null());

@@ -30,7 +30,9 @@ fn write_attributed(environment: &Environment) -> &'static str {
 fn set_modified(path: &Path, seconds: u64, nanos: u32) {
     let time = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
     let times = FileTimes::new().set_modified(time);
-    File::open(path).and_then(|file| file.set_times(times)).expect("mine");
+    File::open(path)
+        .and_then(|file| file.set_times(times))
+        .expect("mine");
 }
 
 fn inode(path: &Path) -> u64 {
@@ -46,12 +48,25 @@ fn r45_names_modes_times_links_holes_and_owners_come_back() {
     let _ = environment.ntt(["restore", "--compare", tree, "out"]).code(0);
     let (tree, out) = (environment.work().join(tree), environment.work().join("out"));
     trees::assert_equal(&tree, &out);
-    assert_eq!(inode(&out.join("twice")), inode(&out.join("deep/twice too")), "hard link");
-    assert_ne!(inode(&out.join("twice")), inode(&out.join("deep/deeper/file 1")), "equal files are no link");
+    assert_eq!(
+        inode(&out.join("twice")),
+        inode(&out.join("deep/twice too")),
+        "hard link"
+    );
+    assert_ne!(
+        inode(&out.join("twice")),
+        inode(&out.join("deep/deeper/file 1")),
+        "equal files are no link"
+    );
     let hole = fs::metadata(out.join("hole")).expect("a file");
-    assert!(hole.blocks() * 512 < hole.len() / 4, "{} blocks of a sparse file", hole.blocks());
+    assert!(
+        hole.blocks() * 512 < hole.len() / 4,
+        "{} blocks of a sparse file",
+        hole.blocks()
+    );
     let (had, has) = (fs::metadata(tree.join("empty")), fs::metadata(out.join("empty")));
-    let owner = |metadata: std::io::Result<fs::Metadata>| metadata.map(|one| (one.uid(), one.gid())).expect("a file");
+    let owner =
+        |metadata: std::io::Result<fs::Metadata>| metadata.map(|one| (one.uid(), one.gid())).expect("a file");
     assert_eq!(owner(had), owner(has));
 }
 
@@ -70,13 +85,17 @@ fn r45_compare_sees_every_kind_of_change() {
             let old = fs::read(&path).expect("a file");
             fs::write(&path, [&old[..], b"more"].concat()).expect("mine");
         }),
-        ("empty", |out| fs::set_permissions(out.join("empty"), fs::Permissions::from_mode(0o600)).expect("mine")),
+        ("empty", |out| {
+            fs::set_permissions(out.join("empty"), fs::Permissions::from_mode(0o600)).expect("mine")
+        }),
         ("hole", |out| set_modified(&out.join("hole"), 1, 2)),
         ("link", |out| {
             fs::remove_file(out.join("link")).expect("mine");
             symlink("elsewhere", out.join("link")).expect("mine");
         }),
-        ("deep/deeper/file 1", |out| fs::remove_file(out.join("deep/deeper/file 1")).expect("mine")),
+        ("deep/deeper/file 1", |out| {
+            fs::remove_file(out.join("deep/deeper/file 1")).expect("mine")
+        }),
         ("added", |out| fs::write(out.join("added"), b"new").expect("mine")),
         ("twice too", |out| {
             let path = out.join("deep/twice too");
@@ -103,12 +122,16 @@ fn r45_compare_sees_every_kind_of_change() {
 
 /// Changes content and nothing else: size and time stay.
 fn change_one_byte(path: &Path) {
-    let modified = fs::metadata(path).and_then(|metadata| metadata.modified()).expect("a file");
+    let modified = fs::metadata(path)
+        .and_then(|metadata| metadata.modified())
+        .expect("a file");
     let mut content = fs::read(path).expect("a file");
     content[100] ^= 1;
     fs::write(path, content).expect("mine");
     let times = FileTimes::new().set_modified(modified);
-    File::open(path).and_then(|file| file.set_times(times)).expect("mine");
+    File::open(path)
+        .and_then(|file| file.set_times(times))
+        .expect("mine");
 }
 
 #[test]
@@ -122,10 +145,17 @@ fn a_destination_that_is_not_empty_is_refused_and_nothing_in_it_replaced() {
     assert!(!matches!(refused.exit(), Some(0)), "{}", refused.everything());
     assert!(!environment.work().join("out/other").exists());
     let existing = environment.ntt(["restore", "--into-existing", "tree", "out"]);
-    assert!(existing.everything().contains("file"), "{}", existing.everything());
+    assert!(
+        existing.everything().contains("file"),
+        "{}",
+        existing.everything()
+    );
     assert_ne!(existing.exit(), Some(0), "one file could not be restored");
     assert_eq!(fs::read(mine).expect("a file"), b"mine");
-    assert_eq!(fs::read(environment.work().join("out/other")).expect("restored"), b"also");
+    assert_eq!(
+        fs::read(environment.work().join("out/other")).expect("restored"),
+        b"also"
+    );
 }
 
 #[test]
@@ -135,17 +165,31 @@ fn a_path_a_volume_and_a_medium_can_be_restored() {
     let _ = environment.ntt(["ingest", "demo.img"]).code(0);
     let all = environment.work().join("all");
     let _ = environment.ntt(["restore", "demo.img", "all"]).code(0);
-    let _ = environment.ntt(["restore", "--compare", "demo.img", "all"]).code(0);
-    assert_eq!(trees::contents(&all).len(), 10, "both volumes, each in a directory of its own");
+    let _ = environment
+        .ntt(["restore", "--compare", "demo.img", "all"])
+        .code(0);
+    assert_eq!(
+        trees::contents(&all).len(),
+        10,
+        "both volumes, each in a directory of its own"
+    );
 
     let _ = environment.ntt(["restore", "demo.img/2", "second"]).code(0);
-    let _ = environment.ntt(["restore", "--compare", "demo.img/2", "second"]).code(0);
+    let _ = environment
+        .ntt(["restore", "--compare", "demo.img/2", "second"])
+        .code(0);
     assert_eq!(trees::contents(&environment.work().join("second")).len(), 6);
 
-    let _ = environment.ntt(["restore", "demo.img/2/old/letters", "letters"]).code(0);
+    let _ = environment
+        .ntt(["restore", "demo.img/2/old/letters", "letters"])
+        .code(0);
     let letters = trees::contents(&environment.work().join("letters"));
     assert_eq!(letters.len(), 2, "{letters:?}");
-    let raw = [OsStr::new("restore"), OsStr::new("demo.img/1/todo.txt"), OsStr::new("one")];
+    let raw = [
+        OsStr::new("restore"),
+        OsStr::new("demo.img/1/todo.txt"),
+        OsStr::new("one"),
+    ];
     let _ = environment.ntt(raw).code(0);
     let one = trees::contents(&environment.work().join("one"));
     let digest = blake3::hash(b"buy floppies\n").to_hex().to_string();
@@ -156,12 +200,22 @@ fn a_path_a_volume_and_a_medium_can_be_restored() {
 fn r45_an_ext4_image_comes_back_as_the_tree_it_was_made_of() {
     let environment = Environment::new();
     let tree = environment.work().join(write_attributed(&environment));
-    let Some(_) = images::ext4(&environment.work().join("disk.img"), 16, &tree) else { return };
+    let Some(_) = images::ext4(&environment.work().join("disk.img"), 16, &tree) else {
+        return;
+    };
     let _ = environment.ntt(["ingest", "disk.img"]).code(0);
     let _ = environment.ntt(["restore", "disk.img", "out"]).code(0);
-    let _ = environment.ntt(["restore", "--compare", "disk.img", "out"]).code(0);
-    assert_eq!(trees::contents(&environment.work().join("out")), trees::contents(&tree));
-    assert_eq!(inode(&environment.work().join("out/twice")), inode(&environment.work().join("out/deep/twice too")));
+    let _ = environment
+        .ntt(["restore", "--compare", "disk.img", "out"])
+        .code(0);
+    assert_eq!(
+        trees::contents(&environment.work().join("out")),
+        trees::contents(&tree)
+    );
+    assert_eq!(
+        inode(&environment.work().join("out/twice")),
+        inode(&environment.work().join("out/deep/twice too"))
+    );
 }
 
 #[test]
@@ -172,5 +226,8 @@ fn large_and_small_contents_come_back() {
     }
     let _ = environment.ntt(["ingest", "tree"]).code(0);
     let _ = environment.ntt(["restore", "tree", "out"]).code(0);
-    assert_eq!(trees::contents(&environment.work().join("out")), trees::contents(&environment.work().join("tree")));
+    assert_eq!(
+        trees::contents(&environment.work().join("out")),
+        trees::contents(&environment.work().join("tree"))
+    );
 }

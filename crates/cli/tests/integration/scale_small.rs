@@ -21,12 +21,20 @@ fn r36_seventy_thousand_copies_of_one_content_are_one_content() {
     let summary = environment.ntt(["ingest", "--json", "many"]).summary(0);
     let medium = &summary["media"][0];
     assert_eq!(medium["copied"]["stored_streams"], COPIES + 1);
-    assert_eq!(medium["copied"]["new_blobs"], 2);
+    let doctor = environment.ntt(["doctor", "--json"]).document(0);
+    assert_eq!(doctor["agreement"]["store_blobs"], 2, "{doctor}");
     assert_eq!(medium["volumes"][0]["census"]["distinct_blobs"]["count"], 2);
     let hash = blake3::hash(b"the same").to_hex().to_string();
     let places = environment.ntt(["where", &hash]).code(0);
-    assert!(places.ends_with("  70,000 places\n"), "{}", &places[places.len() - 40..]);
-    assert_eq!(environment.ntt(["ls", "many"]).code(0).lines().count() as u64, COPIES + 1);
+    assert!(
+        places.ends_with("  70,000 places\n"),
+        "{}",
+        &places[places.len() - 40..]
+    );
+    assert_eq!(
+        environment.ntt(["ls", "many"]).code(0).lines().count() as u64,
+        COPIES + 1
+    );
     let empty = environment.ntt(["find", "--json", "--glob", "empty"]).document(0);
     assert_eq!(empty["content"]["blob"], blake3::hash(b"").to_hex().as_str());
 }
@@ -52,7 +60,10 @@ fn check_sparse(environment: &Environment, source: &str) {
     use std::os::unix::fs::{FileExt, MetadataExt};
     let summary = environment.ntt(["ingest", "--json", source]).summary(0);
     let copied = &summary["media"][0]["copied"];
-    assert!(copied["bytes_read"].as_u64().expect("a number") < 1 << 20, "{copied}");
+    assert!(
+        copied["bytes_read"].as_u64().expect("a number") < 1 << 20,
+        "{copied}"
+    );
     let _ = environment.ntt(["restore", source, "out"]).code(0);
     let path = environment.work().join("out/sea");
     let metadata = fs::metadata(&path).expect("restored");
@@ -60,7 +71,8 @@ fn check_sparse(environment: &Environment, source: &str) {
     assert!(metadata.blocks() * 512 < 1 << 20, "{} blocks", metadata.blocks());
     let file = fs::File::open(&path).expect("restored");
     let mut island = [0; ISLAND.len()];
-    file.read_exact_at(&mut island, sparse_size() / 2).expect("in the middle");
+    file.read_exact_at(&mut island, sparse_size() / 2)
+        .expect("in the middle");
     assert_eq!(island, ISLAND);
     let stored: u64 = crate::trees::allocated(&environment.archive());
     assert!(stored < 16 << 20, "{stored} bytes on disk");
@@ -80,6 +92,8 @@ fn a_sparse_file_of_an_image_stays_sparse_all_the_way() {
     let tree = environment.work().join("tree");
     fs::create_dir(&tree).expect("a new directory");
     write_sparse(&tree.join("sea"));
-    let Some(_) = images::ext4(&environment.work().join("disk.img"), 32, &tree) else { return };
+    let Some(_) = images::ext4(&environment.work().join("disk.img"), 32, &tree) else {
+        return;
+    };
     check_sparse(&environment, "disk.img");
 }

@@ -37,10 +37,20 @@ pub fn look(root: &Path) -> BTreeMap<PathBuf, Seen> {
 /// Asserts that what stands below two directories is equal in names, contents, modes, sizes and times to the nanosecond.
 pub fn assert_equal(expected: &Path, actual: &Path) {
     let (expected, actual) = (look(expected), look(actual));
-    let paths = expected.keys().chain(actual.keys()).filter(|path| !path.as_os_str().is_empty());
+    let paths = expected
+        .keys()
+        .chain(actual.keys())
+        .filter(|path| !path.as_os_str().is_empty());
     let differences: Vec<String> = paths
         .filter(|path| expected.get(*path) != actual.get(*path))
-        .map(|path| format!("{}: {:?} is {:?}", path.display(), expected.get(path), actual.get(path)))
+        .map(|path| {
+            format!(
+                "{}: {:?} is {:?}",
+                path.display(),
+                expected.get(path),
+                actual.get(path)
+            )
+        })
         .collect();
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
@@ -91,6 +101,11 @@ pub fn contents(root: &Path) -> BTreeMap<Vec<u8>, String> {
     look(root)
         .into_iter()
         .filter(|(_, seen)| seen.mode & 0o170_000 == 0o100_000)
-        .map(|(path, seen)| (path.as_os_str().as_bytes().to_vec(), seen.content.expect("of a file")))
+        .map(|(path, seen)| {
+            (
+                path.as_os_str().as_bytes().to_vec(),
+                seen.content.expect("of a file"),
+            )
+        })
         .collect()
 }

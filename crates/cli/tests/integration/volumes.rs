@@ -55,7 +55,10 @@ fn r15_a_gpt_without_its_first_header_is_read_from_the_other() {
     let environment = Environment::new();
     let disk = environment.work().join("disk.img");
     images::sparse(&disk, 20 << 20);
-    if !images::partition(&disk, "label: gpt\nstart=2048, size=12288\nstart=14336, size=16384\n") {
+    if !images::partition(
+        &disk,
+        "label: gpt\nstart=2048, size=12288\nstart=14336, size=16384\n",
+    ) {
         return;
     }
     let demo = images::demo();
@@ -64,9 +67,17 @@ fn r15_a_gpt_without_its_first_header_is_read_from_the_other() {
     images::put(&disk, 512, &[0; 512]);
     let run = environment.ntt(["ingest", "disk.img"]);
     assert!(matches!(run.exit(), Some(0 | 3)), "{}", run.everything());
-    assert_eq!(environment.ntt(["cat", "disk.img/1/todo.txt"]).bytes(0), b"buy floppies\n");
-    assert_eq!(environment.ntt(["cat", "disk.img/2/todo"]).bytes(0), b"buy floppies\n");
-    let findings = environment.ntt(["medium", "show", "--findings", "disk.img"]).code(0);
+    assert_eq!(
+        environment.ntt(["cat", "disk.img/1/todo.txt"]).bytes(0),
+        b"buy floppies\n"
+    );
+    assert_eq!(
+        environment.ntt(["cat", "disk.img/2/todo"]).bytes(0),
+        b"buy floppies\n"
+    );
+    let findings = environment
+        .ntt(["medium", "show", "--findings", "disk.img"])
+        .code(0);
     assert!(findings.contains("gpt"), "{findings}");
 }
 
@@ -83,18 +94,30 @@ fn r24_equal_inode_numbers_on_two_volumes_are_two_files() {
     for (number, start) in [(1, 2048_u64), (2, 18432)] {
         let tree = environment.work().join(format!("tree{number}"));
         fs::create_dir(&tree).expect("a new directory");
-        fs::write(tree.join(format!("only on {number}")), format!("content {number}")).expect("a new file");
+        fs::write(
+            tree.join(format!("only on {number}")),
+            format!("content {number}"),
+        )
+        .expect("a new file");
         fs::write(tree.join("same name"), format!("other content {number}")).expect("a new file");
         let volume: PathBuf = environment.work().join(format!("volume{number}.img"));
-        let Some(_) = images::ext4(&volume, 8, &tree) else { return };
+        let Some(_) = images::ext4(&volume, 8, &tree) else {
+            return;
+        };
         images::put(&disk, start * 512, &fs::read(&volume).expect("an image"));
     }
     let _ = environment.ntt(["ingest", "disk.img"]).code(0);
     let found = environment.ntt(["find", "--json", "same name"]).json(0);
     assert_eq!(found.len(), 2);
-    assert_eq!(found[0]["inode"], found[1]["inode"], "the test needs equal numbers");
+    assert_eq!(
+        found[0]["inode"], found[1]["inode"],
+        "the test needs equal numbers"
+    );
     for number in [1, 2] {
-        for (name, content) in [("same name", "other content"), (&format!("only on {number}"), "content")] {
+        for (name, content) in [
+            ("same name", "other content"),
+            (&format!("only on {number}"), "content"),
+        ] {
             let target = format!("disk.img/{number}/{name}");
             let expected = format!("{content} {number}");
             assert_eq!(environment.ntt(["cat", &target]).bytes(0), expected.as_bytes());
@@ -125,6 +148,8 @@ fn r18_contradicting_trees_are_told_and_both_can_be_read() {
         let hash = blake3::hash(content).to_hex().to_string();
         assert_eq!(found[0]["content"]["blob"], hash.as_str());
     }
-    let findings = environment.ntt(["medium", "show", "--findings", "disc.iso"]).code(0);
+    let findings = environment
+        .ntt(["medium", "show", "--findings", "disc.iso"])
+        .code(0);
     assert!(findings.to_lowercase().contains("joliet"), "{findings}");
 }

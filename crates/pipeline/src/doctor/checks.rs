@@ -77,11 +77,7 @@ pub(super) fn store(archive: &Archive) -> Check {
             Check::ok("store", detail)
         }
         Ok(report) => {
-            let told: Vec<String> = report
-                .problems
-                .iter()
-                .map(ToString::to_string)
-                .collect();
+            let told: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
             Check::new(
                 "store",
                 CheckStatus::Problem,

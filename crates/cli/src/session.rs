@@ -30,9 +30,22 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Opens the archive for `access` with the settings in force.
+    /// Opens the archive for `access` with the settings in force. There must be one: only [`Session::open_or_create`] makes it, so that a
+    /// mistyped name gives an error and not an empty archive.
     pub(crate) fn open(global: &Global, access: Access, flags: &[Flag<'_>]) -> Result<Self, Failure> {
         let root = archive_root(global)?;
+        if !Archive::exists(&root) {
+            return Err(Error::NoArchive(root).into());
+        }
+        Self::open_at(global, root, access, flags)
+    }
+
+    /// Opens the archive for writing, a new one if there is none.
+    pub(crate) fn open_or_create(global: &Global, flags: &[Flag<'_>]) -> Result<Self, Failure> {
+        Self::open_at(global, archive_root(global)?, Access::Write, flags)
+    }
+
+    fn open_at(global: &Global, root: PathBuf, access: Access, flags: &[Flag<'_>]) -> Result<Self, Failure> {
         let config = config(&root, flags)?;
         let archive = Archive::open(&root, access, config.pack_threshold_bytes.value)?;
         Ok(Self {
@@ -169,6 +182,14 @@ impl From<ntt_store::Error> for Failure {
     fn from(error: ntt_store::Error) -> Self {
         Error::from(error).into()
     }
+}
+
+/// A file named on the command line as a setting. Settings in a file are relative to the archive, but what is typed is relative to where
+/// it is typed.
+pub(crate) fn typed_path(path: &Path) -> Result<String, Failure> {
+    let path = std::path::absolute(path)?;
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| Failure::usage(format!("{}: the path is not UTF-8", path.display())))
 }
 
 /// After Ctrl-C: what is safe, and how to go on.

@@ -181,6 +181,20 @@ pub enum Problem {
     },
 }
 
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Missing { hash, path } => write!(f, "{hash} is missing from {}", path.display()),
+            Self::Orphan { hash, path } => write!(f, "{hash} in {} is not in the index", path.display()),
+            Self::StrayTemporary { path } => write!(f, "{} was left by a run that is gone", path.display()),
+            Self::Foreign { path } => write!(f, "{} is no file of the store", path.display()),
+            Self::Damaged { path, offset, detail } => {
+                write!(f, "{} is damaged at byte {offset}: {detail}", path.display())
+            }
+        }
+    }
+}
+
 /// What [`crate::Store::check`] saw: names and sizes, not contents.
 #[derive(Debug, Default, Clone)]
 pub struct CheckReport {

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ntt_pipeline::archive::Access;
 use ntt_pipeline::identify::{Recognition, Source, SourceKind};
 use ntt_pipeline::ingest::{self, IngestPlan, IngestRequest, SourcePlan};
 use ntt_pipeline::scan::ScanSettings;
@@ -35,7 +34,7 @@ pub(crate) struct IngestArgs {
     label: Option<String>,
     /// Exclusion rules to label paths with; see `ntt exclude`.
     #[arg(long, value_name = "FILE")]
-    rules: Option<String>,
+    rules: Option<PathBuf>,
     /// Threads that read and hash.
     #[arg(long, short, value_name = "N")]
     jobs: Option<String>,
@@ -94,7 +93,7 @@ pub(crate) fn run(global: &Global, args: &IngestArgs) -> CommandResult {
     if args.dry_run || !args.sources.iter().any(|path| Source::open(path).is_ok()) {
         return dry_run(global, args, &request);
     }
-    let session = Session::open(global, Access::Write, &flags(args))?;
+    let session = Session::open_or_create(global, &borrowed(&flags(args)?))?;
     let summary = ingest::run(&session.context(), &request)?;
     summary::print_ingest(&mut Output::new(global), &summary)?;
     if summary.outcome == ntt_pipeline::RunOutcome::Interrupted {
@@ -103,22 +102,26 @@ pub(crate) fn run(global: &Global, args: &IngestArgs) -> CommandResult {
     Ok(summary.outcome.into())
 }
 
-fn flags(args: &IngestArgs) -> Vec<session::Flag<'_>> {
+/// The settings among the arguments, with their values as the configuration takes them.
+fn flags(args: &IngestArgs) -> Result<Vec<(&'static str, String)>, Failure> {
+    let rules = args.rules.as_deref().map(session::typed_path).transpose()?;
     let given = [
-        ("rules", &args.rules),
-        ("jobs", &args.jobs),
-        ("pack_threshold", &args.pack_threshold),
+        ("rules", rules),
+        ("jobs", args.jobs.clone()),
+        ("pack_threshold", args.pack_threshold.clone()),
     ];
-    given
-        .into_iter()
-        .filter_map(|(key, value)| value.as_deref().map(|value| (key, value)))
-        .collect()
+    let values = given.into_iter().filter_map(|(key, value)| Some((key, value?)));
+    Ok(values.collect())
+}
+
+fn borrowed<'a>(flags: &'a [(&'static str, String)]) -> Vec<session::Flag<'a>> {
+    flags.iter().map(|(key, value)| (*key, value.as_str())).collect()
 }
 
 /// Prints the plan. An archive that is not there yet is not made (R40).
 fn dry_run(global: &Global, args: &IngestArgs, request: &IngestRequest) -> CommandResult {
     let root = session::archive_root(global)?;
-    let config = session::config(&root, &flags(args))?;
+    let config = session::config(&root, &borrowed(&flags(args)?))?;
     let archive = if Archive::exists(&root) {
         Some(session::look(global)?)
     } else {

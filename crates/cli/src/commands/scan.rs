@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use clap::Args;
 use ntt_pipeline::archive::Access;
@@ -27,7 +28,7 @@ pub(crate) struct ScanArgs {
     flags: ScanFlags,
     /// Exclusion rules to label paths with; see `ntt exclude`.
     #[arg(long, value_name = "FILE")]
-    rules: Option<String>,
+    rules: Option<PathBuf>,
     /// Say what would be scanned and scan nothing.
     #[arg(long)]
     dry_run: bool,
@@ -39,8 +40,8 @@ pub(crate) fn run(global: &Global, args: &ScanArgs) -> CommandResult {
     } else {
         Access::Write
     };
-    let flags: Vec<session::Flag<'_>> = args
-        .rules
+    let rules = args.rules.as_deref().map(session::typed_path).transpose()?;
+    let flags: Vec<session::Flag<'_>> = rules
         .as_deref()
         .map(|rules| ("rules", rules))
         .into_iter()

@@ -1,5 +1,6 @@
 //! A hermetic place to run `ntt` in: its own home, archive and working directory, and no settings of the machine.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -54,11 +55,50 @@ impl Environment {
 
     /// Runs `ntt` to its end.
     pub(crate) fn ntt<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Run {
+        Run::of(self.command(arguments))
+    }
+
+    /// Runs `ntt` to its end with some variables more.
+    pub(crate) fn ntt_with<A: AsRef<OsStr>>(
+        &self,
+        variables: &[(&str, &str)],
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Run {
         let mut command = self.command(arguments);
-        let output = command.output().expect("ntt can be started");
-        Run {
-            output,
-            command: format!("{command:?}"),
+        command.envs(variables.iter().copied());
+        Run::of(command)
+    }
+
+    /// Id of a medium that is known by this source name.
+    pub(crate) fn medium(&self, name: &str) -> String {
+        let shown = self.ntt(["--json", "medium", "show", name]).document(0);
+        shown["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// BLAKE3 (or `None` if it is not stored) of every regular file of a medium, by volume and path.
+    pub(crate) fn contents(&self, medium: &str) -> Contents {
+        let found = self
+            .ntt(["--json", "find", "--kind", "file", "--medium", medium])
+            .json(0);
+        let mut contents = BTreeMap::new();
+        for line in &found {
+            let volume = u32::try_from(line["volume"].as_u64().expect("a volume")).expect("a small number");
+            let blob = line["content"]["blob"].as_str().map(str::to_owned);
+            contents.insert((volume, bytes_of(&line["path"])), blob);
+        }
+        contents
+    }
+
+    /// Lets every user work in this place.
+    pub(crate) fn open_to_all(&self) {
+        use std::os::unix::fs::PermissionsExt;
+        let all = std::fs::Permissions::from_mode(0o777);
+        for folder in [
+            self.dir.path().to_owned(),
+            self.work(),
+            self.dir.path().join("home"),
+        ] {
+            std::fs::set_permissions(folder, all.clone()).expect("mine");
         }
     }
 
@@ -71,7 +111,30 @@ impl Environment {
     }
 }
 
+/// BLAKE3 of files by volume and path.
+pub(crate) type Contents = BTreeMap<(u32, Vec<u8>), Option<String>>;
+
+/// The exact bytes of a name or path in JSON.
+pub(crate) fn bytes_of(text: &serde_json::Value) -> Vec<u8> {
+    use base64::Engine;
+    match text["base64"].as_str() {
+        Some(base64) => base64::engine::general_purpose::STANDARD
+            .decode(base64)
+            .expect("base64"),
+        None => text["text"].as_str().expect("a text").as_bytes().to_vec(),
+    }
+}
+
 impl Run {
+    /// Runs a command to its end.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let output = command.output().expect("ntt can be started");
+        Self {
+            output,
+            command: format!("{command:?}"),
+        }
+    }
+
     /// Asserts the exit code and gives stdout as text.
     pub(crate) fn code(self, expected: i32) -> String {
         assert_eq!(
@@ -115,6 +178,30 @@ impl Run {
         values
             .map(|value| value.unwrap_or_else(|error| panic!("{error} in {text}")))
             .collect()
+    }
+
+    /// Asserts the exit code and gives the summary of an ingest.
+    pub(crate) fn summary(self, expected: i32) -> serde_json::Value {
+        let lines = self.json(expected);
+        let summary = lines
+            .into_iter()
+            .find(|line| line["message_type"] == "ingest-summary");
+        summary.expect("a summary")
+    }
+
+    /// Asserts the exit code and gives the last JSON document on stdout: the answer, after progress.
+    pub(crate) fn document(self, expected: i32) -> serde_json::Value {
+        self.json(expected).pop().expect("a document")
+    }
+
+    /// The exit code, for a run that may end in more than one way.
+    pub(crate) fn exit(&self) -> Option<i32> {
+        self.output.status.code()
+    }
+
+    /// Stdout and stderr.
+    pub(crate) fn everything(&self) -> String {
+        self.both()
     }
 
     fn both(&self) -> String {

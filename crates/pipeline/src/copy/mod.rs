@@ -161,7 +161,23 @@ fn copy_all(
             );
         }
     }
-    Ok(totals.summary())
+    let mut summary = totals.summary();
+    if something_is_missing(context, plan)? {
+        summary.outcome = summary.outcome.max(RunOutcome::Losses);
+    }
+    Ok(summary)
+}
+
+/// Whether a content of these scans is still not stored whole, from this run or an earlier one (R44).
+fn something_is_missing(context: &Context<'_>, plan: &CopyPlan) -> Result<bool, Error> {
+    for task in &plan.tasks {
+        let census = context.archive.catalogue().census(task.scan)?;
+        let open = census.pending.count + census.retryable.count + census.damaged.count;
+        if open > 0 || !census.failed.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The contents of a volume.

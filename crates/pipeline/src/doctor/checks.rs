@@ -128,7 +128,7 @@ impl Kinds {
                         .damage
                         .push(format!("{} at {offset}: {detail}", shown(path)));
                 }
-                other => kinds.damage.push(format!("{other:?}")),
+                other => kinds.damage.push(other.to_string()),
             }
         }
         kinds

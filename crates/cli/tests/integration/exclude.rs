@@ -1,0 +1,153 @@
+//! R26: exclusion is a label that comes and goes, and never costs what was copied.
+
+use serde_json::Value;
+
+use crate::environment::Environment;
+use crate::images::noise;
+
+const RULES: &str = r#"
+[[rule]]
+name = "caches"
+glob = "cache/**"
+
+[[rule]]
+name = "temporary"
+regex = '(?-u)\.tmp\xff?$'
+"#;
+
+/// A medium of six files: two in a cache, one temporary, one whose name is not UTF-8 and temporary, two of worth.
+fn with_rules() -> Environment {
+    use std::os::unix::ffi::OsStrExt;
+    let environment = Environment::new();
+    for name in ["cache/a", "cache/deep/b", "letter.txt", "draft.tmp", "photo.raw"] {
+        environment.write(format!("tree/{name}"), &noise(name, 1000));
+    }
+    environment.write(std::ffi::OsStr::from_bytes(b"tree/odd.tmp\xff"), b"odd");
+    environment.write("rules.toml", RULES.as_bytes());
+    environment.write("none.toml", b"");
+    environment
+}
+
+fn names(environment: &Environment, arguments: &[&str]) -> Vec<String> {
+    let said = environment.ntt(["find"].iter().chain(arguments)).code(0);
+    let mut names: Vec<String> = said
+        .lines()
+        .map(|line| line.splitn(3, '/').nth(2).expect("a path").to_owned())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+const EXCLUDED: [&str; 4] = ["cache/a", "cache/deep/b", "draft.tmp", r"odd.tmp\xff"];
+
+#[test]
+fn r26_a_dry_run_counts_and_samples_and_labels_nothing() {
+    let environment = with_rules();
+    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    let said = environment
+        .ntt(["exclude", "--dry-run", "tree", "rules.toml"])
+        .code(0);
+    assert!(
+        said.contains("temporary: 2 paths") && said.contains(r"1/odd.tmp\xff"),
+        "{said}"
+    );
+    let plan = environment
+        .ntt(["exclude", "--dry-run", "--json", "tree", "rules.toml"])
+        .document(0);
+    assert_eq!(plan["rules"][0]["rule"], "caches");
+    assert!(
+        plan["rules"][0]["samples"].to_string().contains("cache/deep/b"),
+        "{plan}"
+    );
+    assert_eq!(names(&environment, &["--state", "excluded"]), [""; 0]);
+}
+
+#[test]
+fn r26_rules_given_at_ingest_keep_contents_out_and_rows_in() {
+    let environment = with_rules();
+    let summary = environment
+        .ntt(["ingest", "--json", "--rules", "rules.toml", "tree"])
+        .summary(0);
+    let census = &summary["media"][0]["volumes"][0]["census"];
+    assert_eq!(
+        (&census["found"]["count"], &census["stored"]["count"]),
+        (&6.into(), &2.into()),
+        "{census}"
+    );
+    let by_rule: Vec<(&str, &Value)> = census["excluded"]
+        .as_array()
+        .expect("rules")
+        .iter()
+        .map(|rule| (rule[0].as_str().expect("a name"), &rule[1]["count"]))
+        .collect();
+    assert_eq!(by_rule, [("caches", &2.into()), ("temporary", &2.into())]);
+    assert_eq!(names(&environment, &["--state", "excluded"]), EXCLUDED);
+    assert_eq!(
+        names(&environment, &["--kind", "file", ""]).len(),
+        6,
+        "every row is still there"
+    );
+    let listed = environment.ntt(["ls", "-l", "tree"]).code(0);
+    let line = listed
+        .lines()
+        .find(|line| line.contains("draft.tmp"))
+        .expect("a row");
+    assert!(line.ends_with("[excluded by temporary]"), "{line}");
+    let found = environment.ntt(["find", "--long", "letter"]).code(0);
+    assert!(!found.contains("excluded"), "{found}");
+}
+
+#[test]
+fn r26_labels_come_off_again_and_what_was_left_out_is_copied() {
+    let environment = with_rules();
+    let _ = environment
+        .ntt(["ingest", "--rules", "rules.toml", "tree"])
+        .code(0);
+    let said = environment.ntt(["exclude", "tree", "none.toml"]).code(0);
+    assert!(said.contains("4 contents to copy again"), "{said}");
+    let copied = environment.ntt(["copy", "--json", "tree"]).document(0);
+    assert_eq!(copied["stored_streams"], 4);
+    assert_eq!(names(&environment, &["--state", "stored"]).len(), 6);
+}
+
+#[test]
+fn r26_labels_put_on_later_lose_nothing_that_was_copied() {
+    let environment = with_rules();
+    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    for _ in 0..2 {
+        let _ = environment.ntt(["exclude", "tree", "rules.toml"]).code(0);
+        let labelled = environment.ntt(["find", "--long", ""]).code(0);
+        // The four files and the directory `cache/deep`.
+        assert_eq!(
+            labelled.matches("[excluded by ").count(),
+            EXCLUDED.len() + 1,
+            "{labelled}"
+        );
+        assert_eq!(
+            environment.ntt(["cat", "tree/1/cache/a"]).bytes(0),
+            noise("cache/a", 1000)
+        );
+    }
+    let _ = environment.ntt(["exclude", "tree", "none.toml"]).code(0);
+    assert!(
+        !environment
+            .ntt(["find", "--long", ""])
+            .code(0)
+            .contains("excluded")
+    );
+    assert_eq!(names(&environment, &["--state", "stored"]).len(), 6);
+    let copied = environment.ntt(["copy", "--json", "tree"]).document(0);
+    assert_eq!(
+        (&copied["stored_streams"], &copied["bytes_read"]),
+        (&0.into(), &0.into())
+    );
+}
+
+#[test]
+fn a_wrong_rules_file_is_refused_with_the_rule_that_is_wrong() {
+    let environment = with_rules();
+    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    environment.write("wrong.toml", b"[[rule]]\nname = \"broken\"\nregex = \"(\"\n");
+    let error = environment.ntt(["exclude", "tree", "wrong.toml"]).stderr(2);
+    assert!(error.contains("broken"), "{error}");
+}

@@ -1,0 +1,144 @@
+//! R44: the exit code of every way in which a command can end.
+
+use std::fs;
+
+use crate::environment::Environment;
+use crate::images::{self, DEMO_EXT};
+
+/// An archive with a whole directory in it.
+fn archive() -> Environment {
+    let environment = Environment::new();
+    environment.write("tree/small", b"small content");
+    environment.write("tree/large", &images::noise("large", 300_000));
+    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    environment
+}
+
+#[test]
+fn r44_0_all_was_done() {
+    let environment = archive();
+    for arguments in [
+        &["ingest", "tree"][..],
+        &["verify"],
+        &["copy", "tree"],
+        &["doctor"],
+        &["restore", "tree", "out"],
+    ] {
+        let _ = environment.ntt(arguments).code(0);
+    }
+}
+
+#[test]
+fn r44_1_it_could_not_be_done_or_is_not_there() {
+    let environment = archive();
+    for arguments in [
+        &["ingest", "nowhere"][..],
+        &["medium", "show", "nowhere"],
+        &["ls", "nowhere"],
+        &["cat", "tree/1/nothing"],
+        &["where", &"0".repeat(64)],
+        &["inspect", "nowhere"],
+        &["exclude", "tree", "nowhere.toml"],
+    ] {
+        let run = environment.ntt(arguments);
+        assert_eq!(run.exit(), Some(1), "{arguments:?}: {}", run.everything());
+        assert!(!run.everything().contains("panicked"));
+    }
+}
+
+#[test]
+fn r44_2_the_arguments_make_no_sense() {
+    let environment = archive();
+    for arguments in [
+        &["ingest"][..],
+        &["ingest", "--label", "both", "tree", "tree"],
+        &["find", "--regex", "("],
+        &["find", "--state", "perfect"],
+        &["find", "--after", "yesterday"],
+        &["retry", "--class", "bad luck", "tree"],
+        &["ingest", "--jobs", "many", "tree"],
+    ] {
+        let run = environment.ntt(arguments);
+        assert_eq!(run.exit(), Some(2), "{arguments:?}: {}", run.everything());
+    }
+}
+
+#[test]
+fn r44_3_finished_with_recorded_losses() {
+    let environment = Environment::new();
+    environment.write("short.img", &images::demo()[..DEMO_EXT.start + (1 << 20)]);
+    for arguments in [
+        &["inspect", "short.img"][..],
+        &["ingest", "short.img"],
+        &["ingest", "short.img"],
+        &["copy", "short.img"],
+    ] {
+        let _ = environment.ntt(arguments).code(3);
+    }
+    environment.write("noise.img", &images::noise("nothing known", 1 << 20));
+    let _ = environment.ntt(["ingest", "noise.img"]).code(3);
+}
+
+#[test]
+fn r44_10_there_is_no_archive() {
+    let environment = Environment::new();
+    for arguments in [
+        &["medium", "list"][..],
+        &["verify"],
+        &["status"],
+        &["find", ""],
+        &["doctor"],
+        &["copy", "x"],
+    ] {
+        let run = environment.ntt(arguments);
+        assert_eq!(run.exit(), Some(10), "{arguments:?}: {}", run.everything());
+        assert!(!environment.archive().exists(), "{arguments:?}");
+    }
+}
+
+/// R42: verification reads contents back; a single changed bit is damage, and the sound contents are still good.
+#[test]
+fn r44_12_verification_finds_damage() {
+    let environment = archive();
+    let digest = blake3::hash(&images::noise("large", 300_000))
+        .to_hex()
+        .to_string();
+    let blob = environment
+        .archive()
+        .join("blobs")
+        .join(&digest[..2])
+        .join(&digest[2..4])
+        .join(&digest);
+    let mut content = fs::read(&blob).expect("a content of its own");
+    content[150_000] ^= 1;
+    fs::remove_file(&blob).expect("mine");
+    fs::write(&blob, content).expect("mine");
+    let said = environment.ntt(["verify"]).code(12);
+    assert!(said.contains("1 damaged"), "{said}");
+    fs::remove_file(&blob).expect("mine");
+    let said = environment.ntt(["doctor"]).code(12);
+    assert!(said.contains(&format!("{digest} is missing")), "{said}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let environment = archive();
+    for number in 0..2000 {
+        environment.write(format!("many/{number}"), b"");
+    }
+    let _ = environment.ntt(["ingest", "many"]).code(0);
+    let mut command = environment.command(["find", "--json", ""]);
+    let mut child = command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("ntt can be started");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

@@ -1,0 +1,233 @@
+//! R45: a restored tree is the tree that was, and `--compare` sees every way in which it is not.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, FileTimes};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use crate::environment::Environment;
+use crate::images::{self, noise};
+use crate::trees;
+
+/// A tree with every attribute that a restore must bring back. Gives its path's name in the working directory.
+fn write_attributed(environment: &Environment) -> &'static str {
+    let tree = environment.work().join("tree");
+    images::write_tree(&tree, 5);
+    fs::set_permissions(tree.join("twice"), fs::Permissions::from_mode(0o640)).expect("mine");
+    fs::set_permissions(tree.join("empty"), fs::Permissions::from_mode(0o4755)).expect("mine");
+    fs::set_permissions(tree.join("deep/deeper"), fs::Permissions::from_mode(0o1770)).expect("mine");
+    set_modified(&tree.join("twice"), 1_049_522_828, 123_456_789);
+    set_modified(&tree.join("hole"), 1, 1);
+    set_modified(&tree.join("deep"), 1_000_000_000, 999_999_999);
+    if rustix::process::geteuid().is_root() {
+        chown(tree.join("empty"), Some(1234), Some(4321)).expect("root may");
+        fs::set_permissions(tree.join("empty"), fs::Permissions::from_mode(0o4755)).expect("mine");
+    }
+    "tree"
+}
+
+fn set_modified(path: &Path, seconds: u64, nanos: u32) {
+    let time = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
+    let times = FileTimes::new().set_modified(time);
+    File::open(path)
+        .and_then(|file| file.set_times(times))
+        .expect("mine");
+}
+
+fn inode(path: &Path) -> u64 {
+    fs::metadata(path).expect("a file").ino()
+}
+
+#[test]
+fn r45_names_modes_times_links_holes_and_owners_come_back() {
+    let environment = Environment::new();
+    let tree = write_attributed(&environment);
+    let _ = environment.ntt(["ingest", tree]).code(0);
+    let _ = environment.ntt(["restore", tree, "out"]).code(0);
+    let _ = environment.ntt(["restore", "--compare", tree, "out"]).code(0);
+    let (tree, out) = (environment.work().join(tree), environment.work().join("out"));
+    trees::assert_equal(&tree, &out);
+    assert_eq!(
+        inode(&out.join("twice")),
+        inode(&out.join("deep/twice too")),
+        "hard link"
+    );
+    assert_ne!(
+        inode(&out.join("twice")),
+        inode(&out.join("deep/deeper/file 1")),
+        "equal files are no link"
+    );
+    let hole = fs::metadata(out.join("hole")).expect("a file");
+    assert!(
+        hole.blocks() * 512 < hole.len() / 4,
+        "{} blocks of a sparse file",
+        hole.blocks()
+    );
+    let (had, has) = (fs::metadata(tree.join("empty")), fs::metadata(out.join("empty")));
+    let owner =
+        |metadata: std::io::Result<fs::Metadata>| metadata.map(|one| (one.uid(), one.gid())).expect("a file");
+    assert_eq!(owner(had), owner(has));
+}
+
+/// A change to a restored tree.
+type Change = fn(&Path);
+
+#[test]
+fn r45_compare_sees_every_kind_of_change() {
+    let environment = Environment::new();
+    let tree = write_attributed(&environment);
+    let _ = environment.ntt(["ingest", tree]).code(0);
+    let changes: [(&str, Change); 9] = [
+        ("twice", |out| change_one_byte(&out.join("twice"))),
+        ("deep/file 0", |out| {
+            let path = out.join("deep/file 0");
+            let old = fs::read(&path).expect("a file");
+            fs::write(&path, [&old[..], b"more"].concat()).expect("mine");
+        }),
+        ("empty", |out| {
+            fs::set_permissions(out.join("empty"), fs::Permissions::from_mode(0o600)).expect("mine")
+        }),
+        ("hole", |out| set_modified(&out.join("hole"), 1, 2)),
+        ("link", |out| {
+            fs::remove_file(out.join("link")).expect("mine");
+            symlink("elsewhere", out.join("link")).expect("mine");
+        }),
+        ("deep/deeper/file 1", |out| {
+            fs::remove_file(out.join("deep/deeper/file 1")).expect("mine")
+        }),
+        ("added", |out| fs::write(out.join("added"), b"new").expect("mine")),
+        ("twice too", |out| {
+            let path = out.join("deep/twice too");
+            let content = fs::read(&path).expect("a file");
+            let metadata = fs::metadata(&path).expect("a file");
+            fs::remove_file(&path).expect("mine");
+            fs::write(&path, content).expect("mine");
+            fs::set_permissions(&path, metadata.permissions()).expect("mine");
+            set_modified(&path, 1_049_522_828, 123_456_789);
+        }),
+        ("deep/deeper", |out| {
+            fs::remove_dir_all(out.join("deep/deeper")).expect("mine");
+            fs::write(out.join("deep/deeper"), b"a file now").expect("mine");
+        }),
+    ];
+    for (number, (named, change)) in changes.into_iter().enumerate() {
+        let name = format!("out-{number}");
+        let _ = environment.ntt(["restore", tree, &name]).code(0);
+        change(&environment.work().join(&name));
+        let said = environment.ntt(["restore", "--compare", tree, &name]).code(12);
+        assert!(said.contains(named), "{named}: {said}");
+    }
+}
+
+/// Changes content and nothing else: size and time stay.
+fn change_one_byte(path: &Path) {
+    let modified = fs::metadata(path)
+        .and_then(|metadata| metadata.modified())
+        .expect("a file");
+    let mut content = fs::read(path).expect("a file");
+    content[100] ^= 1;
+    fs::write(path, content).expect("mine");
+    let times = FileTimes::new().set_modified(modified);
+    File::open(path)
+        .and_then(|file| file.set_times(times))
+        .expect("mine");
+}
+
+#[test]
+fn a_destination_that_is_not_empty_is_refused_and_nothing_in_it_replaced() {
+    let environment = Environment::new();
+    environment.write("tree/file", b"from the archive");
+    environment.write("tree/other", b"also");
+    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    let mine = environment.write("out/file", b"mine");
+    let refused = environment.ntt(["restore", "tree", "out"]);
+    assert!(!matches!(refused.exit(), Some(0)), "{}", refused.everything());
+    assert!(!environment.work().join("out/other").exists());
+    let existing = environment.ntt(["restore", "--into-existing", "tree", "out"]);
+    assert!(
+        existing.everything().contains("file"),
+        "{}",
+        existing.everything()
+    );
+    assert_ne!(existing.exit(), Some(0), "one file could not be restored");
+    assert_eq!(fs::read(mine).expect("a file"), b"mine");
+    assert_eq!(
+        fs::read(environment.work().join("out/other")).expect("restored"),
+        b"also"
+    );
+}
+
+#[test]
+fn a_path_a_volume_and_a_medium_can_be_restored() {
+    let environment = Environment::new();
+    environment.write("demo.img", &images::demo());
+    let _ = environment.ntt(["ingest", "demo.img"]).code(0);
+    let all = environment.work().join("all");
+    let _ = environment.ntt(["restore", "demo.img", "all"]).code(0);
+    let _ = environment
+        .ntt(["restore", "--compare", "demo.img", "all"])
+        .code(0);
+    assert_eq!(
+        trees::contents(&all).len(),
+        10,
+        "both volumes, each in a directory of its own"
+    );
+
+    let _ = environment.ntt(["restore", "demo.img/2", "second"]).code(0);
+    let _ = environment
+        .ntt(["restore", "--compare", "demo.img/2", "second"])
+        .code(0);
+    assert_eq!(trees::contents(&environment.work().join("second")).len(), 6);
+
+    let _ = environment
+        .ntt(["restore", "demo.img/2/old/letters", "letters"])
+        .code(0);
+    let letters = trees::contents(&environment.work().join("letters"));
+    assert_eq!(letters.len(), 2, "{letters:?}");
+    let raw = [
+        OsStr::new("restore"),
+        OsStr::new("demo.img/1/todo.txt"),
+        OsStr::new("one"),
+    ];
+    let _ = environment.ntt(raw).code(0);
+    let one = trees::contents(&environment.work().join("one"));
+    let digest = blake3::hash(b"buy floppies\n").to_hex().to_string();
+    assert_eq!(one.into_values().collect::<Vec<_>>(), [digest]);
+}
+
+#[test]
+fn r45_an_ext4_image_comes_back_as_the_tree_it_was_made_of() {
+    let environment = Environment::new();
+    let tree = environment.work().join(write_attributed(&environment));
+    let Some(_) = images::ext4(&environment.work().join("disk.img"), 16, &tree) else {
+        return;
+    };
+    let _ = environment.ntt(["ingest", "disk.img"]).code(0);
+    let _ = environment.ntt(["restore", "disk.img", "out"]).code(0);
+    let _ = environment
+        .ntt(["restore", "--compare", "disk.img", "out"])
+        .code(0);
+    assert_eq!(
+        trees::contents(&environment.work().join("out")),
+        trees::contents(&tree)
+    );
+    assert_eq!(
+        inode(&environment.work().join("out/twice")),
+        inode(&environment.work().join("out/deep/twice too"))
+    );
+}
+
+#[test]
+fn large_and_small_contents_come_back() {
+    let environment = Environment::new();
+    for len in [0, 1, 511, 65_536, 65_537, 5 << 20] {
+        environment.write(format!("tree/{len}"), &noise(&len.to_string(), len));
+    }
+    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    let _ = environment.ntt(["restore", "tree", "out"]).code(0);
+    assert_eq!(
+        trees::contents(&environment.work().join("out")),
+        trees::contents(&environment.work().join("tree"))
+    );
+}

@@ -1,0 +1,155 @@
+//! Volumes are found without a hint, and no two of them are taken for one (R15, R18, R24).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ntt_testkit::corpus::have;
+
+use crate::environment::Environment;
+use crate::images::{self, DEMO_EXT, DEMO_FAT};
+
+/// Reads the one file that the volume at `offset` of a new disk holds.
+fn read_at(offset: usize, prepare: impl Fn(&Path)) {
+    let environment = Environment::new();
+    let mut disk = vec![0; offset];
+    disk.extend_from_slice(&images::demo()[DEMO_FAT]);
+    let path = environment.write("disk.img", &disk);
+    prepare(&path);
+    let run = environment.ntt(["ingest", "disk.img"]);
+    let said = run.everything();
+    assert!(matches!(run.exit(), Some(0 | 3)), "{said}");
+    let places = environment.ntt(["find", "--json", "--glob", "todo.txt"]).json(0);
+    assert_eq!(places.len(), 1, "{said}");
+    let volume = places[0]["volume"].as_u64().expect("a number");
+    let target = format!("disk.img/{volume}/todo.txt");
+    assert_eq!(environment.ntt(["cat", &target]).bytes(0), b"buy floppies\n");
+}
+
+#[test]
+fn r15_a_superfloppy_has_its_volume_at_the_start() {
+    read_at(0, |_| {});
+}
+
+#[test]
+fn r15_a_zip_disk_without_its_table_has_its_volume_at_16384() {
+    read_at(16_384, |_| {});
+}
+
+#[test]
+fn r15_a_volume_at_one_mebibyte_needs_no_table() {
+    read_at(1 << 20, |_| {});
+}
+
+#[test]
+fn r15_a_damaged_table_does_not_hide_what_it_described() {
+    read_at(1 << 20, |path| {
+        // A table with its signature and nothing sensible in it.
+        images::put(path, 446, &[0xa5; 64]);
+        images::put(path, 510, &[0x55, 0xaa]);
+    });
+}
+
+/// R15: the backup at the end tells the partitions when the first header of a GPT is gone.
+#[test]
+fn r15_a_gpt_without_its_first_header_is_read_from_the_other() {
+    let environment = Environment::new();
+    let disk = environment.work().join("disk.img");
+    images::sparse(&disk, 20 << 20);
+    if !images::partition(
+        &disk,
+        "label: gpt\nstart=2048, size=12288\nstart=14336, size=16384\n",
+    ) {
+        return;
+    }
+    let demo = images::demo();
+    images::put(&disk, 2048 * 512, &demo[DEMO_FAT]);
+    images::put(&disk, 14336 * 512, &demo[DEMO_EXT]);
+    images::put(&disk, 512, &[0; 512]);
+    let run = environment.ntt(["ingest", "disk.img"]);
+    assert!(matches!(run.exit(), Some(0 | 3)), "{}", run.everything());
+    assert_eq!(
+        environment.ntt(["cat", "disk.img/1/todo.txt"]).bytes(0),
+        b"buy floppies\n"
+    );
+    assert_eq!(
+        environment.ntt(["cat", "disk.img/2/todo"]).bytes(0),
+        b"buy floppies\n"
+    );
+    let findings = environment
+        .ntt(["medium", "show", "--findings", "disk.img"])
+        .code(0);
+    assert!(findings.contains("gpt"), "{findings}");
+}
+
+/// R24: the same inode number on two volumes is two files.
+#[test]
+fn r24_equal_inode_numbers_on_two_volumes_are_two_files() {
+    let environment = Environment::new();
+    let disk = environment.work().join("disk.img");
+    images::sparse(&disk, 20 << 20);
+    let partitions = "label: dos\nstart=2048, size=16384, type=83\nstart=18432, size=16384, type=83\n";
+    if !images::partition(&disk, partitions) {
+        return;
+    }
+    for (number, start) in [(1, 2048_u64), (2, 18432)] {
+        let tree = environment.work().join(format!("tree{number}"));
+        fs::create_dir(&tree).expect("a new directory");
+        fs::write(
+            tree.join(format!("only on {number}")),
+            format!("content {number}"),
+        )
+        .expect("a new file");
+        fs::write(tree.join("same name"), format!("other content {number}")).expect("a new file");
+        let volume: PathBuf = environment.work().join(format!("volume{number}.img"));
+        let Some(_) = images::ext4(&volume, 8, &tree) else {
+            return;
+        };
+        images::put(&disk, start * 512, &fs::read(&volume).expect("an image"));
+    }
+    let _ = environment.ntt(["ingest", "disk.img"]).code(0);
+    let found = environment.ntt(["find", "--json", "same name"]).json(0);
+    assert_eq!(found.len(), 2);
+    assert_eq!(
+        found[0]["inode"], found[1]["inode"],
+        "the test needs equal numbers"
+    );
+    for number in [1, 2] {
+        for (name, content) in [
+            ("same name", "other content"),
+            (&format!("only on {number}"), "content"),
+        ] {
+            let target = format!("disk.img/{number}/{name}");
+            let expected = format!("{content} {number}");
+            assert_eq!(environment.ntt(["cat", &target]).bytes(0), expected.as_bytes());
+        }
+    }
+}
+
+/// R18: a disc whose trees contradict each other hides neither: here a Joliet tree lists a file that the ISO tree does not.
+#[test]
+fn r18_contradicting_trees_are_told_and_both_can_be_read() {
+    if !have("genisoimage") {
+        return;
+    }
+    let environment = Environment::new();
+    environment.write("tree/both.txt", b"in both");
+    environment.write("tree/joliet.txt", b"in Joliet only");
+    let image = environment.work().join("disc.iso");
+    let place = image.to_str().expect("a plain path");
+    let tree = environment.work().join("tree");
+    let tree = tree.to_str().expect("a plain path");
+    let words = ["-quiet", "-J", "-hide", "joliet.txt", "-o", place, tree];
+    images::run("genisoimage", words);
+    let run = environment.ntt(["ingest", "disc.iso"]);
+    assert!(matches!(run.exit(), Some(0 | 3)), "{}", run.everything());
+    for (name, content) in [("both.txt", &b"in both"[..]), ("joliet.txt", b"in Joliet only")] {
+        let found = environment.ntt(["find", "--json", "--ignore-case", name]).json(0);
+        assert_eq!(found.len(), 1, "{name}: {found:?}");
+        let hash = blake3::hash(content).to_hex().to_string();
+        assert_eq!(found[0]["content"]["blob"], hash.as_str());
+    }
+    let findings = environment
+        .ntt(["medium", "show", "--findings", "disc.iso"])
+        .code(0);
+    assert!(findings.to_lowercase().contains("joliet"), "{findings}");
+}

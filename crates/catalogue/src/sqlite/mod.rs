@@ -48,8 +48,9 @@ pub use state::NO_NAME;
 pub struct SqliteCatalogue {
     path: PathBuf,
     clock: Arc<dyn Clock>,
-    writer: Option<Mutex<Writer>>,
+    // Closed before the writer: the last connection to close brings the write-ahead log into the file, and a reader may not.
     readers: Mutex<Vec<Connection>>,
+    writer: Option<Mutex<Writer>>,
 }
 
 struct Writer {

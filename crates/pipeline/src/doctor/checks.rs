@@ -1,5 +1,7 @@
 //! The single checks.
 
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use ntt_host::{Clock, SystemClock};
@@ -150,17 +152,28 @@ pub(super) fn catalogue(archive: &Archive) -> Result<Check, Error> {
     ))
 }
 
-/// Whether every medium has a manifest.
+/// Whether every medium has a manifest and every manifest its medium. A catalogue that lost media (its file damaged, or put back from an old
+/// copy) is whole in itself; only the manifests tell.
 pub(super) fn manifests(archive: &Archive) -> Result<Option<Check>, Error> {
-    let media = archive.catalogue().media()?;
-    let without: Vec<String> = media
+    let known: BTreeSet<String> = archive
+        .catalogue()
+        .media()?
         .iter()
-        .filter(|row| !crate::manifest::path(archive.root(), row.medium.id).is_file())
         .map(|row| row.medium.id.to_string())
         .collect();
-    Ok(Some(if without.is_empty() {
-        Check::ok("manifests", format!("{} media", media.len()))
-    } else {
+    let kept = manifests_kept(archive)?;
+    let unknown: Vec<String> = kept.difference(&known).cloned().collect();
+    let without: Vec<String> = known.difference(&kept).cloned().collect();
+    Ok(Some(if !unknown.is_empty() {
+        let detail = format!(
+            "{} of media that the catalogue does not know: {}",
+            unknown.len(),
+            shortened(&unknown)
+        );
+        let advice =
+            "the catalogue lost them: `ntt doctor --rebuild-catalogue` makes it again from the manifests";
+        Check::new("manifests", CheckStatus::Problem, detail, advice)
+    } else if !without.is_empty() {
         let advice = "run `ntt ingest` on their sources again: the manifest is written at its end";
         Check::new(
             "manifests",
@@ -168,7 +181,29 @@ pub(super) fn manifests(archive: &Archive) -> Result<Option<Check>, Error> {
             format!("missing: {}", shortened(&without)),
             advice,
         )
+    } else {
+        Check::ok("manifests", format!("one for each of {} media", known.len()))
     }))
+}
+
+/// Ids of the media that have a manifest on disk.
+fn manifests_kept(archive: &Archive) -> Result<BTreeSet<String>, Error> {
+    let folder = archive.root().join("media");
+    let entries = match std::fs::read_dir(&folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        other => other.map_err(Error::io("listing", &folder))?,
+    };
+    let mut kept = BTreeSet::new();
+    for entry in entries {
+        let name = entry.map_err(Error::io("listing", &folder))?.file_name();
+        let medium = name.to_str().and_then(|name| name.parse().ok());
+        if let Some(medium) = medium
+            && crate::manifest::path(archive.root(), medium).is_file()
+        {
+            kept.insert(medium.to_string());
+        }
+    }
+    Ok(kept)
 }
 
 fn shortened(problems: &[String]) -> String {

@@ -1,4 +1,4 @@
-//! Measures the embedded catalogue: loading (CPU time and size) and claiming.
+//! Measures the embedded catalogue: loading (CPU time and size), claiming, and what passes over a whole scan.
 //!
 //! `cargo run --release -p ntt-catalogue --example load_bench -- [INODES [PATHS_PER_INODE]]`
 
@@ -8,6 +8,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ntt_catalogue::query::{FindQuery, StateFilter};
 use ntt_catalogue::rows::{ChunkResult, MediumKind, NewMedium, NewScan, NewVolume};
 use ntt_catalogue::sqlite::SqliteCatalogue;
 use ntt_catalogue::{Catalogue, Labels};
@@ -37,7 +38,36 @@ fn main() -> Result<()> {
     let bytes = std::fs::metadata(&path)?.len();
     println!("size: {:.1} bytes per path", ratio(bytes, inodes * links));
     let catalogue = SqliteCatalogue::open(&path, Arc::new(SystemClock))?;
-    drain(&catalogue, scan)
+    drain(&catalogue, scan)?;
+    passes(&catalogue, scan)
+}
+
+/// What looks at every row of a scan.
+fn passes(catalogue: &SqliteCatalogue, scan: ScanId) -> Result<()> {
+    let rules = ["odd".to_owned()];
+    let half = Labels {
+        rules: &rules,
+        rule_of: &|path| (path.inode % 2 == 1).then_some(0),
+    };
+    timed("census", || catalogue.census(scan).map(drop))?;
+    timed("relabel, half excluded", || {
+        catalogue.relabel(scan, &half).map(drop)
+    })?;
+    timed("relabel, none excluded", || {
+        catalogue.relabel(scan, &Labels::NONE).map(drop)
+    })?;
+    let stored = FindQuery {
+        states: vec![StateFilter::Stored],
+        ..FindQuery::default()
+    };
+    timed("find by state", || catalogue.find(&stored, &mut |_| Ok(())))
+}
+
+fn timed(what: &str, work: impl FnOnce() -> std::result::Result<(), ntt_catalogue::Error>) -> Result<()> {
+    let start = cpu_time()?;
+    work()?;
+    println!("{what}: {:.2?} of CPU", cpu_time()?.saturating_sub(start));
+    Ok(())
 }
 
 fn load(catalogue: &SqliteCatalogue, inodes: u64, links: u64) -> Result<ScanId> {

@@ -148,12 +148,15 @@ pub struct VolumeRow {
     pub volume: NewVolume,
 }
 
+/// [`NewScan::reader`] of a directory of the host, read through its paths and not through extents.
+pub const DIRECTORY_READER: &str = "directory";
+
 /// A scan to begin.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NewScan {
     /// The volume.
     pub volume: VolumeKey,
-    /// Reader and version: `ext`, `fat`, `iso9660`, `directory`.
+    /// Name of the reader: `ext`, `fat`, `iso9660`, or [`DIRECTORY_READER`].
     pub reader: String,
     /// Inode number of the root directory (of the preferred naming tree).
     pub root: u64,
@@ -262,7 +265,8 @@ pub struct ChunkItem {
     pub inode: Inode,
     /// Ordinals (in `inode.streams`) of the streams that are wanted.
     pub streams: Vec<u32>,
-    /// One path of the inode, for directory sources and messages; relative to the root.
+    /// For scans by [`DIRECTORY_READER`], whose files are opened by path: one path of the inode, relative to the root. Empty for all
+    /// others; ask [`crate::Catalogue::paths_of`] for messages.
     pub path: Vec<u8>,
 }
 

@@ -121,11 +121,29 @@ impl From<ntt_report::Error> for Failure {
             ntt_report::Error::Catalogue(error) => error.into(),
             ntt_report::Error::Usage(message) => Self::usage(message),
             ntt_report::Error::Output(error) => error.into(),
-            ntt_report::Error::NotFound { what: "medium", .. } => {
-                Self::new(FailureKind::Failed, error).hint("`ntt medium list` shows all media")
+            ntt_report::Error::NotFound { what, .. } => {
+                let failure = Self::new(FailureKind::Failed, error);
+                match place_to_look(what) {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                }
+            }
+            ntt_report::Error::Ambiguous { .. } => {
+                Self::new(FailureKind::Failed, error).hint("give more digits of the id")
             }
             other => Self::new(FailureKind::Failed, other),
         }
+    }
+}
+
+/// Where a user finds the right name of what is not there.
+fn place_to_look(what: &str) -> Option<&'static str> {
+    match what {
+        "medium" => Some("`ntt medium list` shows all media"),
+        "volume" => Some("`ntt medium show MEDIUM` shows its volumes"),
+        "path" => Some("`ntt tree MEDIUM/VOLUME` shows all paths, and `ntt find` looks on all media"),
+        "directory" => Some("`ntt ls` lists directories; `ntt cat` and `ntt where` take files"),
+        _ => None,
     }
 }
 

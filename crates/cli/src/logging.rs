@@ -13,8 +13,8 @@ pub(crate) fn start(global: &Global) {
         .with_writer(std::io::stderr)
         .with_ansi(false);
     if global.json {
-        builder.json().init()
+        builder.json().init();
     } else {
-        builder.init()
+        builder.init();
     }
 }

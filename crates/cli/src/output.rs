@@ -77,22 +77,13 @@ impl Output {
         }
     }
 
-    /// A table: columns as wide as their widest cell, the last one as it is.
+    /// A table: columns as wide as their widest cell, numbers to the right, the last column as it is.
     pub(crate) fn table(&mut self, head: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
-        let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
-        for row in rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
-            }
-        }
         let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
+        let columns: Vec<Column> = (0..head.len()).map(|at| Column::new(&head, rows, at)).collect();
         for row in std::iter::once(&head).chain(rows) {
-            let cells: Vec<String> = row
-                .iter()
-                .zip(&widths)
-                .map(|(cell, width)| pad(cell, *width))
-                .collect();
-            self.line(cells.join("  "))?;
+            let cells = row.iter().zip(&columns).map(|(cell, column)| column.pad(cell));
+            self.line(cells.collect::<Vec<_>>().join("  "))?;
         }
         self.out.flush()
     }
@@ -117,16 +108,43 @@ impl Output {
     }
 }
 
-/// Numbers to the right, text to the left.
-fn pad(cell: &str, width: usize) -> String {
-    let is_number = cell.starts_with(|first: char| first.is_ascii_digit())
-        && cell.ends_with(|last: char| last.is_ascii_digit() || last == 'B')
-        && !cell.contains(['-', '/', ':']);
-    if is_number {
-        format!("{cell:>width$}")
-    } else {
-        format!("{cell:<width$}")
+/// How a column of a table is set.
+struct Column {
+    width: usize,
+    to_the_right: bool,
+}
+
+impl Column {
+    fn new(head: &[String], rows: &[Vec<String>], at: usize) -> Self {
+        let cells = || rows.iter().filter_map(|row| row.get(at));
+        let title = head.get(at).map_or(0, |cell| cell.chars().count());
+        let width = cells().map(|cell| cell.chars().count()).fold(title, usize::max);
+        let is_last = at + 1 == head.len();
+        Self {
+            width,
+            to_the_right: !is_last && !rows.is_empty() && cells().all(|cell| is_quantity(cell)),
+        }
     }
+
+    fn pad(&self, cell: &str) -> String {
+        let width = self.width;
+        if self.to_the_right {
+            format!("{cell:>width$}")
+        } else {
+            format!("{cell:<width$}")
+        }
+    }
+}
+
+/// `12`, `1,234`, `4.2 KiB`, `850 ms`, `3 h 12 min`.
+fn is_quantity(cell: &str) -> bool {
+    const UNITS: [&str; 11] = [
+        "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ms", "s", "min", "h",
+    ];
+    cell.starts_with(|first: char| first.is_ascii_digit())
+        && cell.split(' ').all(|part| {
+            UNITS.contains(&part) || part.chars().all(|letter| matches!(letter, '0'..='9' | ',' | '.'))
+        })
 }
 
 /// Adds version and type to a value; a value that is no object goes under `value`.
@@ -141,4 +159,19 @@ fn envelope(message_type: &str, value: &impl Serialize) -> io::Result<Value> {
         }
     }
     Ok(Value::Object(object))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantities_are_told_from_names() {
+        for cell in ["0", "1,234", "4.2 KiB", "4 min 5 s"] {
+            assert!(is_quantity(cell), "{cell}");
+        }
+        for cell in ["", "-", "2003-04-05 06:07:08", "3 floppies", "9467e667c264"] {
+            assert!(!is_quantity(cell), "{cell}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ntt_model::Severity;
 use ntt_model::name::escape;
-use ntt_pipeline::observer::Done;
+use ntt_pipeline::observer::{Done, Stage};
 use ntt_pipeline::{Event, Observer, RunOutcome};
 
 use crate::args::Global;
@@ -17,6 +17,8 @@ use crate::units;
 pub(crate) struct Renderer {
     form: Form,
     bar: Mutex<Option<ProgressBar>>,
+    /// What the running stage works on.
+    subject: Mutex<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,7 @@ impl Renderer {
         Self {
             form,
             bar: Mutex::new(None),
+            subject: Mutex::new(String::new()),
         }
     }
 
@@ -87,10 +90,14 @@ impl Renderer {
         }
     }
 
+    /// Tells people; notes are left to `ntt medium show --findings`.
     fn print(&self, event: &Event) {
         match event {
             Event::StageStarted { stage, subject, .. } => {
-                self.show_bar(format!("{:<8} {subject}", stage.as_str()))
+                if let Ok(mut slot) = self.subject.lock() {
+                    slot.clone_from(subject);
+                }
+                self.show_bar(format!("{:<8} {subject}", stage.as_str()));
             }
             Event::Progress { done, .. } => self.advance(done),
             Event::StageEnded {
@@ -100,17 +107,15 @@ impl Renderer {
                 done,
             } => {
                 self.end_bar();
-                self.line(&ended(stage.as_str(), *outcome, *elapsed_ms, done));
+                let subject = self.subject.lock().map(|slot| slot.clone()).unwrap_or_default();
+                let line = ended(*stage, *outcome, *elapsed_ms, done);
+                self.line(format!("{line}  {subject}").trim_end());
             }
             Event::Finding { volume, finding } if finding.severity != Severity::Info => {
                 let volume = volume
                     .map(|number| format!("volume {number}: "))
                     .unwrap_or_default();
-                let word = if finding.severity == Severity::Loss {
-                    "loss"
-                } else {
-                    "warning"
-                };
+                let word = units::severity(finding.severity);
                 self.line(&format!(
                     "  {word}: {volume}{}",
                     escape(finding.to_string().as_bytes())
@@ -174,16 +179,31 @@ fn message(done: &Done, elapsed: Duration) -> String {
     )
 }
 
-fn ended(stage: &str, outcome: RunOutcome, elapsed_ms: u64, done: &Done) -> String {
-    let bytes = if done.bytes > 0 {
-        format!(", {}", units::bytes(done.bytes))
-    } else {
-        String::new()
-    };
+/// `scan     ok             11 ms  8 names`.
+fn ended(stage: Stage, outcome: RunOutcome, elapsed_ms: u64, done: &Done) -> String {
+    let (one, many) = items(stage);
+    let items = (done.items > 0 || done.bytes == 0).then(|| units::counted(done.items, one, many));
+    let bytes = (done.bytes > 0).then(|| units::bytes(done.bytes));
+    let handled: Vec<String> = items.into_iter().chain(bytes).collect();
     format!(
-        "{stage:<9}{:<12}{:>10}  {}{bytes}",
+        "{:<9}{:<12}{:>10}  {:<24}",
+        stage.as_str(),
         outcome.as_str(),
         units::elapsed(elapsed_ms),
-        units::count(done.items)
+        handled.join(", ")
     )
+}
+
+/// What a stage counts, as one and as many.
+fn items(stage: Stage) -> (&'static str, &'static str) {
+    match stage {
+        Stage::Identify => ("source", "sources"),
+        Stage::Inspect => ("volume", "volumes"),
+        Stage::Scan => ("name", "names"),
+        Stage::Copy | Stage::Verify | Stage::Retry => ("content", "contents"),
+        Stage::Manifest => ("line", "lines"),
+        Stage::Exclude | Stage::Restore | Stage::Compare => ("path", "paths"),
+        Stage::Rebuild => ("manifest", "manifests"),
+        Stage::Doctor => ("check", "checks"),
+    }
 }

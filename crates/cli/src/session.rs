@@ -174,7 +174,7 @@ impl From<ntt_store::Error> for Failure {
 /// After Ctrl-C: what is safe, and how to go on.
 pub(crate) fn say_how_to_resume(global: &Global) {
     if !global.quiet && !global.json {
-        let text = "interrupted: what was copied is safe; run the same command again to go on";
+        let text = "interrupted: what is done is safe; run the same command again to go on";
         // Nobody can be told when stderr is gone.
         let _ = writeln!(std::io::stderr(), "{text}");
     }

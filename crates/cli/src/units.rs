@@ -1,6 +1,8 @@
 //! Sizes, counts, rates and times for people, and sizes typed by people.
 
-use ntt_model::Timestamp;
+use ntt_model::{Severity, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
 
 const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
@@ -31,6 +33,33 @@ pub(crate) fn count(number: u64) -> String {
 /// `1 file`, `2 files`.
 pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
+}
+
+/// `1 loss, 2 warnings, 0 notes`.
+pub(crate) fn findings(losses: u64, warnings: u64, notes: u64) -> String {
+    format!(
+        "{}, {}, {}",
+        counted(losses, "loss", "losses"),
+        counted(warnings, "warning", "warnings"),
+        counted(notes, "note", "notes")
+    )
+}
+
+/// The word that JSON has for a value without fields.
+pub(crate) fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(word)) => word,
+        _ => "unknown".to_owned(),
+    }
+}
+
+/// `loss`, `warning`, `note`.
+pub(crate) fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Loss => "loss",
+        Severity::Warning => "warning",
+        Severity::Info => "note",
+    }
 }
 
 /// `2003-04-05 06:07:08`, UTC, to the second; a dash if unknown.

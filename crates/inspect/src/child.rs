@@ -18,11 +18,13 @@ use crate::protocol::{FailedKind, Message, Request, ScanPlan, Work, read_frame, 
 use crate::{sandbox, tree};
 use outbox::{Outbox, locked};
 use progress::Progress;
+use watcher::Watcher;
 
 pub mod escape;
 mod outbox;
 mod progress;
 pub mod rehearsal;
+mod watcher;
 
 pub(crate) use outbox::BATCH_EVENTS;
 
@@ -48,7 +50,7 @@ fn serve() -> io::Result<()> {
     let mut socket = File::from(rustix::stdio::stdout().try_clone_to_owned()?);
     let source = File::from(rustix::stdio::stdin().try_clone_to_owned()?);
     let request: Request = read_frame(&mut socket)?;
-    let confinement = sandbox::confine(request.limits, confinement);
+    let confinement = sandbox::confine(request.limits, &confinement);
     write_frame(&mut socket, &Message::Hello(confinement))?;
     if request.work == Work::TryEscape {
         return write_frame(&mut socket, &Message::Attempts(escape::attempt_all(&source)));
@@ -70,27 +72,27 @@ fn serve() -> io::Result<()> {
 /// Does the work and gives the last message of the child.
 fn work(source: &dyn ReadAt, work: Work, outbox: &Mutex<Outbox>) -> Message {
     match work {
-        Work::Inspect => inspect(source),
+        Work::Inspect(plan) => inspect(source, &Watcher::new(&plan, outbox)),
         Work::Scan { range, family, plan } => {
             let volume = Box::new(SubRange::new(source, range));
             match ntt_filesystem::open(family, volume, range.offset) {
-                Ok(file_system) => scan(file_system.as_ref(), plan, outbox),
+                Ok(file_system) => scan(file_system.as_ref(), &plan, outbox),
                 Err(error) => failed(&error),
             }
         }
-        Work::Rehearse { rehearsal, plan } => scan(&rehearsal.file_system(), plan, outbox),
+        Work::Rehearse { rehearsal, plan } => scan(&rehearsal.file_system(), &plan, outbox),
         Work::TryEscape => Message::Attempts(Vec::new()),
     }
 }
 
-fn inspect(source: &dyn ReadAt) -> Message {
-    match serde_json::to_vec(&tree::build(source)) {
+fn inspect(source: &dyn ReadAt, watcher: &Watcher<'_>) -> Message {
+    match serde_json::to_vec(&tree::build_watched(source, watcher)) {
         Ok(json) => Message::Tree(json),
         Err(error) => setup_failed(&error),
     }
 }
 
-fn scan(file_system: &dyn FileSystem, plan: ScanPlan, outbox: &Mutex<Outbox>) -> Message {
+fn scan(file_system: &dyn FileSystem, plan: &ScanPlan, outbox: &Mutex<Outbox>) -> Message {
     let facts = Message::Facts(Box::new(file_system.facts().clone()));
     {
         let mut outbox = locked(outbox);

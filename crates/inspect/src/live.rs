@@ -1,7 +1,7 @@
 //! Walks a directory tree of the host and reads its files, without following any symbolic link.
 //!
 //! Every step is an `openat` of one component below an open directory, so depth and path length have no bound, and a tree that is changed
-//! underneath cannot lead outside. At most [`walk::OPEN_LEVELS`] directories are open at a time.
+//! underneath cannot lead outside. At most 32 directories are open at a time.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -10,10 +10,11 @@ use std::path::Path;
 use ntt_filesystem::Limits;
 use ntt_model::entry::ScanCounts;
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::io::Errno;
 
+mod attributes;
 mod entry;
 mod file;
+mod open;
 mod walk;
 
 pub use file::{LiveError, LiveFile};
@@ -78,7 +79,9 @@ impl LiveTree {
     ///
     /// What the system says.
     pub fn subtree(&self, path: &[u8]) -> io::Result<Self> {
-        let root = self.open_components(path, OFlags::DIRECTORY)?;
+        let found = open::open_beneath(&self.root, path)?;
+        // Anything but a directory fails here.
+        let root = open::open_in(&found, b".", OFlags::DIRECTORY)?;
         Ok(Self { root })
     }
 
@@ -89,15 +92,5 @@ impl LiveTree {
     /// What the system says.
     pub fn root_inode(&self) -> io::Result<u64> {
         Ok(rustix::fs::fstat(&self.root)?.st_ino)
-    }
-}
-
-/// Opens `name` in a directory for reading, without changing its access time where that is allowed, and never through a link.
-fn open_in(parent: &OwnedFd, name: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
-    let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
-    // O_NOATIME is refused for files of other owners.
-    match openat(parent, name, flags | OFlags::NOATIME, Mode::empty()) {
-        Err(Errno::PERM) => openat(parent, name, flags, Mode::empty()),
-        other => other,
     }
 }

@@ -13,8 +13,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::child::escape::Attempt;
-use crate::child::rehearsal::Rehearsal;
+use crate::child::rehearsal::{PoisonKind, Rehearsal};
 use crate::sandbox::Confinement;
+use crate::tree::step::Step;
 
 /// Largest frame that either end sends or takes. An inode with a million extents fits.
 pub const FRAME_BYTES_MAX: usize = 64 << 20;
@@ -45,8 +46,8 @@ pub struct ProcessLimits {
 /// What the child does.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Work {
-    /// Build the tree of layers; answered by [`Message::Tree`].
-    Inspect,
+    /// Build the tree of layers; answered by [`Message::Step`]s and [`Message::Tree`].
+    Inspect(InspectPlan),
     /// Scan one volume; answered by [`Message::Facts`], [`Message::Events`] and [`Message::Done`].
     Scan {
         /// Where the volume lies in the image.
@@ -65,6 +66,15 @@ pub enum Work {
     },
     /// Try to get out of the sandbox; answered by [`Message::Attempts`].
     TryEscape,
+}
+
+/// How to inspect.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct InspectPlan {
+    /// Steps that killed earlier children; they are left out.
+    pub avoid: Vec<Step>,
+    /// Steps that go wrong on purpose: the self-test of the above. Empty for every real inspection.
+    pub poisons: Vec<(Step, PoisonKind)>,
 }
 
 /// How to scan, and what of it was already received.
@@ -101,6 +111,8 @@ pub enum Message {
     Hello(Confinement),
     /// The tree of layers, as JSON (its tagged enums are made for JSON, which describes itself; postcard does not).
     Tree(Vec<u8>),
+    /// The step of an inspection that begins, or that none is being taken.
+    Step(Option<Step>),
     /// The volume was opened.
     Facts(Box<Facts>),
     /// Part of the event stream.

@@ -50,9 +50,41 @@ pub enum Grade {
     None,
 }
 
+/// A part of the confinement that holds a given attempt back.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Guard {
+    /// The source's descriptor is open for reading only; the supervisor hands over no other.
+    ReadOnlySource,
+    /// The filter of system calls.
+    Seccomp,
+    /// Landlock's ban on files by name, which every version of it has.
+    LandlockFiles,
+    /// Landlock's ban on signals to others, from ABI 6 on.
+    LandlockSignals,
+}
+
 impl Confinement {
+    /// Whether a guard is in force.
+    pub fn holds(&self, guard: Guard) -> bool {
+        match guard {
+            Guard::ReadOnlySource => true,
+            Guard::Seccomp => self.seccomp,
+            Guard::LandlockFiles => self.landlock != Grade::None,
+            Guard::LandlockSignals => self.landlock == Grade::Full,
+        }
+    }
+
+    /// The parts in force, by the names that people know them by.
+    pub fn in_force(&self) -> Vec<&'static str> {
+        self.parts_that_are(true)
+    }
+
     /// The parts that are missing, by the names that people know them by.
     pub fn missing(&self) -> Vec<&'static str> {
+        self.parts_that_are(false)
+    }
+
+    fn parts_that_are(&self, wanted: bool) -> Vec<&'static str> {
         let parts = [
             (self.descriptors, "close_range"),
             (self.no_new_privileges, "no_new_privs"),
@@ -63,7 +95,7 @@ impl Confinement {
         ];
         parts
             .into_iter()
-            .filter(|(held, _)| !held)
+            .filter(|(held, _)| *held == wanted)
             .map(|(_, name)| name)
             .collect()
     }
@@ -93,12 +125,12 @@ pub fn cut_loose() -> Confinement {
 }
 
 /// Limits the process and locks it up; the calling thread must be its only one.
-pub fn confine(limits: ProcessLimits, confinement: Confinement) -> Confinement {
+pub fn confine(limits: ProcessLimits, confinement: &Confinement) -> Confinement {
     Confinement {
         limits: limit(limits),
         landlock: lock_file_system(),
         seccomp: filter::install().is_ok(),
-        ..confinement
+        ..confinement.clone()
     }
 }
 
@@ -159,6 +191,8 @@ mod tests {
             seccomp: true,
         };
         assert_eq!(confinement.missing(), ["landlock"]);
+        assert_eq!(confinement.in_force().len(), 5);
+        assert!(confinement.holds(Guard::Seccomp) && !confinement.holds(Guard::LandlockFiles));
         assert_eq!(confinement.to_string(), "confined without landlock");
     }
 }

@@ -3,7 +3,7 @@
 //! A child that dies takes at most one batch of unsent events with it. So after a first death the supervisor does not guess: it starts a
 //! **careful** child that skips what was received and then sends every event at once. A death by chance does not come back, and nothing is
 //! lost. A death that does come back now has an exact place: the directory entered last and the number of its names. A third child is told
-//! to leave that directory there, and the scan goes on behind it. `docs/design/scan-child.md` has the whole table.
+//! to leave that directory there, and the scan goes on behind it. An inspection leaves out the step that killed two children. `docs/design/scan-child.md` has the whole table.
 
 use std::fs::File;
 use std::io;
@@ -17,11 +17,13 @@ use ntt_model::entry::ScanCounts;
 use ntt_model::{ByteRange, Finding, FindingCode, Layer, ScanEvent, Severity};
 
 use crate::layer::LayerTree;
-use crate::protocol::{FailedKind, Message, ProcessLimits, Request, Work};
+use crate::protocol::{FailedKind, InspectPlan, Message, ProcessLimits, Request, Work};
 use crate::sandbox::Confinement;
-use session::{Next, Session};
+use inspection::Inspection;
+use session::Session;
 
 mod death;
+mod inspection;
 mod resume;
 mod run;
 mod self_test;
@@ -63,7 +65,7 @@ impl Default for Budgets {
     fn default() -> Self {
         Self {
             // 10 million inodes need some 100 MB of sets and queues in a reader; the rest is the program itself and the largest frame.
-            memory_bytes: 384 << 20,
+            memory_bytes: 256 << 20,
             cpu_seconds: 4 * 3600,
             wall: None,
             no_progress: Duration::from_secs(10),
@@ -150,45 +152,16 @@ impl Supervisor {
         }
     }
 
-    /// Builds the tree of layers of `source` in a child. A child that dies is replaced once.
+    /// Builds the tree of layers of `source` in children.
     ///
-    /// `source` must be open for reading only.
+    /// `source` must be open for reading only. A child that dies is replaced; a step that kills twice, say opening one file system, is left
+    /// out with a finding, and everything else keeps its verdict (R14).
     ///
     /// # Errors
     ///
-    /// [`Error::Died`] if the second child died too; see [`Error`] for the others.
+    /// [`Error::Died`] if a child died outside of every step twice in a row, or too many died; see [`Error`] for the others.
     pub fn inspect(&self, source: &File, unread: &[ByteRange]) -> Result<LayerTree, Error> {
-        let request = self.request(unread, Work::Inspect);
-        match self.inspect_once(source, &request) {
-            Err(Error::Died(first)) => {
-                let mut tree = self.inspect_once(source, &request)?;
-                tree.findings.push(first.healed());
-                Ok(tree)
-            }
-            other => other,
-        }
-    }
-
-    fn inspect_once(&self, source: &File, request: &Request) -> Result<LayerTree, Error> {
-        let mut session = Session::start(self, source, request)?;
-        let mut remark = None;
-        loop {
-            match session.next()? {
-                Next::Message(Message::Hello(confinement)) => remark = unconfined(&confinement),
-                Next::Message(Message::Heartbeat { .. }) => {}
-                Next::Message(Message::Tree(json)) => {
-                    let tree = serde_json::from_slice::<LayerTree>(&json);
-                    let mut tree = tree.map_err(|error| Error::Protocol(error.to_string()))?;
-                    tree.findings.extend(remark);
-                    return Ok(tree);
-                }
-                Next::Message(Message::Failed { kind, detail }) => {
-                    return Err(failed(&mut session, kind, detail));
-                }
-                Next::Message(other) => return Err(out_of_turn(&other)),
-                Next::Ended(death) => return Err(Error::Died(death)),
-            }
-        }
+        Inspection::new(self, source, unread, InspectPlan::default()).finish()
     }
 
     /// Scans a volume of `source` in children and hands every event to `sink`, once.
@@ -247,6 +220,7 @@ fn out_of_turn(message: &Message) -> Error {
     let what = match message {
         Message::Hello(_) => "hello",
         Message::Tree(_) => "tree",
+        Message::Step(_) => "step",
         Message::Facts(_) => "facts",
         Message::Events { .. } => "events",
         Message::Heartbeat { .. } => "heartbeat",

@@ -4,13 +4,17 @@
 //! volume with a verdict of its own whatever its neighbours do (R14); then, where tables are damaged or nothing was recognised, the
 //! signature scan (R15). A volume that lies in one already recognised is not listed again.
 
-use ntt_filesystem::{Candidate, Error, Family};
+use ntt_filesystem::{Candidate, Error, Facts, Family};
 use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity};
 use ntt_source::{ReadAt, ReadError, SubRange};
 use ntt_volume::identify::{Identified, identify};
 use ntt_volume::{Found, Slot, fill, scan, table};
 
+use step::{Step, StepKind, Unwatched, Watch};
+
 use crate::layer::{FileSystemLayer, LayerTree, TableLayer, Verdict, VolumeLayer};
+
+pub mod step;
 
 /// Tables inside slots inside tables that are followed.
 const NESTING_MAX: u32 = 3;
@@ -26,9 +30,15 @@ const CUSTOMARY_OFFSETS: [(u64, &str); 2] = [(16_384, "zip offset"), (1 << 20, "
 /// Never fails: what cannot be read or believed is a verdict or a finding of the tree. Reads little, except where an erased volume must be read
 /// whole to be called empty (R13) and where the signature scan is needed, which is bounded by [`scan::BYTES_MAX`].
 pub fn build(source: &dyn ReadAt) -> LayerTree {
+    build_watched(source, &Unwatched)
+}
+
+/// As [`build`]; every step that could go wrong is announced to `watch`, which may have it left out.
+pub fn build_watched(source: &dyn ReadAt, watch: &dyn Watch) -> LayerTree {
     let image = ByteRange::new(0, source.len());
     let mut builder = Builder {
         source,
+        watch,
         tree: LayerTree {
             image_bytes: image.len,
             expected_bytes: image.len,
@@ -41,6 +51,7 @@ pub fn build(source: &dyn ReadAt) -> LayerTree {
 
 struct Builder<'a> {
     source: &'a dyn ReadAt,
+    watch: &'a dyn Watch,
     tree: LayerTree,
 }
 
@@ -50,7 +61,7 @@ impl<'a> Builder<'a> {
         let found = if self.first_sector_is_taken(image, &file_systems) {
             Found::default()
         } else {
-            table::find(self.source, 0)
+            self.find_tables(image)
         };
         let damaged = found.is_damaged();
         let no_table = found.tables.is_empty();
@@ -85,7 +96,8 @@ impl<'a> Builder<'a> {
         let fat = file_systems
             .iter()
             .any(|layer| layer.family == Family::Fat && layer.facts.is_some());
-        fat || identify(&self.window(image))
+        fat || self
+            .identify(image)
             .iter()
             .any(|known| matches!(known.type_name, "ntfs" | "exfat" | "BitLocker" | "crypto_LUKS"))
     }
@@ -94,14 +106,48 @@ impl<'a> Builder<'a> {
         SubRange::new(self.source, range)
     }
 
+    /// What a step gives; nothing if it is left out.
+    fn step<T: Default>(&self, what: StepKind, image_offset: u64, act: impl FnOnce() -> T) -> T {
+        if !self.watch.begin(Step { what, image_offset }) {
+            return T::default();
+        }
+        let found = act();
+        self.watch.end();
+        found
+    }
+
+    fn find_tables(&self, range: ByteRange) -> Found {
+        self.step(StepKind::Tables, range.offset, || {
+            table::find(&self.window(range), range.offset)
+        })
+    }
+
+    fn probe(&self, range: ByteRange) -> Vec<Candidate> {
+        self.step(StepKind::Probe, range.offset, || {
+            ntt_filesystem::probe(&self.window(range))
+        })
+    }
+
+    /// The facts of a file system, or why it cannot be opened; `None` if that is left out.
+    fn facts(&self, family: Family, range: ByteRange) -> Option<Result<Facts, Error>> {
+        self.step(StepKind::Open(family), range.offset, || {
+            let file_system = ntt_filesystem::open(family, Box::new(self.window(range)), range.offset);
+            Some(file_system.map(|file_system| file_system.facts().clone()))
+        })
+    }
+
+    fn identify(&self, range: ByteRange) -> Vec<Identified> {
+        self.step(StepKind::Identify, range.offset, || identify(&self.window(range)))
+    }
+
     fn available(&self, range: ByteRange) -> u64 {
         self.window(range).len()
     }
 
     /// Opens every file system that is recognised at the start of `range`; those that open come first.
     fn open_all(&mut self, range: ByteRange) -> Vec<FileSystemLayer> {
-        let candidates = ntt_filesystem::probe(&self.window(range));
-        let mut layers: Vec<FileSystemLayer> = candidates
+        let mut layers: Vec<FileSystemLayer> = self
+            .probe(range)
             .into_iter()
             .map(|candidate| self.open_one(candidate, range))
             .collect();
@@ -110,10 +156,10 @@ impl<'a> Builder<'a> {
     }
 
     fn open_one(&mut self, candidate: Candidate, range: ByteRange) -> FileSystemLayer {
-        let window = Box::new(self.window(range));
-        let facts = match ntt_filesystem::open(candidate.family, window, range.offset) {
-            Ok(file_system) => Some(file_system.facts().clone()),
-            Err(error) => {
+        let facts = match self.facts(candidate.family, range) {
+            None => None,
+            Some(Ok(facts)) => Some(facts),
+            Some(Err(error)) => {
                 self.tree
                     .findings
                     .push(open_finding(&candidate, &error, range.offset));
@@ -179,7 +225,7 @@ impl<'a> Builder<'a> {
             Verdict::Unknown { .. } | Verdict::BeyondEnd | Verdict::Unread
         );
         let nested = if is_open_question && depth < NESTING_MAX {
-            table::find(&self.window(range), range.offset)
+            self.find_tables(range)
         } else {
             Found::default()
         };
@@ -211,7 +257,7 @@ impl<'a> Builder<'a> {
     /// The volume with its verdict.
     fn judged(&mut self, mut volume: VolumeLayer, file_systems: Vec<FileSystemLayer>) -> VolumeLayer {
         volume.available_bytes = self.available(volume.range);
-        let known = identify(&self.window(volume.range)).into_iter().next();
+        let known = self.identify(volume.range).into_iter().next();
         let is_readable = file_systems.iter().any(|layer| layer.facts.is_some());
         volume.file_systems = file_systems;
         volume.verdict = match known {
@@ -248,7 +294,8 @@ impl<'a> Builder<'a> {
     /// Empty, unread, cut off or unknown.
     fn unrecognised(&self, volume: &VolumeLayer) -> Verdict {
         let window = self.window(volume.range);
-        if let Some(fill) = fill::detect(&window) {
+        let filled = self.step(StepKind::Fill, volume.range.offset, || fill::detect(&window));
+        if let Some(fill) = filled {
             return Verdict::Empty {
                 fill: fill.byte,
                 examined_bytes: fill.examined_bytes,
@@ -331,11 +378,9 @@ impl<'a> Builder<'a> {
     /// Length of the file system that starts at `offset`, if one does and opens.
     fn volume_bytes_at(&self, offset: u64, end: u64) -> Option<u64> {
         let range = ByteRange::new(offset, end.saturating_sub(offset));
-        let candidates = ntt_filesystem::probe(&self.window(range));
-        candidates.into_iter().find_map(|candidate| {
-            let window = Box::new(self.window(range));
-            let file_system = ntt_filesystem::open(candidate.family, window, offset).ok()?;
-            Some(file_system.facts().size_bytes)
+        self.probe(range).into_iter().find_map(|candidate| {
+            let facts = self.facts(candidate.family, range)?.ok()?;
+            Some(facts.size_bytes)
         })
     }
 

@@ -112,6 +112,8 @@ fn fields_of(line: &[u8]) -> Vec<&[u8]> {
 }
 
 fn keep_comment(comments: &mut Vec<Vec<u8>>, line: &[u8]) {
+    // Carriage returns of a map that went through another system are no part of the comment.
+    let line = line.split(|byte| *byte == b'\r').next().unwrap_or_default();
     if let Some(comment) = line.strip_prefix(b"#")
         && comment != COLUMNS_OF_STATUS
         && comments.len() < COMMENTS_MAX
@@ -157,6 +159,15 @@ mod tests {
 
     fn error_of(text: &str) -> Error {
         Mapfile::parse(text.as_bytes()).expect_err("a broken map")
+    }
+
+    /// Found by fuzzing: the column titles came back as a comment of their own at every rewrite.
+    #[test]
+    fn carriage_returns_are_no_part_of_a_comment() {
+        let text = b"# current_pos  current_status  current_pass\r\r\n0x0 ?\n0 512 ?\n";
+        let map = Mapfile::parse(text).expect("a map");
+        assert_eq!(map.comments, Vec::<Vec<u8>>::new());
+        assert_eq!(Mapfile::parse(&map.to_bytes()), Ok(map));
     }
 
     #[test]

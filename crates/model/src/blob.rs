@@ -3,13 +3,42 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+/// Serialises a wrapper of bytes as hexadecimal where people read, as the bytes elsewhere.
+macro_rules! hexadecimal_in_json {
+    ($name:ident, $len:literal) => {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() {
+                    serializer.collect_str(self)
+                } else {
+                    self.0.serialize(serializer)
+                }
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if deserializer.is_human_readable() {
+                    let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                    text.parse().map_err(serde::de::Error::custom)
+                } else {
+                    <[u8; $len]>::deserialize(deserializer).map(Self)
+                }
+            }
+        }
+    };
+}
+pub(crate) use hexadecimal_in_json;
 
 macro_rules! digest {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        ///
+        /// In formats for people (JSON) it is a string of hexadecimal digits, in others 32 bytes.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name([u8; 32]);
+
+        hexadecimal_in_json!($name, 32);
 
         impl $name {
             /// Wraps the 32 bytes of a digest.
@@ -122,6 +151,15 @@ mod tests {
         assert_eq!(BlobHash::of(b""), BlobHash::EMPTY);
         assert!(BlobHash::EMPTY.to_hex().starts_with("af1349b9"));
         assert!(BlobHash::EMPTY.to_hex().ends_with("f3262"));
+    }
+
+    #[test]
+    fn digests_are_hexadecimal_in_json() {
+        let hash = BlobHash::of(b"x");
+        let json = serde_json::to_string(&hash).expect("a string");
+        assert_eq!(json, format!("\"{hash}\""));
+        assert_eq!(serde_json::from_str::<BlobHash>(&json).expect("the same"), hash);
+        assert!(serde_json::from_str::<BlobHash>("\"af\"").is_err());
     }
 
     #[test]

@@ -5,11 +5,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::blob::{hex, unhex};
+use crate::blob::{hex, hexadecimal_in_json, unhex};
 
-/// The identity of a medium: 128 random bits, assigned once (R2). Shown as 32 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// The identity of a medium: 128 random bits, assigned once (R2). Shown, and written in JSON, as 32 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MediumId([u8; 16]);
+
+hexadecimal_in_json!(MediumId, 16);
 
 impl MediumId {
     /// Wraps 16 bytes, normally fresh from the random number generator.

@@ -3,5 +3,7 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 pub mod corpus;
+pub mod extremes;
 pub mod listing;
 pub mod sim_disk;
+pub mod synthetic;

@@ -6,13 +6,13 @@ use ntt_model::entry::ScanCounts;
 use ntt_model::{FailureClass, ScanId, Timestamp, VolumeKey};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::codec::members;
+use super::label::members_of;
 use super::media::{collect, not_found};
 use super::paths::Paths;
 use super::state::{self, DAMAGED, STORED};
 use super::{code, inodes};
 use crate::Error;
-use crate::rows::{Census, ChunkItem, NewScan, ScanRow, State, Tally};
+use crate::rows::{Census, ChunkItem, DIRECTORY_READER, NewScan, ScanRow, State, Tally};
 
 /// The sealed scans of a volume, oldest first.
 pub(super) fn scans(connection: &Connection, volume: VolumeKey) -> Result<Vec<ScanRow>, Error> {
@@ -52,34 +52,59 @@ pub(super) fn volume_of_scan(connection: &Connection, scan: ScanId) -> Result<Vo
         .ok_or_else(|| not_found("scan", scan.0))
 }
 
-/// The items of a chunk, with the first eligible path of each.
+/// The items of a chunk.
 pub(super) fn items(connection: &Connection, scan: ScanId, chunk: i64) -> Result<Vec<ChunkItem>, Error> {
-    let sql = "SELECT members FROM chunk_members WHERE chunk = ?1";
-    let bytes: Vec<u8> = connection
-        .query_row(sql, [chunk], |row| row.get(0))
-        .optional()?
-        .ok_or_else(|| not_found("unfinished chunk", chunk))?;
+    let mut members = members_of(connection, chunk)?;
+    let numbers: Vec<i64> = members.iter().map(|member| member.inode.cast_signed()).collect();
+    let mut paths = read_paths(connection, scan, &numbers)?;
+    let mut items = Vec::with_capacity(members.len());
+    let mut places = Vec::with_capacity(members.len());
+    inodes::many(connection, scan, &numbers, &mut |place, inode| {
+        let streams = members.get_mut(place).map(|member| &mut member.streams);
+        items.push(ChunkItem {
+            inode,
+            streams: streams.map(std::mem::take).unwrap_or_default(),
+            path: paths.get_mut(place).map(std::mem::take).unwrap_or_default(),
+        });
+        places.push(place);
+    })?;
+    if items.len() < members.len() {
+        return Err(Error::Damaged(format!("chunk {chunk} names a missing inode")));
+    }
+    Ok(in_order(items, &places))
+}
+
+/// Puts `items` in the order of their `places`, where they mostly are already: the numbers of inodes follow the image.
+fn in_order(items: Vec<ChunkItem>, places: &[usize]) -> Vec<ChunkItem> {
+    if places.is_sorted() {
+        return items;
+    }
+    let mut placed: Vec<_> = places.iter().zip(items).collect();
+    placed.sort_unstable_by_key(|(place, _)| **place);
+    placed.into_iter().map(|(_, item)| item).collect()
+}
+
+/// The first eligible path of each inode, if the scan is one whose files are opened by path; else nothing: a path costs as much as
+/// the inode itself.
+fn read_paths(connection: &Connection, scan: ScanId, inodes: &[i64]) -> Result<Vec<Vec<u8>>, Error> {
+    let mut reader = connection.prepare_cached("SELECT 1 FROM scan WHERE id = ?1 AND reader = ?2")?;
+    if !reader.exists(params![scan.0, DIRECTORY_READER])? {
+        return Ok(Vec::new());
+    }
     let mut paths = Paths::new(connection, scan)?;
     let sql = format!(
         "SELECT dir, name FROM path_{scan} WHERE ino = ?1 AND rule IS NULL AND flags < 16 ORDER BY id LIMIT 1"
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut items = Vec::new();
-    for member in members(&bytes)? {
-        let inode = inodes::one(connection, scan, member.inode)?;
-        let inode = inode.ok_or_else(|| Error::Damaged(format!("chunk {chunk} names a missing inode")))?;
-        let mut rows = statement.query([member.inode.cast_signed()])?;
-        let path = match rows.next()? {
+    let mut found = Vec::with_capacity(inodes.len());
+    for inode in inodes {
+        let mut rows = statement.query([inode])?;
+        found.push(match rows.next()? {
             Some(row) => paths.join(row.get::<_, i64>(0)?.cast_unsigned(), row.get_ref(1)?.as_blob()?)?,
             None => Vec::new(),
-        };
-        items.push(ChunkItem {
-            inode,
-            streams: member.streams,
-            path,
         });
     }
-    Ok(items)
+    Ok(found)
 }
 
 /// The sums of a census while it is counted.

@@ -68,18 +68,25 @@ impl Completion<'_> {
                 ))
             })?;
             if let Verdict::Retry { not_before } = self.settle(stream)? {
-                retries.entry((self.scan, not_before)).or_default().push(work);
+                self.try_again(work, not_before, retries)?;
             } else {
                 settled += 1;
                 settled_bytes = settled_bytes.saturating_add(work.bytes);
             }
         }
-        let again = (self.scan, Timestamp::from_nanos(0));
-        if !wanted.is_empty() {
-            retries.entry(again).or_default().extend(wanted.into_values());
+        for work in wanted.into_values() {
+            self.try_again(work, Timestamp::from_nanos(0), retries)?;
         }
         self.add_findings(result)?;
         self.close(result.chunk, settled, settled_bytes)
+    }
+
+    /// Returns a stream to the queue, unless it was excluded while it was leased.
+    fn try_again(&self, work: Work, not_before: Timestamp, retries: &mut Retries) -> Result<(), Error> {
+        if state::is_wanted(self.connection, self.scan, work.inode.cast_signed())? {
+            retries.entry((self.scan, not_before)).or_default().push(work);
+        }
+        Ok(())
     }
 
     fn add_findings(&self, result: &ChunkResult) -> Result<(), Error> {

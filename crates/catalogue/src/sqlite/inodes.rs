@@ -93,6 +93,38 @@ pub(super) fn one(connection: &Connection, scan: ScanId, inode: u64) -> Result<O
         .transpose()
 }
 
+/// Numbers that lie closer together are read in one sweep: to step over a row costs less than to search anew.
+const NEAR: i64 = 4;
+
+/// Visits the inodes of these numbers, by ascending number, each with its place in the list. Reads each run of neighbouring numbers in
+/// one sweep over the table. Numbers without a row are passed over.
+pub(super) fn many(
+    connection: &Connection,
+    scan: ScanId,
+    numbers: &[i64],
+    visit: &mut dyn FnMut(usize, Inode),
+) -> Result<(), Error> {
+    let mut order: Vec<(i64, usize)> = numbers.iter().copied().zip(0..).collect();
+    order.sort_unstable();
+    let sql = format!("SELECT {COLUMNS} FROM inode_{scan} WHERE ino BETWEEN ?1 AND ?2 ORDER BY ino");
+    let mut statement = connection.prepare_cached(&sql)?;
+    for run in order.chunk_by(|(left, _), (right, _)| right.saturating_sub(*left) <= NEAR) {
+        let (Some((first, _)), Some((last, _))) = (run.first(), run.last()) else {
+            continue;
+        };
+        let mut wanted = run.iter().peekable();
+        let mut rows = statement.query(params![first, last])?;
+        while let Some(row) = rows.next()? {
+            let number: i64 = row.get(0)?;
+            while wanted.next_if(|(wanted, _)| *wanted < number).is_some() {}
+            while let Some((_, place)) = wanted.next_if(|(wanted, _)| *wanted == number) {
+                visit(*place, from_row(connection, scan, row)?);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Visits all inodes by number.
 pub(super) fn each(
     connection: &Connection,

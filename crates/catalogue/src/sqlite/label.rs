@@ -3,10 +3,10 @@
 use ntt_model::{ScanId, Timestamp};
 use rusqlite::{Connection, params};
 
-use super::codec::{self, members};
-use super::media::collect;
-use super::queue::{Cutter, Work, enqueue};
-use super::state::{self, FAILED, Standing, is_eligible};
+use super::codec::{self, Member, members};
+use super::media::{collect, not_found};
+use super::queue::{Cutter, Work};
+use super::state::{self, FAILED, is_eligible};
 use super::{inodes, paths};
 use crate::rows::RelabelReport;
 use crate::{Error, Labels};
@@ -98,46 +98,48 @@ pub(super) fn relabel(
 
 /// Takes streams without an eligible path out of the free chunks.
 fn withdraw(connection: &Connection, scan: ScanId) -> Result<u64, Error> {
+    let sql = "SELECT id FROM chunk WHERE scan = ?1 AND state = 0 ORDER BY seq";
+    let free = collect(connection, sql, [scan.0], |row| Ok(row.get(0)?))?;
     let mut withdrawn = 0;
-    let sql = "SELECT id, not_before FROM chunk WHERE scan = ?1 AND state = 0 ORDER BY seq";
-    let free = collect(connection, sql, [scan.0], |row| {
-        Ok((row.get(0)?, Timestamp::from_nanos(row.get(1)?)))
-    })?;
-    for (chunk, not_before) in free {
-        let work = work_of(connection, scan, chunk)?;
-        let mut kept = Vec::with_capacity(work.len());
-        for stream in &work {
-            if state::standing(connection, scan, stream.inode.cast_signed())? == Standing::Wanted {
-                kept.push(*stream);
-            }
-        }
-        if kept.len() < work.len() {
-            withdrawn += u64::try_from(work.len() - kept.len()).unwrap_or(u64::MAX);
-            replace(connection, scan, chunk, not_before, kept)?;
-        }
+    for chunk in free {
+        withdrawn += prune(connection, scan, chunk)?;
     }
     Ok(withdrawn)
 }
 
-fn replace(
-    connection: &Connection,
-    scan: ScanId,
-    chunk: i64,
-    not_before: Timestamp,
-    kept: Vec<Work>,
-) -> Result<(), Error> {
-    connection.execute("DELETE FROM chunk_members WHERE chunk = ?1", [chunk])?;
-    connection.execute("DELETE FROM chunk WHERE id = ?1", [chunk])?;
-    enqueue(connection, scan, kept, not_before)?;
-    Ok(())
+/// Takes streams without an eligible path out of a free chunk; returns how many. The chunk keeps its row, so that a late completion
+/// finds that its lease was lost.
+pub(super) fn prune(connection: &Connection, scan: ScanId, chunk: i64) -> Result<u64, Error> {
+    let mut is_whole = true;
+    for member in members_of(connection, chunk)? {
+        is_whole &= state::is_wanted(connection, scan, member.inode.cast_signed())?;
+    }
+    if is_whole {
+        return Ok(0);
+    }
+    let work = work_of(connection, scan, chunk)?;
+    let mut kept = Vec::with_capacity(work.len());
+    for stream in &work {
+        if state::is_wanted(connection, scan, stream.inode.cast_signed())? {
+            kept.push(*stream);
+        }
+    }
+    super::queue::shrink(connection, chunk, &kept)?;
+    Ok(u64::try_from(work.len() - kept.len()).unwrap_or(u64::MAX))
+}
+
+/// The members of a chunk that is not done.
+pub(super) fn members_of(connection: &Connection, chunk: i64) -> Result<Vec<Member>, Error> {
+    let mut statement = connection.prepare_cached("SELECT members FROM chunk_members WHERE chunk = ?1")?;
+    let mut rows = statement.query([chunk])?;
+    let row = rows.next()?.ok_or_else(|| not_found("unfinished chunk", chunk))?;
+    members(row.get_ref(0)?.as_blob()?)
 }
 
 /// The work of a chunk, with sizes and positions.
 pub(super) fn work_of(connection: &Connection, scan: ScanId, chunk: i64) -> Result<Vec<Work>, Error> {
-    let sql = "SELECT members FROM chunk_members WHERE chunk = ?1";
-    let bytes: Vec<u8> = connection.query_row(sql, [chunk], |row| row.get(0))?;
     let mut work = Vec::new();
-    for member in members(&bytes)? {
+    for member in members_of(connection, chunk)? {
         let inode = inodes::one(connection, scan, member.inode)?;
         let inode = inode.ok_or_else(|| Error::Damaged(format!("chunk {chunk} names a missing inode")))?;
         for ordinal in member.streams {

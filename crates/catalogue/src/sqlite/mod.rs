@@ -54,6 +54,7 @@ pub struct SqliteCatalogue {
 
 struct Writer {
     connection: Connection,
+    durability: Option<Durability>,
     loads: HashMap<ScanId, Load>,
     _lock: File,
 }
@@ -102,6 +103,7 @@ impl SqliteCatalogue {
         transaction.commit()?;
         let writer = Writer {
             connection,
+            durability: None,
             loads: HashMap::new(),
             _lock: lock,
         };
@@ -160,7 +162,7 @@ impl SqliteCatalogue {
         work: impl FnOnce(&Connection) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut writer = self.writer()?;
-        transact(&mut writer.connection, durability, work)
+        writer.transact(durability, work)
     }
 
     /// Runs `work` in a transaction that reads, so that all its queries see the same state.
@@ -184,14 +186,22 @@ impl SqliteCatalogue {
     }
 }
 
-fn transact<T>(
-    connection: &mut Connection,
-    durability: Durability,
-    work: impl FnOnce(&Connection) -> Result<T, Error>,
-) -> Result<T, Error> {
-    connection.pragma_update(None, "synchronous", durability.pragma())?;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let answer = work(&transaction)?;
-    transaction.commit()?;
-    Ok(answer)
+impl Writer {
+    fn transact<T>(
+        &mut self,
+        durability: Durability,
+        work: impl FnOnce(&Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        if self.durability != Some(durability) {
+            self.connection
+                .pragma_update(None, "synchronous", durability.pragma())?;
+            self.durability = Some(durability);
+        }
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let answer = work(&transaction)?;
+        transaction.commit()?;
+        Ok(answer)
+    }
 }

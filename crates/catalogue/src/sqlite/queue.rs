@@ -4,6 +4,7 @@ use ntt_model::{ChunkId, ScanId, Timestamp, WorkerId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::codec::{Member, put_members};
+use super::label::prune;
 use super::media::{collect, not_found};
 use crate::Error;
 use crate::lease::{Lease, dead_before};
@@ -63,13 +64,7 @@ impl<'c> Cutter<'c> {
         if is_full || (self.streams > 0 && self.bytes.saturating_add(work.bytes) > CHUNK_BYTES) {
             self.cut()?;
         }
-        match self.members.last_mut() {
-            Some(last) if last.inode == work.inode => last.streams.push(work.stream),
-            _ => self.members.push(Member {
-                inode: work.inode,
-                streams: vec![work.stream],
-            }),
-        }
+        push_member(&mut self.members, work);
         self.streams += 1;
         self.bytes = self.bytes.saturating_add(work.bytes);
         Ok(())
@@ -105,6 +100,39 @@ impl<'c> Cutter<'c> {
     }
 }
 
+/// Adds a stream to its inode, if that is the last member, or as a new one.
+fn push_member(members: &mut Vec<Member>, work: Work) {
+    match members.last_mut() {
+        Some(last) if last.inode == work.inode => last.streams.push(work.stream),
+        _ => members.push(Member {
+            inode: work.inode,
+            streams: vec![work.stream],
+        }),
+    }
+}
+
+/// Leaves only `kept` of a free chunk; a chunk with nothing left is done.
+pub(super) fn shrink(connection: &Connection, chunk: i64, kept: &[Work]) -> Result<(), Error> {
+    let mut members = Vec::with_capacity(kept.len());
+    kept.iter().for_each(|work| push_member(&mut members, *work));
+    let bytes = kept
+        .iter()
+        .fold(0_u64, |sum, work| sum.saturating_add(work.bytes));
+    let streams = i64::try_from(kept.len()).unwrap_or(i64::MAX);
+    let state = if kept.is_empty() { 2 } else { 0 };
+    connection.execute(
+        "UPDATE chunk SET state = ?2, streams = ?3, bytes = ?4 WHERE id = ?1",
+        params![chunk, state, streams, bytes.cast_signed()],
+    )?;
+    if kept.is_empty() {
+        connection.execute("DELETE FROM chunk_members WHERE chunk = ?1", [chunk])?;
+    } else {
+        let sql = "UPDATE chunk_members SET members = ?2 WHERE chunk = ?1";
+        connection.execute(sql, params![chunk, put_members(&members)])?;
+    }
+    Ok(())
+}
+
 /// Puts work into new chunks, in the order of the image. Returns how many streams.
 pub(super) fn enqueue(
     connection: &Connection,
@@ -132,8 +160,9 @@ pub(super) fn register(connection: &Connection, name: &str, now: Timestamp) -> R
 
 /// Keeps a worker alive. A retired one stays retired.
 pub(super) fn heartbeat(connection: &Connection, worker: WorkerId, now: Timestamp) -> Result<(), Error> {
-    let sql = "UPDATE worker SET seen = ?2 WHERE id = ?1 AND NOT retired";
-    match connection.execute(sql, params![worker.0, now.as_nanos()])? {
+    let mut statement =
+        connection.prepare_cached("UPDATE worker SET seen = ?2 WHERE id = ?1 AND NOT retired")?;
+    match statement.execute(params![worker.0, now.as_nanos()])? {
         0 => Err(not_found("living worker", worker.0)),
         _ => Ok(()),
     }
@@ -145,8 +174,19 @@ pub(super) fn retire(connection: &Connection, worker: WorkerId) -> Result<(), Er
     if connection.execute(sql, [worker.0])? == 0 {
         return Err(not_found("worker", worker.0));
     }
-    let sql = "UPDATE chunk SET state = 0, owner = NULL WHERE state = 1 AND owner = ?1";
-    connection.execute(sql, [worker.0])?;
+    free(connection, "owner = ?1", worker.0)
+}
+
+/// Frees leased chunks. Labels leave leased chunks to their workers: what was excluded meanwhile leaves them here (R33).
+fn free(connection: &Connection, which: &str, parameter: i64) -> Result<(), Error> {
+    let sql =
+        format!("UPDATE chunk SET state = 0, owner = NULL WHERE state = 1 AND {which} RETURNING scan, id");
+    let freed = collect(connection, &sql, [parameter], |row| {
+        Ok((ScanId(row.get(0)?), row.get(1)?))
+    })?;
+    for (scan, chunk) in freed {
+        prune(connection, scan, chunk)?;
+    }
     Ok(())
 }
 
@@ -167,12 +207,8 @@ pub(super) fn workers(connection: &Connection) -> Result<Vec<WorkerRow>, Error> 
 
 /// Takes back the leases of workers that are dead at `now`.
 fn sweep(connection: &Connection, now: Timestamp) -> Result<(), Error> {
-    let mut statement = connection.prepare_cached(
-        "UPDATE chunk SET state = 0, owner = NULL WHERE state = 1 AND owner IN \
-         (SELECT id FROM worker WHERE NOT retired AND seen < ?1)",
-    )?;
-    statement.execute([dead_before(now).as_nanos()])?;
-    Ok(())
+    let dead = "owner IN (SELECT id FROM worker WHERE NOT retired AND seen < ?1)";
+    free(connection, dead, dead_before(now).as_nanos())
 }
 
 /// Leases the first claimable chunk: fresh ones in the order of the image, then retries by when they are due.
@@ -225,10 +261,7 @@ pub(super) fn release(
     epoch: i64,
 ) -> Result<(), Error> {
     if lease(connection, chunk)?.1.accepts(worker, epoch) {
-        connection.execute(
-            "UPDATE chunk SET state = 0, owner = NULL WHERE id = ?1",
-            [chunk.0],
-        )?;
+        free(connection, "id = ?1", chunk.0)?;
     }
     Ok(())
 }

@@ -139,13 +139,17 @@ pub(super) fn is_eligible(scan: ScanId, column: &str) -> String {
     format!("EXISTS (SELECT 1 FROM path_{scan} e WHERE e.ino = {column} AND e.rule IS NULL AND e.flags < 16)")
 }
 
+/// Whether an inode has an eligible path.
+pub(super) fn is_wanted(connection: &Connection, scan: ScanId, inode: i64) -> Result<bool, Error> {
+    let sql = format!("SELECT {}", is_eligible(scan, "?1"));
+    Ok(connection
+        .prepare_cached(&sql)?
+        .query_row([inode], |row| row.get(0))?)
+}
+
 /// The standing of an inode.
 pub(super) fn standing(connection: &Connection, scan: ScanId, inode: i64) -> Result<Standing, Error> {
-    let sql = format!("SELECT {}", is_eligible(scan, "?1"));
-    if connection
-        .prepare_cached(&sql)?
-        .query_row([inode], |row| row.get(0))?
-    {
+    if is_wanted(connection, scan, inode)? {
         return Ok(Standing::Wanted);
     }
     let sql = format!(

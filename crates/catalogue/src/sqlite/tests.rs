@@ -7,10 +7,14 @@ use ntt_model::ScanEvent;
 use ntt_model::entry::{Directory, ScanCounts};
 use ntt_model::{ByteRange, MediumId, Namespace, ScanId};
 
+use proptest::prelude::*;
+
 use super::SqliteCatalogue;
 use crate::conformance::{ManualClock, file, named};
 use crate::rows::{MediumKind, NewMedium, NewScan, NewVolume};
 use crate::{Catalogue, Error, Labels};
+
+mod crash;
 
 fn open(path: &Path) -> SqliteCatalogue {
     SqliteCatalogue::open(path, Arc::new(ManualClock::default())).unwrap()
@@ -25,6 +29,26 @@ fn it_passes_the_conformance_suite() {
         let path = folder.path().join(format!("{}.db", next.get()));
         Box::new(SqliteCatalogue::open(&path, clock).unwrap())
     });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn r33_r38_the_queue_does_what_the_model_says(
+        script in proptest::collection::vec((any::<u8>(), any::<u8>()), 0..60)
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let next = std::cell::Cell::new(0);
+        crate::conformance::run_lease_script(
+            &|clock| {
+                next.set(next.get() + 1);
+                let path = folder.path().join(format!("{}.db", next.get()));
+                Box::new(SqliteCatalogue::open(&path, clock).unwrap())
+            },
+            &script,
+        );
+    }
 }
 
 fn begin(catalogue: &SqliteCatalogue, id: u8) -> ScanId {
@@ -231,4 +255,24 @@ fn two_catalogues_of_the_same_media_have_equal_dumps() {
     let plain = dump("a", false);
     assert_eq!(plain, dump("b", true));
     assert!(plain.contains("inode ") && plain.contains("path ") && plain.contains("medium "));
+}
+
+#[test]
+fn a_catalogue_on_read_only_media_can_be_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a %?#.db");
+    let scan = load(&open(&path), 1);
+    let chmod =
+        |mode| std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o444)).unwrap();
+    chmod(0o555);
+    let reader = SqliteCatalogue::open_read_only(&path, Arc::new(ManualClock::default())).unwrap();
+    assert_eq!(reader.census(scan).unwrap().pending.count, 1);
+    assert!(matches!(reader.register_worker("w"), Err(Error::Conflict(_))));
+    drop(reader);
+    // Root may write in spite of the modes: then this shows at least that the file itself stays as it was.
+    assert!(std::fs::read(&path).unwrap() == before);
+    chmod(0o755);
 }

@@ -8,7 +8,7 @@ use ntt_model::{
 use super::Durability::{Power, Process};
 use super::{
     SqliteCatalogue, answer, blob, check, complete, find, inodes, label, load, media, paths, queue, seal,
-    state, transact,
+    state,
 };
 use crate::query::{FindQuery, FoundRow};
 use crate::rows::{
@@ -71,7 +71,7 @@ impl Catalogue for SqliteCatalogue {
 
     fn begin_scan(&self, scan: &NewScan) -> Result<ScanId, Error> {
         let mut writer = self.writer()?;
-        let load = transact(&mut writer.connection, Process, |connection| {
+        let load = writer.transact(Process, |connection| {
             load::begin(connection, scan, self.clock.now())
         })?;
         let id = load.scan;
@@ -86,9 +86,7 @@ impl Catalogue for SqliteCatalogue {
             .get(&scan)
             .cloned()
             .ok_or_else(|| not_loading(scan))?;
-        transact(&mut writer.connection, Process, |connection| {
-            load.append(connection, events)
-        })?;
+        writer.transact(Process, |connection| load.append(connection, events))?;
         writer.loads.insert(scan, load);
         Ok(())
     }
@@ -100,7 +98,7 @@ impl Catalogue for SqliteCatalogue {
             .get(&scan)
             .cloned()
             .ok_or_else(|| not_loading(scan))?;
-        let report = transact(&mut writer.connection, Power, |connection| {
+        let report = writer.transact(Power, |connection| {
             seal::seal(connection, load, counts, labels, self.clock.now())
         })?;
         writer.loads.remove(&scan);
@@ -112,9 +110,7 @@ impl Catalogue for SqliteCatalogue {
         if !writer.loads.contains_key(&scan) {
             return Err(not_loading(scan));
         }
-        transact(&mut writer.connection, Process, |connection| {
-            load::drop_unsealed(connection, scan)
-        })?;
+        writer.transact(Process, |connection| load::drop_unsealed(connection, scan))?;
         writer.loads.remove(&scan);
         Ok(())
     }

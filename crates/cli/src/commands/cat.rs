@@ -9,7 +9,7 @@ use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{State, StreamState};
 use ntt_model::{BlobHash, name::escape};
 use ntt_report::listing::entries_at;
-use ntt_report::occurrences::stream_name;
+use ntt_report::occurrences::{self, stream_name};
 use ntt_report::selector::Selector;
 use ntt_store::Store;
 
@@ -18,7 +18,9 @@ use crate::exit::{CommandResult, Exit, Failure, FailureKind};
 use crate::output::Output;
 use crate::session;
 
-/// Write the content of files to stdout, byte for byte. Exits with 3 if bytes of a damaged file are missing (they come as zeros).
+/// Write the content of files to stdout, byte for byte.
+///
+/// Exits with 3 if bytes of a damaged file are missing; they come as zeros.
 #[derive(Debug, Args)]
 pub(crate) struct CatArgs {
     /// MEDIUM/VOLUME/PATH, or the 64 hexadecimal digits of a content.
@@ -62,7 +64,13 @@ fn content(catalogue: &dyn Catalogue, target: &[u8], stream: &[u8]) -> Result<(B
         .ok()
         .and_then(|text| text.parse().ok())
     {
-        return Ok((hash, false));
+        return match occurrences::blob(catalogue, &hash)? {
+            Some(_) => Ok((hash, false)),
+            None => Err(Failure::new(
+                FailureKind::Failed,
+                format!("{hash} is not in the archive"),
+            )),
+        };
     }
     let selector = Selector::parse(target)?;
     let scans = selector.find_scans(catalogue)?;
@@ -82,7 +90,7 @@ fn content(catalogue: &dyn Catalogue, target: &[u8], stream: &[u8]) -> Result<(B
                 reason = failed(&format!(
                     "is not stored: it is {}",
                     super::ls::state_name(&state.state)
-                ))
+                ));
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::exit::{CommandResult, Exit};
 use crate::output::Output;
 use crate::session;
 
-/// Show the settings in force.
+/// Show the settings in force, and where each comes from.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
     #[command(subcommand)]
@@ -39,13 +39,21 @@ pub(crate) fn run(global: &Global, args: &ConfigArgs) -> CommandResult {
     }
     out.line(format!("# archive: {}", root.display()))?;
     for setting in config.shown() {
-        let place = if origin {
-            format!("  # {}", setting.origin)
+        let line = format!("{} = {}", setting.key, toml_value(&setting.value));
+        if origin {
+            out.line(format!("{line:<30}  # {}", setting.origin))?;
         } else {
-            String::new()
-        };
-        out.line(format!("{} = {}{place}", setting.key, setting.value))?;
+            out.line(line)?;
+        }
     }
     out.flush()?;
     Ok(Exit::Done)
+}
+
+/// The value as a settings file writes it: numbers bare, the rest in quotes.
+fn toml_value(value: &str) -> String {
+    match value.parse::<u64>() {
+        Ok(number) => number.to_string(),
+        Err(_) => toml::Value::from(value).to_string(),
+    }
 }

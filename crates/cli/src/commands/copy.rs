@@ -14,7 +14,7 @@ use crate::output::Output;
 use crate::session::{self, Session};
 use crate::units;
 
-/// Copy what a scan left in the queue: read, hash, store.
+/// Copy what a scan left in the queue.
 #[derive(Debug, Args)]
 pub(crate) struct CopyArgs {
     /// The medium.

@@ -11,8 +11,9 @@ use crate::output::Output;
 use crate::session::Session;
 use crate::units;
 
-/// Check the machine, the store, the catalogue, and whether the two agree; say what to do about each problem.
+/// Check the machine, the store and the catalogue.
 ///
+/// Says whether store and catalogue agree, and what to do about each problem.
 /// Reads no contents (that is `ntt verify`) and changes nothing without --fix. Exits with 12 if something is wrong.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {

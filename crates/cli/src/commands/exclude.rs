@@ -14,8 +14,9 @@ use crate::output::Output;
 use crate::session::Session;
 use crate::units;
 
-/// Label paths as excluded by rules, or take labels off again. Rows are never removed, and what was copied stays copied (R26).
+/// Label paths as excluded by rules, or take labels off again.
 ///
+/// Rows are never removed, and what was copied stays copied (R26).
 /// The rules replace all earlier labels of the medium; an empty rules file takes every label off.
 #[derive(Debug, Args)]
 pub(crate) struct ExcludeArgs {

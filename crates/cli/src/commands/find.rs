@@ -15,7 +15,9 @@ use crate::exit::{CommandResult, Exit, Failure};
 use crate::output::{Names, Output};
 use crate::{session, units};
 
-/// Find paths on all media by name, path, size, date, kind, medium and state. Patterns match bytes, not text.
+/// Find paths on all media by name, size, date, kind and state.
+///
+/// Patterns match bytes, not text.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("pattern").multiple(false))]
 pub(crate) struct FindArgs {

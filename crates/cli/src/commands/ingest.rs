@@ -10,14 +10,16 @@ use ntt_pipeline::scan::ScanSettings;
 use ntt_pipeline::{Archive, Interrupt};
 
 use crate::args::Global;
-use crate::commands::{inspect, summary};
+use crate::commands::{layers, summary};
 use crate::exit::{CommandResult, Exit, Failure};
 use crate::interrupt;
 use crate::output::Output;
 use crate::session::{self, Session};
 use crate::units;
 
-/// Take disk images and directories into the archive: identify, inspect, scan, copy, verify.
+/// Take disk images and directories into the archive.
+///
+/// The stages are identify, inspect, scan, copy, verify and manifest.
 ///
 /// A source that is known already is recognised and nothing is copied again; one that was interrupted goes on where it stopped. A mapfile beside an
 /// image (`IMAGE.map`, GNU ddrescue format) is honoured. Exits with 3 if anything on a source could not be read.
@@ -146,10 +148,8 @@ fn print_plan(out: &mut Output, plan: &IngestPlan) -> std::io::Result<()> {
     for source in &plan.sources {
         print_source(out, source)?;
     }
-    for failure in &plan.failures {
-        out.line(format!("{}: {}", failure.path, failure.error))?;
-    }
-    out.flush()
+    out.flush()?;
+    summary::print_failures(&plan.failures)
 }
 
 fn print_source(out: &mut Output, plan: &SourcePlan) -> std::io::Result<()> {
@@ -168,7 +168,7 @@ fn print_source(out: &mut Output, plan: &SourcePlan) -> std::io::Result<()> {
         out.line(format!("  {why}"))?;
     }
     match &plan.layers {
-        Some(layers) => inspect::print_layers(out, layers),
+        Some(tree) => layers::print(out, tree),
         None => Ok(()),
     }
 }

@@ -15,7 +15,9 @@ use crate::exit::{CommandResult, Exit};
 use crate::output::{Names, Output};
 use crate::{session, units};
 
-/// List a directory of a volume: names, and with `-l` everything that `ls -l` shows and whether the content is stored.
+/// List a directory of a volume.
+///
+/// With `-l` everything that `ls -l` shows, and whether the content is stored.
 #[derive(Debug, Args)]
 pub(crate) struct LsArgs {
     /// MEDIUM[/VOLUME[/PATH]]; the volume may be left out when the medium has only one.

@@ -8,7 +8,9 @@ use crate::args::{Arguments, Global};
 use crate::exit::{CommandResult, Exit};
 use crate::output::Output;
 
-/// Write the manual pages of all commands into a directory, or the main one to stdout.
+/// Write the manual pages.
+///
+/// All of them into a directory, or the main one to stdout.
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
     /// Directory for `ntt.1`, `ntt-ingest.1` and so on; made if it is not there.

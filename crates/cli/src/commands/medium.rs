@@ -120,10 +120,13 @@ fn show(global: &Global, name: &OsString, with_findings: bool) -> CommandResult 
         print_volume(&mut out, volume)?;
     }
     print_history(&mut out, &report)?;
+    if !findings.is_empty() {
+        out.line("")?;
+    }
     for row in findings {
-        let severity = serde_json::to_value(row.finding.severity).map_err(std::io::Error::from)?;
+        let severity = units::severity(row.finding.severity);
         let text = ntt_model::name::escape(row.finding.to_string().as_bytes()).into_owned();
-        out.line(format!("{:<8} {text}", severity.as_str().unwrap_or_default()))?;
+        out.line(format!("{severity:<8} {text}"))?;
     }
     out.flush()?;
     Ok(Exit::Done)
@@ -155,22 +158,22 @@ fn print_identity(out: &mut Output, report: &MediumReport) -> std::io::Result<()
         let unread: u64 = image.unread.iter().map(|range| range.len).sum();
         if unread > 0 {
             out.line(format!(
-                "unread   {} bytes in {} areas",
-                units::count(unread),
-                image.unread.len()
+                "unread   {} in {}",
+                units::counted(unread, "byte", "bytes"),
+                units::counted(image.unread.len() as u64, "area", "areas")
             ))?;
         }
     }
     for evidence in &report.evidence {
         out.line(format!(
-            "evidence {} {} ({})",
+            "evidence {:<14} {} ({})",
             evidence.kind, evidence.value, evidence.origin
         ))?;
     }
     let counts = report.findings;
     out.line(format!(
-        "findings {} losses, {} warnings, {} notes",
-        counts.loss, counts.warning, counts.info
+        "findings {}",
+        units::findings(counts.loss, counts.warning, counts.info)
     ))
 }
 
@@ -198,19 +201,22 @@ fn print_volume(out: &mut Output, volume: &VolumeReport) -> std::io::Result<()> 
         units::count(volume.image_offset)
     ))?;
     if let Some(original) = &volume.same_as {
-        out.line(format!("  the same volume as {original}: not copied again"))?;
+        out.line(format!(
+            "  the same volume as {}: not copied again",
+            short_volume(original)
+        ))?;
     }
     match &volume.census {
-        Some(census) => print_census(out, census),
+        Some(census) => print_census(out, census, "  "),
         None => out.line(format!("  not scanned ({})", volume.verdict)),
     }
 }
 
 /// The balance of a volume: found = stored + excluded + lost + waiting (R29).
-pub(crate) fn print_census(out: &mut Output, census: &Census) -> std::io::Result<()> {
+pub(crate) fn print_census(out: &mut Output, census: &Census, indent: &str) -> std::io::Result<()> {
     let row = |what: &str, tally: ntt_catalogue::rows::Tally| {
         format!(
-            "  {what:<22} {:>12} {:>12}",
+            "{indent}{what:<22} {:>12} {:>12}",
             units::count(tally.count),
             units::bytes(tally.bytes)
         )
@@ -218,11 +224,11 @@ pub(crate) fn print_census(out: &mut Output, census: &Census) -> std::io::Result
     let inodes: Vec<String> = census
         .inodes
         .iter()
-        .map(|(kind, count)| format!("{} {}", units::count(*count), kind_name(*kind)))
+        .map(|(kind, count)| counted_kind(*count, *kind))
         .collect();
     out.line(format!(
-        "  {} paths: {}",
-        units::count(census.paths),
+        "{indent}{}: {}",
+        units::counted(census.paths, "path", "paths"),
         inodes.join(", ")
     ))?;
     out.line(row("found", census.found))?;
@@ -246,19 +252,20 @@ pub(crate) fn print_census(out: &mut Output, census: &Census) -> std::io::Result
     Ok(())
 }
 
-/// Plural of a kind for summaries.
-pub(crate) fn kind_name(kind: ntt_model::Kind) -> &'static str {
+/// `1 symbolic link`, `2 directories`.
+fn counted_kind(count: u64, kind: ntt_model::Kind) -> String {
     use ntt_model::Kind;
-    match kind {
-        Kind::File => "files",
-        Kind::Directory => "directories",
-        Kind::Symlink => "symbolic links",
-        Kind::Fifo => "named pipes",
-        Kind::Socket => "sockets",
-        Kind::CharDevice => "character devices",
-        Kind::BlockDevice => "block devices",
-        Kind::Unknown => "of unknown kind",
-    }
+    let (one, many) = match kind {
+        Kind::File => ("file", "files"),
+        Kind::Directory => ("directory", "directories"),
+        Kind::Symlink => ("symbolic link", "symbolic links"),
+        Kind::Fifo => ("named pipe", "named pipes"),
+        Kind::Socket => ("socket", "sockets"),
+        Kind::CharDevice => ("character device", "character devices"),
+        Kind::BlockDevice => ("block device", "block devices"),
+        Kind::Unknown => ("of unknown kind", "of unknown kind"),
+    };
+    units::counted(count, one, many)
 }
 
 fn print_history(out: &mut Output, report: &MediumReport) -> std::io::Result<()> {
@@ -312,12 +319,29 @@ fn label(global: &Global, name: &OsString, text: &str, dry_run: bool) -> Command
     } else {
         let verb = if dry_run { "would label" } else { "labelled" };
         out.line(format!(
-            "{verb} {} `{text}` (was `{}`)",
-            medium.medium.id, medium.medium.label
+            "{verb} {} `{text}`{}",
+            short(&medium.medium.id.to_string()),
+            match medium.medium.label.as_str() {
+                "" => String::new(),
+                previous => format!(" (was `{previous}`)"),
+            }
         ))?;
         out.flush()?;
     }
     Ok(Exit::Done)
+}
+
+/// The first digits of an id, as people type them.
+fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+/// `MEDIUM/VOLUME` with the first digits of the medium's id.
+pub(crate) fn short_volume(name: &str) -> String {
+    match name.split_once('/') {
+        Some((id, volume)) => format!("{}/{volume}", short(id)),
+        None => name.to_owned(),
+    }
 }
 
 fn or_dash(text: &str) -> &str {

@@ -9,6 +9,7 @@ mod exclude;
 mod find;
 mod ingest;
 mod inspect;
+mod layers;
 mod ls;
 mod man;
 mod medium;

@@ -1,23 +1,27 @@
 //! `ntt restore`.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::Args;
 use ntt_model::name::escape;
+use ntt_pipeline::Error;
 use ntt_pipeline::archive::Access;
 use ntt_pipeline::compare::{self, CompareSummary};
 use ntt_pipeline::restore::{self, RestorePlan, RestoreRequest, RestoreSummary};
 use ntt_report::selector::Selector;
 
 use crate::args::Global;
-use crate::exit::{CommandResult, Exit};
+use crate::exit::{CommandResult, Exit, Failure};
 use crate::output::Output;
 use crate::session::Session;
 use crate::units;
 
-/// Restore a medium, a volume or a path into a directory: names, content, holes, links, modes, times, owners when permitted.
+/// Restore a medium, a volume or a path into a directory.
+///
+/// Names, content, holes, links, modes and times come back as they were; owners when the system permits it.
 ///
 /// Exits with 3 if something could not be restored as it was, and with 12 if --compare finds a difference.
 #[derive(Debug, Args)]
@@ -50,14 +54,25 @@ pub(crate) fn run(global: &Global, args: &RestoreArgs) -> CommandResult {
         print_comparison(&mut out, &summary)?;
         return Ok(summary.outcome.into());
     }
-    let plan = restore::plan(session.archive(), &request)?;
+    let plan = restore::plan(session.archive(), &request).map_err(with_way_out)?;
     if args.dry_run {
         print_plan(&mut out, &plan)?;
         return Ok(Exit::Done);
     }
-    let summary = restore::run(&session.context(), &request)?;
-    print_summary(&mut out, &summary, args)?;
+    let summary = restore::run(&session.context(), &request).map_err(with_way_out)?;
+    print_summary(&mut out, &summary, global, args)?;
     Ok(summary.outcome.into())
+}
+
+/// A refusal with what to do about it.
+fn with_way_out(error: Error) -> Failure {
+    let is_refusal = matches!(error, Error::Refused(_));
+    let failure = Failure::from(error);
+    if is_refusal {
+        failure.hint("take a new directory, or add --into-existing: nothing in it is replaced")
+    } else {
+        failure
+    }
 }
 
 fn print_plan(out: &mut Output, plan: &RestorePlan) -> std::io::Result<()> {
@@ -83,7 +98,12 @@ fn print_plan(out: &mut Output, plan: &RestorePlan) -> std::io::Result<()> {
     out.flush()
 }
 
-fn print_summary(out: &mut Output, summary: &RestoreSummary, args: &RestoreArgs) -> std::io::Result<()> {
+fn print_summary(
+    out: &mut Output,
+    summary: &RestoreSummary,
+    global: &Global,
+    args: &RestoreArgs,
+) -> std::io::Result<()> {
     if out.json() {
         return out
             .json_line("restore-summary", summary)
@@ -94,11 +114,13 @@ fn print_summary(out: &mut Output, summary: &RestoreSummary, args: &RestoreArgs)
     for problem in &summary.problems {
         out.line(format!("  {}: {}", problem.path, problem.problem))?;
     }
-    let (target, destination) = (escape(args.target.as_bytes()), args.destination.display());
-    out.line(format!(
-        "check it with: ntt restore --compare {target} {destination}"
-    ))?;
-    out.flush()
+    out.flush()?;
+    if !global.quiet {
+        let (target, destination) = (escape(args.target.as_bytes()), args.destination.display());
+        let hint = format!("hint: check it with: ntt restore --compare {target} {destination}");
+        writeln!(std::io::stderr(), "{hint}")?;
+    }
+    Ok(())
 }
 
 fn print_comparison(out: &mut Output, summary: &CompareSummary) -> std::io::Result<()> {

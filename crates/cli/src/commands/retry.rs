@@ -15,7 +15,7 @@ use crate::output::Output;
 use crate::session::Session;
 use crate::units;
 
-/// Try again what was given up, and copy it: all classes of failure, or one.
+/// Try again what was given up, and copy it.
 #[derive(Debug, Args)]
 pub(crate) struct RetryArgs {
     /// The medium.

@@ -15,8 +15,9 @@ use crate::output::Output;
 use crate::session::{self, Session};
 use crate::units;
 
-/// Scan the volumes of a medium that the archive knows: list every directory, name and inode, and queue the contents.
+/// Scan again, or for the first time, the volumes of a known medium.
 ///
+/// A scan lists every directory, name and inode, and queues the contents for `ntt copy`.
 /// A source that the archive does not know yet is taken in with `ntt ingest --no-copy`.
 #[derive(Debug, Args)]
 pub(crate) struct ScanArgs {

@@ -10,7 +10,7 @@ use crate::exit::{CommandResult, Exit};
 use crate::output::Output;
 use crate::{interrupt, session, units};
 
-/// Show what the archive holds, what is being worked on, what waits, and what was done last.
+/// Show what is being worked on, what waits, and what was done last.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
     /// Look again every SECONDS until interrupted; rates and the time left come from the second look on.

@@ -1,10 +1,12 @@
 //! What an ingest or a copy says at its end.
 
+use std::io::Write;
+
 use ntt_model::name::escape;
 use ntt_pipeline::copy::CopySummary;
-use ntt_pipeline::ingest::{IngestSummary, MediumSummary, VolumeSummary};
+use ntt_pipeline::ingest::{IngestSummary, MediumSummary, SourceFailure, VolumeSummary};
 
-use crate::commands::medium::print_census;
+use crate::commands::medium::{print_census, short_volume};
 use crate::output::Output;
 use crate::units;
 
@@ -18,10 +20,19 @@ pub(crate) fn print_ingest(out: &mut Output, summary: &IngestSummary) -> std::io
     for medium in &summary.media {
         print_medium(out, medium)?;
     }
-    for failure in &summary.failures {
-        out.line(format!("{}: {}", failure.path, failure.error))?;
+    out.flush()?;
+    print_failures(&summary.failures)
+}
+
+/// Sources that could not be used, on stderr.
+pub(crate) fn print_failures(failures: &[SourceFailure]) -> std::io::Result<()> {
+    for failure in failures {
+        let (path, error) = (failure.path.to_string(), &failure.error);
+        let named = error.starts_with(path.as_str());
+        let place = if named { String::new() } else { format!("{path}: ") };
+        writeln!(std::io::stderr(), "ntt: {place}{error}")?;
     }
-    out.flush()
+    Ok(())
 }
 
 fn print_medium(out: &mut Output, medium: &MediumSummary) -> std::io::Result<()> {
@@ -36,12 +47,8 @@ fn print_medium(out: &mut Output, medium: &MediumSummary) -> std::io::Result<()>
     let [info, warning, loss] = medium.findings;
     if info + warning + loss > 0 {
         let short = &medium.medium.to_string()[..12];
-        let losses = units::counted(loss, "loss", "losses");
-        let warnings = units::counted(warning, "warning", "warnings");
-        let notes = units::counted(info, "note", "notes");
-        out.line(format!(
-            "  {losses}, {warnings}, {notes}: ntt medium show --findings {short}"
-        ))?;
+        let counts = units::findings(loss, warning, info);
+        out.line(format!("  {counts}: ntt medium show --findings {short}"))?;
     }
     if medium.partial {
         out.line("  partial: something on this medium could not be read")?;
@@ -60,13 +67,16 @@ fn print_volume(out: &mut Output, volume: &VolumeSummary) -> std::io::Result<()>
     } else {
         &volume.type_name
     };
-    out.line(format!("volume {}: {what}{label}", volume.volume))?;
+    out.line(format!("  volume {}: {what}{label}", volume.volume))?;
     if let Some(original) = &volume.same_as {
-        out.line(format!("  the same volume as {original}: not copied again"))?;
+        out.line(format!(
+            "    the same volume as {}: not copied again",
+            short_volume(original)
+        ))?;
     }
     match &volume.census {
-        Some(census) => print_census(out, census),
-        None => out.line(format!("  not scanned ({})", volume.verdict)),
+        Some(census) => print_census(out, census, "    "),
+        None => out.line(format!("    not scanned ({})", volume.verdict)),
     }
 }
 
@@ -80,6 +90,9 @@ pub(crate) fn print_copy(out: &mut Output, summary: &CopySummary) -> std::io::Re
 }
 
 fn print_copied(out: &mut Output, summary: &CopySummary) -> std::io::Result<()> {
+    if summary.stored_streams + summary.damaged_streams + summary.failed_streams == 0 {
+        return out.line("  nothing was left to copy");
+    }
     let stored = units::counted(summary.stored_streams, "content", "contents");
     let mut line = format!("  copied {stored}, {} read", units::bytes(summary.bytes_read));
     let new = units::counted(summary.new_blobs, "was new", "were new");

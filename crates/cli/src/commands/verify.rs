@@ -12,12 +12,12 @@ use crate::args::Global;
 use crate::commands::find::parse_date;
 use crate::exit::{CommandResult, Exit};
 use crate::output::Output;
-use crate::session::Session;
+use crate::session::{self, Session};
 use crate::units;
 
-/// Read contents back from the store and compare their digests. Exits with 12 if one is damaged.
+/// Read contents back from the store and compare their digests.
 ///
-/// It goes from the longest unverified to the most recently verified, so that an interrupted or sampled verification goes on where the last
+/// Exits with 12 if one is damaged. It goes from the longest unverified to the most recently verified, so that an interrupted or sampled verification goes on where the last
 /// one stopped.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
@@ -67,6 +67,9 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> CommandResult {
     }
     let summary = verify::run(&session.context(), &plan)?;
     print_summary(&mut out, &summary)?;
+    if summary.outcome == ntt_pipeline::RunOutcome::Interrupted {
+        session::say_how_to_resume(global);
+    }
     Ok(summary.outcome.into())
 }
 

@@ -109,9 +109,9 @@ fn print(catalogue: &dyn Catalogue, out: &mut Output, hash: &BlobHash) -> Result
     occurrences::places(catalogue, hash, &mut |place| {
         places += 1;
         if out.json() {
-            out.json_line("place", &place)?
+            out.json_line("place", &place)?;
         } else {
-            out.line(place_line(&place))?
+            out.line(place_line(&place))?;
         }
         Ok(())
     })?;

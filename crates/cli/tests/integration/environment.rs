@@ -7,19 +7,19 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// A place to run `ntt` in; removed when dropped.
-pub struct Environment {
+pub(crate) struct Environment {
     dir: TempDir,
 }
 
 /// What a run said.
 #[must_use = "assert its exit code"]
-pub struct Run {
+pub(crate) struct Run {
     output: Output,
     command: String,
 }
 
 impl Environment {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         for name in ["home", "work"] {
             std::fs::create_dir(dir.path().join(name)).expect("a new directory");
@@ -28,17 +28,17 @@ impl Environment {
     }
 
     /// The directory that `ntt` runs in.
-    pub fn work(&self) -> PathBuf {
+    pub(crate) fn work(&self) -> PathBuf {
         self.dir.path().join("work")
     }
 
     /// The archive.
-    pub fn archive(&self) -> PathBuf {
+    pub(crate) fn archive(&self) -> PathBuf {
         self.dir.path().join("archive")
     }
 
     /// `ntt` with these arguments, not started yet.
-    pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+    pub(crate) fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ntt"));
         command
             .args(arguments)
@@ -53,7 +53,7 @@ impl Environment {
     }
 
     /// Runs `ntt` to its end.
-    pub fn ntt<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Run {
+    pub(crate) fn ntt<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Run {
         let mut command = self.command(arguments);
         let output = command.output().expect("ntt can be started");
         Run {
@@ -63,7 +63,7 @@ impl Environment {
     }
 
     /// A file in the working directory.
-    pub fn write(&self, name: impl AsRef<Path>, content: &[u8]) -> PathBuf {
+    pub(crate) fn write(&self, name: impl AsRef<Path>, content: &[u8]) -> PathBuf {
         let path = self.work().join(name);
         std::fs::create_dir_all(path.parent().expect("below the working directory")).expect("a directory");
         std::fs::write(&path, content).expect("a written file");
@@ -73,7 +73,7 @@ impl Environment {
 
 impl Run {
     /// Asserts the exit code and gives stdout as text.
-    pub fn code(self, expected: i32) -> String {
+    pub(crate) fn code(self, expected: i32) -> String {
         assert_eq!(
             self.output.status.code(),
             Some(expected),
@@ -85,7 +85,7 @@ impl Run {
     }
 
     /// Asserts the exit code and gives stdout as bytes.
-    pub fn bytes(self, expected: i32) -> Vec<u8> {
+    pub(crate) fn bytes(self, expected: i32) -> Vec<u8> {
         assert_eq!(
             self.output.status.code(),
             Some(expected),
@@ -97,7 +97,7 @@ impl Run {
     }
 
     /// Asserts the exit code and gives stderr as text.
-    pub fn stderr(self, expected: i32) -> String {
+    pub(crate) fn stderr(self, expected: i32) -> String {
         assert_eq!(
             self.output.status.code(),
             Some(expected),
@@ -109,7 +109,7 @@ impl Run {
     }
 
     /// Asserts the exit code and gives the JSON lines (or the one document) on stdout.
-    pub fn json(self, expected: i32) -> Vec<serde_json::Value> {
+    pub(crate) fn json(self, expected: i32) -> Vec<serde_json::Value> {
         let text = self.code(expected);
         let values = serde_json::Deserializer::from_str(&text).into_iter();
         values

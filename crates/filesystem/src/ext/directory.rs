@@ -4,9 +4,9 @@
 
 use ntt_source::field::{le_u16, le_u32, u8_at};
 
+use super::seal::LEAF_TAIL_TYPE;
+
 const HEADER_LEN: usize = 8;
-/// Type code of the entry that holds a block's checksum.
-const CHECKSUM_TYPE: u8 = 0xde;
 
 /// An entry in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -143,7 +143,7 @@ impl<'b> Iterator for Entries<'b> {
             match self.parse(offset) {
                 Ok((entry, end)) => {
                     self.next = end;
-                    if entry.inode != 0 && entry.file_type != Some(CHECKSUM_TYPE) {
+                    if entry.inode != 0 && entry.file_type != Some(LEAF_TAIL_TYPE) {
                         return Some(Item::Entry(entry));
                     }
                 }
@@ -155,14 +155,6 @@ impl<'b> Iterator for Entries<'b> {
         }
         None
     }
-}
-
-/// The checksum at the end of a directory block, if the block ends as one with a checksum does (`struct ext4_dir_entry_tail`).
-pub(super) fn tail_checksum(block: &[u8]) -> Option<(u32, &[u8])> {
-    let start = block.len().checked_sub(12)?;
-    let tail = block.get(start..)?;
-    (tail.get(..8)? == [0, 0, 0, 0, 12, 0, 0, CHECKSUM_TYPE]).then_some(())?;
-    Some((le_u32(tail, 8)?, block.get(..start)?))
 }
 
 #[cfg(test)]

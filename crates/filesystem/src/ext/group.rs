@@ -159,6 +159,10 @@ impl GroupReader<'_, '_> {
     }
 
     fn tell(&self, group: u64, chosen: &Chosen, place: Option<u64>, offset: usize, report: &mut Report) {
+        if chosen.trust == Trust::No && self.is_beyond_end(group) {
+            // That the image ends before the file system is told once, not for every group.
+            return;
+        }
         let offset = u64::try_from(offset).unwrap_or(0);
         let at = place
             .map_or(0, |place| self.blocks.home_offset(place))
@@ -182,6 +186,11 @@ impl GroupReader<'_, '_> {
         };
         let detail = format!("the descriptor of group {group} {detail}");
         report.push(Finding::new(severity, Layer::FileSystem, code, detail).at(at));
+    }
+
+    fn is_beyond_end(&self, group: u64) -> bool {
+        let first = self.superblock.group_first_block(group);
+        first.saturating_mul(self.blocks.block_bytes()) >= self.blocks.source_len()
     }
 
     /// Where block `table_block` of the descriptors and its copies lie (Linux `descriptor_loc`, e2fsprogs `ext2fs_descriptor_block_loc2`).

@@ -21,6 +21,7 @@ mod lost;
 mod map;
 mod report;
 mod scan;
+mod seal;
 mod seen;
 mod stream;
 mod superblock;

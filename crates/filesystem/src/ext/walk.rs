@@ -5,13 +5,13 @@ use std::ops::ControlFlow;
 use ntt_model::entry::{Allocation, Directory, Name, Namespace};
 use ntt_model::{Finding, FindingCode, Kind, Layer, ScanEvent, Severity};
 
-use super::checksum::crc32c;
-use super::directory::{Entries, Entry, EntryRules, Item, tail_checksum};
+use super::directory::{Entries, Entry, EntryRules, Item};
 use super::features::incompat;
 use super::inode::{MAP_LEN, RawInode, flag};
 use super::map::{MapRoot, Run, map};
 use super::report::unreadable;
 use super::scan::{CHUNK_BYTES, ROOT, Scan};
+use super::seal::Seal;
 use super::seen::{Mark, kind_of_code};
 use super::volume::NoInode;
 use super::xattr::{Place, in_body};
@@ -341,7 +341,17 @@ impl<'s, 'a> Scan<'s, 'a> {
         }
         let mut index = 0;
         let mut chunk = Vec::new();
-        for run in runs.iter().filter(|run| !run.unwritten) {
+        if runs.iter().any(|run| run.unwritten) {
+            // e2fsck keeps what stands in such blocks too: the flag is wrong more often than the entries.
+            let detail = "blocks of the directory are marked as unwritten; they were read";
+            self.report.push(super::attributes::on(
+                raw,
+                Severity::Warning,
+                FindingCode::Contradiction,
+                detail,
+            ));
+        }
+        for run in &runs {
             if self
                 .run_entries(raw, *run, size_blocks, &mut chunk, &mut index, each)?
                 .is_break()
@@ -422,11 +432,11 @@ impl<'s, 'a> Scan<'s, 'a> {
                 self.report.push(finding.on_inode(u64::from(raw.number)));
                 continue;
             }
-            let is_past_end = part.logical.saturating_add(step) >= size_blocks;
-            if is_past_end && !self.belongs(raw, bytes, at) {
+            let logical = part.logical.saturating_add(step);
+            if logical >= size_blocks && !self.belongs(raw, bytes, at) {
                 continue;
             }
-            self.check_block(raw, bytes, at);
+            self.check_block(raw, bytes, at, logical == 0);
             if self.entries(raw.number, bytes, at, index, each)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
@@ -451,18 +461,22 @@ impl<'s, 'a> Scan<'s, 'a> {
         is_directory
     }
 
-    fn check_block(&mut self, raw: &RawInode<'_>, block: &[u8], at: u64) {
+    fn check_block(&mut self, raw: &RawInode<'_>, block: &[u8], at: u64, is_first: bool) {
         if !self.volume.superblock.has_metadata_checksums() {
             return;
         }
-        if let Some((stored, covered)) = tail_checksum(block) {
-            let computed = crc32c(raw.checksum_seed(&self.volume.superblock), covered);
-            if computed != stored {
-                let detail =
-                    format!("checksum of a directory block is {stored:#010x}, computed {computed:#010x}");
-                let finding = Finding::new(Severity::Warning, Layer::Directory, FindingCode::Corrupt, detail);
-                self.report.push(finding.at(at).on_inode(u64::from(raw.number)));
-            }
+        let Some(seal) = Seal::of(block, is_first && raw.has(flag::INDEX)) else {
+            return;
+        };
+        let (stored, computed) = (
+            seal.stored,
+            seal.computed(raw.checksum_seed(&self.volume.superblock)),
+        );
+        if computed != stored {
+            let detail =
+                format!("checksum of a directory block is {stored:#010x}, computed {computed:#010x}");
+            let finding = Finding::new(Severity::Warning, Layer::Directory, FindingCode::Corrupt, detail);
+            self.report.push(finding.at(at).on_inode(u64::from(raw.number)));
         }
     }
 

@@ -71,10 +71,18 @@ struct Current {
     depth: u32,
     /// Names that may still be emitted.
     left: u64,
+    /// Entries that may still be.
+    entries_left: u64,
     /// Subdirectories that it names.
     children: HashSet<u64>,
     /// The sector that was checked last, and whether its records are this directory's.
     sector: (u64, bool),
+}
+
+impl Current {
+    fn is_full(&self) -> bool {
+        self.left == 0 || self.entries_left == 0
+    }
 }
 
 impl<'d, 's, 'v> Walk<'d, 's, 'v> {
@@ -182,24 +190,21 @@ impl<'d, 's, 'v> Walk<'d, 's, 'v> {
             number,
             range: pending.range,
             depth: pending.depth,
-            left: leave
-                .unwrap_or(u64::MAX)
-                .min(self.options.limits.entries_per_directory),
+            left: leave.unwrap_or(u64::MAX),
+            entries_left: self.options.limits.entries_per_directory,
             children: HashSet::new(),
             sector: (u64::MAX, false),
         };
         push_joined(&mut self.walked.metadata, pending.range);
         let mut reader = DirectoryReader::new(self.disc, walk.tree.format, pending.range);
         while let Some(item) = reader.next() {
-            if current.left == 0 {
-                return self.leave(&current);
-            }
             for range in reader.take_continuations() {
                 push_joined(&mut self.walked.metadata, range);
             }
             match item {
                 Item::Finding(finding) => self.out.finding(finding.on_inode(number))?,
                 Item::Itself(own) => self.check_itself(walk.tree, &current, &own, &mut reader)?,
+                Item::Entry(_) if current.is_full() => return self.leave(&current),
                 Item::Entry(entry) => self.entry(walk, &mut current, &entry)?,
             }
         }
@@ -419,6 +424,7 @@ impl<'d, 's, 'v> Walk<'d, 's, 'v> {
         let (place, at) = ((current.number, inode), self.disc.in_image(entry.offset));
         self.out.name(place, (*namespace, name), alternate, at)?;
         current.left = current.left.saturating_sub(1);
+        current.entries_left = current.entries_left.saturating_sub(1);
         if let Some(second) = names.second.filter(|_| current.left > 0) {
             self.out.name(place, (Namespace::Iso, &second), true, at)?;
             current.left = current.left.saturating_sub(1);
@@ -524,6 +530,7 @@ impl<'d, 's, 'v> Walk<'d, 's, 'v> {
             range: ByteRange::new(u64::MAX, 0),
             depth: 0,
             left: u64::MAX,
+            entries_left: u64::MAX,
             children: HashSet::new(),
             sector: (u64::MAX, false),
         };

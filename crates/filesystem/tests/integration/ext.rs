@@ -16,7 +16,7 @@ use ntt_testkit::listing::{Listing, content_hash};
 use crate::ext_image::{Image, fls, odd_tree, open, scan, sparse, tool_path};
 
 /// Every variant that mke2fs makes: arguments and the type that blkid gives.
-const VARIANTS: [(&[&str], &str); 11] = [
+pub(crate) const VARIANTS: [(&[&str], &str); 11] = [
     (&["-t", "ext2", "-b", "1024"], "ext2"),
     (&["-t", "ext2", "-b", "4096", "-I", "128"], "ext2"),
     (&["-t", "ext2", "-b", "1024", "-r", "0"], "ext2"),

@@ -19,7 +19,7 @@ const ALLOWED: [(&str, &[u8], &str); 1] = [(
     "not a name: the referee takes hashes of an index block (byte 0x588d54) for an entry that leads to the free inode 677; debugfs lists none",
 )];
 
-fn small_tree(tree: &Path) {
+pub(crate) fn small_tree(tree: &Path) {
     for directory in ["a", "b", "a/c"] {
         fs::create_dir(tree.join(directory)).expect("a directory");
     }
@@ -254,56 +254,4 @@ fn r22_loops_end_and_keep_their_names() {
             .count()
             == 5
     );
-}
-
-/// A small generator of reproducible numbers (SplitMix64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(bound).expect("small")).expect("small")
-    }
-}
-
-/// Flipped bytes, biased to metadata, and cuts: no panic, and no more events than the image can hold.
-#[test]
-fn r22_mutations_neither_panic_nor_explode() {
-    for arguments in [
-        &["-t", "ext2", "-b", "1024"][..],
-        &["-t", "ext4", "-b", "1024", "-O", "inline_data"],
-        &["-t", "ext3"],
-    ] {
-        let Some(image) = Image::new(arguments, "8M", small_tree) else {
-            return;
-        };
-        let bytes = image.bytes();
-        for seed in 0..120 {
-            let mut numbers = Numbers(seed);
-            let mut mutated = bytes.clone();
-            for _ in 0..1 + numbers.below(200) {
-                let at = if numbers.below(4) == 0 {
-                    numbers.below(bytes.len())
-                } else {
-                    numbers.below(1 << 19)
-                };
-                mutated[at] = u8::try_from(numbers.below(256)).expect("a byte");
-            }
-            if seed % 5 == 0 {
-                mutated.truncate(numbers.below(bytes.len()));
-            }
-            let Ok(file_system) = ntt_filesystem::open(Family::Ext, Box::new(mutated), 0) else {
-                continue;
-            };
-            let listing = Listing::of(&*file_system, &ScanOptions::default());
-            assert!(listing.events.len() < 200_000, "{arguments:?}, seed {seed}");
-            file_system.allocated(&mut |_| {}).expect("ends");
-        }
-    }
 }

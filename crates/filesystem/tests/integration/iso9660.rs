@@ -28,7 +28,7 @@ fn hash(bytes: &[u8]) -> BlobHash {
 }
 
 /// A folder with what a disc may hold.
-fn sample_tree() -> TempDir {
+pub(crate) fn sample_tree() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join("tree").join(name);
     fs::create_dir_all(at("1/2/3/4/5/6/7/8/9/10")).unwrap();
@@ -68,7 +68,7 @@ fn noise(len: usize) -> Vec<u8> {
 }
 
 /// The image that a program makes of `tree`; `None` if the program is not installed.
-fn made(program: &str, arguments: &[&str], tree: &Path) -> Option<Vec<u8>> {
+pub(crate) fn made(program: &str, arguments: &[&str], tree: &Path) -> Option<Vec<u8>> {
     if !have(program) {
         return None;
     }

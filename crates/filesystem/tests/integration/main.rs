@@ -3,5 +3,12 @@
 mod ext;
 mod ext_damage;
 mod ext_image;
+mod ext_referee;
+mod extremes;
 mod fat;
+mod fat_laid;
+mod fat_made;
+mod fat_public;
 mod iso9660;
+mod limits;
+mod mutations;

@@ -10,6 +10,7 @@ use ntt_model::{Finding, FindingCode, Layer, ScanEvent, Severity};
 use serde::Serialize;
 
 use crate::protocol::{FRAME_BYTES_MAX, Message, Received, write_frame};
+use crate::tree::step::Step;
 
 /// Events of one frame at most.
 pub(crate) const BATCH_EVENTS: usize = 1024;
@@ -158,6 +159,12 @@ impl<W: Write> Outbox<W> {
         }
         let read_bytes = self.read_bytes;
         self.send(&Message::Heartbeat { read_bytes })
+    }
+
+    /// Says which step of an inspection is being taken; every step may read the source anew.
+    pub(super) fn announce(&mut self, step: Option<Step>) -> io::Result<()> {
+        self.idle_bytes = 0;
+        self.send(&Message::Step(step))
     }
 
     /// Sends what is pending.

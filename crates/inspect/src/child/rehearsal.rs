@@ -147,7 +147,7 @@ impl PoisonKind {
     pub const ALL: [Self; 4] = [Self::Hang, Self::Allocate, Self::Panic, Self::Abort];
 
     #[expect(clippy::panic, reason = "that is what is rehearsed")]
-    fn strike(self) {
+    pub(crate) fn strike(self) {
         match self {
             Self::Hang => loop {
                 std::hint::spin_loop();

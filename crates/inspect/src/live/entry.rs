@@ -1,14 +1,9 @@
 //! From what the kernel says of a file to an inode.
 
-use std::os::fd::{AsRawFd, OwnedFd};
-
 use ntt_model::entry::{Allocation, Encoding, Inode, Stream, StreamKind, Xattr};
 use ntt_model::time::Times;
 use ntt_model::{Kind, Timestamp};
 use rustix::fs::{FileType, Statx, StatxFlags, StatxTimestamp};
-
-/// Largest value of an attribute that Linux takes.
-const XATTR_BYTES_MAX: usize = 64 * 1024;
 
 pub(super) fn kind(status: &Statx) -> Kind {
     match FileType::from_raw_mode(status.stx_mode.into()) {
@@ -70,30 +65,26 @@ fn time(time: StatxTimestamp) -> Option<Timestamp> {
     Timestamp::from_parts(time.tv_sec, time.tv_nsec)
 }
 
-/// The extended attributes of `name`; none where the file system or the host gives none.
-pub(super) fn xattrs(parent: &OwnedFd, name: &[u8]) -> Vec<Xattr> {
-    // There is no call relative to a directory before Linux 6.13; the path through /proc is one, and is short however deep the tree.
-    let mut path = format!("/proc/self/fd/{}/", parent.as_raw_fd()).into_bytes();
-    path.extend_from_slice(name);
-    let path = path.as_slice();
-    match rustix::fs::llistxattr(path, &mut [0_u8; 0][..]) {
-        Ok(0) | Err(_) => return Vec::new(),
-        Ok(_) => {}
+/// What this file system lists where another is mounted: a number and perhaps a kind, nothing of the file system on top.
+pub(super) fn covered(number: u64, is_directory: bool) -> Inode {
+    Inode {
+        number,
+        generation: 0,
+        kind: if is_directory {
+            Kind::Directory
+        } else {
+            Kind::Unknown
+        },
+        mode: None,
+        uid: None,
+        gid: None,
+        links: 1,
+        times: Times::default(),
+        target: None,
+        device: None,
+        flags: 0,
+        streams: Vec::new(),
+        xattrs: Vec::new(),
+        allocation: Allocation::Allocated,
     }
-    let mut list = vec![0; XATTR_BYTES_MAX];
-    let len = rustix::fs::llistxattr(path, &mut list[..]).unwrap_or(0);
-    let names = list[..len]
-        .split(|byte| *byte == 0)
-        .filter(|name| !name.is_empty());
-    names.filter_map(|name| xattr(path, name)).collect()
-}
-
-fn xattr(path: &[u8], name: &[u8]) -> Option<Xattr> {
-    let mut value = vec![0; XATTR_BYTES_MAX];
-    let len = rustix::fs::lgetxattr(path, name, &mut value[..]).ok()?;
-    value.truncate(len);
-    Some(Xattr {
-        name: name.to_vec(),
-        value: value.into_boxed_slice().into_vec(),
-    })
 }

@@ -2,17 +2,17 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
 
 use ntt_model::entry::{Encoding, Stream, StreamKind};
 use ntt_model::extent::push_joined;
 use ntt_model::{Extent, ExtentKind, FailureClass};
 use ntt_source::FileSource;
 use ntt_source::extents::{Missing, Piece, read_stream};
-use rustix::fs::{FileType, OFlags, SeekFrom, Stat, fstat, seek};
+use rustix::fs::{FileType, SeekFrom, Stat, fstat, seek};
 use rustix::io::Errno;
 
-use super::{LiveTree, open_in};
+use super::LiveTree;
+use super::open::open_beneath;
 
 /// Why a file could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -58,10 +58,7 @@ impl LiveTree {
     ///
     /// [`LiveError::Changed`] if something else is there now.
     pub fn open_file(&self, path: &[u8], inode: u64) -> Result<LiveFile, LiveError> {
-        let opened = self
-            // A pipe that took the file's place must not block.
-            .open_components(path, OFlags::NONBLOCK)
-            .map_err(|error| LiveError::Open(error.into()))?;
+        let opened = open_beneath(&self.root, path).map_err(|error| LiveError::Open(error.into()))?;
         let status = fstat(&opened).map_err(|error| LiveError::Open(error.into()))?;
         if status.st_ino != inode || FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
             return Err(LiveError::Changed);
@@ -71,25 +68,6 @@ impl LiveTree {
             source,
             opened: status,
         })
-    }
-
-    /// Opens what is at `path`, relative to the root, with these flags; no component may be a link.
-    pub(super) fn open_components(&self, path: &[u8], last: OFlags) -> Result<OwnedFd, Errno> {
-        let mut components = path
-            .split(|byte| *byte == b'/')
-            .filter(|name| !name.is_empty())
-            .peekable();
-        let mut open = open_in(&self.root, b".", OFlags::DIRECTORY | OFlags::PATH)?;
-        while let Some(name) = components.next() {
-            if matches!(name, b"." | b"..") {
-                return Err(Errno::NOENT);
-            }
-            open = match components.peek() {
-                Some(_) => open_in(&open, name, OFlags::DIRECTORY | OFlags::PATH)?,
-                None => open_in(&open, name, last)?,
-            };
-        }
-        Ok(open)
     }
 }
 

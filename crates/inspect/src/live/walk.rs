@@ -1,7 +1,7 @@
 //! The walk: depth first, iterative, few descriptors.
 
 use std::collections::HashSet;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,9 @@ use ntt_model::{Finding, FindingCode, Kind, Layer, Namespace, ScanEvent, Severit
 use rustix::fs::{AtFlags, OFlags, RawDir, Statx, StatxFlags, readlinkat, statx};
 use rustix::io::Errno;
 
-use super::{Error, LiveOptions, LiveSummary, LiveTree, entry, open_in};
+use super::attributes::Attributes;
+use super::open::open_in;
+use super::{Error, LiveOptions, LiveSummary, LiveTree, entry};
 
 /// Directories that are open at a time.
 pub(super) const OPEN_LEVELS: usize = 32;
@@ -39,6 +41,9 @@ struct Walk<'a> {
     levels: Vec<Level>,
     /// Inodes with several names that were emitted.
     linked: HashSet<u64>,
+    attributes: Attributes,
+    /// Where directories are read to.
+    buffer: Vec<MaybeUninit<u8>>,
 }
 
 impl LiveTree {
@@ -67,13 +72,11 @@ impl LiveTree {
             root,
             levels: Vec::new(),
             linked: HashSet::new(),
+            attributes: Attributes::new(),
+            buffer: vec![MaybeUninit::uninit(); DIRECTORY_BYTES],
         };
         let open = open_in(&self.root, b".", OFlags::DIRECTORY).map_err(|error| Error::Root(error.into()))?;
-        walk.emit(ScanEvent::Inode(Box::new(entry::inode(
-            &root,
-            None,
-            entry::xattrs(&self.root, b"."),
-        ))))?;
+        walk.root_inode(&self.root)?;
         walk.enter(open, Vec::new(), &root)?;
         walk.descend()?;
         Ok(walk.summary)
@@ -106,6 +109,28 @@ impl Walk<'_> {
     ) -> Result<(), Error> {
         let finding = Finding::new(severity, Layer::Directory, code, detail).on_inode(inode);
         self.emit(ScanEvent::Finding(finding))
+    }
+
+    /// Emits the root's inode, and learns whether attributes can be had at all.
+    fn root_inode(&mut self, open: &OwnedFd) -> Result<(), Error> {
+        let (xattrs, error) = self.attributes.read(open, b".");
+        if error == Some(Errno::NOENT) {
+            // The root is there, so /proc is not: one finding serves for all files.
+            self.attributes.give_up();
+        }
+        let inode = entry::inode(&self.root, None, xattrs);
+        let number = inode.number;
+        self.emit(ScanEvent::Inode(Box::new(inode)))?;
+        self.without_attributes(number, b".", error)
+    }
+
+    fn without_attributes(&mut self, inode: u64, name: &[u8], error: Option<Errno>) -> Result<(), Error> {
+        let Some(error) = error else { return Ok(()) };
+        let detail = format!(
+            "extended attributes of `{}` cannot be read: {error}",
+            name.escape_ascii()
+        );
+        self.say(Severity::Loss, code(error), inode, detail)
     }
 
     /// Visits directories until none is pending.
@@ -206,8 +231,19 @@ impl Walk<'_> {
 
     /// Emits the names in a directory and gives the directories among them.
     fn list(&mut self, open: &OwnedFd, inode: u64) -> Result<Vec<(Vec<u8>, u64)>, Error> {
-        let mut buffer = vec![MaybeUninit::uninit(); DIRECTORY_BYTES];
-        let mut entries = RawDir::new(open, &mut buffer);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let pending = self.list_into(open, inode, &mut buffer);
+        self.buffer = buffer;
+        pending
+    }
+
+    fn list_into(
+        &mut self,
+        open: &OwnedFd,
+        inode: u64,
+        buffer: &mut [MaybeUninit<u8>],
+    ) -> Result<Vec<(Vec<u8>, u64)>, Error> {
+        let mut entries = RawDir::new(open, buffer);
         let (mut pending, mut count) = (Vec::new(), 0);
         while let Some(entry) = entries.next() {
             if self.cancel.load(Ordering::Relaxed) {
@@ -264,17 +300,19 @@ impl Walk<'_> {
         self.name(directory, name, found.stx_ino)?;
         let is_directory = entry::kind(&found) == Kind::Directory;
         if found.stx_nlink <= 1 || is_directory || self.linked.insert(found.stx_ino) {
-            let target = (entry::kind(&found) == Kind::Symlink)
-                .then(|| readlinkat(open, name, Vec::new()).ok())
-                .flatten();
-            let inode = entry::inode(
-                &found,
-                target.map(std::ffi::CString::into_bytes),
-                entry::xattrs(open, name),
-            );
-            self.emit(ScanEvent::Inode(Box::new(inode)))?;
+            self.inode(open, name, &found)?;
         }
         Ok(is_directory.then(|| (name.to_vec(), found.stx_ino)))
+    }
+
+    fn inode(&mut self, open: &OwnedFd, name: &[u8], found: &Statx) -> Result<(), Error> {
+        let target = (entry::kind(found) == Kind::Symlink)
+            .then(|| readlinkat(open, name, Vec::new()).ok())
+            .flatten();
+        let (xattrs, error) = self.attributes.read(open, name);
+        let inode = entry::inode(found, target.map(CString::into_bytes), xattrs);
+        self.emit(ScanEvent::Inode(Box::new(inode)))?;
+        self.without_attributes(found.stx_ino, name, error)
     }
 
     fn name(&mut self, directory: u64, name: &[u8], inode: u64) -> Result<(), Error> {
@@ -300,12 +338,7 @@ impl Walk<'_> {
     /// A mount point keeps its name, and the number that this file system lists for it: the other one's would collide (R24).
     fn foreign(&mut self, directory: u64, name: &[u8], listed: u64, found: &Statx) -> Result<(), Error> {
         self.name(directory, name, listed)?;
-        let mut inode = entry::inode(found, None, Vec::new());
-        inode.number = listed;
-        if inode.kind != Kind::Directory {
-            inode.kind = Kind::Unknown;
-            inode.streams.clear();
-        }
+        let inode = entry::covered(listed, entry::kind(found) == Kind::Directory);
         self.emit(ScanEvent::Inode(Box::new(inode)))?;
         self.summary.mount_points.push(self.path(name));
         let detail = match self.options.cross_file_systems {

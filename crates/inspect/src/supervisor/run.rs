@@ -15,6 +15,9 @@ use crate::child::BATCH_EVENTS;
 use crate::protocol::{Message, ScanPlan, Work};
 use crate::sandbox::Confinement;
 
+/// Memory of a child for one extent of the largest stream: in the growing list, and in the growing frame that takes it to the supervisor.
+const BYTES_PER_EXTENT: u64 = 256;
+
 /// A scan in progress.
 pub(super) struct Run<'a> {
     supervisor: &'a Supervisor,
@@ -61,8 +64,11 @@ impl<'a> Run<'a> {
         source: &'a File,
         unread: &'a [ByteRange],
         work: &'a dyn Fn(ScanPlan) -> Work,
-        options: ScanOptions,
+        mut options: ScanOptions,
     ) -> Self {
+        // A file of more extents is cut with a finding rather than killing the child.
+        let extents_max = supervisor.budgets.memory_bytes / BYTES_PER_EXTENT;
+        options.limits.extents_per_stream = options.limits.extents_per_stream.min(extents_max);
         Self {
             supervisor,
             source,

@@ -7,13 +7,16 @@ use std::time::Duration;
 use ntt_filesystem::ScanOptions;
 use ntt_model::ScanEvent;
 
+use super::inspection::Inspection;
 use super::run::Run;
 use super::session::{Next, Session};
 use super::{Error, ScanSummary, Sink, Supervisor, out_of_turn};
 use crate::child::escape::Attempt;
 use crate::child::rehearsal::{Poison, PoisonKind, Rehearsal};
-use crate::protocol::{Message, Work};
+use crate::layer::LayerTree;
+use crate::protocol::{InspectPlan, Message, Work};
 use crate::sandbox::Confinement;
+use crate::tree::step::Step;
 
 /// Memory budget of the rehearsals: enough to start, little enough to be used up at once.
 const MEMORY_BYTES: u64 = 128 << 20;
@@ -43,9 +46,12 @@ pub struct Trial {
 }
 
 impl SelfTestReport {
-    /// Whether nothing got out and every budget bit.
+    /// Whether everything in force held and every budget bit; what is not in force here is [`Confinement::missing`].
     pub fn passed(&self) -> bool {
-        self.attempts.iter().all(|attempt| !attempt.escaped) && self.trials.iter().all(|trial| trial.passed)
+        let holds = |attempt: &Attempt| !attempt.broke_out(&self.confinement);
+        !self.attempts.is_empty()
+            && self.attempts.iter().all(holds)
+            && self.trials.iter().all(|trial| trial.passed)
     }
 }
 
@@ -106,6 +112,23 @@ impl Supervisor {
         Run::new(self, source, &[], &work, options).finish(sink)
     }
 
+    /// Inspects `source` as [`Supervisor::inspect`] would if these steps went wrong.
+    ///
+    /// # Errors
+    ///
+    /// As [`Supervisor::inspect`].
+    pub fn rehearse_inspection(
+        &self,
+        source: &File,
+        poisons: &[(Step, PoisonKind)],
+    ) -> Result<LayerTree, Error> {
+        let plan = InspectPlan {
+            poisons: poisons.to_vec(),
+            ..InspectPlan::default()
+        };
+        Inspection::new(self, source, &[], plan).finish()
+    }
+
     fn trial(&self, source: &File, kind: PoisonKind) -> Result<Trial, Error> {
         let mut tight = self.clone();
         tight.budgets.memory_bytes = tight.budgets.memory_bytes.min(MEMORY_BYTES);
@@ -120,7 +143,7 @@ impl Supervisor {
             Ok(())
         };
         let result = tight.rehearse(source, &rehearsal, ScanOptions::default(), &mut count);
-        Ok(judge(kind, names, result?))
+        Ok(judge(kind, names, &result?))
     }
 }
 
@@ -139,7 +162,7 @@ fn rehearsal(kind: PoisonKind) -> Rehearsal {
     }
 }
 
-fn judge(kind: PoisonKind, names: usize, summary: ScanSummary) -> Trial {
+fn judge(kind: PoisonKind, names: usize, summary: &ScanSummary) -> Trial {
     // Three directories, four files, two files before the poison, four files behind it.
     let expected = 3 + 4 + 2 + 4;
     let died = summary

@@ -5,13 +5,13 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use ntt_inspect::live::{Error, LiveOptions, LiveSummary, LiveTree};
 use ntt_model::entry::{Inode, Name};
-use ntt_model::{FailureClass, Kind, ScanEvent};
+use ntt_model::{FailureClass, FindingCode, Kind, ScanEvent};
 use ntt_source::extents::Piece;
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 
@@ -185,4 +185,176 @@ fn a_cancelled_walk_ends() {
     let tree = LiveTree::open(dir.path()).expect("a tree");
     let result = tree.scan(&LiveOptions::default(), &mut |_| Ok(()), &AtomicBool::new(true));
     assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
+}
+
+#[test]
+fn extended_attributes_are_read() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("file");
+    fs::write(&path, b"x").expect("a file");
+    let flags = rustix::fs::XattrFlags::empty();
+    if rustix::fs::setxattr(&path, "user.note", b"value", flags).is_err() {
+        eprintln!("skipped: the temporary directory takes no extended attributes");
+        return;
+    }
+    rustix::fs::setxattr(&path, "user.large", &vec![1; 2000], flags).expect("room");
+    let (summary, events) = walk(dir.path());
+    let file = inodes(&events)
+        .into_iter()
+        .find(|inode| inode.kind == Kind::File)
+        .expect("the file");
+    let mut found: Vec<_> = file
+        .xattrs
+        .iter()
+        .map(|xattr| (xattr.name.as_slice(), xattr.value.len()))
+        .collect();
+    found.sort_unstable();
+    assert_eq!(found, [(&b"user.large"[..], 2000), (&b"user.note"[..], 5)]);
+    assert_eq!(summary.counts.findings, 0);
+}
+
+/// R22: what goes away between being listed and being examined is a finding, and the walk goes on.
+#[test]
+fn r22_an_entry_that_vanishes_is_a_finding() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for index in 0..10 {
+        fs::write(dir.path().join(format!("file{index}")), b"x").expect("a file");
+    }
+    let (mut files, mut vanished) = (0, 0);
+    let summary = LiveTree::open(dir.path())
+        .expect("a tree")
+        .scan(
+            &LiveOptions::default(),
+            &mut |event| {
+                match event {
+                    ScanEvent::Name(kept) if files == 0 => {
+                        files += 1;
+                        let others = fs::read_dir(dir.path()).expect("the directory");
+                        for other in others.map(|other| other.expect("an entry")) {
+                            if other.file_name().as_bytes() != kept.name {
+                                fs::remove_file(other.path()).expect("it is ours");
+                            }
+                        }
+                    }
+                    ScanEvent::Name(_) => files += 1,
+                    ScanEvent::Finding(finding) if finding.code == FindingCode::Changed => vanished += 1,
+                    _ => {}
+                }
+                Ok(())
+            },
+            &AtomicBool::new(false),
+        )
+        .expect("a whole walk");
+    assert_eq!((files, vanished, summary.counts.findings), (1, 9, 9));
+}
+
+/// Runs one test of this binary under another program, with `NTT_TEST_DIR` set; gives whether it passed.
+fn rerun(program: &str, arguments: &[&str], test: &str, dir: &Path) -> bool {
+    let exe = std::env::current_exe().expect("the test has a path");
+    std::process::Command::new(program)
+        .args(arguments)
+        .arg(exe)
+        .args(["--exact", test, "--nocapture"])
+        .env("NTT_TEST_DIR", dir)
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// R22: runs itself as nobody when started as root, who may read everything.
+#[test]
+fn r22_an_unreadable_directory_is_a_finding() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    if rustix::process::geteuid().is_root() && std::env::var_os("NTT_TEST_DIR").is_none() {
+        let exe = std::env::current_exe().expect("the test has a path");
+        let copy = dir.path().join("test");
+        mode(dir.path(), 0o755);
+        let copied = fs::copy(exe, &copy).is_ok();
+        let probe = std::process::Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(&copy)
+            .arg("--list")
+            .stdout(std::process::Stdio::null())
+            .status();
+        if !copied || !probe.is_ok_and(|status| status.success()) {
+            eprintln!("skipped: cannot become another user than root");
+            return;
+        }
+        let passed = std::process::Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(&copy)
+            .args([
+                "--exact",
+                "live::r22_an_unreadable_directory_is_a_finding",
+                "--nocapture",
+            ])
+            .env("NTT_TEST_DIR", dir.path())
+            .status()
+            .expect("it started before");
+        assert!(passed.success());
+        return;
+    }
+    let closed = dir.path().join("closed");
+    fs::create_dir(&closed).expect("a directory");
+    fs::write(closed.join("hidden"), b"x").expect("a file");
+    fs::create_dir(dir.path().join("open")).expect("a directory");
+    fs::write(dir.path().join("open/file"), b"x").expect("a file");
+    mode(&closed, 0o000);
+    let (summary, events) = walk(dir.path());
+    mode(&closed, 0o700);
+    let denied = events
+        .iter()
+        .filter(|event| matches!(event, ScanEvent::Finding(finding) if finding.code == FindingCode::Denied));
+    assert_eq!((denied.count(), summary.counts.findings), (1, 1));
+    assert_eq!(summary.counts.names, 3, "closed, open, open/file");
+}
+
+/// R24: what is mounted on a directory is neither entered nor taken for the directory; runs itself in a mount namespace of its own.
+#[test]
+fn r24_a_mount_point_carries_nothing_of_what_is_mounted() {
+    let Some(dir) = std::env::var_os("NTT_TEST_DIR").map(PathBuf::from) else {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::create_dir(dir.path().join("mnt")).expect("a directory");
+        fs::write(dir.path().join("beside"), b"x").expect("a file");
+        let mount = "mount -t tmpfs -o mode=0711,uid=12345 tmpfs \"$NTT_TEST_DIR/mnt\" && touch \"$NTT_TEST_DIR/mnt/inside\"";
+        let private = |script: &str| {
+            std::process::Command::new("unshare")
+                .args(["--mount", "sh", "-c", script])
+                .env("NTT_TEST_DIR", dir.path())
+                .status()
+                .is_ok_and(|status| status.success())
+        };
+        if !private(mount) {
+            eprintln!("skipped: cannot mount in a namespace of its own");
+            return;
+        }
+        let script = format!("{mount} && exec \"$0\" \"$@\"");
+        let test = "live::r24_a_mount_point_carries_nothing_of_what_is_mounted";
+        assert!(rerun(
+            "unshare",
+            &["--mount", "sh", "-c", &script],
+            test,
+            dir.path()
+        ));
+        return;
+    };
+    let (summary, events) = walk(&dir);
+    assert_eq!(summary.mount_points, [b"mnt".to_vec()]);
+    assert!(names(&events).iter().all(|name| name.name != b"inside"));
+    let number = names(&events)
+        .iter()
+        .find(|name| name.name == b"mnt")
+        .expect("the mount point")
+        .inode;
+    let covered = inodes(&events)
+        .into_iter()
+        .find(|inode| inode.number == number)
+        .expect("its inode");
+    assert_eq!(
+        (covered.kind, covered.mode, covered.uid),
+        (Kind::Directory, None, None)
+    );
+    assert_eq!(covered.times, ntt_model::time::Times::default());
 }

@@ -1,7 +1,9 @@
 //! Tests of the scan child as a process, of the walk over live trees, and of the layer tree of hand-made disks and public images.
 
 mod hand_made;
+mod inspection;
 mod live;
 mod public_images;
+mod readers;
 mod scan_child;
 mod supervision;

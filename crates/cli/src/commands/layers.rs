@@ -1,0 +1,235 @@
+//! The tree of layers, as an archivist wants to see it first.
+
+use std::io;
+
+use ntt_inspect::layer::{FileSystemLayer, LayerTree, TableLayer, Verdict, VolumeLayer};
+use ntt_model::name::escape;
+
+use crate::output::Output;
+use crate::units;
+
+/// Width of the column of field names.
+const FIELD_WIDTH: usize = 14;
+/// Width at which long values continue on the next line.
+const LINE_WIDTH: usize = 100;
+
+/// Draws the layers: image, tables, volumes with their file systems and evidence, findings.
+pub(crate) fn print(out: &mut Output, layers: &LayerTree) -> io::Result<()> {
+    out.line(format!("  image of {}", both_sizes(layers.image_bytes)))?;
+    if layers.expected_bytes > layers.image_bytes {
+        let missing = both_sizes(layers.expected_bytes - layers.image_bytes);
+        out.line(format!("  incomplete: {missing} are missing at its end"))?;
+    }
+    for table in &layers.tables {
+        out.line(table_line(table))?;
+    }
+    for (at, volume) in layers.volumes.iter().enumerate() {
+        out.line("  │")?;
+        print_volume(out, volume, at + 1 == layers.volumes.len())?;
+    }
+    if !layers.findings.is_empty() {
+        out.line("")?;
+    }
+    for finding in &layers.findings {
+        let text = escape(finding.to_string().as_bytes()).into_owned();
+        let severity = units::severity(finding.severity);
+        print_field(out, "  ", severity, &text)?;
+    }
+    Ok(())
+}
+
+/// `16.0 MiB (16,777,216 bytes)`; small ones only once.
+fn both_sizes(bytes: u64) -> String {
+    if bytes < 1024 {
+        return units::counted(bytes, "byte", "bytes");
+    }
+    format!("{} ({} bytes)", units::bytes(bytes), units::count(bytes))
+}
+
+fn table_line(table: &TableLayer) -> String {
+    let id = match table.id.as_str() {
+        "" => String::new(),
+        id => format!(", id {id}"),
+    };
+    format!(
+        "  {} table at byte {}{id}, sectors of {} bytes",
+        table.scheme,
+        units::count(table.image_offset),
+        table.sector_size_bytes
+    )
+}
+
+fn print_volume(out: &mut Output, volume: &VolumeLayer, last: bool) -> io::Result<()> {
+    let (branch, stem) = if last {
+        ("  └─ ", "     ")
+    } else {
+        ("  ├─ ", "  │  ")
+    };
+    out.line(format!("{branch}volume {}: {}", volume.number, headline(volume)))?;
+    let place = format!(
+        "{} at byte {}",
+        both_sizes(volume.range.len),
+        units::count(volume.range.offset)
+    );
+    print_field(out, stem, "place", &place)?;
+    if volume.available_bytes < volume.range.len {
+        let missing = both_sizes(volume.range.len - volume.available_bytes);
+        print_field(
+            out,
+            stem,
+            "missing",
+            &format!("{missing} beyond the end of the image"),
+        )?;
+    }
+    print_field(out, stem, "found by", &found_by(volume))?;
+    if volume.file_systems.is_empty() && !volume.uuid.is_empty() {
+        print_field(out, stem, "uuid", &volume.uuid)?;
+    }
+    for (at, file_system) in volume.file_systems.iter().enumerate() {
+        if at > 0 {
+            out.line(format!("{stem}and {}", file_system_name(file_system)))?;
+        }
+        print_file_system(out, file_system, stem)?;
+    }
+    Ok(())
+}
+
+/// What the volume is, in one line.
+fn headline(volume: &VolumeLayer) -> String {
+    match (volume.file_systems.first(), &volume.verdict) {
+        (Some(file_system), Verdict::Readable) => file_system_name(file_system),
+        (_, verdict) => verdict_text(verdict, &volume.label),
+    }
+}
+
+fn file_system_name(layer: &FileSystemLayer) -> String {
+    match &layer.facts {
+        Some(facts) => format!("{}{}", facts.type_name, quoted(&facts.label)),
+        None => format!("{}, could not be opened", units::word(&layer.family)),
+    }
+}
+
+/// A label behind a blank and in quotes; nothing if it is empty.
+fn quoted(label: &[u8]) -> String {
+    if label.is_empty() {
+        return String::new();
+    }
+    format!(" `{}`", escape(label))
+}
+
+fn verdict_text(verdict: &Verdict, label: &str) -> String {
+    match verdict {
+        Verdict::Readable => "readable".to_owned(),
+        Verdict::Empty { fill, examined_bytes } => format!(
+            "empty: nothing but {fill:#04x} in the {} examined",
+            units::counted(*examined_bytes, "byte", "bytes")
+        ),
+        Verdict::Identified { type_name, .. } => {
+            format!("{type_name}{}, identified but not read", quoted(label.as_bytes()))
+        }
+        Verdict::Table => "holds volumes of its own".to_owned(),
+        Verdict::Unknown { first_bytes } => unknown_text(first_bytes),
+        Verdict::BeyondEnd => "beyond the end of the image".to_owned(),
+        Verdict::Unread => "unread: the bytes that decide were never rescued".to_owned(),
+        Verdict::SameAs { number } => format!("the same bytes as volume {number}"),
+        _ => "unknown".to_owned(),
+    }
+}
+
+/// `unknown, starts with 73 68 6f 72 "shor"`.
+fn unknown_text(first_bytes: &[u8]) -> String {
+    let start = &first_bytes[..first_bytes.len().min(16)];
+    let hexadecimal: Vec<String> = start.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text: String = start
+        .iter()
+        .map(|byte| match byte {
+            b' '..=b'~' => char::from(*byte),
+            _ => '.',
+        })
+        .collect();
+    format!("unknown, starts with {} |{text}|", hexadecimal.join(" "))
+}
+
+fn found_by(volume: &VolumeLayer) -> String {
+    let mut text = volume.found_by.clone();
+    for (what, value) in [("type", &volume.table_type), ("name", &volume.table_name)] {
+        if !value.is_empty() {
+            text.push_str(&format!(", {what} {}", escape(value.as_bytes())));
+        }
+    }
+    text
+}
+
+fn print_file_system(out: &mut Output, layer: &FileSystemLayer, stem: &str) -> io::Result<()> {
+    if let Some(facts) = &layer.facts {
+        let size = match facts.used_bytes {
+            Some(used) => format!("{}, {} used", units::bytes(facts.size_bytes), units::bytes(used)),
+            None => units::bytes(facts.size_bytes),
+        };
+        print_field(out, stem, "size", &size)?;
+        if let Some(uuid) = &facts.uuid {
+            print_field(out, stem, "uuid", uuid)?;
+        }
+        for (field, time) in [("made", facts.created), ("last written", facts.written)] {
+            if time.is_some() {
+                print_field(out, stem, field, &units::time(time))?;
+            }
+        }
+        print_field(out, stem, "state", &units::word(&facts.state))?;
+    }
+    print_field(out, stem, "evidence", &layer.evidence)?;
+    let Some(facts) = &layer.facts else { return Ok(()) };
+    let details: Vec<String> = facts
+        .details
+        .iter()
+        .map(|(name, value)| format!("{name} {}", escape(value.as_bytes())))
+        .collect();
+    if details.is_empty() {
+        return Ok(());
+    }
+    print_field(out, stem, "details", &details.join("; "))
+}
+
+/// A field and its value; a long value continues below itself.
+fn print_field(out: &mut Output, stem: &str, field: &str, value: &str) -> io::Result<()> {
+    let room = LINE_WIDTH - FIELD_WIDTH - stem.chars().count();
+    for (at, line) in wrap(value, room).iter().enumerate() {
+        let field = if at == 0 { field } else { "" };
+        out.line(format!("{stem}{field:<FIELD_WIDTH$}{line}"))?;
+    }
+    Ok(())
+}
+
+/// Lines of at most `width` characters, broken at blanks; a longer word stays whole.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let Some(line) = lines.last_mut() else { break };
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
+            lines.push(word.to_owned());
+            continue;
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_values_are_broken_at_blanks() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("unbreakable", 4), ["unbreakable"]);
+        assert_eq!(wrap("", 4), [""]);
+    }
+
+    #[test]
+    fn unknown_content_is_shown_both_ways() {
+        assert_eq!(unknown_text(b"hi\0"), "unknown, starts with 68 69 00 |hi.|");
+    }
+}

@@ -1,0 +1,79 @@
+//! Extended attributes of the files of a live tree.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use ntt_model::entry::Xattr;
+use rustix::fs::{lgetxattr, llistxattr};
+use rustix::io::Errno;
+
+/// Largest list of names, and largest value, that Linux takes.
+const XATTR_BYTES_MAX: usize = 64 * 1024;
+
+/// Reads attributes; keeps its buffers.
+pub(super) struct Attributes {
+    /// Cleared once the file system or the host turns out to give none.
+    are_given: bool,
+    path: Vec<u8>,
+    names: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl Attributes {
+    pub(super) fn new() -> Self {
+        Self {
+            are_given: true,
+            path: Vec::new(),
+            names: vec![0; XATTR_BYTES_MAX],
+            value: vec![0; XATTR_BYTES_MAX],
+        }
+    }
+
+    /// Asks for none any more.
+    pub(super) fn give_up(&mut self) {
+        self.are_given = false;
+    }
+
+    /// The attributes of `name`, and the first error; a file system without attributes is none.
+    pub(super) fn read(&mut self, parent: &OwnedFd, name: &[u8]) -> (Vec<Xattr>, Option<Errno>) {
+        if !self.are_given {
+            return (Vec::new(), None);
+        }
+        self.set_path(parent, name);
+        match llistxattr(self.path.as_slice(), &mut self.names[..]) {
+            Ok(0) => (Vec::new(), None),
+            Ok(len) => self.values(len),
+            Err(Errno::NOTSUP) => {
+                self.give_up();
+                (Vec::new(), None)
+            }
+            Err(error) => (Vec::new(), Some(error)),
+        }
+    }
+
+    /// There is no call relative to a directory before Linux 6.13; the path through /proc is one, and is short however deep the tree.
+    fn set_path(&mut self, parent: &OwnedFd, name: &[u8]) {
+        self.path.clear();
+        self.path.extend_from_slice(b"/proc/self/fd/");
+        self.path
+            .extend_from_slice(parent.as_raw_fd().to_string().as_bytes());
+        self.path.push(b'/');
+        self.path.extend_from_slice(name);
+    }
+
+    fn values(&mut self, names_len: usize) -> (Vec<Xattr>, Option<Errno>) {
+        let (mut found, mut first_error) = (Vec::new(), None);
+        let names = self.names[..names_len].split(|byte| *byte == 0);
+        for name in names.filter(|name| !name.is_empty()) {
+            match lgetxattr(self.path.as_slice(), name, &mut self.value[..]) {
+                Ok(len) => found.push(Xattr {
+                    name: name.to_vec(),
+                    value: self.value[..len].to_vec(),
+                }),
+                // Removed since it was listed.
+                Err(Errno::NODATA) => {}
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        (found, first_error)
+    }
+}

@@ -1,0 +1,14 @@
+#![no_main]
+
+use std::sync::OnceLock;
+
+use libfuzzer_sys::fuzz_target;
+use ntt_fuzz::{fixture, patched};
+
+static FIXTURE: OnceLock<Vec<u8>> = OnceLock::new();
+
+fuzz_target!(|patches: &[u8]| {
+    let image = patched(fixture(&FIXTURE, "disk.img"), patches);
+    let tree = ntt_inspect::tree::build(&image);
+    assert!(tree.volumes.len() < 10_000, "volumes without end");
+});

@@ -1,0 +1,36 @@
+#!/bin/sh
+# Fuzzes every parser for SECONDS each (default 60): sh scripts/fuzz.sh [SECONDS [TARGET...]]
+#
+# Needs a nightly toolchain and cargo-fuzz (cargo install cargo-fuzz --locked). Makes the fixtures first.
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/packages.sh
+install_packages dosfstools mtools e2fsprogs genisoimage fdisk gzip
+PATH=$PATH:/usr/sbin:/sbin
+seconds=${1:-60}
+[ $# -eq 0 ] || shift
+fixtures=fuzz/fixtures
+if [ ! -d "$fixtures" ]; then
+    work=$(mktemp -d)
+    mkdir -p "$work/tree/a/b" "$fixtures"
+    seq 1 3000 > "$work/tree/a/A long name of a file.txt"
+    seq 1 300 > "$work/tree/a/b/short.txt"
+    ln -s a/b "$work/tree/link"
+    ln "$work/tree/a/b/short.txt" "$work/tree/hard"
+    truncate -s 256K "$work/fat.img"
+    mkfs.fat -F 12 "$work/fat.img" > /dev/null
+    mcopy -m -s -i "$work/fat.img" "$work/tree/a" ::
+    truncate -s 512K "$work/ext.img"
+    mke2fs -q -t ext4 -O inline_data,^has_journal -I 256 -b 1024 -N 32 -d "$work/tree" "$work/ext.img"
+    genisoimage -quiet -J -R -o "$work/iso9660.img" "$work/tree"
+    truncate -s 1M "$work/disk.img"
+    printf 'label: dos\nstart=64, size=600, type=1\nstart=700, size=1300, type=5\nstart=701, size=400, type=83\nstart=1201, size=600, type=6\n' |
+        sfdisk -q "$work/disk.img"
+    dd if="$work/fat.img" of="$work/disk.img" bs=512 seek=64 conv=notrunc status=none
+    mv "$work"/*.img "$fixtures/"
+    rm -rf "$work"
+fi
+[ $# -gt 0 ] || set -- mapfile volume tree fat ext iso9660
+for target in "$@"; do
+    cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -max_len=600 -timeout=20 -rss_limit_mb=512
+done

@@ -105,7 +105,7 @@ fn r37_a_lost_file_is_told_and_fetched_again() {
     assert_eq!((agreement.store_blobs, agreement.catalogue_blobs), (2, 3));
     assert_eq!((agreement.missing, agreement.orphans), (1, 0));
     let large = BlobHash::of(&[7; 300_000]).to_hex();
-    assert_eq!(agreement.missing_samples, [large.clone()]);
+    assert_eq!(agreement.missing_samples, std::slice::from_ref(&large));
     assert!(advice(&report, "contents").contains("doctor --fix"));
     assert_eq!(report.outcome, DamageFound);
 

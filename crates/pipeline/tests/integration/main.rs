@@ -1,6 +1,6 @@
 //! Use cases from end to end, on small directories and images.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod containers;
 mod directory;

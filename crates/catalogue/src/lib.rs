@@ -8,6 +8,7 @@ pub mod conformance;
 mod error;
 pub mod lease;
 pub mod query;
+pub mod record;
 pub mod rows;
 pub mod sqlite;
 
@@ -18,6 +19,7 @@ use ntt_model::{
 
 pub use error::Error;
 use query::{FindQuery, FoundRow};
+use record::ScanRecord;
 use rows::{
     BlobRow, Census, ChildRow, Chunk, ChunkResult, DirRow, EventRow, Evidence, FindingRow, Image, InodeRow,
     MediumRow, NewMedium, NewScan, NewVolume, Occurrence, PathRow, Progress, RelabelReport, ScanRow,
@@ -144,6 +146,12 @@ pub trait Catalogue: Send + Sync {
         &self,
         scan: ScanId,
         each: &mut dyn FnMut(&InodeRow) -> Result<(), Error>,
+    ) -> Result<(), Error>;
+    /// Visits all rows of a sealed scan in one pass over each table, in the order that [`ScanRecord`] gives: what a manifest is written from.
+    fn each_record(
+        &self,
+        scan: ScanId,
+        each: &mut dyn FnMut(&ScanRecord) -> Result<(), Error>,
     ) -> Result<(), Error>;
     /// State of every stream of an inode.
     fn stream_states(&self, scan: ScanId, inode: u64) -> Result<Vec<StreamState>, Error>;

@@ -72,6 +72,20 @@ impl Session {
         }
     }
 
+    /// Ends a run that wrote: the manifests of all media that it changed are written anew, also when it failed or was stopped, so that the
+    /// archive can always be read without its catalogue.
+    pub(crate) fn settle<T>(&self, result: Result<T, Error>) -> Result<T, Failure> {
+        let interrupt = Interrupt::new();
+        let context = Context {
+            interrupt: &interrupt,
+            ..self.context()
+        };
+        let refreshed = ntt_pipeline::manifest::refresh(&context);
+        let value = result?;
+        refreshed?;
+        Ok(value)
+    }
+
     /// The medium that a word of the command line names.
     pub(crate) fn medium(&self, name: &[u8]) -> Result<MediumRow, Failure> {
         Ok(find_medium(self.archive.catalogue(), name)?)

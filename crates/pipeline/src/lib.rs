@@ -25,6 +25,7 @@ pub mod ingest;
 pub mod inspect;
 pub mod manifest;
 pub mod observer;
+pub mod rebuild;
 pub mod restore;
 pub mod retry;
 pub mod scan;

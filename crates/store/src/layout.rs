@@ -22,6 +22,11 @@ tmp/                   unfinished work, of no value
 quarantine/            damaged files that were set aside
 
 To check a content: b3sum FILE must print the file's name. A pack without .idx was still open; its members are valid all the same.
+
+To restore a medium by hand: zstd -dc media/<medium>/manifest.jsonl.zst gives one JSON object a line. The first tells the medium's label. Each
+line with \"line\":\"path\" is a name: its path, kind, mode (decimal), modified, target (of a symbolic link), inode (equal: hard links) and
+blob, the digest of its content. A path that is not UTF-8 is {\"base64\":...} of its bytes. Leave out lines with \"alternate\":true, a
+\"rule\", or an \"allocation\" other than \"allocated\". Ranges in \"missing\" could not be read and are zeros in the content.
 ";
 
 /// The paths of one store.

@@ -313,7 +313,13 @@ pub(super) fn reopen_missing(
     Ok(reopened)
 }
 
-fn work_for(connection: &Connection, scan: ScanId, inode: i64, stream: u32) -> Result<Option<Work>, Error> {
+/// A stream as work, if it is there.
+pub(super) fn work_for(
+    connection: &Connection,
+    scan: ScanId,
+    inode: i64,
+    stream: u32,
+) -> Result<Option<Work>, Error> {
     let sql = format!("SELECT bits, size, extents FROM inode_{scan} WHERE ino = ?1");
     let row = connection
         .prepare_cached(&sql)?

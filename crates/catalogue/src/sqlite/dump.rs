@@ -8,8 +8,9 @@ use rusqlite::{Connection, params};
 use serde::Serialize;
 
 use super::media::{self, collect};
-use super::{answer, blob, inodes, paths, state};
+use super::{answer, blob, export, inodes, paths, state};
 use crate::Error;
+use crate::record::ScanRecord;
 use crate::rows::{NewMedium, NewScan};
 
 /// Writes the dump.
@@ -23,6 +24,35 @@ pub(super) fn dump(connection: &Connection, out: &mut dyn Write) -> Result<(), E
             "blob",
             &(blob.hash, blob.size_bytes, &blob.sha256, &blob.content_type),
         )
+    })
+}
+
+/// Writes the dump that also tells times, attempts and events.
+pub(super) fn dump_exact(connection: &Connection, out: &mut dyn Write) -> Result<(), Error> {
+    dump(connection, out)?;
+    let mut lines = Lines { out };
+    for medium in media::all(connection)? {
+        lines.put("medium-added", &medium)?;
+        for volume in media::volumes(connection, medium.key)? {
+            for scan in answer::scans(connection, volume.key)? {
+                lines.put("scan-times", &scan)?;
+                dump_history(connection, scan.id, &mut lines)?;
+            }
+        }
+        for event in media::events(connection, Some(medium.key))? {
+            lines.put("event", &event)?;
+        }
+    }
+    blob::each(connection, None, &mut |blob| {
+        lines.put("blob-verified", &(blob.hash, &blob.verified, blob.bad))
+    })
+}
+
+fn dump_history(connection: &Connection, scan: ScanId, lines: &mut Lines<'_>) -> Result<(), Error> {
+    export::each(connection, scan, &mut |record| match record {
+        ScanRecord::Result(result) => lines.put("result", result),
+        ScanRecord::Attempt(attempt) => lines.put("attempt", attempt),
+        _ => Ok(()),
     })
 }
 

@@ -17,39 +17,50 @@ pub(super) const MORE_STREAMS: i64 = 128;
 
 /// Turns a row of [`COLUMNS`]; further streams are fetched.
 pub(super) fn from_row(connection: &Connection, scan: ScanId, row: &Row<'_>) -> Result<Inode, Error> {
-    let bits: i64 = row.get(1)?;
-    let number = row.get::<_, i64>(0)?.cast_unsigned();
-    let rare = match row.get_ref(12)?.as_blob_or_null()? {
+    from_row_at(connection, scan, row, 0)
+}
+
+/// As [`from_row`], for a row in which [`COLUMNS`] stand from column `first` on.
+pub(super) fn from_row_at(
+    connection: &Connection,
+    scan: ScanId,
+    row: &Row<'_>,
+    first: usize,
+) -> Result<Inode, Error> {
+    let bits: i64 = row.get(first + 1)?;
+    let number = row.get::<_, i64>(first)?.cast_unsigned();
+    let rare = match row.get_ref(first + 12)?.as_blob_or_null()? {
         Some(bytes) => postcard::from_bytes(bytes).map_err(|error| Error::Damaged(error.to_string()))?,
         None => Rare::default(),
     };
-    let mut streams = Vec::from_iter(data_stream(row, bits)?);
+    let mut streams = Vec::from_iter(data_stream(row, bits, first)?);
     if bits & MORE_STREAMS != 0 {
         streams.append(&mut further_streams(connection, scan, number)?);
     }
+    let times = row.get_ref(first + 10)?.as_blob_or_null()?.unwrap_or(&[]);
     Ok(Inode {
         number,
-        generation: row.get::<_, i64>(4)?.cast_unsigned(),
+        generation: row.get::<_, i64>(first + 4)?.cast_unsigned(),
         kind: value_of(&KINDS, bits & 7)?,
-        mode: row.get(6)?,
-        uid: row.get(7)?,
-        gid: row.get(8)?,
-        links: row.get(9)?,
-        times: codec::times(row.get(3)?, row.get_ref(10)?.as_blob_or_null()?.unwrap_or(&[]))?,
+        mode: row.get(first + 6)?,
+        uid: row.get(first + 7)?,
+        gid: row.get(first + 8)?,
+        links: row.get(first + 9)?,
+        times: codec::times(row.get(first + 3)?, times)?,
         target: rare.target,
         device: rare.device,
-        flags: row.get::<_, i64>(5)?.cast_unsigned(),
+        flags: row.get::<_, i64>(first + 5)?.cast_unsigned(),
         streams,
         xattrs: rare.xattrs,
         allocation: allocation(bits & 8 != 0),
     })
 }
 
-fn data_stream(row: &Row<'_>, bits: i64) -> Result<Option<Stream>, Error> {
-    let Some(size) = row.get::<_, Option<i64>>(2)? else {
+fn data_stream(row: &Row<'_>, bits: i64, first: usize) -> Result<Option<Stream>, Error> {
+    let Some(size) = row.get::<_, Option<i64>>(first + 2)? else {
         return Ok(None);
     };
-    let extents = row.get_ref(11)?.as_blob_or_null()?.unwrap_or(&[]);
+    let extents = row.get_ref(first + 11)?.as_blob_or_null()?.unwrap_or(&[]);
     Ok(Some(Stream {
         kind: StreamKind::Data,
         size_bytes: size.cast_unsigned(),

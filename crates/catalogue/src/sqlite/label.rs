@@ -50,7 +50,8 @@ pub(super) fn apply(connection: &Connection, scan: ScanId, labels: &Labels<'_>) 
     Ok(labelled)
 }
 
-fn rule_ids(connection: &Connection, rules: &[String]) -> Result<Vec<i64>, Error> {
+/// Row ids of rules; new ones are added.
+pub(super) fn rule_ids(connection: &Connection, rules: &[String]) -> Result<Vec<i64>, Error> {
     let sql = "INSERT INTO rule (name) VALUES (?1) ON CONFLICT (name) DO UPDATE SET name = name RETURNING id";
     let mut statement = connection.prepare(sql)?;
     let ids = rules

@@ -61,13 +61,7 @@ pub(super) fn begin(connection: &Connection, scan: &NewScan, now: Timestamp) -> 
     )?;
     let id = ScanId(connection.last_insert_rowid());
     schema::create_leaves(connection, id)?;
-    Ok(Load {
-        scan: id,
-        volume: scan.volume,
-        medium,
-        counts: ScanCounts::default(),
-        open: None,
-    })
+    Ok(Load::new(id, scan.volume, medium))
 }
 
 /// Drops an unsealed scan.
@@ -91,6 +85,17 @@ pub(super) fn drop_all_unsealed(connection: &Connection) -> Result<(), Error> {
 }
 
 impl Load {
+    /// A scan of which nothing was loaded yet.
+    pub(super) fn new(scan: ScanId, volume: VolumeKey, medium: MediumKey) -> Self {
+        Self {
+            scan,
+            volume,
+            medium,
+            counts: ScanCounts::default(),
+            open: None,
+        }
+    }
+
     /// Appends events; `self` must be discarded if this fails.
     pub(super) fn append(&mut self, connection: &Connection, events: &[ScanEvent]) -> Result<(), Error> {
         let mut batch = Batch::default();

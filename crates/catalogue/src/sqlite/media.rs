@@ -12,14 +12,25 @@ use crate::rows::{EventRow, Evidence, FindingRow, Image, MediumRow, NewMedium, N
 
 /// Adds a medium.
 pub(super) fn add(connection: &Connection, medium: &NewMedium, now: Timestamp) -> Result<MediumKey, Error> {
+    insert(connection, None, medium, now)
+}
+
+/// Adds a medium under a key, or under the next one.
+pub(super) fn insert(
+    connection: &Connection,
+    key: Option<MediumKey>,
+    medium: &NewMedium,
+    added: Timestamp,
+) -> Result<MediumKey, Error> {
     connection.execute(
-        "INSERT INTO medium (uuid, kind, label, source_name, added) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO medium (id, uuid, kind, label, source_name, added) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         params![
+            key.map(|key| key.0),
             medium.id.as_bytes(),
             word_of(&medium.kind)?,
             medium.label,
             medium.source_name,
-            now.as_nanos()
+            added.as_nanos()
         ],
     )?;
     Ok(MediumKey(connection.last_insert_rowid()))

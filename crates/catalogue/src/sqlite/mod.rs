@@ -13,6 +13,7 @@ mod codec;
 mod complete;
 mod connection;
 mod dump;
+mod export;
 mod find;
 mod inodes;
 mod label;
@@ -20,6 +21,7 @@ mod load;
 mod media;
 mod paths;
 mod queue;
+mod restore;
 mod schema;
 mod seal;
 mod state;
@@ -40,6 +42,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::Error;
 use load::Load;
+pub use restore::Restoration;
 pub use state::NO_NAME;
 
 /// The catalogue in one SQLite file.
@@ -147,6 +150,16 @@ impl SqliteCatalogue {
     /// Of the database; [`Error::Storage`] if `out` cannot be written.
     pub fn dump(&self, out: &mut dyn Write) -> Result<(), Error> {
         self.read(|connection| dump::dump(connection, out))
+    }
+
+    /// As [`SqliteCatalogue::dump`], with all that a catalogue made again from manifests must share with the one before: also times, attempts,
+    /// what results remember of failures, and the events of media. Left out are the queue (chunks and workers) and events of no medium.
+    ///
+    /// # Errors
+    ///
+    /// Of the database; [`Error::Storage`] if `out` cannot be written.
+    pub fn dump_exact(&self, out: &mut dyn Write) -> Result<(), Error> {
+        self.read(|connection| dump::dump_exact(connection, out))
     }
 
     fn writer(&self) -> Result<MutexGuard<'_, Writer>, Error> {

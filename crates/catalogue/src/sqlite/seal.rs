@@ -130,7 +130,11 @@ fn carry_over(connection: &Connection, scan: ScanId) -> Result<u64, Error> {
 }
 
 /// Cuts everything that is wanted and has no result into chunks.
-fn build_chunks(connection: &Connection, scan: ScanId, has_results: bool) -> Result<SealReport, Error> {
+pub(super) fn build_chunks(
+    connection: &Connection,
+    scan: ScanId,
+    has_results: bool,
+) -> Result<SealReport, Error> {
     let mut report = SealReport::default();
     let mut cutter = Cutter::new(connection, scan, Timestamp::from_nanos(0))?;
     let mut window = Vec::new();

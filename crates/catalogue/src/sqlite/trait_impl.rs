@@ -7,10 +7,11 @@ use ntt_model::{
 
 use super::Durability::{Power, Process};
 use super::{
-    SqliteCatalogue, answer, blob, check, complete, find, inodes, label, load, media, paths, queue, seal,
-    state,
+    SqliteCatalogue, answer, blob, check, complete, export, find, inodes, label, load, media, paths, queue,
+    seal, state,
 };
 use crate::query::{FindQuery, FoundRow};
+use crate::record::ScanRecord;
 use crate::rows::{
     BlobRow, Census, ChildRow, Chunk, ChunkResult, DirRow, EventRow, Evidence, FindingRow, Image, InodeRow,
     MediumRow, NewMedium, NewScan, NewVolume, Occurrence, PathRow, Progress, RelabelReport, ScanRow,
@@ -244,6 +245,17 @@ impl Catalogue for SqliteCatalogue {
         self.read(|connection| {
             queue::sealed(connection, scan)?;
             inodes::each(connection, scan, each)
+        })
+    }
+
+    fn each_record(
+        &self,
+        scan: ScanId,
+        each: &mut dyn FnMut(&ScanRecord) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.read(|connection| {
+            queue::sealed(connection, scan)?;
+            export::each(connection, scan, each)
         })
     }
 

@@ -56,7 +56,7 @@ pub(crate) fn run(global: &Global, args: &CopyArgs) -> CommandResult {
         }
         return Ok(Exit::Done);
     }
-    let summary = copy::run(&session.context(), &medium, &plan)?;
+    let summary = session.settle(copy::run(&session.context(), &medium, &plan))?;
     summary::print_copy(&mut out, &summary)?;
     if summary.outcome == ntt_pipeline::RunOutcome::Interrupted {
         session::say_how_to_resume(global);

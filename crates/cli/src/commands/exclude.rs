@@ -42,7 +42,10 @@ pub(crate) fn run(global: &Global, args: &ExcludeArgs) -> CommandResult {
     if args.dry_run {
         print_plan(&mut out, &exclude::plan(session.archive(), &medium, &rules)?)?;
     } else {
-        print_summary(&mut out, &exclude::run(&session.context(), &medium, &rules)?)?;
+        print_summary(
+            &mut out,
+            &session.settle(exclude::run(&session.context(), &medium, &rules))?,
+        )?;
     }
     Ok(Exit::Done)
 }

@@ -94,7 +94,7 @@ pub(crate) fn run(global: &Global, args: &IngestArgs) -> CommandResult {
         return dry_run(global, args, &request);
     }
     let session = Session::open_or_create(global, &borrowed(&flags(args)?))?;
-    let summary = ingest::run(&session.context(), &request)?;
+    let summary = session.settle(ingest::run(&session.context(), &request))?;
     summary::print_ingest(&mut Output::new(global), &summary)?;
     if summary.outcome == ntt_pipeline::RunOutcome::Interrupted {
         session::say_how_to_resume(global);

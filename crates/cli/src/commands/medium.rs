@@ -308,7 +308,11 @@ fn label(global: &Global, name: &OsString, text: &str, dry_run: bool) -> Command
     let medium = session.medium(name.as_bytes())?;
     let catalogue = session.archive().catalogue();
     if !dry_run {
-        catalogue.set_label(medium.key, text)?;
+        session.settle(
+            catalogue
+                .set_label(medium.key, text)
+                .map_err(ntt_pipeline::Error::from),
+        )?;
     }
     let mut out = Output::new(global);
     if out.json() {

@@ -55,18 +55,15 @@ pub(crate) fn run(global: &Global, args: &RetryArgs) -> CommandResult {
     if args.dry_run || plan.failed.is_empty() {
         return Ok(Exit::Done);
     }
-    let summary = retry::run(&session.context(), &medium, &plan)?;
+    let summary = session.settle(retry::run(&session.context(), &medium, &plan))?;
     if !out.json() {
         out.line(format!(
             "trying {} again",
             units::counted(summary.reopened, "content", "contents")
         ))?;
     }
-    let copied = copy::run(
-        &session.context(),
-        &medium,
-        &copy::plan(session.archive(), &medium)?,
-    )?;
+    let plan = copy::plan(session.archive(), &medium)?;
+    let copied = session.settle(copy::run(&session.context(), &medium, &plan))?;
     print_copy(&mut out, &copied)?;
     Ok(copied.outcome.into())
 }

@@ -60,7 +60,7 @@ pub(crate) fn run(global: &Global, args: &ScanArgs) -> CommandResult {
         print_plan(&mut out, &plan)?;
         return Ok(Exit::Done);
     }
-    let summaries = scan::run(&session.context(), &medium, &plan)?;
+    let summaries = session.settle(scan::run(&session.context(), &medium, &plan))?;
     print_summaries(&mut out, &plan, &summaries)?;
     let worst = summaries
         .iter()

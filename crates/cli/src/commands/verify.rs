@@ -65,7 +65,7 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> CommandResult {
         print_plan(&mut out, &plan)?;
         return Ok(Exit::Done);
     }
-    let summary = verify::run(&session.context(), &plan)?;
+    let summary = session.settle(verify::run(&session.context(), &plan))?;
     print_summary(&mut out, &summary)?;
     if summary.outcome == ntt_pipeline::RunOutcome::Interrupted {
         session::say_how_to_resume(global);

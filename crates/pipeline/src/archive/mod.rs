@@ -119,6 +119,16 @@ impl Archive {
     }
 }
 
+/// Writes all rows of the archive's catalogue as text in a canonical order: two catalogues that hold the same have equal dumps.
+///
+/// # Errors
+///
+/// When there is no catalogue or `out` cannot be written.
+pub fn dump_catalogue(root: &Path, out: &mut dyn std::io::Write) -> Result<(), Error> {
+    let catalogue = SqliteCatalogue::open_read_only(&catalogue_path(root), Arc::new(SystemClock))?;
+    Ok(catalogue.dump_exact(out)?)
+}
+
 /// The embedded catalogue of an archive.
 pub(crate) fn catalogue_path(root: &Path) -> PathBuf {
     root.join("catalogue.db")

@@ -3,14 +3,18 @@
 //! `docs/design/manifest.md` describes the lines. The file is written beside the old one, synced, and renamed over it.
 
 mod line;
+mod read;
 mod write;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use ntt_catalogue::rows::MediumRow;
-use ntt_model::MediumId;
+use ntt_model::{MediumId, Timestamp};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use line::{DirectoryLine, Line, PathLine};
+pub(crate) use read::Manifest;
 
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, HostPath, RunOutcome, Stage};
@@ -46,9 +50,40 @@ pub fn run(context: &Context<'_>, medium: &MediumRow) -> Result<ManifestSummary,
     if let Ok(summary) = &result {
         stage.add(summary.lines, summary.bytes);
     }
-    stage.settle(context.archive.catalogue(), Some(medium), result, |_| {
-        RunOutcome::Complete
-    })
+    // Not in the event log, which the manifest tells of: its own event would make it outdated.
+    stage.end(match &result {
+        Ok(_) => RunOutcome::Complete,
+        Err(error) => RunOutcome::of_error(error),
+    });
+    result
+}
+
+/// Writes anew the manifests of all media that changed since theirs was written; every command that writes ends with this.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn refresh(context: &Context<'_>) -> Result<Vec<ManifestSummary>, Error> {
+    let mut written = Vec::new();
+    for medium in context.archive.catalogue().media()? {
+        let told = Manifest::open(&path(context.archive.root(), medium.medium.id))
+            .and_then(|mut manifest| manifest.head())
+            .map(|head| head.as_of);
+        // One that is missing or damaged is written anew too.
+        if told.ok() != Some(last_change(context, &medium)?) {
+            written.push(run(context, &medium)?);
+        }
+    }
+    Ok(written)
+}
+
+/// When the medium's rows changed last: every change leaves an event, of the medium or (verification) of no medium.
+fn last_change(context: &Context<'_>, medium: &MediumRow) -> Result<Option<Timestamp>, Error> {
+    let events = context.archive.catalogue().events(None)?;
+    let concerns = events
+        .iter()
+        .filter(|event| event.medium.is_none_or(|key| key == medium.key));
+    Ok(concerns.filter_map(|event| event.at).max())
 }
 
 fn publish(context: &Context<'_>, medium: &MediumRow, path: &Path) -> Result<ManifestSummary, Error> {
@@ -60,7 +95,8 @@ fn publish(context: &Context<'_>, medium: &MediumRow, path: &Path) -> Result<Man
     let mut encoder = zstd::Encoder::new(file, LEVEL).map_err(io)?;
     encoder.include_checksum(true).map_err(io)?;
     let mut lines = line::Lines::new(&mut encoder, &temporary);
-    write::medium(context, medium, &mut lines)?;
+    let as_of = last_change(context, medium)?;
+    write::medium(context, medium, as_of, &mut lines)?;
     let count = lines.count();
     let file = encoder.finish().map_err(io)?;
     file.sync_all().map_err(io)?;

@@ -44,6 +44,9 @@ struct Target {
 pub struct VerifyPlan {
     #[serde(skip)]
     targets: Vec<Target>,
+    /// The medium, if it was asked for one.
+    #[serde(skip)]
+    medium: Option<MediumRow>,
     /// How many contents.
     pub blobs: u64,
     /// Their bytes.
@@ -107,6 +110,7 @@ pub fn plan(archive: &Archive, request: &VerifyRequest) -> Result<VerifyPlan, Er
     Ok(VerifyPlan {
         blobs: count(targets.len()),
         bytes: targets.iter().map(|target| target.bytes).sum(),
+        medium: request.medium.clone(),
         targets,
     })
 }
@@ -147,14 +151,17 @@ pub fn run(context: &Context<'_>, plan: &VerifyPlan) -> Result<VerifySummary, Er
     let stage = Running::start_with(
         context.observer,
         Stage::Verify,
-        Subject::NOTHING,
+        plan.medium.as_ref().map_or(Subject::NOTHING, Subject::medium),
         totals.0,
         totals.1,
     );
     let result = verify_all(context, plan, &stage);
-    stage.settle(context.archive.catalogue(), None, result, |summary| {
-        summary.outcome
-    })
+    stage.settle(
+        context.archive.catalogue(),
+        plan.medium.as_ref(),
+        result,
+        |summary| summary.outcome,
+    )
 }
 
 /// What the threads share.

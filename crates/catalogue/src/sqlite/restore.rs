@@ -1,0 +1,317 @@
+//! Making a catalogue again from what was once told of another one.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use ntt_model::{MediumKey, ScanEvent, Timestamp};
+use rusqlite::{Connection, params};
+
+use super::codec::put_ranges;
+use super::load::Load;
+use super::media::collect;
+use super::state::{REOPENED, RETRYABLE, is_eligible};
+use super::{complete, connection, export, label, media, queue, schema, seal};
+use crate::Error;
+use crate::record::{AttemptRecord, ResultRecord};
+use crate::rows::{BlobRow, EventRow, Evidence, FindingRow, Image, MediumRow, ScanRow, VolumeRow};
+
+/// A catalogue in the making: takes rows with the keys and times that they had.
+///
+/// It fills a file of its own that is worth nothing before [`Restoration::finish`]: all is one transaction, and nothing is synced until then.
+/// Rows must come after those that they name: media, their volumes, their findings and events, then each scan with its blobs, entries, results
+/// and attempts. A volume may name one that comes later as its original.
+pub struct Restoration {
+    path: PathBuf,
+    connection: Connection,
+    scan: Option<(ScanRow, Load)>,
+    rules: HashMap<String, i64>,
+}
+
+impl fmt::Debug for Restoration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Restoration")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Restoration {
+    /// Begins a catalogue in the file `path`, which must not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if the file exists; else what the database says.
+    pub fn create(path: &Path) -> Result<Self, Error> {
+        if path.exists() {
+            return Err(Error::Conflict(format!("{} exists already", path.display())));
+        }
+        let mut connection = connection::open_writer(path)?;
+        schema::migrate(&mut connection)?;
+        // A volume may name one of a medium that comes later; `finish` looks for names that lead nowhere.
+        connection.pragma_update(None, "foreign_keys", false)?;
+        connection.pragma_update(None, "synchronous", "off")?;
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        Ok(Self {
+            path: path.to_owned(),
+            connection,
+            scan: None,
+            rules: HashMap::new(),
+        })
+    }
+
+    /// Adds a medium.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if its key or id is taken.
+    pub fn medium(
+        &mut self,
+        row: &MediumRow,
+        evidence: &[Evidence],
+        image: Option<&Image>,
+    ) -> Result<(), Error> {
+        media::insert(&self.connection, Some(row.key), &row.medium, row.added)?;
+        media::add_evidence(&self.connection, row.key, evidence)?;
+        image.map_or(Ok(()), |image| media::set_image(&self.connection, row.key, image))
+    }
+
+    /// Adds a volume.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if its key is taken.
+    pub fn volume(&mut self, row: &VolumeRow) -> Result<(), Error> {
+        let key = media::put_volume(&self.connection, row.medium, &row.volume)?;
+        self.connection.execute(
+            "UPDATE volume SET id = ?2 WHERE id = ?1",
+            params![key.0, row.key.0],
+        )?;
+        Ok(())
+    }
+
+    /// Adds a finding.
+    ///
+    /// # Errors
+    ///
+    /// Of the database.
+    pub fn finding(&mut self, medium: MediumKey, row: &FindingRow) -> Result<(), Error> {
+        media::insert_finding(&self.connection, medium, row.volume, row.scan, &row.finding)
+    }
+
+    /// Adds to the log.
+    ///
+    /// # Errors
+    ///
+    /// Of the database.
+    pub fn event(&mut self, row: &EventRow) -> Result<(), Error> {
+        media::add_event(&self.connection, row, Timestamp::from_nanos(0))
+    }
+
+    /// Adds a blob, or what is not known of it yet; the later verification counts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if it is known with another length.
+    pub fn blob(&mut self, row: &BlobRow) -> Result<(), Error> {
+        let id = super::blob::keep(
+            &self.connection,
+            &row.hash,
+            row.size_bytes,
+            row.sha256.as_ref(),
+            row.content_type.as_deref(),
+        )?;
+        let sql = "UPDATE blob SET bad = max(bad, ?2), verified = nullif(max(coalesce(verified, ?4), coalesce(?3, ?4)), ?4) \
+                   WHERE id = ?1";
+        let verified = row.verified.map(|time| time.as_nanos());
+        self.connection
+            .prepare_cached(sql)?
+            .execute(params![id, row.bad, verified, i64::MIN])?;
+        Ok(())
+    }
+
+    /// Begins a scan; what follows belongs to it until [`Restoration::end_scan`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if its number is taken, or another scan has not ended.
+    pub fn begin_scan(&mut self, row: &ScanRow) -> Result<(), Error> {
+        if self.scan.is_some() {
+            return Err(Error::Conflict("the scan before has not ended".to_owned()));
+        }
+        let medium = media::medium_of_volume(&self.connection, row.scan.volume)?;
+        self.connection.execute(
+            "INSERT INTO scan (id, volume, reader, root, previous, begun, sealed, directories, inodes, names, findings) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            params![
+                row.id.0,
+                row.scan.volume.0,
+                row.scan.reader,
+                row.scan.root.cast_signed(),
+                row.scan.previous.map(|previous| previous.0),
+                row.begun.as_nanos(),
+                row.sealed.as_nanos(),
+                row.counts.directories.cast_signed(),
+                row.counts.inodes.cast_signed(),
+                row.counts.names.cast_signed(),
+                row.counts.findings.cast_signed()
+            ],
+        )?;
+        schema::create_leaves(&self.connection, row.id)?;
+        let load = Load::new(row.id, row.scan.volume, medium);
+        self.scan = Some((row.clone(), load));
+        Ok(())
+    }
+
+    /// Adds directories, names and inodes in the order of the scan, then the labels of names by their ordinals, from 1.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if the order is wrong or no scan has begun.
+    pub fn entries(&mut self, events: &[ScanEvent], labels: &[(i64, String)]) -> Result<(), Error> {
+        let (row, load) = self.scan.as_mut().ok_or_else(no_scan)?;
+        load.append(&self.connection, events)?;
+        let sql = format!("UPDATE path_{} SET rule = ?2 WHERE id = ?1", row.id);
+        for (path, rule) in labels {
+            let rule = rule_id(&self.connection, &mut self.rules, rule)?;
+            self.connection
+                .prepare_cached(&sql)?
+                .execute(params![path, rule])?;
+        }
+        Ok(())
+    }
+
+    /// Adds the result of a stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if its blob is not known.
+    pub fn result(&mut self, record: &ResultRecord) -> Result<(), Error> {
+        let (row, _) = self.scan.as_ref().ok_or_else(no_scan)?;
+        let failure = record.failure.as_ref();
+        let sql = format!(
+            "INSERT INTO result_{} (ino, stream, state, blob, attempts, strikes, code, not_before, class, detail, missing) \
+             VALUES (?1, ?2, ?3, (SELECT id FROM blob WHERE hash = ?4), ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            row.id
+        );
+        self.connection.prepare_cached(&sql)?.execute(params![
+            record.inode.cast_signed(),
+            record.stream,
+            export::code_of_state(record.result)?,
+            record.blob.as_ref().map(ntt_model::BlobHash::as_bytes),
+            record.attempts,
+            record.strikes,
+            failure.map(|failure| failure.code),
+            record.not_before.map(|time| time.as_nanos()),
+            failure.map(|failure| failure.class.as_str()),
+            failure.map(|failure| failure.detail.as_str()),
+            record.missing.as_deref().map(put_ranges)
+        ])?;
+        Ok(())
+    }
+
+    /// Adds a failed attempt.
+    ///
+    /// # Errors
+    ///
+    /// Of the database.
+    pub fn attempt(&mut self, record: &AttemptRecord) -> Result<(), Error> {
+        let (row, _) = self.scan.as_ref().ok_or_else(no_scan)?;
+        let sql = "INSERT INTO attempt (scan, ino, stream, n, class, code, at, detail) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        self.connection.prepare_cached(sql)?.execute(params![
+            row.id.0,
+            record.inode.cast_signed(),
+            record.stream,
+            record.number,
+            record.failure.class.as_str(),
+            record.failure.code,
+            record.at.as_nanos(),
+            record.failure.detail
+        ])?;
+        Ok(())
+    }
+
+    /// Ends a scan: its rows must be as many as it says; what is still wanted enters the queue.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if the counts differ or a directory comes before its parent.
+    pub fn end_scan(&mut self) -> Result<(), Error> {
+        let (row, mut load) = self.scan.take().ok_or_else(no_scan)?;
+        load.finish(&self.connection)?;
+        let found = seal::count_rows(&self.connection, row.id)?;
+        if found != row.counts {
+            let told = row.counts;
+            return Err(Error::Conflict(format!("the scan says {told:?}, {found:?} came")));
+        }
+        if let Some(problem) = seal::tree_problem(&self.connection, row.id)? {
+            return Err(Error::Conflict(problem));
+        }
+        schema::index_leaves(&self.connection, row.id)?;
+        seal::build_chunks(&self.connection, row.id, true)?;
+        self.queue_again(&row)
+    }
+
+    /// Puts what failed and may be tried again, and what was reopened, into the queue.
+    fn queue_again(&self, row: &ScanRow) -> Result<(), Error> {
+        let scan = row.id;
+        let sql = format!(
+            "SELECT r.ino, r.stream, coalesce(r.not_before, 0) FROM result_{scan} r \
+             WHERE r.state IN ({REOPENED}, {RETRYABLE}) AND {} ORDER BY 3",
+            is_eligible(scan, "r.ino")
+        );
+        let waiting = collect(&self.connection, &sql, [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?))
+        })?;
+        for group in waiting.chunk_by(|one, next| one.2 == next.2) {
+            let mut work = Vec::with_capacity(group.len());
+            for (inode, stream, _) in group {
+                work.extend(complete::work_for(&self.connection, scan, *inode, *stream)?);
+            }
+            let not_before = group.first().map_or(0, |(_, _, time)| *time);
+            queue::enqueue(&self.connection, scan, work, Timestamp::from_nanos(not_before))?;
+        }
+        Ok(())
+    }
+
+    /// Ends the restoration: commits, and syncs the file. It can then be renamed to where a catalogue is expected.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if a row names another one that never came.
+    pub fn finish(self) -> Result<(), Error> {
+        if self.scan.is_some() {
+            return Err(Error::Conflict("the last scan has not ended".to_owned()));
+        }
+        self.connection.execute_batch("COMMIT")?;
+        let astray = collect(&self.connection, "PRAGMA foreign_key_check", [], |row| {
+            Ok(row.get::<_, String>(0)?)
+        })?;
+        if let Some(table) = astray.first() {
+            return Err(Error::Conflict(format!(
+                "a row of the table {table} names a row that never came"
+            )));
+        }
+        // The last connection takes its write-ahead log into the file when it closes.
+        self.connection.close().map_err(|(_, error)| Error::from(error))?;
+        File::open(&self.path)
+            .and_then(|file| file.sync_all())
+            .map_err(|error| Error::Storage(Box::new(error)))
+    }
+}
+
+fn no_scan() -> Error {
+    Error::Conflict("no scan has begun".to_owned())
+}
+
+fn rule_id(connection: &Connection, rules: &mut HashMap<String, i64>, rule: &str) -> Result<i64, Error> {
+    if let Some(id) = rules.get(rule) {
+        return Ok(*id);
+    }
+    let ids = label::rule_ids(connection, &[rule.to_owned()])?;
+    let id = ids.first().copied().ok_or_else(no_scan)?;
+    rules.insert(rule.to_owned(), id);
+    Ok(id)
+}

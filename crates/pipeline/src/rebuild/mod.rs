@@ -1,0 +1,168 @@
+//! The catalogue made again from the manifests of the media (R37), with the keys and times that it had.
+//!
+//! A new file is filled beside the old one and put in its place only when every line of every manifest was taken; the old one is kept.
+
+mod load;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use ntt_catalogue::sqlite::Restoration;
+use ntt_host::{Clock, SystemClock};
+use ntt_model::{MediumId, MediumKey};
+use serde::{Deserialize, Serialize};
+
+use crate::archive::{Lock, catalogue_path};
+use crate::manifest::Manifest;
+use crate::stage::{Running, Subject};
+use crate::{Error, HostPath, Interrupt, Observer, RunOutcome, Stage};
+
+/// The database and what stands beside it while it is open, or after a crash.
+const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
+
+/// What a rebuild would read and keep.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RebuildPlan {
+    /// The manifests, by the keys that their media had.
+    pub manifests: Vec<(MediumId, HostPath)>,
+    /// Where the present catalogue will be kept; `None` if there is none.
+    pub keeps: Option<HostPath>,
+}
+
+/// What a rebuild did.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RebuildSummary {
+    /// Media loaded.
+    pub media: u64,
+    /// Lines loaded.
+    pub lines: u64,
+    /// Where the earlier catalogue is kept.
+    pub kept: Option<HostPath>,
+}
+
+/// Finds the manifests. Changes nothing.
+///
+/// # Errors
+///
+/// [`Error::NoArchive`] if `root` holds no store, [`Error::Manifest`] if a manifest does not say which medium it is about.
+pub fn plan(root: &Path) -> Result<RebuildPlan, Error> {
+    if !root.join("FORMAT").is_file() {
+        return Err(Error::NoArchive(root.to_owned()));
+    }
+    let mut found: Vec<(MediumKey, MediumId, PathBuf)> = Vec::new();
+    for path in manifests(root)? {
+        let head = Manifest::open(&path)?.head()?;
+        found.push((head.medium.key, head.medium.medium.id, path));
+    }
+    found.sort();
+    let present = catalogue_path(root);
+    let kept = HostPath::from(present.clone()).with_suffix(&format!(".{}", SystemClock.now()));
+    Ok(RebuildPlan {
+        manifests: found.into_iter().map(|(_, id, path)| (id, path.into())).collect(),
+        keeps: present.exists().then_some(kept),
+    })
+}
+
+/// The manifest files of an archive. A medium's directory without one is an error: a catalogue that lacks a medium is not equal.
+fn manifests(root: &Path) -> Result<Vec<PathBuf>, Error> {
+    let media = root.join("media");
+    let mut found = Vec::new();
+    let io = |error| Error::io("listing the media", &media)(error);
+    let entries = match std::fs::read_dir(&media) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        entries => entries.map_err(io)?,
+    };
+    for entry in entries {
+        let directory = entry.map_err(io)?.path();
+        if directory.is_dir() {
+            found.push(directory.join("manifest.jsonl.zst"));
+        }
+    }
+    Ok(found)
+}
+
+/// Makes the catalogue again and puts it in place.
+///
+/// # Errors
+///
+/// [`Error::Held`] if another run has the archive, [`Error::Manifest`] with file and line if a manifest is damaged. The present catalogue
+/// then stays as it is.
+pub fn run(
+    root: &Path,
+    plan: &RebuildPlan,
+    observer: &dyn Observer,
+    interrupt: &Interrupt,
+) -> Result<RebuildSummary, Error> {
+    let _lock = Lock::take(root)?;
+    let stage = Running::start(observer, Stage::Rebuild, Subject::NOTHING);
+    let result = rebuild(root, plan, &stage, interrupt);
+    stage.end(match &result {
+        Ok(_) => RunOutcome::Complete,
+        Err(error) => RunOutcome::of_error(error),
+    });
+    result
+}
+
+fn rebuild(
+    root: &Path,
+    plan: &RebuildPlan,
+    stage: &Running<'_>,
+    interrupt: &Interrupt,
+) -> Result<RebuildSummary, Error> {
+    let present = catalogue_path(root);
+    let new = root.join("catalogue.db.new");
+    remove(&new)?;
+    let loaded = fill(&new, plan, stage, interrupt);
+    if loaded.is_err() {
+        // The first error matters more; the next rebuild removes what is left.
+        let _ = remove(&new);
+    }
+    let lines = loaded?;
+    if let Some(kept) = &plan.keeps {
+        set_aside(&present, kept.as_path())?;
+    }
+    std::fs::rename(&new, &present).map_err(Error::io("putting in place", &present))?;
+    let synced = File::open(root).and_then(|directory| directory.sync_all());
+    synced.map_err(Error::io("syncing", root))?;
+    Ok(RebuildSummary {
+        media: u64::try_from(plan.manifests.len()).unwrap_or(u64::MAX),
+        lines,
+        kept: plan.keeps.clone(),
+    })
+}
+
+fn fill(new: &Path, plan: &RebuildPlan, stage: &Running<'_>, interrupt: &Interrupt) -> Result<u64, Error> {
+    let mut restoration = Restoration::create(new)?;
+    let mut lines = 0;
+    for (_, path) in &plan.manifests {
+        lines += load::manifest(path.as_path(), &mut restoration, stage, interrupt)?;
+    }
+    restoration.finish()?;
+    Ok(lines)
+}
+
+/// Moves the database and what belongs to it.
+fn set_aside(present: &Path, kept: &Path) -> Result<(), Error> {
+    for (from, to) in beside(present).into_iter().zip(beside(kept)) {
+        if from.exists() {
+            std::fs::rename(&from, &to).map_err(Error::io("keeping the earlier catalogue", &from))?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(database: &Path) -> Result<(), Error> {
+    for path in beside(database) {
+        if path.exists() {
+            std::fs::remove_file(&path).map_err(Error::io("removing an unfinished catalogue", &path))?;
+        }
+    }
+    Ok(())
+}
+
+fn beside(database: &Path) -> [PathBuf; 3] {
+    SUFFIXES.map(|suffix| {
+        let path = HostPath::from(database.to_owned()).with_suffix(suffix);
+        path.as_path().to_owned()
+    })
+}

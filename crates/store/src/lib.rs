@@ -18,6 +18,7 @@ mod pack_scan;
 mod reader;
 mod rebuild;
 mod record;
+mod salvage;
 mod segment;
 mod store;
 mod tar_member;

@@ -38,14 +38,14 @@ impl Store {
         };
         let index_is_lost = self.index_is_lost()?;
         shared.remove_stray_temporaries()?;
-        shared.compact_dead_journals()?;
+        self.compact_dead_journals()?;
         shared.refresh()?;
         if index_is_lost {
             // Before packs are cut to what was committed, which would now be nothing.
             self.adopt_orphans()?;
         }
         for pack in self.open_packs()? {
-            shared.take_over(pack)?;
+            shared.take_over(pack, "maintenance")?;
         }
         shared.merge_segments("maintenance")
     }
@@ -59,6 +59,35 @@ impl Store {
             Ok(names.iter().any(|name| stem(name, suffix).is_some()))
         };
         Ok(!has(&layout.index(), ".seg")? && !has(&layout.journal(), ".log")? && !self.packs()?.is_empty())
+    }
+
+    /// Turns the journals of dead writers into a segment and removes them; a damaged one goes to `quarantine/`.
+    fn compact_dead_journals(&self) -> Result<(), Error> {
+        let shared = &self.shared;
+        let (mut dead, mut entries) = (Vec::new(), Vec::new());
+        let enough = usize::try_from(shared.options.journal_blobs).unwrap_or(usize::MAX);
+        for name in list(shared.disk.as_ref(), &shared.layout.journal())? {
+            if stem(&name, ".log").is_none() {
+                continue;
+            }
+            let path = shared.layout.journal().join(name);
+            let lock = shared.disk.open(&path, OpenMode::Write).during("open", &path)?;
+            if !lock.try_lock().during("lock", &path)? {
+                continue;
+            }
+            let scan = journal::scan(lock.as_ref(), &path, 0)?;
+            entries.extend(self.salvage(&scan)?);
+            entries.extend(scan.entries);
+            dead.push(DeadJournal {
+                _lock: lock,
+                path,
+                damaged: !scan.damage.is_empty(),
+            });
+            if entries.len() >= enough {
+                shared.retire(&mut dead, &mut entries)?;
+            }
+        }
+        shared.retire(&mut dead, &mut entries)
     }
 }
 
@@ -81,8 +110,9 @@ impl Shared {
         Ok(file.try_lock().during("lock", &path)?.then_some(file))
     }
 
-    /// Takes over the open pack of a dead writer: locks it and cuts it to what was committed. `None` if its writer lives or nothing was left.
-    pub(crate) fn take_over(&self, pack: PackId) -> Result<Option<OpenPack>, Error> {
+    /// Takes over the open pack of a dead writer: locks it and cuts it to what was committed or is whole, which `writer` makes part of the
+    /// index. `None` if its writer lives or nothing was left.
+    pub(crate) fn take_over(&self, pack: PackId, writer: &str) -> Result<Option<OpenPack>, Error> {
         let Some(locked) = OpenPack::lock(self.disk.as_ref(), &self.layout, pack)? else {
             return Ok(None);
         };
@@ -99,7 +129,18 @@ impl Shared {
                 .map(|entry| entry.info)
                 .find(|info| info.location == place))
         };
-        locked.recover(self.disk.as_ref(), &committed)
+        let Some((pack, mut adopted)) = locked.recover(self.disk.as_ref(), &committed)? else {
+            return Ok(None);
+        };
+        if !adopted.is_empty() {
+            self.disk
+                .sync_dir(&self.layout.packs())
+                .during("sync", &self.layout.packs())?;
+            adopted.sort_unstable_by_key(|entry| entry.info.hash);
+            self.add_segment(writer, &adopted)?;
+            self.refresh()?;
+        }
+        Ok(Some(pack))
     }
 
     /// Removes the temporary files of writers that have no journal any more or whose journal nobody holds.
@@ -132,33 +173,6 @@ impl Shared {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             file => Ok(!file.during("open", journal)?.try_lock().during("lock", journal)?),
         }
-    }
-
-    /// Turns the journals of dead writers into a segment and removes them; a damaged one goes to `quarantine/`.
-    fn compact_dead_journals(&self) -> Result<(), Error> {
-        let (mut dead, mut entries) = (Vec::new(), Vec::new());
-        let enough = usize::try_from(self.options.journal_blobs).unwrap_or(usize::MAX);
-        for name in list(self.disk.as_ref(), &self.layout.journal())? {
-            if stem(&name, ".log").is_none() {
-                continue;
-            }
-            let path = self.layout.journal().join(name);
-            let lock = self.disk.open(&path, OpenMode::Write).during("open", &path)?;
-            if !lock.try_lock().during("lock", &path)? {
-                continue;
-            }
-            let scan = journal::scan(lock.as_ref(), &path, 0)?;
-            entries.extend(scan.entries);
-            dead.push(DeadJournal {
-                _lock: lock,
-                path,
-                damaged: !scan.damage.is_empty(),
-            });
-            if entries.len() >= enough {
-                self.retire(&mut dead, &mut entries)?;
-            }
-        }
-        self.retire(&mut dead, &mut entries)
     }
 
     fn retire(&self, dead: &mut Vec<DeadJournal>, entries: &mut Vec<Entry>) -> Result<(), Error> {

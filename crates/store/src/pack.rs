@@ -12,6 +12,7 @@ use crate::error::During;
 use crate::layout::Layout;
 use crate::pack_list::{Line, PackList};
 use crate::pack_scan::{Member, PackScan, Part};
+use crate::record::Entry;
 use crate::tar_member::{BLOCK_BYTES, END_BYTES, header, padded};
 use crate::{BlobInfo, Error, PackId};
 
@@ -84,40 +85,55 @@ impl OpenPack {
         Ok(Some(Self::new(id, file, path, false)))
     }
 
-    /// Cuts what was never committed; `committed` tells what the index has of a member. `None` if nothing was left and the pack was removed.
+    /// Cuts what is neither committed nor whole; `committed` tells what the index has of a member. A member that the index does not have
+    /// stays if its content has the digest that is its name and nothing bad lies before it; the caller must make such members, which are
+    /// returned, part of the index. `None` if nothing was left and the pack was removed.
     pub(crate) fn recover(
         mut self,
         disk: &dyn Disk,
         committed: &dyn Fn(&Member) -> Result<Option<BlobInfo>, Error>,
-    ) -> Result<Option<Self>, Error> {
-        self.find_committed(committed)?;
+    ) -> Result<Option<(Self, Vec<Entry>)>, Error> {
+        // What is judged below must be what the disk holds: after a failed sync the cache tells of bytes that it never got.
+        self.file.sync_data().during("sync", &self.path)?;
+        self.file.drop_cache();
+        let adopted = self.find_members(committed)?;
         if self.lines.is_empty() {
             disk.remove_file(&self.path).during("remove", &self.path)?;
             return Ok(None);
         }
         self.cut()?;
-        Ok(Some(self))
+        Ok(Some((self, adopted)))
     }
 
-    /// Reads the members; the pack then ends after the last committed one.
-    fn find_committed(
+    /// Reads the members; the pack then ends after the last one that stays. Returns those that the index does not have.
+    fn find_members(
         &mut self,
         committed: &dyn Fn(&Member) -> Result<Option<BlobInfo>, Error>,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<Entry>, Error> {
+        let (mut adopted, mut waiting, mut bad) = (Vec::new(), Vec::new(), false);
         let mut scan = PackScan::new(self.file.as_ref()).during("read", &self.path)?;
         while let Some(part) = scan.next().during("read", &self.path)? {
-            let Part::Member(member) = part else { continue };
-            if let Some(info) = committed(&member)? {
+            let Part::Member(member) = part else {
+                bad = true;
+                continue;
+            };
+            let known = committed(&member)?;
+            let Some(sha256) = sha256_of(&mut scan, &member, known.as_ref()).during("read", &self.path)?
+            else {
+                bad = true;
+                continue;
+            };
+            waiting.push((member.line(sha256), known.is_none()));
+            // What lies before a committed member is not cut, so nothing before it waits any longer.
+            bad &= known.is_none();
+            if !bad {
                 self.written = member.end();
-                self.lines.push(Line {
-                    hash: member.hash,
-                    offset: member.offset,
-                    size: member.size,
-                    sha256: info.sha256,
-                });
+                let new = waiting.iter().filter(|(_, is_new)| *is_new);
+                adopted.extend(new.map(|(line, _)| Entry::stored(line.info(self.id))));
+                self.lines.extend(waiting.drain(..).map(|(line, _)| line));
             }
         }
-        Ok(())
+        Ok(adopted)
     }
 
     fn cut(&mut self) -> Result<(), Error> {
@@ -242,4 +258,17 @@ impl OpenPack {
         disk.rename_new(temporary, &path).during("rename to", &path)?;
         disk.sync_dir(&layout.packs()).during("sync", &layout.packs())
     }
+}
+
+/// SHA-256 of a member, if known; `None` for a member that the index does not have and whose content is not the one it is named by.
+fn sha256_of(
+    scan: &mut PackScan<'_>,
+    member: &Member,
+    known: Option<&BlobInfo>,
+) -> io::Result<Option<Option<Sha256>>> {
+    if let Some(info) = known {
+        return Ok(Some(info.sha256));
+    }
+    let (hash, sha256) = scan.digest(member)?;
+    Ok((hash == member.hash).then_some(sha256))
 }

@@ -6,6 +6,8 @@
 use ntt_model::blob::{hex, unhex};
 use ntt_model::{BlobHash, Sha256};
 
+use crate::{BlobInfo, Location, PackId};
+
 /// One member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Line {
@@ -13,6 +15,21 @@ pub(crate) struct Line {
     pub(crate) offset: u64,
     pub(crate) size: u64,
     pub(crate) sha256: Option<Sha256>,
+}
+
+impl Line {
+    /// What the index says of it.
+    pub(crate) const fn info(&self, pack: PackId) -> BlobInfo {
+        BlobInfo {
+            hash: self.hash,
+            size: self.size,
+            sha256: self.sha256,
+            location: Location::Packed {
+                pack,
+                offset: self.offset,
+            },
+        }
+    }
 }
 
 /// The whole list.

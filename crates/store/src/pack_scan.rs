@@ -3,8 +3,9 @@
 use std::io;
 
 use ntt_host::DiskFile;
-use ntt_model::BlobHash;
+use ntt_model::{BlobHash, Sha256};
 
+use crate::pack_list::Line;
 use crate::tar_member::{BLOCK_BYTES, END_BYTES, padded, parse_header};
 use crate::{ContentHasher, types::Sums};
 
@@ -24,6 +25,16 @@ impl Member {
     /// Where the next header begins.
     pub(crate) const fn end(&self) -> u64 {
         self.offset.saturating_add(padded(self.size))
+    }
+
+    /// What the list of the pack says of it.
+    pub(crate) const fn line(&self, sha256: Option<Sha256>) -> Line {
+        Line {
+            hash: self.hash,
+            offset: self.offset,
+            size: self.size,
+            sha256,
+        }
     }
 }
 

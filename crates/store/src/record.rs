@@ -33,6 +33,16 @@ impl Entry {
         Self { info, removed: false }
     }
 
+    /// An entry that tells nothing but a pack.
+    pub(crate) fn of_pack(pack: PackId) -> Self {
+        Self::stored(BlobInfo {
+            hash: BlobHash::from_bytes([0; 32]),
+            size: 0,
+            sha256: None,
+            location: Location::Packed { pack, offset: 0 },
+        })
+    }
+
     /// Appends the 97 bytes.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let info = &self.info;

@@ -114,22 +114,24 @@ impl Segment {
             if *fence > wanted {
                 break;
             }
-            let entries = self.block(number)?;
-            let start = entries.partition_point(|entry| entry.info.hash < *hash);
-            found.extend(
-                entries
-                    .into_iter()
-                    .skip(start)
-                    .take_while(|entry| entry.info.hash == *hash),
-            );
+            let block = self.read_block(number)?;
+            let (records, _) = block.as_chunks::<RECORD_BYTES>();
+            let records = &records[..count_of(&block)];
+            let start = records.partition_point(|record| record[..32] < hash.as_bytes()[..]);
+            let same = records[start..]
+                .iter()
+                .take_while(|record| record[..32] == hash.as_bytes()[..]);
+            for record in same {
+                found.push(Entry::decode(record).ok_or_else(|| self.no_entries(number))?);
+            }
         }
         Ok(())
     }
 
-    /// The entries of one block, checked.
-    fn block(&self, number: usize) -> Result<Vec<Entry>, Error> {
+    /// One block, checked.
+    fn read_block(&self, number: usize) -> Result<[u8; BLOCK_BYTES], Error> {
         let mut block = [0; BLOCK_BYTES];
-        let offset = number as u64 * BLOCK_BYTES as u64;
+        let offset = Self::offset_of(number);
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.read_exact_at(offset, &mut block)
             .during("read", &self.path)?;
@@ -142,19 +144,34 @@ impl Segment {
                 "another digest",
             ));
         }
-        let count = usize::from(u16::from_be_bytes([block[COUNT_AT], block[COUNT_AT + 1]]));
-        let entries = block
-            .chunks_exact(RECORD_BYTES)
-            .take(count.min(BLOCK_ENTRIES))
-            .map(Entry::decode)
-            .collect::<Option<_>>();
-        entries.ok_or_else(|| Error::corrupt(&self.path, offset, "entries", "other bytes"))
+        Ok(block)
+    }
+
+    /// The entries of one block.
+    fn block(&self, number: usize) -> Result<Vec<Entry>, Error> {
+        let block = self.read_block(number)?;
+        let records = block.chunks_exact(RECORD_BYTES).take(count_of(&block));
+        let entries = records.map(Entry::decode).collect::<Option<_>>();
+        entries.ok_or_else(|| self.no_entries(number))
+    }
+
+    const fn offset_of(number: usize) -> u64 {
+        number as u64 * BLOCK_BYTES as u64
+    }
+
+    fn no_entries(&self, number: usize) -> Error {
+        Error::corrupt(&self.path, Self::offset_of(number), "entries", "other bytes")
     }
 
     /// Reads every block; returns where the first wrong one lies.
     pub(crate) fn verify(&self) -> Result<(), Error> {
         (0..self.fences.len()).try_for_each(|number| self.block(number).map(drop))
     }
+}
+
+/// How many entries a block holds.
+fn count_of(block: &[u8; BLOCK_BYTES]) -> usize {
+    usize::from(u16::from_be_bytes([block[COUNT_AT], block[COUNT_AT + 1]])).min(BLOCK_ENTRIES)
 }
 
 /// Walks a segment in order, one block in memory.

@@ -7,6 +7,7 @@ use ntt_host::OpenMode;
 use ntt_model::BlobHash;
 
 use crate::error::During;
+use crate::journal::Kind;
 use crate::maintain::new_writer;
 use crate::pack_list::{Line, PackList};
 use crate::pack_scan::{PackScan, Part};
@@ -180,7 +181,7 @@ impl Store {
             return Ok(());
         }
         let (id, mut journal) = new_writer(&self.shared)?;
-        journal.append(entries)?;
+        journal.append(Kind::Stored, entries)?;
         self.shared.index_mut().add(&id, entries, journal.end());
         Ok(())
     }

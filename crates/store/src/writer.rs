@@ -9,7 +9,7 @@ use ntt_host::{DiskFile, OpenMode};
 use ntt_model::{BlobHash, Sha256};
 
 use crate::error::During;
-use crate::journal::Journal;
+use crate::journal::{Journal, Kind};
 use crate::maintain::{new_locked, new_writer, remove};
 use crate::pack::OpenPack;
 use crate::record::Entry;
@@ -65,7 +65,7 @@ impl Writer {
             poisoned: false,
         };
         for pack in store.open_packs()? {
-            writer.packs.extend(writer.shared.take_over(pack)?);
+            writer.packs.extend(writer.shared.take_over(pack, &writer.id)?);
         }
         writer.seal_packs(1, SEAL_BYTES_MIN)?;
         Ok(writer)
@@ -163,14 +163,28 @@ impl Writer {
             pack.sync()?;
         }
         self.sync_temporaries()?;
+        self.announce()?;
         self.publish()?;
         let entries: Vec<Entry> = self.pending.drain().map(|(_, entry)| entry).collect();
-        self.journal.append(&entries)?;
+        self.journal.append(Kind::Stored, &entries)?;
         self.pending_bytes = 0;
         self.shared
             .index_mut()
             .add(&self.id, &entries, self.journal.end());
         Ok(report)
+    }
+
+    /// Journals the names that the temporary files are about to get, so that a recovery finds them if this commit does not end.
+    fn announce(&mut self) -> Result<(), Error> {
+        let names = self
+            .loose
+            .iter()
+            .filter_map(|loose| self.pending.get(&loose.hash));
+        let names: Vec<Entry> = names.copied().collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        self.journal.append(Kind::Naming, &names)
     }
 
     /// Gives the temporary files their names and makes all names of the batch durable.
@@ -237,6 +251,7 @@ impl Writer {
 
     fn seal_first(&mut self) -> Result<(), Error> {
         let pack = self.packs.remove(0);
+        self.journal.append(Kind::Sealing, &[Entry::of_pack(pack.id)])?;
         let temporary = self
             .shared
             .layout

@@ -9,7 +9,7 @@
 //! - A name that was created, renamed or removed without a sync of its directory survives or not: either all such operations up to a random
 //!   one (an ordered journal) or any subset of them. A rename is whole: the file never vanishes from both names.
 //! - [`SimDisk::fail_at`] makes one step fail while the disk goes on. A write that fails has written half. A sync that fails has dropped what
-//!   it should have written, and the next sync does not bring it back, although reads still show it (as on Linux).
+//!   it should have written, and the next sync does not bring it back, although reads still show it until the cache is dropped (as on Linux).
 //! - The mode is durable at once. Locks end with the file that took them, or with the power.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,6 +101,22 @@ impl Inode {
         self.durable.resize(self.live.len(), 0);
         for page in std::mem::take(&mut self.dirty) {
             self.settle(page);
+        }
+    }
+
+    /// Pages that count as written are read from the disk again.
+    fn drop_cache(&mut self) {
+        for page in 0..self.live.len().div_ceil(PAGE_BYTES) {
+            if self.dirty.contains(&page) {
+                continue;
+            }
+            let start = page * PAGE_BYTES;
+            let end = (start + PAGE_BYTES).min(self.live.len());
+            let held = end.min(self.durable.len()).max(start);
+            self.live[start..end].fill(0);
+            if let Some(durable) = self.durable.get(start..held) {
+                self.live[start..held].copy_from_slice(durable);
+            }
         }
     }
 
@@ -538,7 +554,12 @@ impl DiskFile for SimFile {
         self.change(Inode::sync, |inode| inode.dirty.clear())
     }
 
-    fn drop_cache(&self) {}
+    fn drop_cache(&self) {
+        let mut state = self.disk.state();
+        if let Ok(inode) = state.inode(self.inode) {
+            inode.drop_cache();
+        }
+    }
 
     fn try_lock(&self) -> io::Result<bool> {
         let mut state = self.disk.state();

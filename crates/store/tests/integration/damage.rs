@@ -136,3 +136,85 @@ fn r37_orphans_are_seen_and_adopted_if_good() -> Result<(), Error> {
     assert_eq!(store.check()?.problems, []);
     Ok(())
 }
+
+/// A writer that was killed after it had filled and sealed packs, continued one, and named files.
+fn killed_writer(disk: &SimDisk) -> Result<Vec<Vec<u8>>, Error> {
+    let store = Store::create(
+        Arc::new(disk.clone()),
+        Arc::new(SeededRandom::new(1)),
+        Path::new(ROOT),
+        StoreOptions {
+            journal_blobs: 100,
+            ..SMALL
+        },
+    )?;
+    let mut writer = store.writer()?;
+    let mut acknowledged = Vec::new();
+    for batch in 0..4 {
+        // The first batch fills a pack, which is sealed when the second begins.
+        let small = if batch == 0 { 7 } else { 2 };
+        let mut contents: Vec<Vec<u8>> = (0..small).map(|at| content(batch * 10 + at, 950)).collect();
+        contents.push(content(batch * 10 + 9, 3000));
+        for bytes in &contents {
+            put(&mut writer, bytes)?;
+        }
+        writer.commit()?;
+        acknowledged.extend(contents);
+    }
+    Ok(acknowledged)
+}
+
+#[test]
+fn r38_a_flipped_byte_in_a_dead_writers_journal_loses_nothing() -> Result<(), Error> {
+    let whole = SimDisk::new();
+    let acknowledged = killed_writer(&whole)?;
+    let journals = whole.files();
+    let mut journals = journals
+        .iter()
+        .filter(|(path, bytes)| path.starts_with("/archive/journal") && !bytes.is_empty());
+    let (path, bytes) = journals.next().expect("a journal");
+    for at in 0..bytes.len() {
+        let disk = whole.reboot(1);
+        disk.flip(path, at).expect("the byte is there");
+        let store = create(&disk, 2)?;
+        for bytes in &acknowledged {
+            let found = read(&store, &BlobHash::of(bytes));
+            assert_eq!(found.as_ref().ok(), Some(bytes), "byte {at}: {found:?}");
+        }
+        assert_eq!(store.check()?.problems, [], "byte {at}");
+        assert_eq!(create(&disk, 3)?.count()?, acknowledged.len() as u64, "byte {at}");
+    }
+    Ok(())
+}
+
+#[test]
+fn r38_a_commit_that_did_not_end_leaves_no_orphan_after_the_next_open() -> Result<(), Error> {
+    let contents = [content(1, 5000), content(2, 5000), content(3, 100)];
+    let commit = |disk: &SimDisk| -> Result<Writer, Error> {
+        let mut writer = create(disk, 1)?.writer()?;
+        for bytes in &contents {
+            put(&mut writer, bytes)?;
+        }
+        Ok(writer)
+    };
+    let (from, to) = {
+        let probe = SimDisk::new();
+        let mut writer = commit(&probe)?;
+        let from = probe.steps();
+        writer.commit()?;
+        (from, probe.steps())
+    };
+    for at in from..to {
+        let disk = SimDisk::new();
+        let mut writer = commit(&disk)?;
+        disk.fail_at(at, 5);
+        assert!(writer.commit().is_err(), "step {at}");
+        drop(writer);
+        for disk in [disk.reboot(at), disk] {
+            let store = create(&disk, 2)?;
+            assert_eq!(store.check()?.problems, [], "step {at}");
+            assert_names_are_true(&store, &disk);
+        }
+    }
+    Ok(())
+}

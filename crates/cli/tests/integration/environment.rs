@@ -8,19 +8,19 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// A place to run `ntt` in; removed when dropped.
-pub struct Environment {
+pub(crate) struct Environment {
     dir: TempDir,
 }
 
 /// What a run said.
 #[must_use = "assert its exit code"]
-pub struct Run {
+pub(crate) struct Run {
     output: Output,
     command: String,
 }
 
 impl Environment {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         for name in ["home", "work"] {
             std::fs::create_dir(dir.path().join(name)).expect("a new directory");
@@ -29,17 +29,17 @@ impl Environment {
     }
 
     /// The directory that `ntt` runs in.
-    pub fn work(&self) -> PathBuf {
+    pub(crate) fn work(&self) -> PathBuf {
         self.dir.path().join("work")
     }
 
     /// The archive.
-    pub fn archive(&self) -> PathBuf {
+    pub(crate) fn archive(&self) -> PathBuf {
         self.dir.path().join("archive")
     }
 
     /// `ntt` with these arguments, not started yet.
-    pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+    pub(crate) fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ntt"));
         command
             .args(arguments)
@@ -54,12 +54,12 @@ impl Environment {
     }
 
     /// Runs `ntt` to its end.
-    pub fn ntt<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Run {
+    pub(crate) fn ntt<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Run {
         Run::of(self.command(arguments))
     }
 
     /// Runs `ntt` to its end with some variables more.
-    pub fn ntt_with<A: AsRef<OsStr>>(
+    pub(crate) fn ntt_with<A: AsRef<OsStr>>(
         &self,
         variables: &[(&str, &str)],
         arguments: impl IntoIterator<Item = A>,
@@ -70,13 +70,13 @@ impl Environment {
     }
 
     /// Id of a medium that is known by this source name.
-    pub fn medium(&self, name: &str) -> String {
+    pub(crate) fn medium(&self, name: &str) -> String {
         let shown = self.ntt(["--json", "medium", "show", name]).document(0);
         shown["id"].as_str().expect("an id").to_owned()
     }
 
     /// BLAKE3 (or `None` if it is not stored) of every regular file of a medium, by volume and path.
-    pub fn contents(&self, medium: &str) -> Contents {
+    pub(crate) fn contents(&self, medium: &str) -> Contents {
         let found = self
             .ntt(["--json", "find", "--kind", "file", "--medium", medium])
             .json(0);
@@ -90,7 +90,7 @@ impl Environment {
     }
 
     /// Lets every user work in this place.
-    pub fn open_to_all(&self) {
+    pub(crate) fn open_to_all(&self) {
         use std::os::unix::fs::PermissionsExt;
         let all = std::fs::Permissions::from_mode(0o777);
         for folder in [
@@ -103,7 +103,7 @@ impl Environment {
     }
 
     /// A file in the working directory.
-    pub fn write(&self, name: impl AsRef<Path>, content: &[u8]) -> PathBuf {
+    pub(crate) fn write(&self, name: impl AsRef<Path>, content: &[u8]) -> PathBuf {
         let path = self.work().join(name);
         std::fs::create_dir_all(path.parent().expect("below the working directory")).expect("a directory");
         std::fs::write(&path, content).expect("a written file");
@@ -112,10 +112,10 @@ impl Environment {
 }
 
 /// BLAKE3 of files by volume and path.
-pub type Contents = BTreeMap<(u32, Vec<u8>), Option<String>>;
+pub(crate) type Contents = BTreeMap<(u32, Vec<u8>), Option<String>>;
 
 /// The exact bytes of a name or path in JSON.
-pub fn bytes_of(text: &serde_json::Value) -> Vec<u8> {
+pub(crate) fn bytes_of(text: &serde_json::Value) -> Vec<u8> {
     use base64::Engine;
     match text["base64"].as_str() {
         Some(base64) => base64::engine::general_purpose::STANDARD
@@ -127,7 +127,7 @@ pub fn bytes_of(text: &serde_json::Value) -> Vec<u8> {
 
 impl Run {
     /// Runs a command to its end.
-    pub fn of(mut command: Command) -> Self {
+    pub(crate) fn of(mut command: Command) -> Self {
         let output = command.output().expect("ntt can be started");
         Self {
             output,
@@ -136,7 +136,7 @@ impl Run {
     }
 
     /// Asserts the exit code and gives stdout as text.
-    pub fn code(self, expected: i32) -> String {
+    pub(crate) fn code(self, expected: i32) -> String {
         assert_eq!(
             self.output.status.code(),
             Some(expected),
@@ -148,7 +148,7 @@ impl Run {
     }
 
     /// Asserts the exit code and gives stdout as bytes.
-    pub fn bytes(self, expected: i32) -> Vec<u8> {
+    pub(crate) fn bytes(self, expected: i32) -> Vec<u8> {
         assert_eq!(
             self.output.status.code(),
             Some(expected),
@@ -160,7 +160,7 @@ impl Run {
     }
 
     /// Asserts the exit code and gives stderr as text.
-    pub fn stderr(self, expected: i32) -> String {
+    pub(crate) fn stderr(self, expected: i32) -> String {
         assert_eq!(
             self.output.status.code(),
             Some(expected),
@@ -172,7 +172,7 @@ impl Run {
     }
 
     /// Asserts the exit code and gives the JSON lines (or the one document) on stdout.
-    pub fn json(self, expected: i32) -> Vec<serde_json::Value> {
+    pub(crate) fn json(self, expected: i32) -> Vec<serde_json::Value> {
         let text = self.code(expected);
         let values = serde_json::Deserializer::from_str(&text).into_iter();
         values
@@ -181,7 +181,7 @@ impl Run {
     }
 
     /// Asserts the exit code and gives the summary of an ingest.
-    pub fn summary(self, expected: i32) -> serde_json::Value {
+    pub(crate) fn summary(self, expected: i32) -> serde_json::Value {
         let lines = self.json(expected);
         let summary = lines
             .into_iter()
@@ -190,17 +190,17 @@ impl Run {
     }
 
     /// Asserts the exit code and gives the last JSON document on stdout: the answer, after progress.
-    pub fn document(self, expected: i32) -> serde_json::Value {
+    pub(crate) fn document(self, expected: i32) -> serde_json::Value {
         self.json(expected).pop().expect("a document")
     }
 
     /// The exit code, for a run that may end in more than one way.
-    pub fn exit(&self) -> Option<i32> {
+    pub(crate) fn exit(&self) -> Option<i32> {
         self.output.status.code()
     }
 
     /// Stdout and stderr.
-    pub fn everything(&self) -> String {
+    pub(crate) fn everything(&self) -> String {
         self.both()
     }
 

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use ntt_testkit::corpus::have;
 
 /// The bytes of the demonstration image that the repository ships.
-pub fn demo() -> Vec<u8> {
+pub(crate) fn demo() -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test_data/demo.img.gz");
     let mut bytes = Vec::new();
     let packed = File::open(path).expect("the demonstration image");
@@ -20,12 +20,12 @@ pub fn demo() -> Vec<u8> {
 }
 
 /// Byte ranges of the two partitions of [`demo`].
-pub const DEMO_FAT: std::ops::Range<usize> = 2048 * 512..14336 * 512;
+pub(crate) const DEMO_FAT: std::ops::Range<usize> = 2048 * 512..14336 * 512;
 /// The ext4 partition.
-pub const DEMO_EXT: std::ops::Range<usize> = 14336 * 512..30720 * 512;
+pub(crate) const DEMO_EXT: std::ops::Range<usize> = 14336 * 512..30720 * 512;
 
 /// Runs a program of the system (also from `/sbin`) and gives its stdout.
-pub fn run<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>) -> Vec<u8> {
+pub(crate) fn run<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>) -> Vec<u8> {
     let output = tool(program).args(arguments).output().expect("it can be started");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program}: {}: {told}", output.status);
@@ -33,7 +33,7 @@ pub fn run<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A
 }
 
 /// Runs a program with `input` on its stdin.
-pub fn feed<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>, input: &[u8]) {
+pub(crate) fn feed<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>, input: &[u8]) {
     let mut child = tool(program)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -62,7 +62,7 @@ fn tool(program: &str) -> Command {
 }
 
 /// An ext4 image of `mebibytes` with what is in `tree`; `None` if mke2fs is not installed.
-pub fn ext4(path: &Path, mebibytes: u64, tree: &Path) -> Option<PathBuf> {
+pub(crate) fn ext4(path: &Path, mebibytes: u64, tree: &Path) -> Option<PathBuf> {
     if !have("mke2fs") {
         return None;
     }
@@ -87,7 +87,7 @@ pub fn ext4(path: &Path, mebibytes: u64, tree: &Path) -> Option<PathBuf> {
 }
 
 /// A FAT image of `mebibytes` with `files` in its root; `None` if the programs for it are not installed.
-pub fn fat(path: &Path, mebibytes: u64, files: &[(&str, &[u8])]) -> Option<PathBuf> {
+pub(crate) fn fat(path: &Path, mebibytes: u64, files: &[(&str, &[u8])]) -> Option<PathBuf> {
     if !have("mkfs.fat") || !have("mcopy") {
         return None;
     }
@@ -107,20 +107,20 @@ pub fn fat(path: &Path, mebibytes: u64, files: &[(&str, &[u8])]) -> Option<PathB
 }
 
 /// A file of `bytes` with nothing in it.
-pub fn sparse(path: &Path, bytes: u64) {
+pub(crate) fn sparse(path: &Path, bytes: u64) {
     let file = File::create(path).expect("a new file");
     file.set_len(bytes).expect("a sparse file");
 }
 
 /// Writes `bytes` into a file at `offset`.
-pub fn put(path: &Path, offset: u64, bytes: &[u8]) {
+pub(crate) fn put(path: &Path, offset: u64, bytes: &[u8]) {
     let mut file = File::options().write(true).open(path).expect("a file");
     file.seek(SeekFrom::Start(offset)).expect("a place");
     file.write_all(bytes).expect("room");
 }
 
 /// Writes a partition table with `sfdisk`; false if it is not installed.
-pub fn partition(path: &Path, script: &str) -> bool {
+pub(crate) fn partition(path: &Path, script: &str) -> bool {
     if !have("sfdisk") {
         return false;
     }
@@ -129,7 +129,7 @@ pub fn partition(path: &Path, script: &str) -> bool {
 }
 
 /// Bytes that no compressor shrinks and that are the same in every run.
-pub fn noise(seed: &str, len: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: &str, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     blake3::Hasher::new_derive_key("ntt tests")
         .update(seed.as_bytes())
@@ -139,7 +139,7 @@ pub fn noise(seed: &str, len: usize) -> Vec<u8> {
 }
 
 /// A small tree with a bit of everything: contents of all sizes, a link, a hard link, an empty file, a hole.
-pub fn write_tree(root: &Path, files: usize) {
+pub(crate) fn write_tree(root: &Path, files: usize) {
     fs::create_dir_all(root.join("deep/deeper")).expect("directories");
     for number in 0..files {
         let folder = if number % 3 == 0 { "deep" } else { "deep/deeper" };

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// What a look at one entry says. Access times are left out: reading changes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Seen {
     mode: u32,
     size: u64,
     modified: (i64, i64),
@@ -17,7 +17,7 @@ pub struct Seen {
 }
 
 /// Everything at and below `root`, by path relative to it. Nothing if `root` is not there.
-pub fn look(root: &Path) -> BTreeMap<PathBuf, Seen> {
+pub(crate) fn look(root: &Path) -> BTreeMap<PathBuf, Seen> {
     let mut seen = BTreeMap::new();
     let mut waiting = vec![root.to_owned()];
     while let Some(path) = waiting.pop() {
@@ -35,7 +35,7 @@ pub fn look(root: &Path) -> BTreeMap<PathBuf, Seen> {
 }
 
 /// Asserts that what stands below two directories is equal in names, contents, modes, sizes and times to the nanosecond.
-pub fn assert_equal(expected: &Path, actual: &Path) {
+pub(crate) fn assert_equal(expected: &Path, actual: &Path) {
     let (expected, actual) = (look(expected), look(actual));
     let paths = expected
         .keys()
@@ -73,7 +73,7 @@ fn see(path: &Path, metadata: &fs::Metadata) -> Seen {
 }
 
 /// BLAKE3 of a file, in hexadecimal.
-pub fn digest(path: &Path) -> String {
+pub(crate) fn digest(path: &Path) -> String {
     let mut hasher = blake3::Hasher::new();
     let file = fs::File::open(path).expect("a file");
     hasher.update_reader(file).expect("a file that can be read");
@@ -81,7 +81,7 @@ pub fn digest(path: &Path) -> String {
 }
 
 /// Bytes that the files below `root` take on the disk.
-pub fn allocated(root: &Path) -> u64 {
+pub(crate) fn allocated(root: &Path) -> u64 {
     let mut sum = 0;
     let mut waiting = vec![root.to_owned()];
     while let Some(path) = waiting.pop() {
@@ -97,7 +97,7 @@ pub fn allocated(root: &Path) -> u64 {
 }
 
 /// BLAKE3 of every regular file below `root`, by the bytes of its relative path.
-pub fn contents(root: &Path) -> BTreeMap<Vec<u8>, String> {
+pub(crate) fn contents(root: &Path) -> BTreeMap<Vec<u8>, String> {
     look(root)
         .into_iter()
         .filter(|(_, seen)| seen.mode & 0o170_000 == 0o100_000)

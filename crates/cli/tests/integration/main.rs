@@ -1,5 +1,10 @@
 //! The program as a user meets it: its arguments, its output, its exit codes.
 
+#![allow(
+    clippy::print_stderr,
+    reason = "a skipped test says so, and a random one says its seed"
+)]
+
 mod arrows;
 mod crash;
 mod differential;

@@ -86,7 +86,7 @@ fn r45_compare_sees_every_kind_of_change() {
             fs::write(&path, [&old[..], b"more"].concat()).expect("mine");
         }),
         ("empty", |out| {
-            fs::set_permissions(out.join("empty"), fs::Permissions::from_mode(0o600)).expect("mine")
+            fs::set_permissions(out.join("empty"), fs::Permissions::from_mode(0o600)).expect("mine");
         }),
         ("hole", |out| set_modified(&out.join("hole"), 1, 2)),
         ("link", |out| {
@@ -94,7 +94,7 @@ fn r45_compare_sees_every_kind_of_change() {
             symlink("elsewhere", out.join("link")).expect("mine");
         }),
         ("deep/deeper/file 1", |out| {
-            fs::remove_file(out.join("deep/deeper/file 1")).expect("mine")
+            fs::remove_file(out.join("deep/deeper/file 1")).expect("mine");
         }),
         ("added", |out| fs::write(out.join("added"), b"new").expect("mine")),
         ("twice too", |out| {

@@ -74,6 +74,7 @@ impl Archive {
         };
         let store = Store::create(Arc::new(RealDisk), Arc::new(SystemRandom), root, options)?;
         let catalogue = SqliteCatalogue::open(&catalogue_path(root), Arc::new(SystemClock))?;
+        bury_workers(&catalogue)?;
         Ok(Self {
             root: root.to_owned(),
             catalogue: Box::new(catalogue),
@@ -127,6 +128,16 @@ impl Archive {
 pub fn dump_catalogue(root: &Path, out: &mut dyn std::io::Write) -> Result<(), Error> {
     let catalogue = SqliteCatalogue::open_read_only(&catalogue_path(root), Arc::new(SystemClock))?;
     Ok(catalogue.dump_exact(out)?)
+}
+
+/// Gives back what the workers of killed runs held (R38). Whoever has the lock knows that none of them lives, and need not wait until their
+/// leases run out.
+fn bury_workers(catalogue: &dyn Catalogue) -> Result<(), Error> {
+    let workers = catalogue.workers()?;
+    for worker in workers.iter().filter(|worker| !worker.retired) {
+        catalogue.retire_worker(worker.id)?;
+    }
+    Ok(())
 }
 
 /// The embedded catalogue of an archive.

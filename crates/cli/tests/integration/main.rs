@@ -3,3 +3,4 @@
 mod arrows;
 mod environment;
 mod help;
+mod thirty_years;

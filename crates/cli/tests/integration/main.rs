@@ -1,10 +1,5 @@
 //! The program as a user meets it: its arguments, its output, its exit codes.
 
-#![allow(
-    clippy::print_stderr,
-    reason = "a skipped test says so, and a random one says its seed"
-)]
-
 mod arrows;
 mod crash;
 mod differential;
@@ -19,5 +14,6 @@ mod losses;
 mod names;
 mod restore;
 mod scale_small;
+mod thirty_years;
 mod trees;
 mod volumes;

@@ -9,7 +9,7 @@ mod write;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use ntt_catalogue::rows::MediumRow;
+use ntt_catalogue::rows::{EventRow, MediumRow};
 use ntt_model::{MediumId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -65,12 +65,13 @@ pub fn run(context: &Context<'_>, medium: &MediumRow) -> Result<ManifestSummary,
 /// As [`run`].
 pub fn refresh(context: &Context<'_>) -> Result<Vec<ManifestSummary>, Error> {
     let mut written = Vec::new();
+    let events = context.archive.catalogue().events(None)?;
     for medium in context.archive.catalogue().media()? {
         let told = Manifest::open(&path(context.archive.root(), medium.medium.id))
             .and_then(|mut manifest| manifest.head())
             .map(|head| head.as_of);
         // One that is missing or damaged is written anew too.
-        if told.ok() != Some(last_change(context, &medium)?) {
+        if told.ok() != Some(last_change(&events, &medium)) {
             written.push(run(context, &medium)?);
         }
     }
@@ -78,12 +79,11 @@ pub fn refresh(context: &Context<'_>) -> Result<Vec<ManifestSummary>, Error> {
 }
 
 /// When the medium's rows changed last: every change leaves an event, of the medium or (verification) of no medium.
-fn last_change(context: &Context<'_>, medium: &MediumRow) -> Result<Option<Timestamp>, Error> {
-    let events = context.archive.catalogue().events(None)?;
+fn last_change(events: &[EventRow], medium: &MediumRow) -> Option<Timestamp> {
     let concerns = events
         .iter()
         .filter(|event| event.medium.is_none_or(|key| key == medium.key));
-    Ok(concerns.filter_map(|event| event.at).max())
+    concerns.filter_map(|event| event.at).max()
 }
 
 fn publish(context: &Context<'_>, medium: &MediumRow, path: &Path) -> Result<ManifestSummary, Error> {
@@ -95,7 +95,7 @@ fn publish(context: &Context<'_>, medium: &MediumRow, path: &Path) -> Result<Man
     let mut encoder = zstd::Encoder::new(file, LEVEL).map_err(io)?;
     encoder.include_checksum(true).map_err(io)?;
     let mut lines = line::Lines::new(&mut encoder, &temporary);
-    let as_of = last_change(context, medium)?;
+    let as_of = last_change(&context.archive.catalogue().events(None)?, medium);
     write::medium(context, medium, as_of, &mut lines)?;
     let count = lines.count();
     let file = encoder.finish().map_err(io)?;

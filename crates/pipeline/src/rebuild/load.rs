@@ -54,7 +54,12 @@ impl Load<'_> {
             Line::Directory(line) => return self.enter(&line),
             Line::Path(line) => return self.name(&line),
             Line::Inode(inode) => return self.push(ScanEvent::Inode(inode)),
-            Line::Blob(line) => return self.restoration.blob(&line.row()?).map_err(text),
+            Line::Blob(line) => {
+                return self
+                    .restoration
+                    .blob(&line.row()?)
+                    .map_err(|error| error.to_string());
+            }
             Line::Medium(_) => return Err("a second medium".to_owned()),
             _ => self.flush()?,
         }
@@ -69,7 +74,7 @@ impl Load<'_> {
             Line::ScanEnd => restoration.end_scan(),
             _ => Ok(()),
         }
-        .map_err(text)
+        .map_err(|error| error.to_string())
     }
 
     fn enter(&mut self, line: &DirectoryLine) -> Result<(), String> {
@@ -117,10 +122,6 @@ impl Load<'_> {
         let taken = self.restoration.entries(&self.entries, &self.labels);
         self.entries.clear();
         self.labels.clear();
-        taken.map_err(text)
+        taken.map_err(|error| error.to_string())
     }
-}
-
-fn text(error: ntt_catalogue::Error) -> String {
-    error.to_string()
 }

@@ -51,9 +51,8 @@ pub use state::NO_NAME;
 pub struct SqliteCatalogue {
     path: PathBuf,
     clock: Arc<dyn Clock>,
-    // Closed before the writer: the last connection to close brings the write-ahead log into the file, and a reader may not.
-    readers: Mutex<Vec<Connection>>,
     writer: Option<Mutex<Writer>>,
+    readers: Mutex<Vec<Connection>>,
 }
 
 struct Writer {
@@ -78,6 +77,23 @@ impl Durability {
             Self::Process => "normal",
             Self::Power => "full",
         }
+    }
+}
+
+/// Brings the write-ahead log into the file, so that what was committed does not hang on the log (which one flipped byte can cut short). The
+/// emptied log stays: without it, whoever only reads would have to make one.
+impl Drop for SqliteCatalogue {
+    fn drop(&mut self) {
+        let Some(Ok(writer)) = self.writer.as_mut().map(Mutex::get_mut) else {
+            return;
+        };
+        // A reader that stays open keeps SQLite from removing the log. What fails here is made good by the next open, which replays the log.
+        let reader = connection::open_reader(&self.path);
+        let _ = writer
+            .connection
+            .pragma(None, "wal_checkpoint", "truncate", |_| Ok(()));
+        let readers = self.readers.get_mut().unwrap_or_else(PoisonError::into_inner);
+        readers.extend(reader);
     }
 }
 

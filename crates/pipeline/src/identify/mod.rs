@@ -75,6 +75,14 @@ pub enum Recognition {
 }
 
 impl Recognition {
+    /// The medium that the source is, if the archive has it.
+    pub(crate) fn key(&self) -> Option<MediumKey> {
+        match self {
+            Self::New => None,
+            Self::Resume { key, .. } | Self::Known { key, .. } => Some(*key),
+        }
+    }
+
     /// Why the source is a medium that the archive has; `None` for a new one.
     pub fn why(&self) -> Option<&str> {
         match self {

@@ -1,17 +1,21 @@
 //! One source from end to end.
 
 use std::path::Path;
+use std::time::Instant;
 
-use ntt_catalogue::rows::{MediumKind, MediumRow};
+use ntt_catalogue::rows::{EventRow, MediumRow};
 
 use super::{IngestRequest, MediumSummary, seal, summary};
 use crate::copy::CopySummary;
-use crate::identify::{self, IdentifyPlan};
+use crate::identify::{self, IdentifyPlan, SourceKind};
 use crate::scan::ScanSettings;
 use crate::stage::{Running, Subject};
 use crate::verify::{self, VerifyRequest, VerifySummary};
 use crate::{Context, Error, RunOutcome, Stage, copy, inspect, manifest, scan};
 use ntt_report::selector::current_scans;
+
+/// Stage of the event that ends an ingest: all that was asked for has been done.
+const END_OF_INGEST: &str = "ingest";
 
 /// Takes a source as far as it can be taken now.
 pub(super) fn ingest(
@@ -19,10 +23,16 @@ pub(super) fn ingest(
     path: &Path,
     request: &IngestRequest,
 ) -> Result<MediumSummary, Error> {
+    let begun = Instant::now();
     let identity = identify::plan(Some(context.archive), path, context.interrupt)?;
+    // Asked before this run leaves its own events.
+    let again = must_scan_again(context, &identity)?;
     let medium = identify::run(context, &identity, request.label.as_deref())?;
     inspect_once(context, &identity, &medium)?;
-    let settings = scan_settings(context, &medium, request.scan)?;
+    let settings = ScanSettings {
+        again: again || request.scan.again,
+        ..request.scan
+    };
     let scans = scan::plan(context, &medium, None, settings)?;
     let scanned = scan::run(context, &medium, &scans)?;
     let mut outcome = scanned.iter().map(|scan| scan.outcome).max().unwrap_or_default();
@@ -34,8 +44,32 @@ pub(super) fn ingest(
     if !request.skip_copy && !request.skip_verify {
         outcome = outcome.max(verify_once(context, &medium, &identity)?.outcome);
     }
+    if !request.skip_copy {
+        record_end(context, &medium, begun, &copied, outcome)?;
+    }
     manifest::run(context, &medium)?;
     summary::of(context, &medium, &identity, copied, outcome)
+}
+
+/// The event that says that an ingest came to its end, with its times and counts (R46).
+fn record_end(
+    context: &Context<'_>,
+    medium: &MediumRow,
+    begun: Instant,
+    copied: &CopySummary,
+    outcome: RunOutcome,
+) -> Result<(), Error> {
+    let event = EventRow {
+        at: None,
+        medium: Some(medium.key),
+        stage: END_OF_INGEST.to_owned(),
+        result: outcome.as_str().to_owned(),
+        elapsed_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        count: copied.stored_streams + copied.damaged_streams + copied.failed_streams,
+        bytes: copied.bytes_read,
+        detail: String::new(),
+    };
+    Ok(context.archive.catalogue().add_event(&event)?)
 }
 
 /// Inspects a medium that has no volumes yet.
@@ -52,33 +86,19 @@ fn inspect_once(context: &Context<'_>, identity: &IdentifyPlan, medium: &MediumR
 }
 
 /// A directory that was ingested completely is scanned again, because it may have changed since; an image cannot have.
-fn scan_settings(
-    context: &Context<'_>,
-    medium: &MediumRow,
-    settings: ScanSettings,
-) -> Result<ScanSettings, Error> {
-    let again = settings.again || (medium.medium.kind == MediumKind::Directory && is_done(context, medium)?);
-    Ok(ScanSettings { again, ..settings })
+fn must_scan_again(context: &Context<'_>, identity: &IdentifyPlan) -> Result<bool, Error> {
+    match identity.recognition.key() {
+        Some(key) if identity.source.kind == SourceKind::Directory => {
+            is_done(context, &context.archive.catalogue().medium(key)?)
+        }
+        _ => Ok(false),
+    }
 }
 
-/// Whether no stream of the medium's scans waits for anything, and the ingest that made the last of them came to its end: the manifest.
+/// Whether no stream of the medium's scans waits for anything, and the ingest that made the last of them came to its end, manifest included.
 fn is_done(context: &Context<'_>, medium: &MediumRow) -> Result<bool, Error> {
     let catalogue = context.archive.catalogue();
-    let is_unfinished = catalogue
-        .events(Some(medium.key))?
-        .iter()
-        .rev()
-        .find_map(|event| {
-            let is_whole = [RunOutcome::Complete, RunOutcome::Losses]
-                .iter()
-                .any(|outcome| outcome.as_str() == event.result);
-            match event.stage.as_str() {
-                stage if stage == Stage::Manifest.as_str() && is_whole => Some(false),
-                stage if stage == Stage::Scan.as_str() && is_whole => Some(true),
-                _ => None,
-            }
-        });
-    if is_unfinished == Some(true) {
+    if !came_to_its_end(context, medium)? {
         return Ok(false);
     }
     for volume in catalogue.volumes(medium.key)? {
@@ -90,6 +110,28 @@ fn is_done(context: &Context<'_>, medium: &MediumRow) -> Result<bool, Error> {
         }
     }
     Ok(true)
+}
+
+/// What the log says of the last ingest. A medium that was only ever scanned and copied by hand has no such event, and nothing to go on with.
+fn came_to_its_end(context: &Context<'_>, medium: &MediumRow) -> Result<bool, Error> {
+    let events = context.archive.catalogue().events(Some(medium.key))?;
+    let whole = [RunOutcome::Complete, RunOutcome::Losses].map(RunOutcome::as_str);
+    let mut latest = events
+        .iter()
+        .rev()
+        .filter(|event| whole.contains(&event.result.as_str()));
+    match latest.find(|event| event.stage == END_OF_INGEST || event.stage == Stage::Scan.as_str()) {
+        Some(event) if event.stage == END_OF_INGEST => {
+            // Stopped while it wrote the manifest: nothing was logged since, and the manifest does not tell of this event.
+            let all = context.archive.catalogue().events(None)?;
+            let is_last = all
+                .last()
+                .is_some_and(|last| last.at == event.at && last.stage == END_OF_INGEST);
+            Ok(!is_last || manifest::is_current(context.archive.root(), &all, medium))
+        }
+        Some(_) => Ok(false),
+        None => Ok(true),
+    }
 }
 
 /// Reads back what the medium refers to and was not verified since the medium was added, and digests the source for later recognition.

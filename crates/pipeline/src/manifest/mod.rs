@@ -19,8 +19,8 @@ pub(crate) use read::Manifest;
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, HostPath, RunOutcome, Stage};
 
-/// Compression level; higher ones cost more than they save on lines as alike as these.
-const LEVEL: i32 = 6;
+/// Compression level: higher ones cost more than they save on lines as alike as these.
+const LEVEL: i32 = 3;
 
 /// A manifest that was written.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -67,15 +67,17 @@ pub fn refresh(context: &Context<'_>) -> Result<Vec<ManifestSummary>, Error> {
     let mut written = Vec::new();
     let events = context.archive.catalogue().events(None)?;
     for medium in context.archive.catalogue().media()? {
-        let told = Manifest::open(&path(context.archive.root(), medium.medium.id))
-            .and_then(|mut manifest| manifest.head())
-            .map(|head| head.as_of);
-        // One that is missing or damaged is written anew too.
-        if told.ok() != Some(last_change(&events, &medium)) {
+        if !is_current(context.archive.root(), &events, &medium) {
             written.push(run(context, &medium)?);
         }
     }
     Ok(written)
+}
+
+/// Whether the manifest tells of the medium's last change. One that is missing or damaged does not.
+pub(crate) fn is_current(root: &Path, events: &[EventRow], medium: &MediumRow) -> bool {
+    let told = Manifest::open(&path(root, medium.medium.id)).and_then(|mut manifest| manifest.head());
+    told.is_ok_and(|head| head.as_of == last_change(events, medium))
 }
 
 /// When the medium's rows changed last: every change leaves an event, of the medium or (verification) of no medium.

@@ -128,7 +128,7 @@ fn r46_the_log_tells_stages_times_counts_and_bytes() {
     let medium = world.archive.catalogue().media().unwrap().remove(0);
     let log = world.archive.catalogue().events(None).unwrap();
     let of = |stage: &str| -> EventRow { log.iter().find(|event| event.stage == stage).unwrap().clone() };
-    for stage in ["identify", "inspect", "scan", "copy", "verify", "manifest"] {
+    for stage in ["identify", "inspect", "scan", "copy", "verify", "ingest"] {
         let event = of(stage);
         assert!(event.at.is_some(), "{stage}");
         assert_eq!(event.result, Complete.as_str(), "{stage}");

@@ -71,12 +71,12 @@ impl World {
     }
 }
 
-/// The example `scan_child`, which cargo builds along with the tests.
+/// The example `pipeline_scan_child`, which cargo builds along with the tests.
 fn scan_child() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     test.parent()
         .unwrap()
         .parent()
         .unwrap()
-        .join("examples/scan_child")
+        .join("examples/pipeline_scan_child")
 }

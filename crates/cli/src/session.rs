@@ -37,17 +37,17 @@ impl Session {
         if !Archive::exists(&root) {
             return Err(Error::NoArchive(root).into());
         }
-        Self::open_at(global, root, access, flags)
+        Self::open_at(global, &root, access, flags)
     }
 
     /// Opens the archive for writing, a new one if there is none.
     pub(crate) fn open_or_create(global: &Global, flags: &[Flag<'_>]) -> Result<Self, Failure> {
-        Self::open_at(global, archive_root(global)?, Access::Write, flags)
+        Self::open_at(global, &archive_root(global)?, Access::Write, flags)
     }
 
-    fn open_at(global: &Global, root: PathBuf, access: Access, flags: &[Flag<'_>]) -> Result<Self, Failure> {
-        let config = config(&root, flags)?;
-        let archive = Archive::open(&root, access, config.pack_threshold_bytes.value)?;
+    fn open_at(global: &Global, root: &Path, access: Access, flags: &[Flag<'_>]) -> Result<Self, Failure> {
+        let config = config(root, flags)?;
+        let archive = Archive::open(root, access, config.pack_threshold_bytes.value)?;
         Ok(Self {
             archive,
             config,

@@ -1,5 +1,10 @@
 //! The program as a user meets it: its arguments, its output, its exit codes.
 
+#![allow(
+    clippy::print_stderr,
+    reason = "a test says what it skipped, and by which seed it can be repeated"
+)]
+
 mod arrows;
 mod crash;
 mod differential;

@@ -243,7 +243,7 @@ impl<'f> Play<'f> {
         assert!(!file.is_settled, "file {inode} was recorded twice");
         file.holder = None;
         if let Outcome::Failed { .. } = outcome {
-            file.due = now + (30 << file.attempts);
+            file.due = now + (1 << file.attempts);
             file.attempts += 1;
             file.is_settled = settles_after(inode).is_some_and(|most| file.attempts >= most);
         } else {

@@ -306,7 +306,10 @@ fn r33_a_person_does_not_wait_for_a_pause(fixture: &Fixture) {
     // What a worker holds is not queued a second time.
     assert_eq!(fixture.catalogue.reopen(scan, class).unwrap(), 0);
     assert!(fixture.complete(worker, &chunk, &stored(b"text")));
-    assert_eq!(fixture.catalogue.reopenable(scan).unwrap(), [(FailureClass::Io, 1)]);
+    assert_eq!(
+        fixture.catalogue.reopenable(scan).unwrap(),
+        [(FailureClass::Io, 1)]
+    );
     fixture.assert_consistent(scan);
 }
 

@@ -96,8 +96,16 @@ impl Completion<'_> {
         let volume = super::answer::volume_of_scan(self.connection, self.scan)?;
         let medium = media::medium_of_volume(self.connection, volume)?;
         for finding in &result.findings {
-            media::insert_finding(self.connection, medium, Some(volume), None, finding)?;
+            media::insert_finding(self.connection, medium, Some(volume), Some(self.scan), finding)?;
         }
+        // The scan's counts are those of its rows.
+        self.connection.execute(
+            "UPDATE scan SET findings = findings + ?2 WHERE id = ?1",
+            params![
+                self.scan.0,
+                i64::try_from(result.findings.len()).unwrap_or(i64::MAX)
+            ],
+        )?;
         Ok(())
     }
 

@@ -261,4 +261,7 @@ fn a_file_that_changes_underneath_is_a_finding() {
         environment.ntt(["cat", "tree/1/log"]).bytes(0),
         b"one line\nand another\n"
     );
+    // What the superseded scan met is history, and no loss of today.
+    let summary = environment.ntt(["ingest", "--json", "tree"]).summary(0);
+    assert_eq!(summary["media"][0]["findings"][2], 0, "{summary}");
 }

@@ -119,7 +119,10 @@ pub trait Catalogue: Send + Sync {
     fn complete_chunks(&self, worker: WorkerId, results: &[ChunkResult]) -> Result<Vec<ChunkId>, Error>;
     /// Gives a chunk back unworked.
     fn release_chunk(&self, worker: WorkerId, chunk: &Chunk) -> Result<(), Error>;
-    /// Reopens settled failures of a class (all classes if `None`) in a scan: they become pending in new chunks. Returns how many.
+    /// How many streams of a scan [`Catalogue::reopen`] would take, by class.
+    fn reopenable(&self, scan: ScanId) -> Result<Vec<(FailureClass, u64)>, Error>;
+    /// Reopens the failed, the waiting and the damaged streams of a class (all classes if `None`) in a scan: they become pending in new
+    /// chunks that are due at once. Those that a worker holds stay with it. Returns how many.
     fn reopen(&self, scan: ScanId, class: Option<FailureClass>) -> Result<u64, Error>;
     /// Forgets that the streams of a scan have these contents, because the store has lost them: the streams become pending in new chunks, and
     /// the contents count as never verified. The blob rows stay, as the memory of what is lost. Returns how many streams.

@@ -327,6 +327,8 @@ pub enum State {
     Retryable {
         /// Why.
         failure: Failure,
+        /// Attempts made.
+        attempts: u32,
         /// Not before this time.
         not_before: Timestamp,
     },

@@ -6,7 +6,7 @@ use ntt_model::{MediumId, Severity, Timestamp};
 use serde::Serialize;
 
 use crate::Error;
-use crate::selector::current_scans;
+use crate::selector::{current_findings, current_scans};
 
 /// Whether everything on a medium is safe.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -138,7 +138,7 @@ pub fn list(catalogue: &dyn Catalogue) -> Result<Vec<MediumSummary>, Error> {
 pub fn show(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<MediumReport, Error> {
     let (summary, volumes_detail) = summarise(catalogue, medium)?;
     let mut findings = FindingCounts::default();
-    for row in catalogue.findings(medium.key)? {
+    for row in current_findings(catalogue, medium)? {
         match row.finding.severity {
             Severity::Loss => findings.loss += 1,
             Severity::Warning => findings.warning += 1,

@@ -1,7 +1,9 @@
 //! How people name a thing in the archive: `MEDIUM[/VOLUME[/PATH]]`.
 
+use std::collections::BTreeSet;
+
 use ntt_catalogue::Catalogue;
-use ntt_catalogue::rows::{MediumRow, ScanRow, VolumeRow};
+use ntt_catalogue::rows::{FindingRow, MediumRow, ScanRow, VolumeRow};
 use ntt_model::name::{components, escape, unescape};
 
 use crate::Error;
@@ -187,6 +189,22 @@ pub fn current_scans(catalogue: &dyn Catalogue, volume: &VolumeRow) -> Result<Ve
         }
     }
     Ok(current)
+}
+
+/// The findings that tell of a medium as it is known now: its own, those of its volumes, and those of their current scans. What a superseded
+/// scan found is history.
+///
+/// # Errors
+///
+/// What the catalogue says.
+pub fn current_findings(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<FindingRow>, Error> {
+    let mut current = BTreeSet::new();
+    for volume in catalogue.volumes(medium.key)? {
+        current.extend(current_scans(catalogue, &volume)?.into_iter().map(|scan| scan.id));
+    }
+    let mut findings = catalogue.findings(medium.key)?;
+    findings.retain(|row| row.scan.is_none_or(|scan| current.contains(&scan)));
+    Ok(findings)
 }
 
 /// Looks a medium up by exact id, label or source name, then by a unique prefix of the id.

@@ -29,6 +29,10 @@ pub(super) const CASES: &[Case] = &[
     ),
     ("r33_reopened_failures_return", r33_reopened_failures_return),
     (
+        "r33_a_person_does_not_wait_for_a_pause",
+        r33_a_person_does_not_wait_for_a_pause,
+    ),
+    (
         "r37_streams_of_lost_contents_return",
         r37_streams_of_lost_contents_return,
     ),
@@ -274,6 +278,39 @@ fn r33_reopened_failures_return(fixture: &Fixture) {
         fixture.state(scan, 11),
         State::Failed { attempts: 2, .. }
     ));
+}
+
+/// Streams of two classes wait in one chunk; the class asked for is due now, and is in the queue once.
+fn r33_a_person_does_not_wait_for_a_pause(fixture: &Fixture) {
+    let scan = fixture.scan(&flat(&files(2, 4)));
+    let worker = fixture.worker();
+    let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
+    let classes = [FailureClass::Permission, FailureClass::Io];
+    let result = results(&chunk, |inode, _| Outcome::Failed {
+        failure: failure(classes[usize::try_from(inode - 10).unwrap()], 5),
+    });
+    fixture.catalogue.complete_chunks(worker, &[result]).unwrap();
+    assert!(fixture.catalogue.claim_chunk(scan, worker).unwrap().is_none());
+    let mut counts = fixture.catalogue.reopenable(scan).unwrap();
+    counts.sort_unstable_by_key(|(class, _)| class.as_str());
+    assert_eq!(counts, [(FailureClass::Io, 1), (FailureClass::Permission, 1)]);
+
+    let class = Some(FailureClass::Permission);
+    assert_eq!(fixture.catalogue.reopen(scan, class).unwrap(), 1);
+    assert_eq!(fixture.state(scan, 10), State::Pending);
+    assert!(matches!(fixture.state(scan, 11), State::Retryable { .. }));
+    assert_eq!(fixture.catalogue.progress(scan).unwrap().pending_streams, 2);
+    fixture.assert_consistent(scan);
+    let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
+    assert_eq!(chunk.items.len(), 1);
+    // What a worker holds is not queued a second time.
+    assert_eq!(fixture.catalogue.reopen(scan, class).unwrap(), 0);
+    assert!(fixture.complete(worker, &chunk, &stored(b"text")));
+    assert_eq!(
+        fixture.catalogue.reopenable(scan).unwrap(),
+        [(FailureClass::Io, 1)]
+    );
+    fixture.assert_consistent(scan);
 }
 
 fn r37_streams_of_lost_contents_return(fixture: &Fixture) {

@@ -126,6 +126,8 @@ fn findings_of_copying_are_kept(fixture: &Fixture) {
         found[0].volume,
         Some(fixture.catalogue.volumes(medium).unwrap()[0].key)
     );
+    assert_eq!(found[0].scan, Some(scan), "a newer scan supersedes them");
+    fixture.assert_consistent(scan);
 }
 
 fn events_keep_every_detail(fixture: &Fixture) {

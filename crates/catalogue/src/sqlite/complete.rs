@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::codec::put_ranges;
 use super::label::work_of;
-use super::queue::{Work, enqueue, lease, sealed};
+use super::queue::{Work, enqueue, lease, sealed, shrink};
 use super::state::{self, DAMAGED, FAILED, REOPENED, RETRYABLE, ResultRow, STORED, is_eligible};
 use super::{blob, media};
 use crate::Error;
@@ -96,8 +96,16 @@ impl Completion<'_> {
         let volume = super::answer::volume_of_scan(self.connection, self.scan)?;
         let medium = media::medium_of_volume(self.connection, volume)?;
         for finding in &result.findings {
-            media::insert_finding(self.connection, medium, Some(volume), None, finding)?;
+            media::insert_finding(self.connection, medium, Some(volume), Some(self.scan), finding)?;
         }
+        // The scan's counts are those of its rows.
+        self.connection.execute(
+            "UPDATE scan SET findings = findings + ?2 WHERE id = ?1",
+            params![
+                self.scan.0,
+                i64::try_from(result.findings.len()).unwrap_or(i64::MAX)
+            ],
+        )?;
         Ok(())
     }
 
@@ -250,7 +258,32 @@ struct Details<'f> {
     not_before: Option<Timestamp>,
 }
 
-/// Reopens settled failures and damaged streams of a class that are still wanted; returns how many.
+/// Where a stream that may be reopened stands: it failed, waits or is damaged, and is still wanted.
+fn is_reopenable(scan: ScanId) -> String {
+    format!(
+        "r.state IN ({DAMAGED}, {RETRYABLE}, {FAILED}) AND {}",
+        is_eligible(scan, "r.ino")
+    )
+}
+
+/// How many streams of each class [`reopen`] would take.
+pub(super) fn reopenable(connection: &Connection, scan: ScanId) -> Result<Vec<(FailureClass, u64)>, Error> {
+    sealed(connection, scan)?;
+    let sql = format!(
+        "SELECT r.class, count(*) FROM result_{scan} r WHERE {} GROUP BY r.class ORDER BY r.class",
+        is_reopenable(scan)
+    );
+    let rows = media::collect(connection, &sql, params![], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
+    })?;
+    let parse = |(class, count): (String, u64)| match class.parse() {
+        Ok(class) => Ok((class, count)),
+        Err(error) => Err(Error::Damaged(format!("result: {error}"))),
+    };
+    rows.into_iter().map(parse).collect()
+}
+
+/// Reopens failed, waiting and damaged streams of a class that are still wanted; returns how many. What a worker holds is left to it.
 pub(super) fn reopen(
     connection: &Connection,
     scan: ScanId,
@@ -258,26 +291,61 @@ pub(super) fn reopen(
 ) -> Result<u64, Error> {
     sealed(connection, scan)?;
     let sql = format!(
-        "SELECT r.ino, r.stream FROM result_{scan} r WHERE r.state IN ({DAMAGED}, {FAILED}) \
-         AND (?1 IS NULL OR r.class = ?1) AND {}",
-        is_eligible(scan, "r.ino")
+        "SELECT r.ino, r.stream, r.state = {RETRYABLE} FROM result_{scan} r \
+         WHERE (?1 IS NULL OR r.class = ?1) AND {}",
+        is_reopenable(scan)
     );
     let class = class.map(FailureClass::as_str);
-    let streams: BTreeSet<(i64, u32)> = media::collect(connection, &sql, params![class], |row| {
-        Ok((row.get(0)?, row.get(1)?))
-    })?
-    .into_iter()
-    .collect();
-    let mut work = Vec::with_capacity(streams.len());
-    for (inode, stream) in streams {
-        let sql = format!(
-            "UPDATE result_{scan} SET state = {REOPENED}, strikes = 0, class = NULL, code = NULL, not_before = NULL \
-             WHERE ino = ?1 AND stream = ?2"
-        );
-        connection.prepare_cached(&sql)?.execute(params![inode, stream])?;
+    let (mut settled, mut waiting) = (BTreeSet::new(), BTreeSet::new());
+    for (inode, stream, waits) in media::collect(connection, &sql, params![class], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, u32>(1)?, row.get(2)?))
+    })? {
+        let group = if waits { &mut waiting } else { &mut settled };
+        group.insert((inode, stream));
+    }
+    let mut work = take_waiting(connection, scan, &waiting)?;
+    for (inode, stream) in settled {
         work.extend(work_for(connection, scan, inode, stream)?);
     }
+    for stream in &work {
+        forgive(connection, scan, stream)?;
+    }
     enqueue(connection, scan, work, Timestamp::from_nanos(0))
+}
+
+/// Takes `streams` out of the free chunks in which they wait.
+fn take_waiting(
+    connection: &Connection,
+    scan: ScanId,
+    streams: &BTreeSet<(i64, u32)>,
+) -> Result<Vec<Work>, Error> {
+    let mut taken = Vec::new();
+    if streams.is_empty() {
+        return Ok(taken);
+    }
+    let sql = "SELECT id FROM chunk WHERE scan = ?1 AND state = 0 AND not_before > 0";
+    for chunk in media::collect(connection, sql, [scan.0], |row| Ok(row.get(0)?))? {
+        let (mut moved, kept): (Vec<Work>, Vec<Work>) = work_of(connection, scan, chunk)?
+            .into_iter()
+            .partition(|work| streams.contains(&(work.inode.cast_signed(), work.stream)));
+        if !moved.is_empty() {
+            shrink(connection, chunk, &kept)?;
+            taken.append(&mut moved);
+        }
+    }
+    Ok(taken)
+}
+
+/// Makes a stream pending: its attempts are remembered, its strikes forgiven.
+fn forgive(connection: &Connection, scan: ScanId, work: &Work) -> Result<(), Error> {
+    let sql = format!(
+        "UPDATE result_{scan} SET state = {REOPENED}, strikes = 0, class = NULL, code = NULL, not_before = NULL \
+         WHERE ino = ?1 AND stream = ?2"
+    );
+    connection
+        .prepare_cached(&sql)?
+        .execute(params![work.inode.cast_signed(), work.stream])?;
+    Ok(())
 }
 
 /// Makes streams whose content is lost pending again; returns how many. Those that no path asks for keep no result.

@@ -185,6 +185,7 @@ pub(super) fn derive(result: Option<&ResultRow>, standing: &Standing) -> Result<
         (Standing::Withheld(rule), _) => Ok(State::Excluded { rule: rule.clone() }),
         (Standing::Wanted, Some(row)) if row.state == RETRYABLE => Ok(State::Retryable {
             failure: row.failure()?,
+            attempts: row.history.attempts,
             not_before: row.not_before.unwrap_or(Timestamp::from_nanos(0)),
         }),
         (Standing::Wanted, _) => Ok(State::Pending),

@@ -184,6 +184,10 @@ impl Catalogue for SqliteCatalogue {
         })
     }
 
+    fn reopenable(&self, scan: ScanId) -> Result<Vec<(FailureClass, u64)>, Error> {
+        self.read(|connection| complete::reopenable(connection, scan))
+    }
+
     fn reopen(&self, scan: ScanId, class: Option<FailureClass>) -> Result<u64, Error> {
         self.write(Power, |connection| complete::reopen(connection, scan, class))
     }

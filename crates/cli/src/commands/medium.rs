@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use ntt_catalogue::rows::Census;
 use ntt_pipeline::archive::Access;
 use ntt_report::media::{self, MediumReport, VolumeReport};
-use ntt_report::selector::find_medium;
+use ntt_report::selector::{current_findings, find_medium};
 
 use crate::args::Global;
 use crate::exit::{CommandResult, Exit};
@@ -102,7 +102,7 @@ fn show(global: &Global, name: &OsString, with_findings: bool) -> CommandResult 
     let medium = find_medium(catalogue, name.as_bytes())?;
     let report = media::show(catalogue, &medium)?;
     let findings = if with_findings {
-        catalogue.findings(medium.key)?
+        current_findings(catalogue, &medium)?
     } else {
         Vec::new()
     };

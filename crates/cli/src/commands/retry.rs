@@ -15,12 +15,12 @@ use crate::output::Output;
 use crate::session::Session;
 use crate::units;
 
-/// Try again what was given up, and copy it.
+/// Try again at once what failed, what waits for another attempt and what is damaged.
 #[derive(Debug, Args)]
 pub(crate) struct RetryArgs {
     /// The medium.
     medium: OsString,
-    /// Only failures of this class: path, io, unread, corrupt, permission, short, hash, store, timeout, unknown.
+    /// Only what failed by this class: path, io, unread, corrupt, permission, short, hash, store, timeout, unknown.
     #[arg(long, value_name = "CLASS")]
     class: Option<FailureClass>,
     /// Say what would be tried again and change nothing.
@@ -41,18 +41,18 @@ pub(crate) fn run(global: &Global, args: &RetryArgs) -> CommandResult {
     if out.json() {
         out.json_line("retry-plan", &plan)?;
     } else {
-        for (class, count) in &plan.failed {
+        for (class, count) in &plan.streams {
             out.line(format!(
                 "{class}: {}",
                 units::counted(*count, "content", "contents")
             ))?;
         }
-        if plan.failed.is_empty() {
-            out.line("nothing was given up")?;
+        if plan.streams.is_empty() {
+            out.line("nothing failed, waits or is damaged")?;
         }
     }
     out.flush()?;
-    if args.dry_run || plan.failed.is_empty() {
+    if args.dry_run || plan.streams.is_empty() {
         return Ok(Exit::Done);
     }
     let summary = session.settle(retry::run(&session.context(), &medium, &plan))?;

@@ -59,8 +59,6 @@ impl Referee {
                 arguments.push(image.to_owned());
                 arguments.extend(words(&["-extract", "/"]));
                 arguments.push(to.to_owned());
-                // Directories come out read-only.
-                arguments.extend(words(&["-chmod_r", "u+rwX", "/", "--", "-rollback_end"]));
             }
             Self::SevenZip => {
                 let mut target = std::ffi::OsString::from("-o");
@@ -70,6 +68,8 @@ impl Referee {
             }
         }
         run(self.program(), arguments);
+        // Directories of a disc come out read-only, and could not be removed.
+        run("chmod", ["-R".as_ref(), "u+rwX".as_ref(), to]);
     }
 }
 

@@ -117,7 +117,7 @@ fn r44_12_verification_finds_damage() {
     assert!(said.contains("1 damaged"), "{said}");
     fs::remove_file(&blob).expect("mine");
     let said = environment.ntt(["doctor"]).code(12);
-    assert!(said.contains(&format!("{digest} is missing")), "{said}");
+    assert!(said.contains(&format!("1 missing: {digest}")), "{said}");
 }
 
 #[test]

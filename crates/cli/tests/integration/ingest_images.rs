@@ -338,7 +338,7 @@ fn r4_a_source_that_cannot_be_used_leaves_no_trace() {
     let environment = Environment::new();
     environment.write("empty.img", b"");
     for (source, told) in [("empty.img", "0 bytes"), ("missing.img", "no such file")] {
-        let said = environment.ntt(["ingest", source]).code(1);
+        let said = environment.ntt(["ingest", source]).stderr(1);
         assert!(said.contains(source) && said.contains(told), "{said}");
         assert!(!environment.archive().exists(), "{source} made an archive");
     }

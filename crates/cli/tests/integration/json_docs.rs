@@ -63,7 +63,7 @@ const COMMANDS: &[(&[&str], i32)] = &[
     (&["exclude", "demo.img", "rules.toml"], 0),
     (&["find", "--state", "excluded"], 0),
     (&["medium", "show", "demo.img"], 0),
-    (&["retry", "short.img"], 0),
+    (&["retry", "short.img"], 3),
     (&["scan", "--dry-run", "demo.img"], 0),
     (&["scan", "--again", "demo.img"], 0),
     (&["restore", "--dry-run", "demo.img", "out"], 0),

@@ -177,9 +177,9 @@ fn as_nobody(environment: &Environment, arguments: &[&str]) -> Run {
     Run::of(command)
 }
 
-/// R32, R33: a file that may not be read is retryable and not asked for again before its time; a new scan takes it once it may be read.
+/// R32, R33: a file that may not be read is given up after equal failures and not touched again, until a person says so.
 #[test]
-fn r33_an_unreadable_file_waits_and_is_taken_when_it_can_be() {
+fn r33_an_unreadable_file_is_given_up_and_taken_on_a_retry() {
     if rustix::process::geteuid().is_root() && !have("setpriv") {
         return;
     }
@@ -191,26 +191,26 @@ fn r33_an_unreadable_file_waits_and_is_taken_when_it_can_be() {
 
     let summary = as_nobody(&environment, &["ingest", "--json", "tree"]).summary(3);
     let census = &volumes(&summary)[0]["census"];
-    assert_eq!(
-        (&census["stored"]["count"], &census["retryable"]["count"]),
-        (&1.into(), &1.into())
-    );
+    assert_eq!(census["stored"]["count"], 1);
+    assert_eq!(census["failed"][0][0], "permission", "{census}");
     assert_balance(census);
-    let waits = as_nobody(&environment, &["find", "--json", "--state", "retryable"]).json(0);
-    assert_eq!(waits[0]["content"]["failure"]["class"], "permission");
-    assert!(waits[0]["content"]["not_before"].is_i64(), "{waits:?}");
-    // Before its time it is not touched; the run still says that something is missing.
-    let again = as_nobody(&environment, &["copy", "--json", "tree"]).document(3);
-    assert_eq!(again["failed_streams"], 0, "{again}");
+    let failed = as_nobody(&environment, &["find", "--json", "--state", "failed"]).json(0);
+    let attempts = failed[0]["content"]["attempts"].as_u64();
+    assert_eq!(attempts, Some(3), "{failed:?}");
+    let _ = as_nobody(&environment, &["copy", "--json", "tree"]).document(3);
+    let again = as_nobody(&environment, &["find", "--json", "--state", "failed"]).json(0);
+    assert_eq!(again[0]["content"]["attempts"].as_u64(), attempts, "not touched");
 
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o644)).expect("mine");
-    let _ = as_nobody(&environment, &["scan", "--again", "tree"]).code(0);
-    let _ = as_nobody(&environment, &["copy", "tree"]).code(0);
+    let planned = as_nobody(&environment, &["retry", "--dry-run", "tree"]).code(0);
+    assert!(planned.contains("permission: 1 content"), "{planned}");
+    let other = as_nobody(&environment, &["retry", "--class", "io", "tree"]).code(0);
+    assert!(other.contains("nothing"), "{other}");
+    let _ = as_nobody(&environment, &["retry", "tree"]).code(0);
     assert_eq!(
         as_nobody(&environment, &["cat", "tree/1/locked"]).bytes(0),
         b"for some"
     );
-    let _ = as_nobody(&environment, &["ingest", "tree"]).code(0);
 }
 
 /// R33: what lies beyond the end of an image settles at once, and its attempts are counted over runs.
@@ -261,4 +261,7 @@ fn a_file_that_changes_underneath_is_a_finding() {
         environment.ntt(["cat", "tree/1/log"]).bytes(0),
         b"one line\nand another\n"
     );
+    // What the superseded scan met is history, and no loss of today.
+    let summary = environment.ntt(["ingest", "--json", "tree"]).summary(0);
+    assert_eq!(summary["media"][0]["findings"][2], 0, "{summary}");
 }

@@ -10,7 +10,7 @@ use crate::copy::CopySummary;
 use crate::identify::IdentifyPlan;
 use crate::stage::display_name;
 use crate::{Context, Error, RunOutcome};
-use ntt_report::selector::current_scans;
+use ntt_report::selector::{current_findings, current_scans};
 
 /// Checks that found = stored + damaged + excluded + failed + retryable + pending, in streams and in bytes (R29).
 ///
@@ -135,7 +135,7 @@ fn has_losses(volume: &VolumeSummary) -> bool {
 
 fn findings(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<[u64; 3], Error> {
     let mut counts = [0; 3];
-    for row in catalogue.findings(medium.key)? {
+    for row in current_findings(catalogue, medium)? {
         let slot = match row.finding.severity {
             Severity::Info => 0,
             Severity::Warning => 1,

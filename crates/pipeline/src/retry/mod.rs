@@ -1,4 +1,4 @@
-//! Reopens failures that were given up, so that the next copy tries them again (R33).
+//! Reopens what failed, waits for another attempt or is damaged, so that the next copy tries it again (R33).
 
 use ntt_catalogue::rows::MediumRow;
 use ntt_model::FailureClass;
@@ -11,8 +11,8 @@ use crate::{Archive, Context, Error, RunOutcome, Stage};
 /// What a retry would reopen.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct RetryPlan {
-    /// Streams given up, by class, of all volumes; only those that will be reopened.
-    pub failed: Vec<(FailureClass, u64)>,
+    /// Streams that failed, wait or are damaged, by class, of all volumes; only those that will be reopened.
+    pub streams: Vec<(FailureClass, u64)>,
     /// Only this class is reopened; all if `None`.
     pub class: Option<FailureClass>,
 }
@@ -31,13 +31,13 @@ pub struct RetrySummary {
 /// When the catalogue fails.
 pub fn plan(archive: &Archive, medium: &MediumRow, class: Option<FailureClass>) -> Result<RetryPlan, Error> {
     let mut plan = RetryPlan {
-        failed: Vec::new(),
+        streams: Vec::new(),
         class,
     };
     for task in copy::plan(archive, medium)?.tasks {
-        for (found, tally) in archive.catalogue().census(task.scan)?.failed {
+        for (found, count) in archive.catalogue().reopenable(task.scan)? {
             if class.is_none_or(|class| class == found) {
-                plan.add(found, tally.count);
+                plan.add(found, count);
             }
         }
     }
@@ -46,9 +46,9 @@ pub fn plan(archive: &Archive, medium: &MediumRow, class: Option<FailureClass>) 
 
 impl RetryPlan {
     fn add(&mut self, class: FailureClass, count: u64) {
-        match self.failed.iter_mut().find(|(known, _)| *known == class) {
+        match self.streams.iter_mut().find(|(known, _)| *known == class) {
             Some((_, sum)) => *sum += count,
-            None => self.failed.push((class, count)),
+            None => self.streams.push((class, count)),
         }
     }
 }

@@ -156,10 +156,82 @@ impl<'w> Intake<'w> {
     }
 }
 
+/// The media type of a content that begins with `head`, if it can be told: by its signature, or as plain text.
 fn content_type(head: &[u8]) -> Option<String> {
-    infer::get(head).map(|kind| kind.mime_type().to_owned())
+    let mime = infer::get(head).map(|kind| kind.mime_type());
+    mime.or_else(|| is_text(head).then_some("text/plain"))
+        .map(str::to_owned)
+}
+
+/// Whether `head` is UTF-8 without control characters other than those of plain text. Its last character may be cut by the end of a full head.
+fn is_text(head: &[u8]) -> bool {
+    let whole = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        Err(error) if error.error_len().is_none() && head.len() >= HEAD_BYTES => {
+            let valid = head.get(..error.valid_up_to()).unwrap_or_default();
+            std::str::from_utf8(valid).unwrap_or_default()
+        }
+        Err(_) => return false,
+    };
+    let is_plain = |letter: char| !letter.is_control() || matches!(letter, '\t' | '\n' | '\r' | '\x0c');
+    !whole.is_empty() && whole.chars().all(is_plain)
 }
 
 fn len_of(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The type of a content that is long enough to be looked at only in part.
+    fn of_long(content: &[u8]) -> Option<String> {
+        content_type(&content[..HEAD_BYTES])
+    }
+
+    #[test]
+    fn a_signature_goes_before_text() {
+        assert_eq!(content_type(b"%PDF-1.4\n").as_deref(), Some("application/pdf"));
+    }
+
+    #[test]
+    fn utf_8_without_control_characters_is_plain_text() {
+        for text in ["buy milk\n", "a\tb\r\n\x0cnext page", "caf\u{e9} \u{1f600}"] {
+            assert_eq!(
+                content_type(text.as_bytes()).as_deref(),
+                Some("text/plain"),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_plain_text_stays_unknown() {
+        let others: [&[u8]; 6] = [
+            b"",
+            b"a\0b",
+            b"\x1b[1mbold",
+            b"caf\xe9",
+            b"cut \xc3",
+            "\u{85}".as_bytes(),
+        ];
+        for other in others {
+            assert_eq!(content_type(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_character_cut_by_the_end_of_the_head_is_no_damage() {
+        for shift in 0..4 {
+            let content = [
+                vec![b'a'; shift],
+                "\u{1f600}".repeat(HEAD_BYTES / 4 + 1).into_bytes(),
+            ]
+            .concat();
+            assert_eq!(of_long(&content).as_deref(), Some("text/plain"), "{shift}");
+        }
+        let latin = [vec![b'a'; HEAD_BYTES - 2], vec![0xe9, b'a', b'a']].concat();
+        assert_eq!(of_long(&latin), None);
+    }
 }

@@ -73,6 +73,7 @@ pub(crate) struct BlobLine {
     pub(crate) size_bytes: u64,
     pub(crate) sha256: Option<String>,
     pub(crate) content_type: Option<String>,
+    #[serde(with = "ntt_model::time::optional_nanos")]
     pub(crate) verified_ns: Option<Timestamp>,
     pub(crate) bad: bool,
 }
@@ -140,6 +141,7 @@ pub(crate) struct PathLine {
     pub(crate) uid: Option<u32>,
     pub(crate) gid: Option<u32>,
     pub(crate) modified: Option<String>,
+    #[serde(with = "ntt_model::time::optional_nanos")]
     pub(crate) modified_ns: Option<Timestamp>,
     pub(crate) target: Option<Text>,
     pub(crate) device: Option<(u32, u32)>,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::extent::Extent;
 use crate::finding::Finding;
+use crate::packing::PackedUnit;
 use crate::time::Times;
 
 /// What an inode is.
@@ -42,7 +43,7 @@ pub enum Kind {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Namespace {
-    /// The only namespace of a format that has one.
+    /// The only namespace of a format that has one; NTFS's POSIX names.
     Native,
     /// FAT or NTFS 8.3 name, raw OEM bytes.
     Dos,
@@ -56,6 +57,8 @@ pub enum Namespace {
     RockRidge,
     /// Names that the reader made up for inodes that have none on the medium ("lost" inodes).
     Lost,
+    /// The UDF tree of a disc.
+    Udf,
 }
 
 /// Whether an entry is in use.
@@ -116,11 +119,13 @@ pub enum StreamKind {
 }
 
 /// How the bytes behind the extents become the bytes of the stream.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Encoding {
     /// They are the bytes of the stream.
     Plain,
+    /// They are stored bytes that must be decoded unit by unit; see [`crate::packing`]. The extents are those of the stored stream.
+    Packed(Vec<PackedUnit>),
     /// They are encrypted and there is no key; the extents are those of the cipher text.
     Encrypted,
     /// They are encoded in a way that this version does not decode; the extents are those of the encoded bytes.

@@ -12,6 +12,7 @@ pub mod finding;
 pub mod id;
 pub mod name;
 pub mod outcome;
+pub mod packing;
 pub mod range;
 pub mod time;
 
@@ -22,5 +23,6 @@ pub use failure::FailureClass;
 pub use finding::{Finding, FindingCode, Layer, Severity};
 pub use id::{ChunkId, MediumId, MediumKey, ScanId, VolumeKey, WorkerId};
 pub use outcome::Outcome;
+pub use packing::{Codec, PackedUnit};
 pub use range::ByteRange;
 pub use time::Timestamp;

@@ -20,7 +20,7 @@ pub(super) const KINDS: [Kind; 8] = [
 ];
 
 /// Namespaces by their codes.
-pub(super) const NAMESPACES: [Namespace; 7] = [
+pub(super) const NAMESPACES: [Namespace; 8] = [
     Namespace::Native,
     Namespace::Dos,
     Namespace::Windows,
@@ -28,6 +28,7 @@ pub(super) const NAMESPACES: [Namespace; 7] = [
     Namespace::Joliet,
     Namespace::RockRidge,
     Namespace::Lost,
+    Namespace::Udf,
 ];
 
 /// Encodings by their codes.
@@ -48,11 +49,11 @@ pub(super) fn code_of<T: PartialEq + std::fmt::Debug>(table: &[T], value: &T) ->
 }
 
 /// The value of a code.
-pub(super) fn value_of<T: Copy>(table: &[T], code: i64) -> Result<T, Error> {
+pub(super) fn value_of<T: Clone>(table: &[T], code: i64) -> Result<T, Error> {
     usize::try_from(code)
         .ok()
         .and_then(|index| table.get(index))
-        .copied()
+        .cloned()
         .ok_or_else(|| Error::Damaged(format!("there is no meaning of code {code}")))
 }
 

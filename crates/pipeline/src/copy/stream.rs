@@ -83,7 +83,7 @@ pub(super) fn copy(
 
 /// Why a stream is not even tried.
 fn refusal(stream: &Stream) -> Option<Failure> {
-    match stream.encoding {
+    match &stream.encoding {
         Encoding::Encrypted => {
             let detail = "encrypted, and there is no key".to_owned();
             Some(failure(FailureClass::Permission, 1, detail))

@@ -1,0 +1,76 @@
+//! How a stream that is stored compressed is put together from what is stored.
+//!
+//! A packed stream has two layers. Its **extents** say where the *stored* bytes lie in the image, counted in the stored stream: the concatenation of
+//! all that was stored for it. Its **units** say which run of the stream comes out of which run of the stored stream. So a unit may straddle
+//! fragments of the image (an NTFS compression unit, a fragmented resource fork), and an unread sector costs exactly the units that need it (R11).
+
+use serde::{Deserialize, Serialize};
+
+/// How stored bytes become bytes of a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Codec {
+    /// The stored bytes are the bytes.
+    Stored,
+    /// zlib (RFC 1950): HFS+ and APFS decmpfs, btrfs, zisofs, squashfs, cramfs.
+    Zlib,
+    /// NTFS's LZNT1: a sequence of chunks of 4096 bytes each, ended by a zero header or the end of the stored bytes.
+    Lznt1,
+    /// Apple's LZVN, a bare stream without a block header.
+    Lzvn,
+    /// Apple's LZFSE, a sequence of blocks with their magic.
+    Lzfse,
+    /// LZO1X in btrfs's framing: total length, then segments that do not straddle a page.
+    LzoBtrfs,
+    /// LZO1X, one bare block.
+    Lzo,
+    /// One or more Zstandard frames.
+    Zstd,
+    /// An .xz container.
+    Xz,
+    /// LZMA "alone", with its 13-byte header.
+    Lzma,
+    /// LZ4, one bare block.
+    Lz4,
+}
+
+impl Codec {
+    /// Its name, for people and for the catalogue's export.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Zlib => "zlib",
+            Self::Lznt1 => "lznt1",
+            Self::Lzvn => "lzvn",
+            Self::Lzfse => "lzfse",
+            Self::LzoBtrfs => "lzo-btrfs",
+            Self::Lzo => "lzo",
+            Self::Zstd => "zstd",
+            Self::Xz => "xz",
+            Self::Lzma => "lzma",
+            Self::Lz4 => "lz4",
+        }
+    }
+}
+
+/// A run of a packed stream, and the run of the stored stream that it comes out of.
+///
+/// Units of a stream are in ascending `logical_offset` order and do not overlap. Bytes that no unit covers read as zeros, as a hole does. Several
+/// units may name the same stored run (btrfs shares the parts of one compressed extent); they stand next to each other where the format
+/// allows, so that a reader which remembers the last decoded run decodes it once.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct PackedUnit {
+    /// First byte of the run, counted from the start of the stream.
+    pub logical_offset: u64,
+    /// Number of bytes of the stream; if decoding gives fewer after `skip`, the rest is missing (corrupt), never zeros.
+    pub len: u64,
+    /// First stored byte, counted from the start of the stored stream.
+    pub stored_offset: u64,
+    /// Number of stored bytes.
+    pub stored_len: u64,
+    /// Decoded bytes to drop before the first that belongs to this run.
+    pub skip: u64,
+    /// How to decode the stored bytes.
+    pub codec: Codec,
+}

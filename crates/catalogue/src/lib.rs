@@ -3,6 +3,8 @@
 //! [`Catalogue`] is one object-safe trait with coarse methods. [`sqlite`] is the embedded implementation. Every implementation passes
 //! the conformance suite. The catalogue never opens a file of a medium and never sees a reader; it keeps rows.
 
+mod code;
+mod codec;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod error;

@@ -8,8 +8,6 @@
 mod answer;
 mod blob;
 mod check;
-mod code;
-mod codec;
 mod complete;
 mod connection;
 mod dump;
@@ -40,7 +38,7 @@ use ntt_host::Clock;
 use ntt_model::ScanId;
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::Error;
+use crate::{Error, code, codec};
 use load::Load;
 pub use restore::Restoration;
 pub use state::NO_NAME;

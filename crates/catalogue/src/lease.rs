@@ -10,6 +10,8 @@
 use ntt_model::failure::{Failure, STRIKES};
 use ntt_model::{FailureClass, Timestamp, WorkerId};
 
+use crate::rows::Progress;
+
 /// A worker that was not heard of for this long is taken for dead.
 pub const LEASE_NANOS: i64 = 60_000_000_000;
 /// Pause after the first failed attempt: short, so that a file that fails the same way every time settles within the run that met it.
@@ -51,6 +53,43 @@ impl Lease {
 /// The last moment of a heartbeat that is too old at `now`: workers heard of before it are dead.
 pub fn dead_before(now: Timestamp) -> Timestamp {
     Timestamp::from_nanos(now.as_nanos().saturating_sub(LEASE_NANOS))
+}
+
+/// What the sums of a queue need of a chunk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct QueuedChunk {
+    /// 0 free, 1 leased, 2 done.
+    pub(crate) state: i64,
+    pub(crate) not_before: Timestamp,
+    pub(crate) streams: u64,
+    pub(crate) bytes: u64,
+    /// Whether its owner is dead or has ended.
+    pub(crate) is_orphan: bool,
+}
+
+impl Progress {
+    /// Counts a chunk as it stands at `now`.
+    pub(crate) fn count(&mut self, chunk: &QueuedChunk, now: Timestamp) {
+        match chunk.state {
+            2 => {
+                self.done_chunks += 1;
+                self.done_streams += chunk.streams;
+                self.done_bytes = self.done_bytes.saturating_add(chunk.bytes);
+                return;
+            }
+            1 if !chunk.is_orphan => self.leased_chunks += 1,
+            _ if chunk.not_before <= now => self.free_chunks += 1,
+            _ => {
+                self.waiting_chunks += 1;
+                let earliest = self
+                    .next_retry
+                    .map_or(chunk.not_before, |time| time.min(chunk.not_before));
+                self.next_retry = Some(earliest);
+            }
+        }
+        self.pending_streams += chunk.streams;
+        self.pending_bytes = self.pending_bytes.saturating_add(chunk.bytes);
+    }
 }
 
 /// What is remembered of the failed attempts on one stream.

@@ -7,18 +7,25 @@ mod code;
 mod codec;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod cutting;
+mod dump;
 mod error;
 pub mod lease;
 pub mod query;
 pub mod record;
 pub mod rows;
+mod settlement;
 pub mod sqlite;
+mod standing;
+mod tally;
+mod tree;
 
 use ntt_model::entry::ScanCounts;
 use ntt_model::{
     BlobHash, ChunkId, FailureClass, Finding, MediumKey, ScanEvent, ScanId, VolumeKey, WorkerId,
 };
 
+pub use dump::{dump, dump_exact};
 pub use error::Error;
 use query::{FindQuery, FoundRow};
 use record::ScanRecord;
@@ -27,6 +34,7 @@ use rows::{
     MediumRow, NewMedium, NewScan, NewVolume, Occurrence, PathRow, Progress, RelabelReport, ScanRow,
     SealReport, StreamState, VolumeRow, WorkerRow,
 };
+pub use standing::NO_NAME;
 
 /// Decides which paths are excluded, and by which rule.
 #[derive(Clone, Copy)]

@@ -12,9 +12,10 @@ use super::codec::put_ranges;
 use super::load::Load;
 use super::media::collect;
 use super::state::{REOPENED, RETRYABLE, is_eligible};
-use super::{complete, connection, export, label, media, queue, schema, seal};
+use super::{complete, connection, label, media, queue, schema, seal};
 use crate::Error;
 use crate::record::{AttemptRecord, ResultRecord};
+use crate::standing::code_of_state;
 use crate::rows::{BlobRow, EventRow, Evidence, FindingRow, Image, MediumRow, ScanRow, VolumeRow};
 
 /// A catalogue in the making: takes rows with the keys and times that they had.
@@ -198,7 +199,7 @@ impl Restoration {
         self.connection.prepare_cached(&sql)?.execute(params![
             record.inode.cast_signed(),
             record.stream,
-            export::code_of_state(record.result)?,
+            code_of_state(record.result)?,
             record.blob.as_ref().map(ntt_model::BlobHash::as_bytes),
             record.attempts,
             record.strikes,

@@ -127,7 +127,7 @@ impl Archive {
 /// When there is no catalogue or `out` cannot be written.
 pub fn dump_catalogue(root: &Path, out: &mut dyn std::io::Write) -> Result<(), Error> {
     let catalogue = SqliteCatalogue::open_read_only(&catalogue_path(root), Arc::new(SystemClock))?;
-    Ok(catalogue.dump_exact(out)?)
+    Ok(ntt_catalogue::dump_exact(&catalogue, out)?)
 }
 
 /// Gives back what the workers of killed runs held (R38). Whoever has the lock knows that none of them lives, and need not wait until their

@@ -57,6 +57,12 @@ impl<'a> Reader<'a> {
         self.bytes.is_empty()
     }
 
+    /// What was not read yet.
+    #[cfg(feature = "postgres")]
+    pub(crate) const fn rest(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     fn damaged(&self) -> Error {
         Error::Damaged(format!("the column {} is malformed", self.what))
     }

@@ -55,9 +55,10 @@ pub fn dead_before(now: Timestamp) -> Timestamp {
     Timestamp::from_nanos(now.as_nanos().saturating_sub(LEASE_NANOS))
 }
 
-/// What the sums of a queue need of a chunk.
+/// What the sums of a queue need of a chunk, or of several alike.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct QueuedChunk {
+pub(crate) struct QueuedChunks {
+    pub(crate) chunks: u64,
     /// 0 free, 1 leased, 2 done.
     pub(crate) state: i64,
     pub(crate) not_before: Timestamp,
@@ -68,27 +69,27 @@ pub(crate) struct QueuedChunk {
 }
 
 impl Progress {
-    /// Counts a chunk as it stands at `now`.
-    pub(crate) fn count(&mut self, chunk: &QueuedChunk, now: Timestamp) {
-        match chunk.state {
+    /// Counts chunks as they stand at `now`. Several must have an equal state, and be all due or all not.
+    pub(crate) fn count(&mut self, queued: &QueuedChunks, now: Timestamp) {
+        match queued.state {
             2 => {
-                self.done_chunks += 1;
-                self.done_streams += chunk.streams;
-                self.done_bytes = self.done_bytes.saturating_add(chunk.bytes);
+                self.done_chunks += queued.chunks;
+                self.done_streams += queued.streams;
+                self.done_bytes = self.done_bytes.saturating_add(queued.bytes);
                 return;
             }
-            1 if !chunk.is_orphan => self.leased_chunks += 1,
-            _ if chunk.not_before <= now => self.free_chunks += 1,
+            1 if !queued.is_orphan => self.leased_chunks += queued.chunks,
+            _ if queued.not_before <= now => self.free_chunks += queued.chunks,
             _ => {
-                self.waiting_chunks += 1;
+                self.waiting_chunks += queued.chunks;
                 let earliest = self
                     .next_retry
-                    .map_or(chunk.not_before, |time| time.min(chunk.not_before));
+                    .map_or(queued.not_before, |time| time.min(queued.not_before));
                 self.next_retry = Some(earliest);
             }
         }
-        self.pending_streams += chunk.streams;
-        self.pending_bytes = self.pending_bytes.saturating_add(chunk.bytes);
+        self.pending_streams += queued.streams;
+        self.pending_bytes = self.pending_bytes.saturating_add(queued.bytes);
     }
 }
 

@@ -4,11 +4,11 @@ use ntt_model::entry::ScanCounts;
 use ntt_model::{ScanId, Timestamp, VolumeKey};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::inodes;
 use super::label::members_of;
 use super::media::{collect, not_found};
 use super::paths::Paths;
 use super::state::{self, DAMAGED, STORED};
-use super::inodes;
 use crate::Error;
 use crate::rows::{Census, ChunkItem, DIRECTORY_READER, NewScan, ScanRow, Tally};
 use crate::tally::Sums;

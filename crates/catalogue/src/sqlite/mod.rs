@@ -36,10 +36,10 @@ use ntt_host::Clock;
 use ntt_model::ScanId;
 use rusqlite::{Connection, TransactionBehavior};
 
+pub use crate::standing::NO_NAME;
 use crate::{Error, code, codec};
 use load::Load;
 pub use restore::Restoration;
-pub use crate::standing::NO_NAME;
 
 /// The catalogue in one SQLite file.
 ///

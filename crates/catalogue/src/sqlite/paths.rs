@@ -84,11 +84,7 @@ impl<'c> Paths<'c> {
 }
 
 /// The parent and the name of a directory.
-fn parent(
-    connection: &Connection,
-    scan: ScanId,
-    directory: u64,
-) -> Result<(Option<u64>, Vec<u8>), Error> {
+fn parent(connection: &Connection, scan: ScanId, directory: u64) -> Result<(Option<u64>, Vec<u8>), Error> {
     let sql = format!("SELECT parent, name FROM dir_{scan} WHERE ino = ?1");
     let mut statement = connection.prepare_cached(&sql)?;
     let row = statement

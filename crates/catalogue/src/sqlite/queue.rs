@@ -7,10 +7,10 @@ use super::codec::put_members;
 use super::label::prune;
 use super::media::{collect, not_found};
 use crate::Error;
-use crate::cutting::{Cut, Cutting};
 pub(super) use crate::cutting::Work;
-use crate::lease::{Lease, QueuedChunk, dead_before};
-use crate::rows::{Progress, WorkerRow};
+use crate::cutting::{Cut, Cutting};
+use crate::lease::{Lease, QueuedChunks, dead_before};
+use crate::rows::{Progress, WorkerRow, WorkerWish};
 
 /// Cuts work, in the order in which it comes, into chunks.
 pub(super) struct Cutter<'c> {
@@ -165,6 +165,10 @@ pub(super) fn workers(connection: &Connection) -> Result<Vec<WorkerRow>, Error> 
             seen: Timestamp::from_nanos(row.get(2)?),
             retired: row.get(3)?,
             leased_chunks: row.get::<_, i64>(4)?.cast_unsigned(),
+            begun: None,
+            done_streams: None,
+            done_bytes: None,
+            wish: WorkerWish::Work,
         })
     })
 }
@@ -250,7 +254,8 @@ pub(super) fn progress(connection: &Connection, scan: ScanId, now: Timestamp) ->
     )?;
     let mut rows = statement.query(params![scan.0, dead_before(now).as_nanos()])?;
     while let Some(row) = rows.next()? {
-        let chunk = QueuedChunk {
+        let chunk = QueuedChunks {
+            chunks: 1,
             state: row.get(0)?,
             not_before: Timestamp::from_nanos(row.get(1)?),
             streams: row.get::<_, i64>(2)?.cast_unsigned(),

@@ -7,6 +7,7 @@ mod load;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use ntt_catalogue::Restore;
 use ntt_catalogue::sqlite::Restoration;
 use ntt_host::{Clock, SystemClock};
 use ntt_model::{MediumId, MediumKey};
@@ -132,10 +133,10 @@ fn rebuild(
 }
 
 fn fill(new: &Path, plan: &RebuildPlan, stage: &Running<'_>, interrupt: &Interrupt) -> Result<u64, Error> {
-    let mut restoration = Restoration::create(new)?;
+    let mut restoration: Box<dyn Restore> = Box::new(Restoration::create(new)?);
     let mut lines = 0;
     for (_, path) in &plan.manifests {
-        lines += load::manifest(path.as_path(), &mut restoration, stage, interrupt)?;
+        lines += load::manifest(path.as_path(), restoration.as_mut(), stage, interrupt)?;
     }
     restoration.finish()?;
     Ok(lines)

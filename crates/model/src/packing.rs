@@ -41,7 +41,7 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// All of them, by their codes in the catalogue. New ones are appended.
+    /// All of them, in the order of their codes in the catalogue. New ones are appended.
     pub const ALL: [Self; 13] = [
         Self::Stored,
         Self::Zlib,
@@ -97,4 +97,18 @@ pub struct PackedUnit {
     pub skip: u64,
     /// How to decode the stored bytes.
     pub codec: Codec,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_codec_has_a_code_and_a_name_of_its_own() {
+        for (code, codec) in Codec::ALL.into_iter().enumerate() {
+            assert_eq!(codec as usize, code, "{}", codec.name());
+            let same = Codec::ALL.iter().filter(|other| other.name() == codec.name());
+            assert_eq!(same.count(), 1);
+        }
+    }
 }

@@ -270,10 +270,13 @@ impl ReadAt for Counted {
     }
 }
 
-static PARTS: std::sync::OnceLock<(Vec<Vec<u8>>, Vec<Vec<u8>>)> = std::sync::OnceLock::new();
+/// Contents, and how they are stored.
+type Parts = (Vec<Vec<u8>>, Vec<Vec<u8>>);
+
+static PARTS: std::sync::OnceLock<Parts> = std::sync::OnceLock::new();
 
 /// Contents of a thousand bytes each, and how they are stored.
-fn parts(codecs: [Codec; 4]) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+fn parts(codecs: [Codec; 4]) -> Parts {
     let text = &contents()[3];
     let parts: Vec<Vec<u8>> = text
         .chunks(5000)

@@ -10,7 +10,7 @@ use super::connection::{Connection, get};
 use super::facts;
 use super::media::{small, unsigned};
 use crate::Error;
-use crate::code::{ENCODINGS, KINDS, allocation, value_of};
+use crate::code::{KINDS, allocation, encoding, value_of};
 use crate::codec::{self, Rare};
 use crate::standing::stream_kind;
 
@@ -94,11 +94,12 @@ fn own_stream(row: &Row, bits: i16, first: usize) -> Result<Option<Stream>, Erro
     if bits & OWN_STREAM == 0 {
         return Ok(None);
     }
+    let (extents, units) = codec::map(get(row, first + 5)?)?;
     Ok(Some(Stream {
         kind: StreamKind::Data,
         size_bytes: unsigned(row, first + 2)?,
-        extents: codec::extents(get(row, first + 5)?)?,
-        encoding: value_of(&ENCODINGS, i64::from((bits >> 4) & 3))?,
+        extents,
+        encoding: encoding(i64::from((bits >> 4) & 3), units)?,
         extents_incomplete: bits & 64 != 0,
     }))
 }
@@ -117,11 +118,12 @@ fn further_streams(
          ORDER BY ino, stream"
     );
     for row in connection.query(&sql, &[inodes])? {
+        let (extents, units) = codec::map(get(&row, 6)?)?;
         further.entry(unsigned(&row, 0)?).or_default().push(Stream {
             kind: stream_kind(i64::from(get::<i16>(&row, 1)?), get(&row, 5)?),
             size_bytes: unsigned(&row, 2)?,
-            extents: codec::extents(get(&row, 6)?)?,
-            encoding: value_of(&ENCODINGS, i64::from(get::<i16>(&row, 3)?))?,
+            extents,
+            encoding: encoding(i64::from(get::<i16>(&row, 3)?), units)?,
             extents_incomplete: get(&row, 4)?,
         });
     }

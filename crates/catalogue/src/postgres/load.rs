@@ -14,8 +14,8 @@ use super::spool::Spool;
 use super::value::text;
 use super::wire::Rows;
 use crate::Error;
-use crate::code::{ENCODINGS, KINDS, NAMESPACES, code_of, name_flags, word_of};
-use crate::codec::{Rare, put_extents};
+use crate::code::{KINDS, NAMESPACES, code_of, encoding_code, name_flags, word_of};
+use crate::codec::{Rare, put_map};
 use crate::rows::NewScan;
 
 /// A scan that is being loaded. Nothing of it is in the database before the seal.
@@ -231,7 +231,9 @@ impl Batch {
             .int2(inode_bits(inode)?)
             .field(scratch);
         scratch.clear();
-        put_extents(scratch, data.map_or(&[], |stream| &stream.extents));
+        if let Some(stream) = data {
+            put_map(scratch, stream)?;
+        }
         self.rows.inodes.field(scratch).field(&rare);
         let further = usize::from(data.is_some());
         for (stream, ordinal) in inode.streams.iter().zip(0..).skip(further) {
@@ -243,7 +245,7 @@ impl Batch {
     fn stream(&mut self, inode: u64, ordinal: i32, stream: &Stream) -> Result<(), Error> {
         let (kind, name) = stream_kind(&stream.kind)?;
         self.scratch.clear();
-        put_extents(&mut self.scratch, &stream.extents);
+        put_map(&mut self.scratch, stream)?;
         self.rows
             .streams
             .row(9)
@@ -252,7 +254,7 @@ impl Batch {
             .int4(self.scan)
             .int4(ordinal)
             .int2(kind)
-            .int2(small(code_of(&ENCODINGS, &stream.encoding)?))
+            .int2(small(encoding_code(&stream.encoding)?))
             .boolean(stream.extents_incomplete)
             .field(name)
             .field(&self.scratch);
@@ -327,7 +329,7 @@ fn inode_bits(inode: &Inode) -> Result<i16, Error> {
     set(OWN_STREAM, own.is_some());
     set(HAS_MTIME, inode.times.modified.is_some());
     if let Some(stream) = own {
-        bits |= small(code_of(&ENCODINGS, &stream.encoding)?) << 4;
+        bits |= small(encoding_code(&stream.encoding)?) << 4;
     }
     Ok(bits)
 }

@@ -1,11 +1,11 @@
 //! The threads of a copy: claim, copy, commit, complete.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ntt_catalogue::rows::{Chunk, ChunkResult};
+use ntt_catalogue::rows::{Chunk, ChunkResult, WorkerWish};
 use ntt_model::{Outcome, WorkerId};
 use ntt_store::Writer;
 
@@ -40,12 +40,19 @@ pub(super) fn run_all(shared: &Shared<'_>) -> Result<(), Error> {
 
 fn run_one(shared: &Shared<'_>, number: u32) -> Result<(), Error> {
     let catalogue = shared.context.archive.catalogue();
-    let name = format!("process {} thread {number}", std::process::id());
-    let id = catalogue.register_worker(&name)?;
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy();
+    let name = format!("{host} process {} thread {number}", std::process::id());
+    let worker = Worker {
+        shared,
+        id: catalogue.register_worker(&name)?,
+        wish: AtomicU8::new(WORK),
+    };
+    let (id, worker) = (worker.id, &worker);
     let (bell, silence) = channel();
     thread::scope(|scope| {
-        let heart = scope.spawn(move || beat(shared, id, &silence));
-        let result = work(shared, id);
+        let heart = scope.spawn(move || worker.beat(&silence));
+        let result = worker.work();
         if result.is_err() {
             shared.stop.store(true, Ordering::Relaxed);
         }
@@ -58,34 +65,59 @@ fn run_one(shared: &Shared<'_>, number: u32) -> Result<(), Error> {
     })
 }
 
-/// Says regularly that the worker lives, until the bell is dropped.
-fn beat(shared: &Shared<'_>, id: WorkerId, silence: &Receiver<()>) {
-    while silence.recv_timeout(HEARTBEAT) == Err(RecvTimeoutError::Timeout) {
-        if let Err(error) = shared.context.archive.catalogue().heartbeat(id) {
-            tracing::warn!(%error, "heartbeat failed");
-        }
-    }
+/// What a person wishes of a worker, as its two threads share it.
+const WORK: u8 = 0;
+const DRAIN: u8 = 1;
+const STOP: u8 = 2;
+
+/// One thread that copies, with the one that says that it lives.
+struct Worker<'a> {
+    shared: &'a Shared<'a>,
+    id: WorkerId,
+    wish: AtomicU8,
 }
 
-fn work(shared: &Shared<'_>, id: WorkerId) -> Result<(), Error> {
-    let mut batch = Batch::open(shared, id)?;
-    while !shared.must_stop() {
-        let Some(chunk) = shared
-            .context
-            .archive
-            .catalogue()
-            .claim_chunk(shared.task.scan, id)?
-        else {
-            break;
-        };
-        match batch.chunk(&chunk) {
-            Ok(()) => {}
-            Err(Halt::Stopped) => break,
-            Err(Halt::Store(error)) => return Err(error.into()),
+impl Worker<'_> {
+    /// Says regularly that the worker lives, until the bell is dropped, and hears what is wished of it.
+    fn beat(&self, silence: &Receiver<()>) {
+        while silence.recv_timeout(HEARTBEAT) == Err(RecvTimeoutError::Timeout) {
+            match self.shared.context.archive.catalogue().heartbeat(self.id) {
+                Ok(WorkerWish::Work) => {}
+                Ok(WorkerWish::Drain) => self.wish.store(DRAIN, Ordering::Relaxed),
+                Ok(WorkerWish::Stop) => self.wish.store(STOP, Ordering::Relaxed),
+                Err(error) => tracing::warn!(%error, "heartbeat failed"),
+            }
         }
-        batch.commit_if_due()?;
     }
-    batch.end()
+
+    fn must_stop(&self) -> bool {
+        self.shared.must_stop() || self.wish.load(Ordering::Relaxed) == STOP
+    }
+
+    fn work(&self) -> Result<(), Error> {
+        let shared = self.shared;
+        let mut batch = Batch::open(shared, self.id)?;
+        while !self.must_stop() && self.wish.load(Ordering::Relaxed) == WORK {
+            let Some(chunk) = shared
+                .context
+                .archive
+                .catalogue()
+                .claim_chunk(shared.task.scan, self.id)?
+            else {
+                break;
+            };
+            match batch.chunk(&chunk, &|| self.must_stop()) {
+                Ok(()) => {}
+                Err(Halt::Stopped) => break,
+                Err(Halt::Store(error)) => return Err(error.into()),
+            }
+            batch.commit_if_due()?;
+        }
+        if self.wish.load(Ordering::Relaxed) != WORK {
+            shared.asked_to_end.store(true, Ordering::Relaxed);
+        }
+        batch.end()
+    }
 }
 
 /// Results whose contents are not durable yet.
@@ -112,7 +144,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Copies every wanted stream of a chunk. A chunk that is not finished leaves no result.
-    fn chunk(&mut self, chunk: &Chunk) -> Result<(), Halt> {
+    fn chunk(&mut self, chunk: &Chunk, stop: &dyn Fn() -> bool) -> Result<(), Halt> {
         let mut result = ChunkResult {
             chunk: chunk.id,
             epoch: chunk.epoch,
@@ -120,7 +152,6 @@ impl<'a> Batch<'a> {
             findings: Vec::new(),
         };
         let shared = self.shared;
-        let stop = || shared.must_stop();
         for item in &chunk.items {
             for ordinal in &item.streams {
                 let copied = stream::copy(
@@ -129,7 +160,7 @@ impl<'a> Batch<'a> {
                     *ordinal,
                     &mut self.writer,
                     self.small,
-                    &stop,
+                    stop,
                 )?;
                 self.count(&copied);
                 if let Some(finding) = copied.finding {

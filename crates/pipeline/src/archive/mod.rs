@@ -58,7 +58,12 @@ impl CataloguePlace {
         }
     }
 
-    fn look(&self, root: &Path) -> Result<Box<dyn Catalogue>, Error> {
+    /// Opens the catalogue alone, to look.
+    ///
+    /// # Errors
+    ///
+    /// What the catalogue says.
+    pub fn look(&self, root: &Path) -> Result<Box<dyn Catalogue>, Error> {
         Ok(match self {
             Self::Embedded => Box::new(SqliteCatalogue::open_read_only(
                 &catalogue_path(root),
@@ -68,7 +73,12 @@ impl CataloguePlace {
         })
     }
 
-    fn open(&self, root: &Path) -> Result<Box<dyn Catalogue>, Error> {
+    /// Opens the catalogue alone, to change it. The lock of the archive is not taken: that is for what touches neither store nor scans.
+    ///
+    /// # Errors
+    ///
+    /// What the catalogue says.
+    pub fn open(&self, root: &Path) -> Result<Box<dyn Catalogue>, Error> {
         Ok(match self {
             Self::Embedded => Box::new(SqliteCatalogue::open(
                 &catalogue_path(root),

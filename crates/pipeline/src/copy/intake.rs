@@ -16,6 +16,8 @@ pub(super) enum Halt {
     Stopped,
     /// The store failed.
     Store(ntt_store::Error),
+    /// There is no child to read with.
+    Child(crate::Error),
 }
 
 impl From<ntt_store::Error> for Halt {

@@ -11,6 +11,7 @@
 mod directory;
 mod image;
 mod intake;
+mod packed;
 mod stream;
 mod worker;
 
@@ -26,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::content::{open_image, source_of};
 use crate::identify::{Source, SourceKind};
-use crate::inspect::mount_point;
+use crate::inspect::{mount_point, supervisor};
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, Interrupt, RunOutcome, Stage};
 use ntt_report::selector::current_scans;
@@ -144,7 +145,7 @@ fn copy_all(
         let volumes = own_volumes(context.archive, medium)?;
         for task in plan.tasks.iter().filter(|task| task.queue.pending_streams > 0) {
             let volume = volumes.iter().find(|row| row.volume.number == task.volume);
-            let contents = contents(&source, volume)?;
+            let contents = contents(context, &source, volume)?;
             let shared = Shared {
                 context,
                 task,
@@ -181,14 +182,22 @@ fn something_is_missing(context: &Context<'_>, plan: &CopyPlan) -> Result<bool, 
 }
 
 /// The contents of a volume.
-fn contents(source: &Source, volume: Option<&VolumeRow>) -> Result<Box<dyn Contents>, Error> {
+fn contents(
+    context: &Context<'_>,
+    source: &Source,
+    volume: Option<&VolumeRow>,
+) -> Result<Box<dyn Contents>, Error> {
     Ok(match (source.kind, volume) {
         (SourceKind::Directory, Some(row)) => {
             let mount_point = mount_point(&row.volume)?;
             Box::new(directory::DirectoryContents::open(source, &mount_point)?)
         }
         (SourceKind::Directory, None) => Box::new(directory::DirectoryContents::open(source, b"")?),
-        (SourceKind::Image, _) => Box::new(image::ImageContents::new(open_image(source)?)),
+        (SourceKind::Image, _) => {
+            let supervisor = supervisor(context.config, &context.scan_program, context.interrupt);
+            let children = packed::ReadChildren::new(source, supervisor)?;
+            Box::new(image::ImageContents::new(open_image(source)?, children))
+        }
     })
 }
 

@@ -88,8 +88,8 @@ fn refusal(stream: &Stream) -> Option<Failure> {
             let detail = "encrypted, and there is no key".to_owned();
             Some(failure(FailureClass::Permission, 1, detail))
         }
-        Encoding::Plain if stream.size_bytes <= SIZE_MAX => None,
-        Encoding::Plain => {
+        Encoding::Plain | Encoding::Packed(_) if stream.size_bytes <= SIZE_MAX => None,
+        Encoding::Plain | Encoding::Packed(_) => {
             let detail = format!("a size of {} bytes is not believed", stream.size_bytes);
             Some(failure(FailureClass::Corrupt, 1, detail))
         }

@@ -82,6 +82,7 @@ fn work(shared: &Shared<'_>, id: WorkerId) -> Result<(), Error> {
             Ok(()) => {}
             Err(Halt::Stopped) => break,
             Err(Halt::Store(error)) => return Err(error.into()),
+            Err(Halt::Child(error)) => return Err(error),
         }
         batch.commit_if_due()?;
     }

@@ -11,7 +11,7 @@ use super::paths::Paths;
 use super::state::{self, DAMAGED, STORED};
 use crate::Error;
 use crate::rows::{Census, ChunkItem, DIRECTORY_READER, NewScan, ScanRow, Tally};
-use crate::tally::Sums;
+use crate::tally::{Heading, Sums};
 
 /// The sealed scans of a volume, oldest first.
 pub(super) fn scans(connection: &Connection, volume: VolumeKey) -> Result<Vec<ScanRow>, Error> {
@@ -111,28 +111,49 @@ pub(super) fn census(connection: &Connection, scan: ScanId) -> Result<Census, Er
     super::queue::sealed(connection, scan)?;
     let mut sums = Sums::default();
     count_names(connection, scan, &mut sums)?;
-    let sql = format!("SELECT ino, bits, size FROM inode_{scan} ORDER BY ino");
+    let sql = format!(
+        "SELECT i.ino, i.bits, i.size, r.state FROM inode_{scan} i \
+         LEFT JOIN result_{scan} r ON r.ino = i.ino AND r.stream = 0 ORDER BY i.ino"
+    );
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let (inode, bits): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let bits: i64 = row.get(1)?;
         if bits & 8 != 0 {
             continue;
         }
         sums.add_inodes(bits & 7, 1);
-        let streams = state::streams(connection, scan, inode, bits, row.get(2)?)?;
-        if streams.is_empty() {
-            continue;
-        }
-        let standing = state::standing(connection, scan, inode)?;
-        for stream in streams {
-            let result = state::result(connection, scan, inode, stream.ordinal)?;
-            let state = state::derive(result.as_ref(), &standing)?;
-            sums.add(state.into(), Tally::one(stream.size));
+        let size: Option<i64> = row.get(2)?;
+        match (size, row.get::<_, Option<i64>>(3)?) {
+            // Nearly all: the data stream alone, stored whole.
+            (Some(size), Some(STORED)) if bits & inodes::MORE_STREAMS == 0 => {
+                sums.add(Heading::Stored, Tally::one(size.cast_unsigned()));
+            }
+            _ => count_streams(connection, scan, (row.get(0)?, bits, size), &mut sums)?,
         }
     }
     sums.census.distinct_blobs = distinct_blobs(connection, scan)?;
     sums.finish()
+}
+
+/// Counts the streams of an inode, given as number, bits and size.
+fn count_streams(
+    connection: &Connection,
+    scan: ScanId,
+    (inode, bits, size): (i64, i64, Option<i64>),
+    sums: &mut Sums,
+) -> Result<(), Error> {
+    let streams = state::streams(connection, scan, inode, bits, size)?;
+    if streams.is_empty() {
+        return Ok(());
+    }
+    let standing = state::standing(connection, scan, inode)?;
+    for stream in streams {
+        let result = state::result(connection, scan, inode, stream.ordinal)?;
+        let state = state::derive(result.as_ref(), &standing)?;
+        sums.add(state.into(), Tally::one(stream.size));
+    }
+    Ok(())
 }
 
 fn count_names(connection: &Connection, scan: ScanId, sums: &mut Sums) -> Result<(), Error> {

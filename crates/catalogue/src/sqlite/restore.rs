@@ -87,8 +87,7 @@ impl Restore for Restoration {
     }
 
     fn blob(&mut self, row: &BlobRow) -> Result<(), Error> {
-        let id = super::blob::keep(
-            &self.connection,
+        let id = super::blob::Keeper::new(&self.connection)?.keep(
             &row.hash,
             row.size_bytes,
             row.sha256.as_ref(),

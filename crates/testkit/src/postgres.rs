@@ -166,9 +166,7 @@ impl PostgresServer {
                 ticks += number(11) + number(12);
             }
         }
-        Ok(Duration::from_millis(
-            ticks * 1000 / USER_HZ,
-        ))
+        Ok(Duration::from_millis(ticks * 1000 / USER_HZ))
     }
 
     /// Kills the server as the end of its process would, and its processes with it.

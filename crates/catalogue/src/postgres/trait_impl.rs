@@ -136,7 +136,10 @@ impl Catalogue for PostgresCatalogue {
     }
 
     fn retire_worker(&self, worker: WorkerId) -> Result<(), Error> {
-        self.write(Process, |connection| queue::retire(connection, worker))
+        self.write(Process, |connection| queue::retire(connection, worker))?;
+        // Searches work without the index, and the worker has ended.
+        let _ = self.index_results();
+        Ok(())
     }
 
     fn workers(&self) -> Result<Vec<WorkerRow>, Error> {

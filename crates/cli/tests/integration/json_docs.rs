@@ -71,7 +71,16 @@ const COMMANDS: &[(&[&str], i32)] = &[
     (&["restore", "--compare", "demo.img", "out"], 0),
     (&["restore", "--compare", "demo.img/1", "empty"], 12),
     (&["worker", "list"], 0),
-    (&["catalogue", "copy", "--dry-run", "../archive/catalogue.db", "copy.db"], 0),
+    (
+        &[
+            "catalogue",
+            "copy",
+            "--dry-run",
+            "../archive/catalogue.db",
+            "copy.db",
+        ],
+        0,
+    ),
     (&["doctor"], 0),
     (&["config", "show"], 0),
 ];

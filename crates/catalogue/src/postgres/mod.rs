@@ -11,6 +11,7 @@ mod answer;
 mod blob;
 mod census;
 mod check;
+mod claim;
 mod complete;
 mod connection;
 mod export;
@@ -35,6 +36,7 @@ mod tls;
 mod trait_impl;
 mod value;
 mod wire;
+mod worker;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -46,10 +48,10 @@ use ntt_host::Clock;
 use ntt_model::{ScanId, WorkerId};
 
 use crate::Error;
+use claim::{Claim, Claimed, Look};
 use connection::{Connection, TimeSource, is_transient};
 use load::Load;
 use place::Place;
-use queue::{Claim, Claimed, Look};
 pub use restore::PostgresRestoration;
 
 /// Idle connections that are kept.
@@ -248,13 +250,13 @@ impl PostgresCatalogue {
         let behind = self.leased().get(&scan).copied();
         let mut look = behind.map_or(Look::Everywhere, Look::Behind);
         loop {
-            match self.at_once(|connection| queue::claim(connection, scan, worker, look))? {
+            match self.at_once(|connection| claim::claim(connection, scan, worker, look))? {
                 Claim::Sweep => {
-                    self.write(Durability::Process, queue::sweep)?;
+                    self.write(Durability::Process, worker::sweep)?;
                 }
                 // Nothing is free: what the sweep of another worker passed over may be.
                 Claim::Nothing if look == Look::Everywhere => {
-                    if self.write(Durability::Process, queue::sweep)? == 0 {
+                    if self.write(Durability::Process, worker::sweep)? == 0 {
                         return Ok(None);
                     }
                 }

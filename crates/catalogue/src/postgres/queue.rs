@@ -1,4 +1,4 @@
-//! The queue of copy work: chunks, their leases, and the workers that hold them.
+//! The queue of copy work: chunks and how they change hands.
 //!
 //! Locks are taken in one order: rows of `scan`, then rows of `chunk` by id. What rebuilds a scan's queue locks its row alone; what adds to it or gives back to
 //! it shares that lock; a claim takes no lock but that of the chunk that it leases.
@@ -10,14 +10,13 @@ use postgres::Row;
 
 use super::connection::{Connection, Target, get};
 use super::media::{leaf, not_found, unsigned};
-use super::value::text;
 use super::wire::Rows;
 use super::{label, state};
 use crate::Error;
 use crate::codec::{Member, members, put_members};
 use crate::cutting::{Cut, Cutting, Work};
 use crate::lease::{LEASE_NANOS, QueuedChunks};
-use crate::rows::{Progress, WorkerRow, WorkerWish};
+use crate::rows::Progress;
 
 /// Chunks written in one go.
 const BATCH: usize = 512;
@@ -149,56 +148,9 @@ pub(super) fn members_of(connection: &Connection, chunk: i64) -> Result<Vec<Memb
     members(get(&row, 0)?)
 }
 
-/// Registers a worker.
-pub(super) fn register(connection: &Connection, name: &str) -> Result<WorkerId, Error> {
-    let sql = format!(
-        "INSERT INTO worker (name, begun, seen) SELECT $1, t.now, t.now FROM (SELECT {} AS now) t RETURNING id",
-        connection.now_sql()
-    );
-    connection.one(&sql, &[&text(name)]).map(WorkerId)
-}
-
-/// Keeps a worker alive, and tells what a person wishes of it. A retired one stays retired.
-pub(super) fn heartbeat(connection: &Connection, worker: WorkerId) -> Result<WorkerWish, Error> {
-    let sql = format!(
-        "UPDATE worker SET seen = {} WHERE id = $1 AND NOT retired \
-         RETURNING wish, set_config('synchronous_commit', 'off', true)",
-        connection.now_sql()
-    );
-    let row = connection.first(&sql, &[&worker.0])?;
-    wish(get(&row.ok_or_else(|| dead(worker))?, 0)?)
-}
-
-fn dead(worker: WorkerId) -> Error {
-    not_found("living worker", worker.0)
-}
-
-fn wish(word: &str) -> Result<WorkerWish, Error> {
-    crate::code::from_word(word.to_owned())
-}
-
-/// Asks something of a worker; it answers with its next heartbeat.
-pub(super) fn ask(connection: &Connection, worker: WorkerId, wish: WorkerWish) -> Result<(), Error> {
-    let sql = "UPDATE worker SET wish = $2 WHERE id = $1 AND NOT retired";
-    match connection.execute(sql, &[&worker.0, &crate::code::word_of(&wish)?])? {
-        0 => Err(dead(worker)),
-        _ => Ok(()),
-    }
-}
-
-/// Ends a worker and frees what it holds.
-pub(super) fn retire(connection: &Connection, worker: WorkerId) -> Result<(), Error> {
-    free(connection, &format!("c.owner = {}", worker.0))?;
-    let sql = "UPDATE worker SET retired = true WHERE id = $1";
-    match connection.execute(sql, &[&worker.0])? {
-        0 => Err(not_found("worker", worker.0)),
-        _ => Ok(()),
-    }
-}
-
 /// Frees leased chunks. Labels leave leased chunks to their workers: what was excluded meanwhile leaves them here (R33). A chunk that
 /// somebody works on at this moment (its completion, another sweep) is passed over. Tells how many.
-fn free(connection: &Connection, which: &str) -> Result<usize, Error> {
+pub(super) fn free(connection: &Connection, which: &str) -> Result<usize, Error> {
     let sql = format!("SELECT DISTINCT c.scan FROM chunk c WHERE c.state = 1 AND {which}");
     let scans: Vec<i32> = connection.collect(&sql, &[], |row| get(row, 0))?;
     if scans.is_empty() {
@@ -232,121 +184,9 @@ pub(super) fn hold(connection: &Connection, scan: ScanId) -> Result<(), Error> {
         .ok_or_else(|| no_scan(scan))
 }
 
-fn no_scan(scan: ScanId) -> Error {
+/// The error for a scan that is not there.
+pub(super) fn no_scan(scan: ScanId) -> Error {
     not_found("sealed scan", scan.0)
-}
-
-/// The workers, newest first.
-pub(super) fn workers(connection: &Connection) -> Result<Vec<WorkerRow>, Error> {
-    let sql = "SELECT id, name, seen, retired, (SELECT count(*) FROM chunk c WHERE c.state = 1 AND c.owner = w.id), \
-               begun, done_streams, done_bytes, wish FROM worker w ORDER BY id DESC";
-    connection.collect(sql, &[], |row| {
-        Ok(WorkerRow {
-            id: WorkerId(get(row, 0)?),
-            name: get(row, 1)?,
-            seen: Timestamp::from_nanos(get(row, 2)?),
-            retired: get(row, 3)?,
-            leased_chunks: unsigned(row, 4)?,
-            begun: Some(Timestamp::from_nanos(get(row, 5)?)),
-            done_streams: Some(unsigned(row, 6)?),
-            done_bytes: Some(unsigned(row, 7)?),
-            wish: wish(get(row, 8)?)?,
-        })
-    })
-}
-
-/// Takes back the leases of workers that are dead or have ended; tells how many.
-pub(super) fn sweep(connection: &Connection) -> Result<usize, Error> {
-    let which = format!(
-        "c.owner IN (SELECT w.id FROM worker w WHERE w.retired OR w.seen < {} - {LEASE_NANOS})",
-        connection.now_sql()
-    );
-    free(connection, &which)
-}
-
-/// A lease, as it was taken.
-pub(super) struct Claimed {
-    pub(super) chunk: ChunkId,
-    pub(super) seq: i64,
-    pub(super) epoch: i64,
-    pub(super) reader: String,
-    pub(super) members: Vec<Member>,
-}
-
-/// What a claim meets.
-pub(super) enum Claim {
-    /// A chunk was leased.
-    Leased(Claimed),
-    /// There is none to be had now.
-    Nothing,
-    /// Dead workers hold leases, which must be taken back first.
-    Sweep,
-}
-
-/// Where a claim looks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Look {
-    /// Behind the fresh chunk with this ordinal: what comes before was leased already, and a long look at rows that are gone is spared, which
-    /// another session's old snapshot keeps from being cleaned away.
-    Behind(i64),
-    /// Everywhere.
-    Everywhere,
-}
-
-/// Leases the first claimable chunk: fresh ones in the order of the image, then retries by when they are due. One statement, one transaction, no
-/// wait: a row that another worker is about to lease is passed over. A lease need not survive the end of the server: then it was never given.
-///
-/// The worker's own row is written once a second at most: its old versions pile up as long as an old snapshot is held.
-pub(super) fn claim(
-    connection: &Connection,
-    scan: ScanId,
-    worker: WorkerId,
-    look: Look,
-) -> Result<Claim, Error> {
-    let number = leaf(scan).map_err(|_| no_scan(scan))?;
-    let due = match look {
-        Look::Behind(seq) => format!("not_before = 0 AND seq > {seq}"),
-        Look::Everywhere => "not_before <= (SELECT now FROM clock)".to_owned(),
-    };
-    let sql = format!(
-        "WITH clock AS MATERIALIZED (SELECT {} AS now), \
-         alive AS MATERIALIZED (SELECT id FROM worker WHERE id = $2 AND NOT retired), \
-         touched AS (UPDATE worker SET seen = (SELECT now FROM clock) \
-             WHERE id = $2 AND NOT retired AND seen <= (SELECT now FROM clock) - 1000000000), \
-         dead AS MATERIALIZED (SELECT w.id FROM worker w \
-             WHERE NOT w.retired AND w.id <> $2 AND w.seen < (SELECT now FROM clock) - {LEASE_NANOS} \
-             AND EXISTS (SELECT 1 FROM chunk c WHERE c.state = 1 AND c.owner = w.id) LIMIT 1), \
-         leased AS (UPDATE chunk SET state = 1, owner = $2, epoch = epoch + 1 WHERE id = \
-             (SELECT id FROM chunk WHERE state = 0 AND scan = $1 AND {due} \
-              ORDER BY not_before, seq LIMIT 1 FOR UPDATE SKIP LOCKED) \
-             AND EXISTS (SELECT 1 FROM alive) AND NOT EXISTS (SELECT 1 FROM dead) RETURNING id, seq, epoch) \
-         SELECT set_config('synchronous_commit', 'off', true), EXISTS (SELECT 1 FROM alive), \
-             (SELECT reader FROM scan WHERE id = $1), EXISTS (SELECT 1 FROM dead), l.id, l.seq, l.epoch, m.members \
-         FROM (SELECT 1) one LEFT JOIN leased l ON true LEFT JOIN chunk_members m ON m.chunk = l.id",
-        connection.now_sql()
-    );
-    let row = connection.first(&sql, &[&number, &worker.0])?;
-    let row = row.ok_or_else(|| Error::Damaged("no answer to a claim".to_owned()))?;
-    let reader: Option<String> = get(&row, 2)?;
-    let reader = reader.ok_or_else(|| no_scan(scan))?;
-    if !get::<bool>(&row, 1)? {
-        return Err(dead(worker));
-    }
-    if get(&row, 3)? {
-        return Ok(Claim::Sweep);
-    }
-    let Some(chunk) = get::<Option<i64>>(&row, 4)? else {
-        return Ok(Claim::Nothing);
-    };
-    let asked: Option<&[u8]> = get(&row, 7)?;
-    let asked = asked.ok_or_else(|| Error::Damaged(format!("chunk {chunk} has no members")))?;
-    Ok(Claim::Leased(Claimed {
-        chunk: ChunkId(chunk),
-        seq: get(&row, 5)?,
-        epoch: get(&row, 6)?,
-        reader,
-        members: members(asked)?,
-    }))
 }
 
 /// Gives a chunk back; without effect if the lease was lost.

@@ -8,7 +8,7 @@ use ntt_model::{
 use super::Durability::{Power, Process};
 use super::{
     PostgresCatalogue, answer, blob, census, check, complete, export, find, inodes, label, load, media,
-    paths, queue, reopen, seal, state,
+    paths, queue, reopen, seal, state, worker,
 };
 use crate::query::{FindQuery, FoundRow};
 use crate::record::ScanRecord;
@@ -124,26 +124,26 @@ impl Catalogue for PostgresCatalogue {
     }
 
     fn register_worker(&self, name: &str) -> Result<WorkerId, Error> {
-        self.write(Power, |connection| queue::register(connection, name))
+        self.write(Power, |connection| worker::register(connection, name))
     }
 
     fn heartbeat(&self, worker: WorkerId) -> Result<WorkerWish, Error> {
-        self.at_once(|connection| queue::heartbeat(connection, worker))
+        self.at_once(|connection| worker::heartbeat(connection, worker))
     }
 
     fn ask_worker(&self, worker: WorkerId, wish: WorkerWish) -> Result<(), Error> {
-        self.write(Power, |connection| queue::ask(connection, worker, wish))
+        self.write(Power, |connection| worker::ask(connection, worker, wish))
     }
 
     fn retire_worker(&self, worker: WorkerId) -> Result<(), Error> {
-        self.write(Process, |connection| queue::retire(connection, worker))?;
+        self.write(Process, |connection| worker::retire(connection, worker))?;
         // Searches work without the index, and the worker has ended.
         let _ = self.index_results();
         Ok(())
     }
 
     fn workers(&self) -> Result<Vec<WorkerRow>, Error> {
-        self.at_once(queue::workers)
+        self.at_once(worker::workers)
     }
 
     fn claim_chunk(&self, scan: ScanId, worker: WorkerId) -> Result<Option<Chunk>, Error> {

@@ -5,5 +5,6 @@
 pub mod corpus;
 pub mod extremes;
 pub mod listing;
+pub mod ntfs;
 pub mod sim_disk;
 pub mod synthetic;

@@ -12,3 +12,7 @@ mod fat_public;
 mod iso9660;
 mod limits;
 mod mutations;
+mod ntfs;
+mod ntfs_damage;
+mod ntfs_laid;
+mod ntfs_made;

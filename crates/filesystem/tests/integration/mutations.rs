@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use ntt_filesystem::{FileSystem, ScanOptions, Stop, ext, fat, iso9660};
+use ntt_filesystem::{FileSystem, ScanOptions, Stop, ext, fat, iso9660, ntfs};
 use ntt_model::ScanEvent;
 use ntt_source::{ReadAt, ReadError};
 
@@ -11,6 +11,8 @@ use crate::ext_damage::small_tree;
 use crate::ext_image::Image;
 use crate::fat_made::{FAT12, FAT16, FAT32, Made};
 use crate::iso9660::{made, sample_tree};
+use crate::ntfs_laid::Laid;
+use crate::ntfs_made;
 
 const FLIPPED: u64 = 500;
 const CUT: u64 = 50;
@@ -198,4 +200,24 @@ fn r22_mutated_rock_ridge() {
 #[test]
 fn r22_mutated_joliet() {
     disc_survives(&["-J", "-joliet-long"]);
+}
+
+#[test]
+fn r22_mutated_ntfs() {
+    if let Some(made) = ntfs_made::Made::new(2 << 20, &[], ntfs_made::small_tree) {
+        let open: Open = |image| ntfs::open(Box::new(image), 0);
+        Subject::new(made.bytes(), open, usize::MAX).survives();
+    }
+}
+
+/// The same on structures that no tool makes, without any tool.
+#[test]
+fn r22_mutated_ntfs_laid_out() {
+    let mut laid = Laid::new();
+    for number in 30..36 {
+        laid.file(number, &format!("file {number}"), |record| {
+            record.resident(0x80, "", &[7; 400])
+        });
+    }
+    Subject::new(laid.bytes, |image| ntfs::open(Box::new(image), 0), usize::MAX).survives();
 }

@@ -74,63 +74,36 @@ impl<'v, 'a> Builder<'v, 'a> {
     ) -> Built<'g> {
         let base = gathered.base;
         let (held, faults) = gathered.attributes();
-        let mut draft = Draft {
-            volume: self.volume,
-            base: base.number,
-            extents_max: self.extents_max,
-            report,
-            groups: BTreeMap::new(),
-            streams: Vec::new(),
-            xattrs: Vec::new(),
-        };
-        for held in &held {
-            let key = (held.attribute.kind, held.attribute.name);
-            draft.groups.entry(key).or_default().push(*held);
-        }
-        for fault in &faults {
-            draft.find(Severity::Loss, FindingCode::Corrupt, fault.clone());
+        let is_whole = faults.is_empty();
+        let mut draft = Draft::new(self, base.number, &held, report);
+        for fault in faults {
+            draft.find(Severity::Loss, FindingCode::Corrupt, fault);
         }
         let names = draft.names();
         let standard = draft.standard();
         self.owner(&mut draft, standard.security_id);
-        draft.content(base.is_directory(), &names, !faults.is_empty());
-        let reparse = draft.reparse();
-        let mut linux = LinuxMetadata::default();
-        draft.extended(&mut linux);
-        draft.links(&gathered.base.links(), &names, !faults.is_empty());
-        let mut kind = if base.is_directory() {
-            Kind::Directory
-        } else {
-            Kind::File
-        };
-        let mut target = None;
-        match reparse.as_ref().map(|reparse| &reparse.effect) {
-            Some(Effect::Link(link)) => (kind, target) = (Kind::Symlink, link.clone()),
-            Some(Effect::Special(special)) => kind = *special,
-            Some(effect) => draft.replaced(&reparse, effect, standard.flags),
-            None => {}
-        }
-        if kind == Kind::File && standard.flags & SYSTEM != 0 {
-            draft.interix(&mut kind, &mut target, &mut linux);
+        draft.content(base.is_directory(), &names, !is_whole);
+        let mut nature = draft.nature(base.is_directory(), standard.flags);
+        draft.extended(&mut nature.linux);
+        if is_whole {
+            draft.check_links(base.links(), &names);
         }
         let Draft { streams, xattrs, .. } = draft;
         let inode = Inode {
             number: u64::from(base.number),
             generation: u64::from(base.sequence()),
-            kind,
-            mode: linux.mode,
-            uid: linux.uid,
-            gid: linux.gid,
+            kind: nature.kind,
+            mode: nature.linux.mode,
+            uid: nature.linux.uid,
+            gid: nature.linux.gid,
             links: links(&names),
             times: standard.times,
-            target,
-            device: linux
-                .device
-                .filter(|_| matches!(kind, Kind::CharDevice | Kind::BlockDevice)),
+            device: nature.device(),
+            target: nature.target,
             flags: u64::from(standard.flags),
             streams: streams
                 .into_iter()
-                .filter(|stream| kind == Kind::File || !is_empty_data(stream))
+                .filter(|stream| nature.kind == Kind::File || !is_empty_data(stream))
                 .collect(),
             xattrs,
             allocation,
@@ -138,7 +111,7 @@ impl<'v, 'a> Builder<'v, 'a> {
         Built {
             inode,
             names,
-            is_whole: faults.is_empty(),
+            is_whole,
         }
     }
 
@@ -154,6 +127,21 @@ impl<'v, 'a> Builder<'v, 'a> {
                 value: sid.as_bytes().to_vec(),
             });
         }
+    }
+}
+
+/// What a file is.
+struct Nature {
+    kind: Kind,
+    target: Option<Vec<u8>>,
+    linux: LinuxMetadata,
+}
+
+impl Nature {
+    /// Numbers of a device; other files may have stale ones.
+    fn device(&self) -> Option<(u32, u32)> {
+        let is_device = matches!(self.kind, Kind::CharDevice | Kind::BlockDevice);
+        self.linux.device.filter(|_| is_device)
     }
 }
 
@@ -175,7 +163,43 @@ fn is_empty_data(stream: &Stream) -> bool {
     stream.kind == StreamKind::Data && stream.size_bytes == 0
 }
 
-impl<'g> Draft<'_, 'g, '_> {
+impl<'d, 'g, 'a> Draft<'d, 'g, 'a> {
+    fn new(builder: &Builder<'d, 'a>, base: u32, held: &[Held<'g>], report: &'d mut Report) -> Self {
+        let mut groups: BTreeMap<_, Vec<Held<'g>>> = BTreeMap::new();
+        for held in held {
+            let key = (held.attribute.kind, held.attribute.name);
+            groups.entry(key).or_default().push(*held);
+        }
+        Self {
+            volume: builder.volume,
+            base,
+            extents_max: builder.extents_max,
+            report,
+            groups,
+            streams: Vec::new(),
+            xattrs: Vec::new(),
+        }
+    }
+
+    /// Kind and target, from the reparse point or the magic of a system file; streams that are no content are changed.
+    fn nature(&mut self, is_directory: bool, flags: u32) -> Nature {
+        let mut nature = Nature {
+            kind: if is_directory { Kind::Directory } else { Kind::File },
+            target: None,
+            linux: LinuxMetadata::default(),
+        };
+        if let Some(reparse) = self.reparse() {
+            match &reparse.effect {
+                Effect::Link(link) => (nature.kind, nature.target) = (Kind::Symlink, link.clone()),
+                Effect::Special(special) => nature.kind = *special,
+                _ => self.replaced(&reparse, flags),
+            }
+        } else if !is_directory && flags & SYSTEM != 0 {
+            self.interix(&mut nature);
+        }
+        nature
+    }
+
     fn find(&mut self, severity: Severity, code: FindingCode, detail: String) {
         let at = self.volume.record_in_image(self.base);
         let finding = Finding::new(severity, Layer::Inode, code, detail);
@@ -352,18 +376,16 @@ impl<'g> Draft<'_, 'g, '_> {
         }
     }
 
-    fn links(&mut self, said: &u16, names: &[FileName<'_>], is_damaged: bool) {
-        if usize::from(*said) != names.len() && !is_damaged {
+    fn check_links(&mut self, said: u16, names: &[FileName<'_>]) {
+        if usize::from(said) != names.len() {
             let detail = format!("the record says it has {said} names, it has {}", names.len());
             self.find(Severity::Warning, FindingCode::Contradiction, detail);
         }
     }
 
     /// Content that is not what the data stream says.
-    fn replaced(&mut self, reparse: &Option<Reparse>, effect: &Effect, flags: u32) {
-        let Some(Reparse { tag, name, .. }) = reparse else {
-            return;
-        };
+    fn replaced(&mut self, reparse: &Reparse, flags: u32) {
+        let Reparse { tag, name, effect } = reparse;
         let how = match effect {
             Effect::Overlay(how) => format!(" ({how})"),
             _ => String::new(),
@@ -394,7 +416,7 @@ impl<'g> Draft<'_, 'g, '_> {
     }
 
     /// Special files as Interix and ntfs-3g write them: system files that start with a magic.
-    fn interix(&mut self, kind: &mut Kind, target: &mut Option<Vec<u8>>, linux: &mut LinuxMetadata) {
+    fn interix(&mut self, nature: &mut Nature) {
         let Some(bytes) = self
             .value(kind::DATA, b"")
             .and_then(|value| value.read(self.volume, VALUE_MAX))
@@ -407,11 +429,11 @@ impl<'g> Draft<'_, 'g, '_> {
         };
         match bytes.get(..8) {
             Some(b"IntxLNK\x01") => {
-                *kind = Kind::Symlink;
-                *target = bytes.get(8..).map(wtf8);
+                nature.kind = Kind::Symlink;
+                nature.target = bytes.get(8..).map(wtf8);
             }
-            Some(b"IntxCHR\0") => (*kind, linux.device) = (Kind::CharDevice, device()),
-            Some(b"IntxBLK\0") => (*kind, linux.device) = (Kind::BlockDevice, device()),
+            Some(b"IntxCHR\0") => (nature.kind, nature.linux.device) = (Kind::CharDevice, device()),
+            Some(b"IntxBLK\0") => (nature.kind, nature.linux.device) = (Kind::BlockDevice, device()),
             _ => return,
         }
         self.streams.retain(|stream| stream.kind != StreamKind::Data);

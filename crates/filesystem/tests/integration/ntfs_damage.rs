@@ -216,7 +216,9 @@ fn r22_a_broken_map_loses_only_what_it_maps() {
 /// Every record and every structure wiped in turn: nothing else is lost.
 #[test]
 fn r22_each_wiped_sector_costs_at_most_one_file() {
-    for start in (0..at(FREE)).step_by(512) {
+    let laid = tree();
+    let is_used = |start: &usize| laid.bytes[*start..*start + 512].iter().any(|byte| *byte != 0);
+    for start in (0..at(FREE)).step_by(512).filter(is_used) {
         let laid = wiped(start..start + 512);
         let volume = ntfs::open(Box::new(laid.bytes.clone()), 0).expect("opens");
         let listing = Listing::of(&*volume, &ScanOptions::default());

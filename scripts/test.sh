@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 . scripts/packages.sh
 install_packages gcc libc6-dev gzip xz-utils zstd unzip jq b3sum tar gawk \
     sleuthkit mtools dosfstools e2fsprogs xorriso genisoimage p7zip-full gddrescue \
-    fdisk gdisk parted attr acl
+    fdisk gdisk parted attr acl ntfs-3g fuse3
 PATH=$PATH:/usr/sbin:/sbin
 
 cargo fmt --all --check

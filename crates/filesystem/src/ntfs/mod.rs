@@ -37,6 +37,7 @@ use self::log::LogState;
 use self::mft::{Mft, Origin};
 use self::system::VolumeInformation;
 use self::volume::Volume;
+use crate::report::unreadable;
 use crate::{
     Candidate, Error, Facts, Family, FileSystem, ScanOptions, State, TimeZone, Visitor, VolumeSource,
 };
@@ -170,9 +171,21 @@ fn finding(severity: Severity, code: FindingCode, detail: String) -> Finding {
     Finding::new(severity, Layer::FileSystem, code, detail)
 }
 
+/// Says of a structure that a copy served for why it could not be read, if it could not.
+fn tell_unread(volume: &Volume<'_>, offset: u64, what: &str, findings: &mut Vec<Finding>) {
+    let mut sector = [0; boot::BOOT_BYTES];
+    if let Err(error) = volume.source.read_exact_at(offset, &mut sector) {
+        let at = volume.in_image(offset);
+        let mut finding = unreadable(&error, Layer::FileSystem, what, at);
+        finding.severity = Severity::Warning;
+        findings.push(finding);
+    }
+}
+
 fn tell_boot(volume: &Volume<'_>, found: &Found, fault: Option<String>, findings: &mut Vec<Finding>) {
     let why = fault.or_else(|| (found.offset != 0).then(|| "it leads to no MFT".to_owned()));
     if let Some(why) = why {
+        tell_unread(volume, 0, "the boot sector", findings);
         let detail = format!(
             "the boot sector is unusable ({why}); its copy at {:#x} was used",
             found.offset
@@ -188,7 +201,11 @@ fn tell_boot(volume: &Volume<'_>, found: &Found, fault: Option<String>, findings
 }
 
 fn tell_mft(volume: &Volume<'_>, findings: &mut Vec<Finding>) {
-    let at = volume.in_image(volume.geometry.offset_of(volume.geometry.mft_cluster));
+    let start = volume.geometry.offset_of(volume.geometry.mft_cluster);
+    let at = volume.in_image(start);
+    if volume.mft.origin != Origin::Primary {
+        tell_unread(volume, start, "the first record of the MFT", findings);
+    }
     match volume.mft.origin {
         Origin::Primary => {}
         Origin::Mirror => {

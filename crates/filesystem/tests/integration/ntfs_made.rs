@@ -1,103 +1,55 @@
-//! NTFS volumes made by `mkntfs` and filled through ntfs-3g, against what that shows, `fls` and `icat`.
+//! NTFS volumes made by `mkntfs` and filled through ntfs-3g, against what that shows: compression, streams, and every size of cluster.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 
 use ntt_filesystem::{ScanOptions, ntfs};
 use ntt_model::entry::{Encoding, Inode, Stream, StreamKind};
 use ntt_model::{BlobHash, Codec, Kind};
-use ntt_source::extents::{Piece, read_stream};
+use ntt_source::extents::Piece;
 use ntt_testkit::corpus::have;
+use ntt_testkit::lab::make::{Mounted, run};
 use ntt_testkit::listing::Listing;
-use tempfile::TempDir;
 
-use crate::ext_image::tool_path;
 use crate::fat_made::content;
 
 /// What a mounted tree holds, by path: kind, and for files length and digest.
 type Truth = BTreeMap<Vec<u8>, (Kind, u64, Option<BlobHash>)>;
 
 /// An image filled through ntfs-3g, and what was in it then.
-pub(crate) struct Made {
-    dir: TempDir,
+struct Made {
+    bytes: Vec<u8>,
     truth: Truth,
 }
 
 impl Made {
     /// `None`, with a word on stderr, where there is no mkntfs, no ntfs-3g or no right to mount.
-    pub(crate) fn new(size: u64, arguments: &[&str], fill: impl FnOnce(&Path)) -> Option<Self> {
+    fn new(size: u64, arguments: &[&str], fill: impl FnOnce(&Path)) -> Option<Self> {
         ["mkntfs", "ntfs-3g", "fusermount"]
             .iter()
             .all(|program| have(program))
             .then_some(())?;
         let dir = tempfile::tempdir().expect("a folder");
-        let mut made = Self {
-            dir,
-            truth: Truth::new(),
-        };
-        fs::File::create(made.path())
+        let path = dir.path().join("image");
+        fs::File::create(&path)
             .and_then(|file| file.set_len(size))
             .expect("a file");
-        let mkntfs = [&["-F", "-q", "-Q", "-L", "Žluť 日本"], arguments].concat();
-        assert!(run("mkntfs", &mkntfs, &made.path()), "mkntfs");
-        fs::create_dir(made.mount()).expect("a folder");
-        let mounted = Command::new("ntfs-3g")
-            .args(["-o", "streams_interface=windows,compression"])
-            .arg(made.path())
-            .arg(made.mount())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success());
-        if !mounted {
-            eprintln!("skipped: ntfs-3g cannot mount here");
-            return None;
-        }
-        let guard = Mounted(made.mount());
-        fill(&made.mount());
-        made.truth = truth(&made.mount());
-        drop(guard);
-        Some(made)
+        let fixed = ["-F", "-q", "-Q", "-L", "Žluť 日本"];
+        let image = path.to_str().expect("a plain path");
+        run("mkntfs", &[&fixed[..], arguments, &[image]].concat(), dir.path());
+        let mounted = Mounted::ntfs_3g(&path, dir.path())?;
+        fill(mounted.path());
+        let truth = truth(mounted.path());
+        drop(mounted);
+        Some(Self {
+            bytes: fs::read(&path).expect("the image"),
+            truth,
+        })
     }
-
-    pub(crate) fn path(&self) -> PathBuf {
-        self.dir.path().join("image")
-    }
-
-    fn mount(&self) -> PathBuf {
-        self.dir.path().join("mount")
-    }
-
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        fs::read(self.path()).expect("the image")
-    }
-}
-
-/// Unmounts when dropped, so that a failed test leaves nothing behind.
-struct Mounted(PathBuf);
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let done = Command::new("fusermount").arg("-u").arg(&self.0).status();
-        if !done.is_ok_and(|status| status.success()) {
-            eprintln!("{} stays mounted", self.0.display());
-        }
-    }
-}
-
-fn run(program: &str, arguments: &[&str], path: &Path) -> bool {
-    let status = Command::new(program)
-        .env("PATH", tool_path())
-        .args(arguments)
-        .arg(path)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    status.is_ok_and(|status| status.success())
 }
 
 fn truth(root: &Path) -> Truth {
@@ -140,7 +92,7 @@ fn ours(image: &Vec<u8>, listing: &Listing) -> Truth {
         let inode = &listing.inodes[&listed.name.inode];
         let about = match inode.kind {
             Kind::File => {
-                let content = decoded(image, inode.data().expect("data"));
+                let content = content_of(image, inode.data().expect("data"));
                 (Kind::File, inode.size_bytes(), Some(BlobHash::of(&content)))
             }
             Kind::Symlink => (Kind::Symlink, 0, inode.target.as_deref().map(BlobHash::of)),
@@ -151,97 +103,18 @@ fn ours(image: &Vec<u8>, listing: &Listing) -> Truth {
     seen.collect()
 }
 
-fn raw(image: &Vec<u8>, stream: &Stream) -> Vec<u8> {
+/// The bytes of a stream of any encoding.
+fn content_of(image: &Vec<u8>, stream: &Stream) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let done = read_stream::<Infallible>(image, stream, &mut |piece| {
+    let done = ntt_codec::read_stream::<Infallible>(image, stream, &mut |piece| {
         match piece {
             Piece::Bytes(more) => bytes.extend_from_slice(more),
             Piece::Zeros(len) => bytes.resize(bytes.len() + usize::try_from(len).expect("small"), 0),
         }
         Ok(())
     });
-    assert!(done.expect("never fails").ranges.is_empty());
+    assert!(done.expect("never fails").ranges.is_empty(), "bytes are missing");
     bytes
-}
-
-fn decoded(image: &Vec<u8>, stream: &Stream) -> Vec<u8> {
-    let Encoding::Packed(units) = &stream.encoding else {
-        return raw(image, stream);
-    };
-    let stored_len = stream
-        .extents
-        .last()
-        .map_or(0, |extent| extent.logical_offset + extent.len);
-    let stored = Stream {
-        size_bytes: stored_len,
-        encoding: Encoding::Plain,
-        ..stream.clone()
-    };
-    let stored = raw(image, &stored);
-    let at = |offset: u64| usize::try_from(offset).expect("fits");
-    let mut content = vec![0; at(stream.size_bytes)];
-    for unit in units {
-        let input = &stored[at(unit.stored_offset)..at(unit.stored_offset + unit.stored_len)];
-        let output = match unit.codec {
-            Codec::Stored => input.to_vec(),
-            Codec::Lznt1 => lznt1(input),
-            other => panic!("{other:?}"),
-        };
-        let len = at(unit.len).min(output.len());
-        content[at(unit.logical_offset)..][..len].copy_from_slice(&output[..len]);
-    }
-    content
-}
-
-/// LZNT1 as [MS-XCA] section 2.5 describes it, slow and simple.
-fn lznt1(mut input: &[u8]) -> Vec<u8> {
-    let mut output = Vec::new();
-    while let [low, high, rest @ ..] = input {
-        let header = u16::from_le_bytes([*low, *high]);
-        if header == 0 {
-            break;
-        }
-        let (chunk, next) = rest.split_at((usize::from(header) & 0xfff) + 1);
-        let start = output.len();
-        if header & 0x8000 == 0 {
-            output.extend_from_slice(chunk);
-        } else {
-            lznt1_chunk(chunk, start, &mut output);
-        }
-        input = next;
-        if !input.is_empty() && input[..2.min(input.len())] != [0, 0] {
-            output.resize(output.len().next_multiple_of(4096), 0);
-        }
-    }
-    output
-}
-
-fn lznt1_chunk(mut chunk: &[u8], start: usize, output: &mut Vec<u8>) {
-    while let [flags, rest @ ..] = chunk {
-        chunk = rest;
-        for bit in 0..8 {
-            match (flags >> bit & 1, chunk) {
-                (0, [byte, rest @ ..]) => {
-                    output.push(*byte);
-                    chunk = rest;
-                }
-                (1, [low, high, rest @ ..]) => {
-                    let token = usize::from(u16::from_le_bytes([*low, *high]));
-                    let written = output.len() - start;
-                    let length_bits = 12
-                        - (written - 1)
-                            .checked_ilog2()
-                            .map_or(0, |bits| bits.saturating_sub(3));
-                    let back = (token >> length_bits) + 1;
-                    for _ in 0..(token & ((1 << length_bits) - 1)) + 3 {
-                        output.push(output[output.len() - back]);
-                    }
-                    chunk = rest;
-                }
-                _ => break,
-            }
-        }
-    }
 }
 
 fn scan(image: &[u8]) -> Listing {
@@ -363,7 +236,7 @@ fn r27_trees_agree_with_ntfs_3g() {
         let Some(made) = Made::new(96 << 20, arguments, odd_tree) else {
             return;
         };
-        let bytes = made.bytes();
+        let bytes = made.bytes;
         let listing = scan(&bytes);
         let ours = ours(&bytes, &listing);
         let differ: Vec<String> = made
@@ -395,160 +268,6 @@ fn r27_trees_agree_with_ntfs_3g() {
             .find(|inode| inode.streams.len() == 2)
             .expect("a host");
         assert_eq!(host.streams[1].kind, StreamKind::Named(b"stream".to_vec()));
-        assert_eq!(raw(&bytes, &host.streams[1]), content(9, 70_000));
+        assert_eq!(content_of(&bytes, &host.streams[1]), content(9, 70_000));
     }
-}
-
-/// Allocated names of a path listing by The Sleuth Kit: record number and path; not the file system's own files, streams, or its own entries.
-fn fls(path: &Path) -> BTreeSet<(u64, Vec<u8>)> {
-    let output = Command::new("timeout")
-        .args(["60", "fls", "-r", "-p", "-u", "-f", "ntfs"])
-        .arg(path)
-        .stderr(Stdio::null())
-        .output()
-        .expect("fls runs");
-    let lines = output.stdout.split(|byte| *byte == b'\n');
-    lines.filter_map(fls_line).collect()
-}
-
-fn fls_line(line: &[u8]) -> Option<(u64, Vec<u8>)> {
-    let tab = line.iter().position(|byte| *byte == b'\t')?;
-    let (head, name) = (std::str::from_utf8(&line[..tab]).ok()?, &line[tab + 1..]);
-    let address = head.split(' ').next_back()?.trim_end_matches(':');
-    let number = address.split('-').next()?.parse().ok()?;
-    let is_stream = name.contains(&b':');
-    let is_own = number < 12
-        || name.starts_with(b"$Extend")
-        || name.starts_with(b"$OrphanFiles")
-        || head.starts_with("V/");
-    (!is_stream && !is_own).then(|| (number, name.to_vec()))
-}
-
-/// R27: a second referee lists the same names for the same records.
-#[test]
-fn r27_names_agree_with_fls() {
-    if !have("fls") {
-        return;
-    }
-    let Some(made) = Made::new(96 << 20, &[], odd_tree) else {
-        return;
-    };
-    let ours: BTreeSet<(u64, Vec<u8>)> = scan(&made.bytes())
-        .preferred()
-        .map(|listed| (listed.name.inode, listed.path.clone()))
-        .collect();
-    let theirs = fls(&made.path());
-    let differ: Vec<_> = ours
-        .symmetric_difference(&theirs)
-        .map(|(number, path)| format!("{number} {}", String::from_utf8_lossy(path)))
-        .collect();
-    assert_eq!(differ, [] as [&str; 0]);
-}
-
-/// A few folders and files on the smallest volume, for images that are changed byte by byte.
-pub(crate) fn small_tree(root: &Path) {
-    for folder in ["a", "b", "a/c"] {
-        fs::create_dir(root.join(folder)).expect("a folder");
-    }
-    for file in 0..36_u32 {
-        let folder = ["a", "b", "a/c"][usize::try_from(file % 3).expect("small")];
-        let len = usize::try_from(file * 300).expect("small");
-        fs::write(
-            root.join(format!("{folder}/file number {file}")),
-            content(file, len),
-        )
-        .expect("a file");
-    }
-}
-
-/// How many files an image still gives whole: same path, same content.
-fn kept(truth: &Truth, found: impl Fn(&[u8]) -> Option<BlobHash>) -> usize {
-    truth
-        .iter()
-        .filter(|(path, (kind, _, hash))| *kind == Kind::File && found(path) == *hash)
-        .count()
-}
-
-/// R22: with blocks of metadata zeroed, no fewer files are listed and rightly read than The Sleuth Kit gives.
-fn loss(seeds: std::ops::Range<u64>) {
-    if !["fls", "icat"].iter().all(|program| have(program)) {
-        return;
-    }
-    let Some(made) = Made::new(4 << 20, &[], small_tree) else {
-        return;
-    };
-    let image = made.bytes();
-    // The boot sector, the table with the indexes in it, and the mirror: all before the content.
-    let blocks: Vec<usize> = metadata_blocks(&image);
-    let (mut our_sum, mut their_sum) = (0, 0);
-    for seed in seeds.clone() {
-        let mut state = seed + 1;
-        let mut damaged = image.clone();
-        for _ in 0..4 {
-            let pick = crate::fat_made::random(&mut state) % u64::try_from(blocks.len()).expect("fits");
-            let start = blocks[usize::try_from(pick).expect("fits")];
-            damaged[start..start + 1024].fill(0);
-        }
-        our_sum += ours_kept(&made.truth, &damaged);
-        let path = made.dir.path().join("damaged");
-        fs::write(&path, &damaged).expect("written");
-        their_sum += theirs_kept(&made.truth, &path);
-    }
-    eprintln!("{seeds:?}: {our_sum} files whole here, {their_sum} with The Sleuth Kit");
-    assert!(our_sum >= their_sum, "{our_sum} < {their_sum}");
-}
-
-fn metadata_blocks(image: &[u8]) -> Vec<usize> {
-    let is_metadata = |block: &[u8]| {
-        block.starts_with(b"FILE") || block.starts_with(b"INDX") || block[3..].starts_with(b"NTFS")
-    };
-    (0..image.len() / 1024)
-        .map(|block| block * 1024)
-        .filter(|start| is_metadata(&image[*start..*start + 1024]))
-        .collect()
-}
-
-fn ours_kept(truth: &Truth, image: &Vec<u8>) -> usize {
-    let Ok(volume) = ntfs::open(Box::new(image.clone()), 0) else {
-        return 0;
-    };
-    let listing = Listing::of(&*volume, &ScanOptions::default());
-    let files: BTreeMap<&[u8], &Inode> = listing
-        .preferred()
-        .map(|listed| (listed.path.as_slice(), &listing.inodes[&listed.name.inode]))
-        .collect();
-    kept(truth, |path| {
-        let data = files.get(path)?.data().filter(|data| !data.extents_incomplete)?;
-        Some(BlobHash::of(&decoded(image, data)))
-    })
-}
-
-fn theirs_kept(truth: &Truth, path: &Path) -> usize {
-    let found = fls(path);
-    let by_path: BTreeMap<&[u8], u64> = found
-        .iter()
-        .map(|(number, path)| (path.as_slice(), *number))
-        .collect();
-    kept(truth, |name| {
-        let number = by_path.get(name)?;
-        let output = Command::new("icat")
-            .args(["-f", "ntfs"])
-            .arg(path)
-            .arg(number.to_string())
-            .stderr(Stdio::null())
-            .output();
-        Some(BlobHash::of(&output.ok()?.stdout))
-    })
-}
-
-#[test]
-fn r22_no_more_is_lost_than_by_the_referee() {
-    loss(0..2);
-}
-
-/// The same with 100 seeds; takes minutes.
-#[test]
-#[ignore = "takes minutes; run by hand"]
-fn r22_no_more_is_lost_than_by_the_referee_in_sum_over_100_seeds() {
-    loss(0..100);
 }

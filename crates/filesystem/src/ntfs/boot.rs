@@ -107,9 +107,20 @@ fn structure_bytes(raw: u8, cluster_bytes: u64) -> Option<u64> {
     }
 }
 
-/// All boot sectors that are valid, the primary first; and what is wrong with the primary, if something is.
-pub(super) fn find(source: &dyn ReadAt) -> (Vec<Found>, Option<String>) {
-    let mut found = Vec::new();
+/// The boot sectors of a volume.
+#[derive(Debug)]
+pub(super) struct BootSectors {
+    /// Those that are valid and differ, the primary first.
+    pub(super) found: Vec<Found>,
+    /// What is wrong with the primary, if something is.
+    pub(super) fault: Option<String>,
+    /// Primary and copy agree: this is no remainder of an earlier volume.
+    pub(super) is_confirmed: bool,
+}
+
+/// Looks for the boot sector and its copies.
+pub(super) fn find(source: &dyn ReadAt) -> BootSectors {
+    let mut found: Vec<Found> = Vec::new();
     let fault = match read(source, 0) {
         Ok(geometry) => {
             found.push(Found { geometry, offset: 0 });
@@ -122,8 +133,17 @@ pub(super) fn find(source: &dyn ReadAt) -> (Vec<Found>, Option<String>) {
             found.push(copy);
         }
     }
+    let copies = found.iter().filter(|copy| copy.offset > 0);
+    let is_confirmed = fault.is_none()
+        && copies
+            .into_iter()
+            .any(|copy| found.first().is_some_and(|first| first.geometry == copy.geometry));
     found.dedup_by(|later, earlier| later.geometry == earlier.geometry);
-    (found, fault)
+    BootSectors {
+        found,
+        fault,
+        is_confirmed,
+    }
 }
 
 fn read(source: &dyn ReadAt, offset: u64) -> Result<Geometry, String> {
@@ -214,14 +234,14 @@ pub(super) mod tests {
     fn r22_a_copy_counts_only_in_its_place() {
         let mut image = vec![0; 100 * 4096 + 512];
         image[100 * 4096..].copy_from_slice(&sector(100));
-        let (found, fault) = find(&image);
+        let BootSectors { found, fault, .. } = find(&image);
         assert_eq!(
             found.iter().map(|found| found.offset).collect::<Vec<_>>(),
             [100 * 4096]
         );
         assert!(fault.is_some());
         image.splice(0..0, [0; 512]);
-        assert_eq!(find(&image).0, []);
+        assert_eq!(find(&image).found, []);
     }
 
     #[test]
@@ -229,6 +249,10 @@ pub(super) mod tests {
         let mut image = vec![0; 100 * 4096 + 512];
         image[100 * 4096..].copy_from_slice(&sector(100));
         image[..512].copy_from_slice(&sector(100));
-        assert_eq!(find(&image).0.len(), 1);
+        let boot = find(&image);
+        assert_eq!((boot.found.len(), boot.is_confirmed), (1, true));
+        image[0x48] ^= 1;
+        let boot = find(&image);
+        assert_eq!((boot.found.len(), boot.is_confirmed), (2, false));
     }
 }

@@ -32,7 +32,7 @@ mod walk;
 use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity};
 use ntt_source::ReadAt;
 
-use self::boot::{Found, Geometry};
+use self::boot::{BootSectors, Found, Geometry};
 use self::log::LogState;
 use self::mft::{Mft, Origin};
 use self::system::VolumeInformation;
@@ -43,14 +43,14 @@ use crate::{
 };
 
 /// Bytes that are searched for the MFT when a volume is opened, and when it is scanned.
-const OPEN_SEARCH_BYTES: u64 = 1 << 30;
+const OPEN_SEARCH_BYTES: u64 = 256 << 20;
 const SCAN_SEARCH_BYTES: u64 = 64 << 30;
 
 /// Recognises the family by a boot sector, or by its copy behind the volume.
 pub fn probe(source: &dyn ReadAt) -> Option<Candidate> {
-    let (found, fault) = boot::find(source);
-    let first = found.first()?;
-    let place = match fault {
+    let boot = boot::find(source);
+    let first = boot.found.first()?;
+    let place = match boot.fault {
         Some(_) => "only the copy of the boot sector",
         None => "boot sector",
     };
@@ -61,7 +61,7 @@ pub fn probe(source: &dyn ReadAt) -> Option<Candidate> {
             "{place}, {} clusters of {}",
             first.geometry.clusters, first.geometry.cluster_bytes
         ),
-        size_bytes: first.geometry.size_bytes,
+        size_bytes: size_bytes(&first.geometry, source.len()),
     })
 }
 
@@ -71,8 +71,8 @@ pub fn probe(source: &dyn ReadAt) -> Option<Candidate> {
 ///
 /// [`Error::Read`] or [`Error::Corrupt`] if neither the boot sector nor its copy is one, or if there is no trace of the MFT.
 pub fn open<'a>(source: VolumeSource<'a>, image_offset: u64) -> Result<Box<dyn FileSystem + 'a>, Error> {
-    let (candidates, fault) = boot::find(&*source);
-    if candidates.is_empty() {
+    let boot = boot::find(&*source);
+    if boot.found.is_empty() {
         return match source.read_exact_at(0, &mut [0; boot::BOOT_BYTES]) {
             Err(error) => Err(Error::Read {
                 structure: "NTFS boot sector",
@@ -80,13 +80,13 @@ pub fn open<'a>(source: VolumeSource<'a>, image_offset: u64) -> Result<Box<dyn F
             }),
             Ok(()) => Err(Error::Corrupt {
                 structure: "NTFS boot sector",
-                detail: fault.unwrap_or_default(),
+                detail: boot.fault.unwrap_or_default(),
                 image_offset,
             }),
         };
     }
-    let Some((found, mft)) = find_mft(&*source, &candidates) else {
-        let geometry = candidates.first().map(|found| &found.geometry);
+    let Some((found, mft)) = find_mft(&*source, &boot) else {
+        let geometry = boot.found.first().map(|found| &found.geometry);
         return Err(Error::Corrupt {
             structure: "master file table",
             detail: "neither its first record nor the mirror nor any other record was found".to_owned(),
@@ -95,28 +95,38 @@ pub fn open<'a>(source: VolumeSource<'a>, image_offset: u64) -> Result<Box<dyn F
         });
     };
     let volume = Volume::new(source, image_offset, found.geometry.clone(), mft);
-    Ok(Box::new(Ntfs::new(volume, &found, fault)))
+    Ok(Box::new(Ntfs::new(volume, &found, boot.fault)))
+}
+
+/// The length of the volume with the copy of the boot sector behind it, if the source has that.
+fn size_bytes(geometry: &Geometry, source_len: u64) -> u64 {
+    let with_copy = geometry.size_bytes.saturating_add(geometry.sector_bytes);
+    with_copy.min(source_len).max(geometry.size_bytes)
 }
 
 /// The first boot sector that leads to an MFT, and the MFT; or the first where records are found.
-fn find_mft(source: &dyn ReadAt, candidates: &[Found]) -> Option<(Found, Mft)> {
-    let first = candidates.first()?;
-    for candidate in candidates {
-        if let Some(mft) = Mft::find(source, &candidate.geometry) {
-            return Some((candidate.clone(), mft));
-        }
-    }
-    for candidate in candidates {
-        if let Some(mft) = Mft::guessed(
-            &candidate.geometry,
-            salvage::near(source, &candidate.geometry),
-            source.len(),
-        ) {
-            return Some((candidate.clone(), mft));
-        }
-    }
-    let runs = salvage::everywhere(source, &first.geometry, OPEN_SEARCH_BYTES);
-    Some((first.clone(), Mft::guessed(&first.geometry, runs, source.len())?))
+fn find_mft(source: &dyn ReadAt, boot: &BootSectors) -> Option<(Found, Mft)> {
+    let guessed = |found: &Found, runs| {
+        let mft = Mft::guessed(&found.geometry, runs, source.len())?;
+        Some((found.clone(), mft))
+    };
+    let by_map = boot
+        .found
+        .iter()
+        .find_map(|found| Some((found.clone(), Mft::find(source, &found.geometry)?)));
+    let near = || {
+        let mut candidates = boot.found.iter();
+        candidates.find_map(|found| guessed(found, salvage::near(source, &found.geometry)))
+    };
+    // Old boot sectors lie about on every disk: only one that is beyond doubt is worth a search.
+    let far = || {
+        let first = boot.found.first().filter(|_| boot.is_confirmed)?;
+        guessed(
+            first,
+            salvage::everywhere(source, &first.geometry, OPEN_SEARCH_BYTES),
+        )
+    };
+    by_map.or_else(near).or_else(far)
 }
 
 /// An opened volume.
@@ -247,7 +257,7 @@ fn facts(volume: &Volume<'_>, information: VolumeInformation, log: LogState) -> 
         type_name: "ntfs".to_owned(),
         uuid: Some(format!("{:016X}", geometry.serial)),
         block_size_bytes: u32::try_from(geometry.cluster_bytes).unwrap_or(u32::MAX),
-        size_bytes: geometry.size_bytes,
+        size_bytes: size_bytes(geometry, volume.source.len()),
         used_bytes: allocated::used_bytes(volume),
         created: information.created,
         written: None,

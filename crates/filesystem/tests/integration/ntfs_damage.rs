@@ -225,3 +225,15 @@ fn r22_each_wiped_sector_costs_at_most_one_file() {
         assert_eq!(paths(&listing), whole(), "at {start:#x}");
     }
 }
+
+/// R15: the copy of a boot sector behind its volume is no volume of its own.
+#[test]
+fn r15_a_copy_of_the_boot_sector_is_no_volume() {
+    let mut laid = tree();
+    let mut bytes = laid.bytes.split_off(at(256));
+    bytes.resize(1 << 20, 0);
+    assert!(ntfs::open(Box::new(bytes), 0).is_err());
+    let whole = tree();
+    let len = u64::try_from(whole.bytes.len()).expect("fits");
+    assert_eq!(whole.open().facts().size_bytes, len);
+}

@@ -6,5 +6,6 @@ pub mod corpus;
 pub mod extremes;
 pub mod lab;
 pub mod listing;
+pub mod postgres;
 pub mod sim_disk;
 pub mod synthetic;

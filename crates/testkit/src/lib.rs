@@ -6,6 +6,7 @@ pub mod corpus;
 pub mod extremes;
 pub mod lab;
 pub mod listing;
+pub mod ntfs;
 pub mod postgres;
 pub mod sim_disk;
 pub mod synthetic;

@@ -88,14 +88,21 @@ impl Mapfile {
         Some(ByteRange::new(start, end.saturating_sub(start)))
     }
 
-    /// Bytes of `window` with `status`.
-    pub fn bytes_within(&self, status: Status, window: ByteRange) -> u64 {
-        let first = self.blocks.partition_point(|block| block.range.end() <= window.offset);
+    /// The parts of `window` with `status`, ascending.
+    pub fn runs_within(&self, status: Status, window: ByteRange) -> impl Iterator<Item = ByteRange> {
+        let first = self
+            .blocks
+            .partition_point(|block| block.range.end() <= window.offset);
         let inside = self.blocks.get(first..).unwrap_or_default().iter();
         inside
-            .take_while(|block| block.range.offset < window.end())
-            .filter(|block| block.status == status)
-            .filter_map(|block| block.range.intersection(&window))
+            .take_while(move |block| block.range.offset < window.end())
+            .filter(move |block| block.status == status)
+            .filter_map(move |block| block.range.intersection(&window))
+    }
+
+    /// Bytes of `window` with `status`.
+    pub fn bytes_within(&self, status: Status, window: ByteRange) -> u64 {
+        self.runs_within(status, window)
             .fold(0, |sum: u64, part| sum.saturating_add(part.len))
     }
 

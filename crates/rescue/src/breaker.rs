@@ -21,13 +21,15 @@ const THRESHOLD_MAX: u32 = 64;
 /// As long as nothing at all was ever read, there is no sentinel, and so many failures in a row mean that nobody answers.
 const FAILURES_BEFORE_ANY_SUCCESS: u32 = 32;
 /// Bytes of a sentinel.
-const SENTINEL_BYTES: usize = 4096;
+pub(crate) const SENTINEL_BYTES: usize = 4096;
 
 /// Known-good bytes of the medium.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Sentinel {
-    pub(crate) range: ByteRange,
-    pub(crate) bytes: Vec<u8>,
+pub struct Sentinel {
+    /// Where.
+    pub range: ByteRange,
+    /// What was read there.
+    pub bytes: Vec<u8>,
 }
 
 impl Sentinel {
@@ -78,6 +80,20 @@ impl Default for Breaker {
 }
 
 impl Breaker {
+    /// Begins with what an earlier run read.
+    pub(crate) fn knowing(sentinels: &[Sentinel]) -> Self {
+        Self {
+            first: sentinels.first().cloned(),
+            last: sentinels.last().cloned(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether nothing was ever read, and everything failed at once.
+    pub(crate) fn hears_nothing(&self) -> bool {
+        self.last.is_none() && self.failures > 0 && self.instant_failures == self.failures
+    }
+
     /// A read came.
     pub(crate) fn good(&mut self, range: ByteRange, bytes: &[u8]) {
         if self.first.is_none() {

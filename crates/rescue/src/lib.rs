@@ -28,5 +28,6 @@ pub mod stats;
 pub mod tree;
 pub mod watch;
 
+pub use breaker::Sentinel;
 pub use error::Error;
 pub use paths::Paths;

@@ -10,7 +10,7 @@ use ntt_mapfile::{Mapfile, Status};
 use ntt_model::ByteRange;
 use serde::{Deserialize, Serialize};
 
-use crate::breaker::{Breaker, Suspicion};
+use crate::breaker::{Breaker, Sentinel, Suspicion};
 use crate::buffer::Buffer;
 use crate::device::{Device, ReadFailure};
 use crate::error::Error;
@@ -68,6 +68,8 @@ pub struct Parts<'a> {
     pub sink: Sink,
     /// What to read.
     pub planner: Planner,
+    /// What earlier runs read.
+    pub sentinels: Vec<Sentinel>,
     /// The limits that the planner was made with.
     pub policy: Policy,
     /// What happened in earlier runs.
@@ -103,8 +105,8 @@ impl<'a> Engine<'a> {
             meter: Meter::new(now, &trusted),
             trusted,
             last_checkpoint: now,
+            breaker: Breaker::knowing(&parts.sentinels),
             parts,
-            breaker: Breaker::default(),
             buffer: Buffer::default(),
             spare: Buffer::default(),
             phase: None,
@@ -115,19 +117,13 @@ impl<'a> Engine<'a> {
     ///
     /// # Errors
     ///
-    /// Errors of the target, never of the source.
+    /// Errors of the target, never of the source; [`Error::Refused`] if this is not the medium that the image is of.
     pub fn run(mut self) -> Result<Ended, Error> {
         self.parts.stats.runs += 1;
         self.note_device()?;
-        let outcome = loop {
-            match self.step()? {
-                Some(outcome) => break outcome,
-                None => {
-                    if let Some(outcome) = self.keep()? {
-                        break outcome;
-                    }
-                }
-            }
+        let outcome = match self.recognise()? {
+            Some(outcome) => outcome,
+            None => self.work()?,
         };
         self.phase = None;
         self.publish();
@@ -140,6 +136,36 @@ impl<'a> Engine<'a> {
             stats: self.parts.stats,
             digest,
         })
+    }
+
+    /// Whether the medium is the one that the image is of: one place that is the same is enough, one that differs too much.
+    fn recognise(&mut self) -> Result<Option<Outcome>, Error> {
+        let sentinels = std::mem::take(&mut self.parts.sentinels);
+        let mut same = sentinels.is_empty();
+        for sentinel in &sentinels {
+            match self.compare(sentinel) {
+                Comparison::Same => same = true,
+                Comparison::Differs => {
+                    return Err(Error::Refused(format!(
+                        "this is not the medium that the image is of: the bytes at {} differ",
+                        sentinel.range.offset
+                    )));
+                }
+                Comparison::Fails(_) => {}
+            }
+        }
+        Ok((!same).then_some(Outcome::DeviceLost))
+    }
+
+    fn work(&mut self) -> Result<Outcome, Error> {
+        loop {
+            if let Some(outcome) = self.step()? {
+                return Ok(outcome);
+            }
+            if let Some(outcome) = self.keep()? {
+                return Ok(outcome);
+            }
+        }
     }
 
     /// Does one read, or ends.
@@ -164,6 +190,9 @@ impl<'a> Engine<'a> {
     fn end_of_work(&mut self) -> Result<Option<Outcome>, Error> {
         if let Some(reason) = self.lost()? {
             return self.lose(reason);
+        }
+        if self.breaker.hears_nothing() {
+            return self.hear_nothing();
         }
         Ok(Some(match self.parts.planner.ending() {
             Ending::Done => Outcome::Done,
@@ -284,15 +313,17 @@ impl<'a> Engine<'a> {
         self.parts.planner.report(Reading { good_bytes, latency });
         match self.breaker.failed(failure.errno, latency) {
             Suspicion::None => Ok(None),
-            Suspicion::NobodyAnswers => {
-                self.roll_back("no read has succeeded".to_owned())?;
-                Ok(Some(Outcome::NobodyAnswers))
-            }
+            Suspicion::NobodyAnswers => self.hear_nothing(),
             Suspicion::Check => match self.lost()? {
                 Some(reason) => self.lose(reason),
                 None => Ok(None),
             },
         }
+    }
+
+    fn hear_nothing(&mut self) -> Result<Option<Outcome>, Error> {
+        self.roll_back("no read has succeeded".to_owned())?;
+        Ok(Some(Outcome::NobodyAnswers))
     }
 
     fn write(&mut self, offset: u64) -> Result<(), Error> {
@@ -323,24 +354,32 @@ impl<'a> Engine<'a> {
         }
         let mut reason = None;
         for sentinel in self.breaker.sentinels() {
-            self.spare.resize(sentinel.bytes.len());
-            let now = self.parts.watch.elapsed();
-            self.parts.monitor.read_begins(now);
-            let result = self.parts.device.read(sentinel.range, &mut self.spare);
-            self.parts.monitor.read_ends();
             let offset = sentinel.range.offset;
-            reason = match result {
-                Ok(()) if self.spare.bytes() == sentinel.bytes => return None,
-                Ok(()) => Some(format!(
+            reason = match self.compare(&sentinel) {
+                Comparison::Same => return None,
+                Comparison::Differs => Some(format!(
                     "the bytes at {offset} are not what they were: another medium"
                 )),
-                Err(failure) => Some(format!(
-                    "the bytes at {offset}, read before, fail with error {}",
-                    failure.errno
+                Comparison::Fails(errno) => Some(format!(
+                    "the bytes at {offset}, read before, fail with error {errno}"
                 )),
             };
         }
         reason
+    }
+
+    /// Reads a sentinel again.
+    fn compare(&mut self, sentinel: &Sentinel) -> Comparison {
+        self.spare.resize(sentinel.bytes.len());
+        let now = self.parts.watch.elapsed();
+        self.parts.monitor.read_begins(now);
+        let result = self.parts.device.read(sentinel.range, &mut self.spare);
+        self.parts.monitor.read_ends();
+        match result {
+            Ok(()) if self.spare.bytes() == sentinel.bytes => Comparison::Same,
+            Ok(()) => Comparison::Differs,
+            Err(failure) => Comparison::Fails(failure.errno),
+        }
     }
 
     /// The device is gone: forgets all since the last check that passed, and waits for it.
@@ -443,6 +482,13 @@ impl<'a> Engine<'a> {
         }
         Ok(())
     }
+}
+
+/// How a sentinel compares with what is read now.
+enum Comparison {
+    Same,
+    Differs,
+    Fails(i32),
 }
 
 /// What `now` calls rescued and `then` did not.

@@ -115,7 +115,11 @@ fn probe(state: &State, slow: &[ByteRange]) -> Option<ByteRange> {
     let floor = state.pace.floor();
     let small = SMALL_ZONE_BYTES.min(state.geometry.size_bytes / 16).max(2 * floor);
     let mut from = 0;
-    while let Some(gap) = state.map.next_run(Status::NonTried, from) {
+    while let Some(gap) = state
+        .map
+        .next_run(Status::NonTried, from)
+        .and_then(|gap| gap.intersection(&state.whole()))
+    {
         from = gap.end();
         if slow.iter().any(|left| left.intersection(&gap).is_some()) {
             continue;

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use ntt_host::{Disk, DiskFile, OpenMode};
 use ntt_mapfile::{Mapfile, Status};
+use ntt_model::ByteRange;
 
 use super::checkpoint::{Checkpointer, Checkpoints, publish};
 use super::hashing::{Hashing, TreeWriter};
 use super::{ImageReader, Sink, require_space, tree_file};
+use crate::breaker::{SENTINEL_BYTES, Sentinel};
 use crate::error::Error;
 use crate::geometry::Geometry;
 use crate::paths::{Paths, directory_of};
@@ -19,6 +21,8 @@ use crate::tree::HashTree;
 const MAP_BYTES_MAX: u64 = 512 << 20;
 /// Groups that are hashed again before an image is gone on with.
 const SAMPLES: usize = 64;
+/// Places that must be the same on the medium as in the image, if they can be read.
+const SENTINELS: usize = 4;
 
 /// How to open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +42,8 @@ pub struct Existing {
     pub map: Mapfile,
     /// Whether there was one.
     pub resumed: bool,
+    /// Some of what it rescued, to tell whether this is the same medium.
+    pub sentinels: Vec<Sentinel>,
 }
 
 /// Reads a map; `None` if there is none.
@@ -110,6 +116,7 @@ impl Sink {
         } else {
             (Hashing::inline(tree), Checkpoints::inline(checkpointer))
         };
+        let sentinels = sentinels(&map, image.as_ref(), &paths)?;
         let sink = Self {
             disk,
             paths,
@@ -119,7 +126,12 @@ impl Sink {
             checkpoints,
             since_look_bytes: 0,
         };
-        Ok((sink, Existing { map, resumed }))
+        let existing = Existing {
+            map,
+            resumed,
+            sentinels,
+        };
+        Ok((sink, existing))
     }
 }
 
@@ -210,6 +222,22 @@ fn open_tree(disk: &dyn Disk, paths: &Paths, size_bytes: u64, map: &Mapfile) -> 
         .and_then(|()| file.write_all_at(0, &tree_file::header(size_bytes)))
         .map_err(Error::target("writing", path))?;
     Ok(TreeWriter::new(tree, file, path))
+}
+
+/// The first bytes of a few rescued runs.
+fn sentinels(map: &Mapfile, image: &dyn DiskFile, paths: &Paths) -> Result<Vec<Sentinel>, Error> {
+    let runs: Vec<ByteRange> = map.runs(Status::Finished).collect();
+    let stride = runs.len().div_ceil(SENTINELS).max(1);
+    let mut sentinels = Vec::new();
+    for run in runs.into_iter().step_by(stride) {
+        let range = ByteRange::new(run.offset, run.len.min(SENTINEL_BYTES as u64));
+        let mut bytes = vec![0; usize::try_from(range.len).unwrap_or(0)];
+        image
+            .read_exact_at(range.offset, &mut bytes)
+            .map_err(Error::target("reading", &paths.image))?;
+        sentinels.push(Sentinel { range, bytes });
+    }
+    Ok(sentinels)
 }
 
 /// Hashes some of the known groups again: an image that changed since must not be gone on with.

@@ -3,4 +3,8 @@
 #![allow(clippy::print_stderr, reason = "a test says what it skipped, and what it measured when it fails")]
 
 mod bars;
+mod control;
+mod lost_device;
+mod power;
+mod resume;
 mod world;

@@ -169,6 +169,7 @@ impl World {
             device: &mut device,
             sink,
             planner: Planner::new(&existing.map, geometry, self.policy.clone()),
+            sentinels: existing.sentinels,
             policy: self.policy.clone(),
             stats: Stats::default(),
             log,

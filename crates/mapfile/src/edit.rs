@@ -122,7 +122,10 @@ impl Mapfile {
         let window = ByteRange::new(0, image_bytes.min(POSITION_MAX));
         let mut blocks = Vec::with_capacity(self.blocks.len().saturating_add(2));
         let start = self.extent().offset.min(window.end());
-        push(&mut blocks, Block::new(ByteRange::new(0, start), Status::NonTried));
+        push(
+            &mut blocks,
+            Block::new(ByteRange::new(0, start), Status::NonTried),
+        );
         for block in self.blocks.iter().filter_map(|block| block.within(&window)) {
             push(&mut blocks, block);
         }

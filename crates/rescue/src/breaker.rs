@@ -117,7 +117,11 @@ impl Breaker {
     pub(crate) fn failed(&mut self, errno: i32, latency: Duration) -> Suspicion {
         self.unchecked += 1;
         self.failures += 1;
-        self.instant_failures = if latency < INSTANT { self.instant_failures + 1 } else { 0 };
+        self.instant_failures = if latency < INSTANT {
+            self.instant_failures + 1
+        } else {
+            0
+        };
         if self.last.is_none() {
             let silent = self.instant_failures >= FAILURES_BEFORE_ANY_SUCCESS || says_gone(errno);
             return if silent {

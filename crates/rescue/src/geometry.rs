@@ -51,7 +51,11 @@ impl Geometry {
 
     /// The same with a physical sector size; smaller than the logical one, or nonsense, counts as the logical one.
     pub const fn with_physical(size_bytes: u64, sector_bytes: u32, physical_bytes: u32) -> Self {
-        let sector_bytes = if is_sector(sector_bytes) { sector_bytes } else { 512 };
+        let sector_bytes = if is_sector(sector_bytes) {
+            sector_bytes
+        } else {
+            512
+        };
         let physical_bytes = if is_sector(physical_bytes) && physical_bytes > sector_bytes {
             physical_bytes
         } else {
@@ -109,7 +113,11 @@ pub struct ReadSizes {
 
 impl ReadSizes {
     const fn new(floor: u64, usual: u64, ceiling: u64) -> Self {
-        Self { floor, usual, ceiling }
+        Self {
+            floor,
+            usual,
+            ceiling,
+        }
     }
 }
 

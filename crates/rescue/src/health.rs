@@ -256,8 +256,14 @@ mod tests {
             judge(1000, Some(&hole), None, Some(false)).verdict,
             Verdict::FilesComplete
         );
-        assert_eq!(judge(1000, Some(&hole), None, Some(true)).verdict, Verdict::Partial);
-        assert_eq!(verdict_of(&map(&[(0, 1000, Status::BadSector)])), Verdict::Unreadable);
+        assert_eq!(
+            judge(1000, Some(&hole), None, Some(true)).verdict,
+            Verdict::Partial
+        );
+        assert_eq!(
+            verdict_of(&map(&[(0, 1000, Status::BadSector)])),
+            Verdict::Unreadable
+        );
         assert_eq!(verdict_of(&map(&[(0, 10, Status::BadSector)])), Verdict::Partial);
         // A map that ends before the medium does leaves the rest missing.
         assert_eq!(judge(2000, Some(&whole), None, None).missing_bytes, 1000);

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::geometry::Geometry;
 use crate::health::Health;
+use crate::merge::Contribution;
 use crate::policy::Phase;
 
 /// Lines are handed to the system when there are so many bytes of them, and at every checkpoint.
@@ -72,6 +73,11 @@ pub enum Event {
     },
     /// The device is back: same size, same sentinels.
     DeviceReturned,
+    /// What one image gave to a merge.
+    Merged {
+        /// Ranges and differences.
+        contribution: Contribution,
+    },
     /// A run ended.
     Ended {
         /// How.
@@ -109,7 +115,11 @@ impl<'a> EventLog<'a> {
             .entry(path)
             .map_err(Error::target("looking at", path))?
             .is_some();
-        let mode = if exists { OpenMode::Write } else { OpenMode::CreateNew };
+        let mode = if exists {
+            OpenMode::Write
+        } else {
+            OpenMode::CreateNew
+        };
         let file = disk.open(path, mode).map_err(Error::target("opening", path))?;
         let end = file.len().map_err(Error::target("reading", path))?;
         Ok(Self {

@@ -138,7 +138,8 @@ impl Monitor {
 
     pub(crate) fn read_begins(&self, now: Duration) {
         let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX - 1);
-        self.reading_since.store(nanos.saturating_add(1), Ordering::Release);
+        self.reading_since
+            .store(nanos.saturating_add(1), Ordering::Release);
     }
 
     pub(crate) fn read_ends(&self) {

@@ -124,11 +124,7 @@ impl HashTree {
     }
 
     fn touched(&self, range: ByteRange) -> std::ops::Range<usize> {
-        let narrow = |group: u64| {
-            usize::try_from(group)
-                .unwrap_or(usize::MAX)
-                .min(self.slots.len())
-        };
+        let narrow = |group: u64| usize::try_from(group).unwrap_or(usize::MAX).min(self.slots.len());
         narrow(range.offset / GROUP_BYTES)..narrow(range.end().div_ceil(GROUP_BYTES))
     }
 
@@ -336,10 +332,24 @@ mod tests {
 
     #[test]
     fn any_size_gives_blake3s_own_hash() {
-        for len in [1, 1000, 1 << 20, (1 << 20) + 1, (3 << 20) + 1537, 5 << 20, (7 << 20) + 1023] {
+        for len in [
+            1,
+            1000,
+            1 << 20,
+            (1 << 20) + 1,
+            (3 << 20) + 1537,
+            5 << 20,
+            (7 << 20) + 1023,
+        ] {
             let bytes = content(len);
             let mut tree = HashTree::new(len as u64);
-            for (at, piece) in bytes.chunks(128 << 10).enumerate().collect::<Vec<_>>().into_iter().rev() {
+            for (at, piece) in bytes
+                .chunks(128 << 10)
+                .enumerate()
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+            {
                 let _ = tree.add(at as u64 * (128 << 10), piece);
             }
             let (root, hashed) = finished(tree, &bytes);

@@ -139,10 +139,9 @@ impl FaultyMedium {
     /// `count` sectors that fail 1, 2 or 4 times in turn and then come.
     #[must_use]
     pub fn flaky_sectors(mut self, count: usize, window: ByteRange, sector: u64, seed: u64) -> Self {
-        for (range, failures_left) in
-            scattered(count, window, sector, seed)
-                .into_iter()
-                .zip([1, 2, 4].into_iter().cycle())
+        for (range, failures_left) in scattered(count, window, sector, seed)
+            .into_iter()
+            .zip([1, 2, 4].into_iter().cycle())
         {
             self.flaky.push(Flaky { range, failures_left });
         }
@@ -253,7 +252,8 @@ impl FaultyMedium {
     fn vanish(&mut self) -> Option<i32> {
         let vanishing = self.vanishing?;
         let reached = |limit: Option<u64>, count| limit.is_some_and(|limit| count >= limit);
-        self.gone |= reached(vanishing.after_failures, self.failures) || reached(vanishing.after_reads, self.reads);
+        self.gone |=
+            reached(vanishing.after_failures, self.failures) || reached(vanishing.after_reads, self.reads);
         self.gone.then_some(vanishing.errno)
     }
 
@@ -285,11 +285,21 @@ impl FaultyMedium {
 /// Numbers each sector, so that no two places hold the same bytes.
 fn stamp(bytes: &mut [u8], offset: u64) {
     let skip = (offset.div_ceil(512) * 512 - offset) as usize;
-    for (at, sector) in bytes.iter_mut().skip(skip).step_by(512).zip(offset.div_ceil(512)..) {
+    for (at, sector) in bytes
+        .iter_mut()
+        .skip(skip)
+        .step_by(512)
+        .zip(offset.div_ceil(512)..)
+    {
         *at = (sector % 251) as u8;
     }
     let second = skip + 1;
-    for (at, sector) in bytes.iter_mut().skip(second).step_by(512).zip(offset.div_ceil(512)..) {
+    for (at, sector) in bytes
+        .iter_mut()
+        .skip(second)
+        .step_by(512)
+        .zip(offset.div_ceil(512)..)
+    {
         *at = (sector / 251) as u8;
     }
 }

@@ -5,6 +5,8 @@
 pub mod corpus;
 pub mod extremes;
 pub mod faulty;
+#[cfg(feature = "fuse")]
+pub mod faulty_file;
 pub mod listing;
 pub mod sim_disk;
 pub mod synthetic;

@@ -187,7 +187,9 @@ impl Planner {
 
     fn effort_is_spent(&self, now: Duration) -> bool {
         match (self.effort_since, self.state.policy.effort_max) {
-            (Some(since), Some(most)) => now.saturating_sub(since) >= most && !matches!(self.work, Work::Done),
+            (Some(since), Some(most)) => {
+                now.saturating_sub(since) >= most && !matches!(self.work, Work::Done)
+            }
             _ => false,
         }
     }

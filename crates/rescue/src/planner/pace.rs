@@ -267,7 +267,9 @@ fn step_of(nanos: u64) -> usize {
 /// The largest cost of a step.
 fn cost_of(step: usize) -> u64 {
     let (log, quarter) = (step / 4, step % 4);
-    let base = 1_u64.checked_shl(u32::try_from(log).unwrap_or(63)).unwrap_or(u64::MAX);
+    let base = 1_u64
+        .checked_shl(u32::try_from(log).unwrap_or(63))
+        .unwrap_or(u64::MAX);
     base.saturating_add(base / 4 * (u64::try_from(quarter).unwrap_or(0) + 1))
 }
 
@@ -317,7 +319,10 @@ mod tests {
         assert_eq!(pace.read_bytes, 16 << 10);
         assert!(pace.slow_jump() < pace.slow_jump());
         assert!(!pace.good(16 << 10, MILLI));
-        assert_eq!(pace.read_bytes, before, "back to the old size behind the slow zone");
+        assert_eq!(
+            pace.read_bytes, before,
+            "back to the old size behind the slow zone"
+        );
     }
 
     #[test]

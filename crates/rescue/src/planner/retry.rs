@@ -48,7 +48,11 @@ impl Retry {
         self.round += 1;
         let backwards = self.is_backwards();
         runs.sort_by_key(|run| {
-            let offset = if backwards { u64::MAX - run.offset } else { run.offset };
+            let offset = if backwards {
+                u64::MAX - run.offset
+            } else {
+                run.offset
+            };
             (priority_of(state, *run), run.len, offset)
         });
         self.runs = runs.into();

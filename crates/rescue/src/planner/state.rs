@@ -42,7 +42,9 @@ impl State {
     /// The runs of a status, as far as the medium goes: a map from another drive may go further.
     pub(super) fn runs(&self, status: Status) -> impl Iterator<Item = ByteRange> {
         let whole = self.whole();
-        self.map.runs(status).filter_map(move |run| run.intersection(&whole))
+        self.map
+            .runs(status)
+            .filter_map(move |run| run.intersection(&whole))
     }
 
     /// What is read at once when a run is taken apart: the physical sector.

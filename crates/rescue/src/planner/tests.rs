@@ -179,20 +179,30 @@ fn a_clean_medium_is_read_once_in_order() {
         body.windows(2)
             .all(|pair| pair[0].range.end() == pair[1].range.offset)
     );
-    assert_eq!(log.last().expect("reads").range.end(), size - (1 << 20), "the edges come first");
+    assert_eq!(
+        log.last().expect("reads").range.end(),
+        size - (1 << 20),
+        "the edges come first"
+    );
     assert_eq!(body.last().expect("reads").range.len, 1 << 20, "reads grow");
 }
 
 #[test]
 fn what_has_priority_is_read_first() {
-    let wanted = [ByteRange::new((1 << 20) + 100, 5000), ByteRange::new(700_000, 512)];
+    let wanted = [
+        ByteRange::new((1 << 20) + 100, 5000),
+        ByteRange::new(700_000, 512),
+    ];
     let mut drive = Drive::new(medium(&[]), Policy::default());
     drive.planner.prioritise(wanted.to_vec());
     assert!(drive.step() && drive.step());
     let first: Vec<ByteRange> = drive.medium.log().iter().map(|read| read.range).collect();
     assert_eq!(
         first,
-        [ByteRange::new(1 << 20, 5120), ByteRange::new(700_000 / 512 * 512, 1024)]
+        [
+            ByteRange::new(1 << 20, 5120),
+            ByteRange::new(700_000 / 512 * 512, 1024)
+        ]
     );
     assert_eq!(drive.run().runs(Status::Finished), [ByteRange::new(0, SIZE)]);
 }
@@ -276,7 +286,8 @@ fn physical_sectors_are_tried_whole() {
 fn a_map_with_smaller_sectors_is_taken_up() {
     let size = 8 << 20;
     let mut map = Mapfile::untried(size);
-    map.set(ByteRange::new(0, size), Status::Finished).expect("few blocks");
+    map.set(ByteRange::new(0, size), Status::Finished)
+        .expect("few blocks");
     map.set(ByteRange::new(2048, 512), Status::BadSector)
         .expect("few blocks");
     let mut planner = Planner::new(&map, Geometry::new(size, 2048), Policy::default());

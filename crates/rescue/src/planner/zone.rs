@@ -113,7 +113,9 @@ fn onward(state: &State, direction: Direction, cursor: u64) -> Option<ByteRange>
 /// The next sample: the middle of the first gap that is wide for its zone, or the start of a gap in a small zone.
 fn probe(state: &State, slow: &[ByteRange]) -> Option<ByteRange> {
     let floor = state.pace.floor();
-    let small = SMALL_ZONE_BYTES.min(state.geometry.size_bytes / 16).max(2 * floor);
+    let small = SMALL_ZONE_BYTES
+        .min(state.geometry.size_bytes / 16)
+        .max(2 * floor);
     let mut from = 0;
     while let Some(gap) = state
         .map
@@ -131,7 +133,8 @@ fn probe(state: &State, slow: &[ByteRange]) -> Option<ByteRange> {
         }
         if gap.len > (zone.len / PROBES).max(4 * floor) {
             let middle = (gap.offset + gap.len / 2) / floor * floor;
-            return outward(ByteRange::new(middle, floor), floor, state.geometry.size_bytes)?.intersection(&gap);
+            return outward(ByteRange::new(middle, floor), floor, state.geometry.size_bytes)?
+                .intersection(&gap);
         }
     }
     None

@@ -31,7 +31,12 @@ impl Checkpointer {
         self.image
             .sync_data()
             .map_err(Error::target("syncing", &self.paths.image))?;
-        publish(self.disk.as_ref(), &self.paths.map_temporary, &self.paths.map, map)
+        publish(
+            self.disk.as_ref(),
+            &self.paths.map_temporary,
+            &self.paths.map,
+            map,
+        )
     }
 }
 

@@ -18,7 +18,9 @@ use crate::tree::{Fill, Group, HashTree};
 use checkpoint::Checkpoints;
 use hashing::{Hashing, TreeWriter};
 
+pub(crate) use checkpoint::publish;
 pub use open::{Existing, OpenOptions};
+pub(crate) use open::{read_file, read_map};
 
 /// Zeros are not written in blocks of this size: they stay holes.
 const HOLE_BYTES: usize = 64 << 10;
@@ -70,6 +72,13 @@ impl Sink {
             position += block.len() as u64;
         }
         self.hashing.add(offset, buffer)
+    }
+
+    /// Reads what was written.
+    pub(crate) fn read_back(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        self.image
+            .read_exact_at(offset, buffer)
+            .map_err(Error::target("reading", &self.paths.image))
     }
 
     /// Whether the block is zeros, and the image already reads as zeros there.

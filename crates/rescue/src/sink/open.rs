@@ -185,7 +185,11 @@ fn open_image(
         }
         _ => {}
     }
-    let mode = if exists { OpenMode::Write } else { OpenMode::CreateNew };
+    let mode = if exists {
+        OpenMode::Write
+    } else {
+        OpenMode::CreateNew
+    };
     let mut image = disk.open(path, mode).map_err(Error::target("opening", path))?;
     let len = image.len().map_err(Error::target("reading", path))?;
     let claimed = map.runs(Status::Finished).last().map_or(0, |run| run.end());
@@ -216,7 +220,11 @@ fn open_tree(disk: &dyn Disk, paths: &Paths, size_bytes: u64, map: &Mapfile) -> 
         .entry(path)
         .map_err(Error::target("looking at", path))?
         .is_some();
-    let mode = if exists { OpenMode::Write } else { OpenMode::CreateNew };
+    let mode = if exists {
+        OpenMode::Write
+    } else {
+        OpenMode::CreateNew
+    };
     let mut file = disk.open(path, mode).map_err(Error::target("opening", path))?;
     file.set_len(fits)
         .and_then(|()| file.write_all_at(0, &tree_file::header(size_bytes)))
@@ -241,13 +249,10 @@ fn sentinels(map: &Mapfile, image: &dyn DiskFile, paths: &Paths) -> Result<Vec<S
 }
 
 /// Hashes some of the known groups again: an image that changed since must not be gone on with.
-fn verify_samples(
-    tree: &HashTree,
-    map: &Mapfile,
-    image: &dyn DiskFile,
-    paths: &Paths,
-) -> Result<(), Error> {
-    let known: Vec<usize> = (0..tree.groups()).filter(|group| tree.known(*group).is_some()).collect();
+fn verify_samples(tree: &HashTree, map: &Mapfile, image: &dyn DiskFile, paths: &Paths) -> Result<(), Error> {
+    let known: Vec<usize> = (0..tree.groups())
+        .filter(|group| tree.known(*group).is_some())
+        .collect();
     let stride = known.len().div_ceil(SAMPLES).max(1);
     let reader = ImageReader { image, paths };
     for group in known.into_iter().step_by(stride) {

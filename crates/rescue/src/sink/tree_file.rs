@@ -5,7 +5,7 @@
 
 use ntt_mapfile::{Mapfile, Status};
 
-use crate::tree::{Fill, Group, GROUP_BYTES, HashTree};
+use crate::tree::{Fill, GROUP_BYTES, Group, HashTree};
 
 /// Bytes of the header and of a record.
 pub(crate) const HEADER_BYTES: u64 = 32;
@@ -74,7 +74,9 @@ fn parse(number: usize, record: &[u8]) -> Option<Group> {
 /// another size or another format is no tree at all.
 pub(crate) fn load(bytes: &[u8], size_bytes: u64, map: &Mapfile) -> HashTree {
     let mut tree = HashTree::new(size_bytes);
-    let records = bytes.strip_prefix(header(size_bytes).as_slice()).unwrap_or_default();
+    let records = bytes
+        .strip_prefix(header(size_bytes).as_slice())
+        .unwrap_or_default();
     for number in 0..tree.groups() {
         let range = tree.range(number);
         let rescued = map.bytes_within(Status::Finished, range);

@@ -61,7 +61,13 @@ impl Curve {
     }
 
     fn recoverable(&self) -> u64 {
-        let bad: u64 = self.world.medium().bad_ranges().iter().map(|range| range.len).sum();
+        let bad: u64 = self
+            .world
+            .medium()
+            .bad_ranges()
+            .iter()
+            .map(|range| range.len)
+            .sum();
         bars::SIZE_BYTES - bad
     }
 

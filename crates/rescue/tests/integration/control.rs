@@ -74,8 +74,15 @@ fn a_hung_read_is_seen_while_it_hangs() {
     assert_eq!(ended.stats.hung_reads, 1);
     assert!(ended.stats.good_latencies.longest_ms >= 45_000);
     let seen = seen.lock().expect("whole");
-    assert!(seen.iter().all(|reading| *reading == Some(Duration::from_secs(2))));
-    assert_eq!(world.monitor.reading_for(Duration::MAX), None, "no read is out any more");
+    assert!(
+        seen.iter()
+            .all(|reading| *reading == Some(Duration::from_secs(2)))
+    );
+    assert_eq!(
+        world.monitor.reading_for(Duration::MAX),
+        None,
+        "no read is out any more"
+    );
 }
 
 #[test]
@@ -95,7 +102,11 @@ fn a_snapshot_says_where_things_stand() {
     }
     let last = world.monitor.snapshot();
     assert_eq!(last.strip.len() as u64, STRIP_CELLS);
-    assert!(last.strip.starts_with("++++") && last.strip.contains("-//"), "{}", last.strip);
+    assert!(
+        last.strip.starts_with("++++") && last.strip.contains("-//"),
+        "{}",
+        last.strip
+    );
     assert_eq!(last.states.rescued.bytes, ended.map.totals().finished.bytes);
     assert_eq!(last.failed_reads, world.medium().failures());
     let error = last.last_error.expect("an error");

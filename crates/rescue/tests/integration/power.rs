@@ -116,7 +116,10 @@ fn r10_a_kill_costs_five_seconds_at_most() {
         let [one, two] = [&first, &second].map(|world| ntt_rescue::watch::Stopwatch::elapsed(&world.clock));
         // The longest read and the retries, which each run makes for itself, come on top.
         let allowed = total + Duration::from_secs(5) + Duration::from_secs(3);
-        assert!(one + two <= allowed, "step {step}: {one:?} + {two:?} > {allowed:?}");
+        assert!(
+            one + two <= allowed,
+            "step {step}: {one:?} + {two:?} > {allowed:?}"
+        );
     }
 }
 

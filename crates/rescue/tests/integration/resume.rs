@@ -35,7 +35,10 @@ fn r6_the_image_has_full_size_and_holes() {
     let image = std::fs::read(world.paths().image).expect("an image");
     assert_eq!(image, world.expected_image(&ended.map));
     assert_eq!(ended.digest.blake3, blake3::hash(&image));
-    assert_eq!((ended.digest.fill, ended.digest.unclaimed_bytes), (Fill::Mixed, 0));
+    assert_eq!(
+        (ended.digest.fill, ended.digest.unclaimed_bytes),
+        (Fill::Mixed, 0)
+    );
     let metadata = std::fs::metadata(world.paths().image).expect("an image");
     let blocks = std::os::unix::fs::MetadataExt::blocks(&metadata) * 512;
     assert!(blocks <= SIZE - (1 << 20) + (64 << 10), "{blocks} bytes on disk");
@@ -83,12 +86,18 @@ fn what_does_not_belong_together_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut world = world(FaultyMedium::new(SIZE, 9), directory.path());
     std::fs::write(world.paths().image, b"mine").expect("written");
-    assert!(matches!(world.run(), Err(Error::Refused(_))), "an image without a map");
+    assert!(
+        matches!(world.run(), Err(Error::Refused(_))),
+        "an image without a map"
+    );
     let mut map = Mapfile::untried(SIZE);
     map.set(ByteRange::new(0, 4096), Status::Finished)
         .expect("few blocks");
     std::fs::write(world.paths().map, map.to_bytes()).expect("written");
-    assert!(matches!(world.run(), Err(Error::Refused(_))), "a map that claims too much");
+    assert!(
+        matches!(world.run(), Err(Error::Refused(_))),
+        "a map that claims too much"
+    );
     std::fs::write(world.paths().map, Mapfile::untried(SIZE * 2).to_bytes()).expect("written");
     assert!(matches!(world.run(), Err(Error::Refused(_))), "another size");
     assert_eq!(std::fs::read(world.paths().image).expect("an image"), b"mine");
@@ -156,7 +165,11 @@ fn ddrescue_and_we_go_on_with_each_others_work() {
             .all(|read| read.range.offset >= 2 << 20),
         "what they had is not read again, but for one sentinel"
     );
-    let log = Command::new("ddrescuelog").arg("-t").arg(&paths.map).output().expect("ddrescuelog");
+    let log = Command::new("ddrescuelog")
+        .arg("-t")
+        .arg(&paths.map)
+        .output()
+        .expect("ddrescuelog");
     let shown = String::from_utf8_lossy(&log.stdout);
     let rescued = ended.map.totals().finished.bytes;
     assert!(

@@ -10,5 +10,7 @@ mod fat_laid;
 mod fat_made;
 mod fat_public;
 mod iso9660;
+mod lab_ext;
+mod lab_fat;
+mod lab_iso9660;
 mod limits;
-mod mutations;

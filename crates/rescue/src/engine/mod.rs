@@ -25,6 +25,8 @@ use meter::Meter;
 
 /// A crash costs at most so much work.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+/// The first checkpoint comes after so long, each next one after twice as long: a machine that crashes all the time gets on nevertheless.
+const FIRST_CHECKPOINT: Duration = Duration::from_millis(250);
 /// How often a paused run looks whether it may go on.
 const PAUSE_STEP: Duration = Duration::from_millis(100);
 /// The first wait for a device that went away; each next one is twice as long.
@@ -94,6 +96,7 @@ pub struct Engine<'a> {
     /// The map as of the last check that passed; a device that went away leaves nothing behind it.
     trusted: Mapfile,
     last_checkpoint: Duration,
+    checkpoint_after: Duration,
 }
 
 impl<'a> Engine<'a> {
@@ -105,6 +108,7 @@ impl<'a> Engine<'a> {
             meter: Meter::new(now, &trusted),
             trusted,
             last_checkpoint: now,
+            checkpoint_after: FIRST_CHECKPOINT,
             breaker: Breaker::knowing(&parts.sentinels),
             parts,
             buffer: Buffer::default(),
@@ -439,7 +443,8 @@ impl<'a> Engine<'a> {
     /// Between reads: a checkpoint when one is due, and a look for whoever watches.
     fn keep(&mut self) -> Result<Option<Outcome>, Error> {
         let now = self.parts.watch.elapsed();
-        if now.saturating_sub(self.last_checkpoint) >= CHECKPOINT_EVERY && self.parts.sink.is_ready()? {
+        let due = now.saturating_sub(self.last_checkpoint) >= self.checkpoint_after;
+        if due && self.parts.sink.is_ready()? {
             if let Some(reason) = self.lost()? {
                 return self.lose(reason);
             }
@@ -462,6 +467,7 @@ impl<'a> Engine<'a> {
 
     fn checkpoint_now(&mut self) -> Result<(), Error> {
         self.last_checkpoint = self.parts.watch.elapsed();
+        self.checkpoint_after = (self.checkpoint_after * 2).min(CHECKPOINT_EVERY);
         self.parts.log.flush()?;
         self.parts.sink.checkpoint(self.parts.planner.map())
     }

@@ -10,6 +10,7 @@ mod copy;
 mod corpus;
 mod machine;
 mod measure;
+mod rescue;
 mod scan;
 mod shell;
 
@@ -72,7 +73,14 @@ enum Command {
         #[command(flatten)]
         setting: Setting,
     },
-    /// All of the above in their full size.
+    /// Rescue of failing media, beside ddrescue and dd: needs FUSE and the Debian package gddrescue.
+    Rescue {
+        #[command(flatten)]
+        arguments: rescue::RescueArgs,
+        #[command(flatten)]
+        setting: Setting,
+    },
+    /// All of the above but rescue, in their full size.
     All {
         #[command(flatten)]
         setting: Setting,
@@ -90,6 +98,7 @@ fn main() -> io::Result<()> {
         Command::Copy { files, setting } => copy::run(files, &setting),
         Command::Scan { files, setting } => scan::run(files, &setting),
         Command::Catalogue { inodes, setting } => catalogue::run(inodes, &setting),
+        Command::Rescue { arguments, setting } => rescue::run(&arguments, &setting),
         Command::All { setting } => {
             scan::run(1_000_000, &setting)?;
             catalogue::run(3_000_000, &setting)?;

@@ -4,6 +4,9 @@
 
 pub mod corpus;
 pub mod extremes;
+pub mod faulty;
+#[cfg(feature = "fuse")]
+pub mod faulty_file;
 pub mod lab;
 pub mod listing;
 pub mod ntfs;

@@ -18,6 +18,7 @@ mod json_docs;
 mod losses;
 mod names;
 mod packed;
+mod rescue;
 mod restore;
 mod scale_small;
 mod thirty_years;

@@ -337,8 +337,15 @@ fn r22_a_broken_chain_costs_only_its_file() {
                 .iter()
                 .map(|finding| (finding.code, finding.inode))
                 .collect::<Vec<_>>(),
-            [(code, Some(number))]
+            [(code, Some(number)), (FindingCode::Orphan, None)]
         );
-        assert_eq!(listing.names, whole.names);
+        // What followed is listed as a lost chain.
+        let (lost, named): (Vec<_>, Vec<_>) = listing
+            .names
+            .into_iter()
+            .partition(|listed| listed.name.namespace == Namespace::Lost);
+        assert_eq!(named, whole.names);
+        let rest = listing.inodes[&lost[0].name.inode].data().expect("a file");
+        assert_eq!((lost.len(), rest.size_bytes % 512), (1, 0));
     }
 }

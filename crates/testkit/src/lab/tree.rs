@@ -8,10 +8,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use ntt_codec::read_stream;
 use ntt_model::Kind;
 use ntt_model::entry::{Encoding, Inode, Stream, StreamKind};
 use ntt_source::ReadAt;
-use ntt_source::extents::{Piece, read_stream};
+use ntt_source::extents::Piece;
 use sha2::{Digest, Sha256};
 
 use crate::listing::Listing;
@@ -181,7 +182,9 @@ fn of_inode(inode: &Inode, image: &dyn ReadAt) -> Vec<Entry> {
 
 /// SHA-256 of a stream, read through its extents; `None` if any of it is missing or cannot be decoded.
 pub fn stream_sum(image: &dyn ReadAt, stream: &Stream) -> Option<Sum> {
-    if stream.encoding != Encoding::Plain || stream.size_bytes > READ_BYTES_MAX {
+    if matches!(stream.encoding, Encoding::Encrypted | Encoding::Unsupported)
+        || stream.size_bytes > READ_BYTES_MAX
+    {
         return None;
     }
     let mut hasher = Sha256::new();

@@ -204,6 +204,7 @@ fn items(stage: Stage) -> (&'static str, &'static str) {
         Stage::Manifest => ("line", "lines"),
         Stage::Exclude | Stage::Restore | Stage::Compare => ("path", "paths"),
         Stage::Rebuild => ("manifest", "manifests"),
+        Stage::Transfer => ("entry", "entries"),
         Stage::Doctor => ("check", "checks"),
     }
 }

@@ -30,6 +30,9 @@ pub mod ext;
 pub mod fat;
 pub mod iso9660;
 pub mod name;
+pub mod ntfs;
+mod report;
+mod seen;
 
 /// A family of file systems that this crate can read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -42,6 +45,8 @@ pub enum Family {
     Ext,
     /// ISO 9660 with Joliet and Rock Ridge.
     Iso9660,
+    /// NTFS 1.2 to 3.1.
+    Ntfs,
 }
 
 /// What a probe recognised.
@@ -232,6 +237,7 @@ pub fn probe(source: &dyn ReadAt) -> Vec<Candidate> {
     candidates.extend(fat::probe(source));
     candidates.extend(ext::probe(source));
     candidates.extend(iso9660::probe(source));
+    candidates.extend(ntfs::probe(source));
     candidates
 }
 
@@ -260,5 +266,6 @@ pub fn open<'a>(
         Family::Fat => fat::open(source, image_offset),
         Family::Ext => ext::open(source, image_offset),
         Family::Iso9660 => iso9660::open(source, image_offset),
+        Family::Ntfs => ntfs::open(source, image_offset),
     }
 }

@@ -264,7 +264,14 @@ impl<'a> Builder<'a> {
     /// The volume with its verdict.
     fn judged(&mut self, mut volume: VolumeLayer, file_systems: Vec<FileSystemLayer>) -> VolumeLayer {
         volume.available_bytes = self.available(volume.range);
-        let known = self.identify(volume.range).into_iter().next();
+        let is_read = |known: &Identified| {
+            let facts = file_systems.iter().filter_map(|layer| layer.facts.as_ref());
+            facts.into_iter().any(|facts| facts.type_name == known.type_name)
+        };
+        let known = self
+            .identify(volume.range)
+            .into_iter()
+            .find(|known| !is_read(known));
         let is_readable = file_systems.iter().any(|layer| layer.facts.is_some());
         volume.file_systems = file_systems;
         volume.verdict = match known {

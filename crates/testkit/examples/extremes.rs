@@ -15,7 +15,7 @@ use ntt_filesystem::{ScanOptions, open, probe};
 use ntt_model::ScanEvent;
 use ntt_model::entry::ScanCounts;
 use ntt_source::ReadAt;
-use ntt_testkit::extremes::{ext, fat, iso9660};
+use ntt_testkit::extremes::{ext, fat, iso9660, ntfs};
 use ntt_testkit::synthetic::Synthetic;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -33,6 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         "ext-fragmented" => ext::fragmented(count),
         "iso-wide" => iso9660::wide(count),
         "iso-deep" => iso9660::deep(count),
+        "ntfs-wide" => ntfs::wide(count),
+        "ntfs-deep" => ntfs::deep(count),
         other => return Err(format!("no case {other}").into()),
     };
     match words.get(2) {

@@ -4,7 +4,12 @@
 
 pub mod corpus;
 pub mod extremes;
+pub mod faulty;
+#[cfg(feature = "fuse")]
+pub mod faulty_file;
 pub mod lab;
 pub mod listing;
+pub mod ntfs;
+pub mod postgres;
 pub mod sim_disk;
 pub mod synthetic;

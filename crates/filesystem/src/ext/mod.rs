@@ -19,10 +19,8 @@ mod journal;
 mod locate;
 mod lost;
 mod map;
-mod report;
 mod scan;
 mod seal;
-mod seen;
 mod stream;
 mod superblock;
 mod volume;
@@ -32,13 +30,13 @@ mod xattr;
 use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity};
 use ntt_source::ReadAt;
 
+use crate::report::Report;
 use crate::{
     Candidate, Error, Facts, Family, FileSystem, ScanOptions, State, TimeZone, Visitor, VolumeSource,
 };
 use blocks::Blocks;
 use features::incompat;
 use locate::Located;
-use report::Report;
 use superblock::{SUPERBLOCK_OFFSET, Superblock, moment};
 use volume::Volume;
 

@@ -5,7 +5,7 @@ use ntt_filesystem::{FileSystem, ScanOptions, open, probe};
 use ntt_model::entry::ScanCounts;
 use ntt_model::{ExtentKind, FindingCode, Kind, ScanEvent};
 use ntt_source::ReadAt;
-use ntt_testkit::extremes::{ext, fat, iso9660};
+use ntt_testkit::extremes::{ext, fat, iso9660, ntfs};
 use ntt_testkit::listing::Listing;
 use ntt_testkit::synthetic::Synthetic;
 
@@ -20,7 +20,12 @@ fn volume(image: &Synthetic) -> Box<dyn FileSystem + '_> {
 #[test]
 fn r22_a_wide_directory_is_listed_whole() {
     const ENTRIES: u64 = 70_000;
-    for image in [fat::wide(ENTRIES), ext::wide(ENTRIES), iso9660::wide(ENTRIES)] {
+    for image in [
+        fat::wide(ENTRIES),
+        ext::wide(ENTRIES),
+        iso9660::wide(ENTRIES),
+        ntfs::wide(ENTRIES),
+    ] {
         let mut counts = ScanCounts::default();
         let mut visit = |event: ScanEvent| {
             counts.add(&event);
@@ -41,7 +46,12 @@ fn r22_a_wide_directory_is_listed_whole() {
 fn r22_a_deep_tree_is_walked_to_its_bottom() {
     const LEVELS: usize = 4096;
     let levels = u64::try_from(LEVELS).expect("fits");
-    for image in [fat::deep(levels), ext::deep(levels), iso9660::deep(levels)] {
+    for image in [
+        fat::deep(levels),
+        ext::deep(levels),
+        iso9660::deep(levels),
+        ntfs::deep(levels),
+    ] {
         let listing = Listing::of(&*volume(&image), &ScanOptions::default());
         assert_eq!(listing.names.len(), LEVELS);
         let deepest = listing.names.iter().map(|listed| listed.path.len()).max();

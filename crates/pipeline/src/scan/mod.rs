@@ -54,7 +54,7 @@ pub struct ScanSummary {
     pub volume: u32,
     /// The scan.
     pub scan: ScanId,
-    /// Who read it: `fat`, `ext`, `iso9660`, `directory`.
+    /// Who read it: `fat`, `ext`, `iso9660`, `ntfs`, `directory`.
     pub reader: String,
     /// What was listed.
     pub counts: ScanCounts,
@@ -150,7 +150,7 @@ pub fn run(context: &Context<'_>, medium: &MediumRow, plan: &ScanPlan) -> Result
         return Ok(summaries);
     }
     let rules = rules(context)?;
-    let feed = Feed::new(context, source_of(context.archive, medium)?, plan.settings);
+    let feed = Feed::new(context, source_of(context, medium)?, plan.settings);
     let mut waiting = VecDeque::from(context.archive.catalogue().volumes(medium.key)?);
     waiting.retain(|row| plan.scan.contains(&row.volume.number));
     // What is mounted now is told by the scan of what it is mounted in; what was mounted once may be gone.
@@ -326,6 +326,7 @@ const fn family_name(family: Family) -> &'static str {
         Family::Fat => "fat",
         Family::Ext => "ext",
         Family::Iso9660 => "iso9660",
+        Family::Ntfs => "ntfs",
         _ => "other",
     }
 }

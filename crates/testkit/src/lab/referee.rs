@@ -148,7 +148,8 @@ fn body_line(line: &[u8]) -> Option<Entry> {
     .find(|(letter, _)| mode.first() == Some(letter))
     .map(|(_, kind)| kind);
     let number = |digits: &[u8]| String::from_utf8_lossy(digits).parse::<i64>().ok();
-    let is_own = path.starts_with(b"$") || mode.starts_with(b"V");
+    // NTFS: the times of a name have a line of their own.
+    let is_own = path.starts_with(b"$") || mode.starts_with(b"V") || path.ends_with(b" ($FILE_NAME)");
     (!is_own).then(|| Entry {
         path,
         kind,

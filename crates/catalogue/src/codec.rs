@@ -1,4 +1,4 @@
-//! Compact encodings of the blobs in the leaf tables: variable-length integers, extents, times, ranges, chunk members.
+//! Compact encodings of the blobs in the leaf tables of all back ends: variable-length integers, extents, times, ranges, chunk members.
 //!
 //! Integers are LEB128; differences are zigzag-coded and wrap, so that every `u64` survives. `docs/design/catalogue.md` gives the layouts.
 
@@ -7,8 +7,8 @@ use ntt_model::time::Times;
 use ntt_model::{ByteRange, Codec, Extent, ExtentKind, PackedUnit, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::code::{code_of, value_of};
 use crate::Error;
+use crate::code::{code_of, value_of};
 
 const EXTENT_KINDS: [ExtentKind; 4] = [
     ExtentKind::Data,
@@ -28,7 +28,7 @@ const NANOS: i64 = 1_000_000_000;
 const WHOLE_SECONDS: u8 = 0x80;
 
 /// Appends an unsigned integer.
-pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
@@ -49,20 +49,26 @@ const fn unzigzag(value: u64) -> i64 {
 }
 
 /// Takes integers from the front of a blob.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     what: &'static str,
 }
 
 impl<'a> Reader<'a> {
     /// Reads `bytes`; `what` names the column in errors.
-    pub(super) const fn new(bytes: &'a [u8], what: &'static str) -> Self {
+    pub(crate) const fn new(bytes: &'a [u8], what: &'static str) -> Self {
         Self { bytes, what }
     }
 
     /// Whether all was read.
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// What was not read yet.
+    #[cfg(feature = "postgres")]
+    pub(crate) const fn rest(&self) -> &'a [u8] {
+        self.bytes
     }
 
     fn damaged(&self) -> Error {
@@ -70,7 +76,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next unsigned integer.
-    pub(super) fn take(&mut self) -> Result<u64, Error> {
+    pub(crate) fn take(&mut self) -> Result<u64, Error> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let (byte, rest) = self.bytes.split_first().ok_or_else(|| self.damaged())?;
@@ -90,7 +96,7 @@ impl<'a> Reader<'a> {
 
 /// Appends extents. Each one: image offset as a difference to the end of the one before; a byte of kind, plus 4 if a logical gap
 /// follows; the gap; the length. The first integer is therefore the first image offset.
-pub(super) fn put_extents(out: &mut Vec<u8>, extents: &[Extent]) {
+pub(crate) fn put_extents(out: &mut Vec<u8>, extents: &[Extent]) {
     let (mut image, mut logical) = (0_u64, 0_u64);
     for extent in extents {
         put_difference(out, extent.image_offset, image);
@@ -116,7 +122,7 @@ const fn extent_kind_code(kind: ExtentKind) -> u64 {
 }
 
 /// Appends the extents of a stream, and the units of a packed one behind a mark. The first integer is still the first image offset.
-pub(super) fn put_map(out: &mut Vec<u8>, stream: &Stream) -> Result<(), Error> {
+pub(crate) fn put_map(out: &mut Vec<u8>, stream: &Stream) -> Result<(), Error> {
     put_extents(out, &stream.extents);
     if let Encoding::Packed(units) = &stream.encoding
         && !units.is_empty()
@@ -201,7 +207,7 @@ fn take_units(reader: &mut Reader<'_>) -> Result<Vec<PackedUnit>, Error> {
 }
 
 /// The extents and units that [`put_map`] wrote.
-pub(super) fn map(bytes: &[u8]) -> Result<(Vec<Extent>, Vec<PackedUnit>), Error> {
+pub(crate) fn map(bytes: &[u8]) -> Result<(Vec<Extent>, Vec<PackedUnit>), Error> {
     let mut reader = Reader::new(bytes, "extents");
     let mut extents = Vec::with_capacity(bytes.len().div_ceil(8));
     let (mut image, mut logical) = (0_u64, 0_u64);
@@ -230,7 +236,7 @@ pub(super) fn map(bytes: &[u8]) -> Result<(Vec<Extent>, Vec<PackedUnit>), Error>
 }
 
 /// Image offset of the first extent, or `None` if there is none.
-pub(super) fn first_offset(bytes: &[u8]) -> Result<Option<u64>, Error> {
+pub(crate) fn first_offset(bytes: &[u8]) -> Result<Option<u64>, Error> {
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -239,7 +245,7 @@ pub(super) fn first_offset(bytes: &[u8]) -> Result<Option<u64>, Error> {
 
 /// Appends all times but the modification time: a byte of presence bits (bit 7: whole seconds), then the differences to it.
 /// Appends nothing if there are none.
-pub(super) fn put_times(out: &mut Vec<u8>, times: &Times) {
+pub(crate) fn put_times(out: &mut Vec<u8>, times: &Times) {
     let others = [times.accessed, times.changed, times.created, times.deleted];
     if others.iter().all(Option::is_none) {
         return;
@@ -258,7 +264,7 @@ pub(super) fn put_times(out: &mut Vec<u8>, times: &Times) {
 }
 
 /// The times that [`put_times`] wrote, with the modification time.
-pub(super) fn times(modified: Option<i64>, bytes: &[u8]) -> Result<Times, Error> {
+pub(crate) fn times(modified: Option<i64>, bytes: &[u8]) -> Result<Times, Error> {
     let mut others = [None; 4];
     if let Some((mask, rest)) = bytes.split_first() {
         let mut reader = Reader::new(rest, "times");
@@ -282,7 +288,7 @@ pub(super) fn times(modified: Option<i64>, bytes: &[u8]) -> Result<Times, Error>
 }
 
 /// Encodes ascending ranges as (gap, length) pairs.
-pub(super) fn put_ranges(ranges: &[ByteRange]) -> Vec<u8> {
+pub(crate) fn put_ranges(ranges: &[ByteRange]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut end = 0;
     for range in ranges {
@@ -294,7 +300,7 @@ pub(super) fn put_ranges(ranges: &[ByteRange]) -> Vec<u8> {
 }
 
 /// The ranges that [`put_ranges`] wrote.
-pub(super) fn ranges(bytes: &[u8]) -> Result<Vec<ByteRange>, Error> {
+pub(crate) fn ranges(bytes: &[u8]) -> Result<Vec<ByteRange>, Error> {
     let mut reader = Reader::new(bytes, "ranges");
     let mut ranges = Vec::new();
     let mut end = 0_u64;
@@ -308,13 +314,13 @@ pub(super) fn ranges(bytes: &[u8]) -> Result<Vec<ByteRange>, Error> {
 
 /// An inode in a chunk with the ordinals of its wanted streams.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Member {
-    pub(super) inode: u64,
-    pub(super) streams: Vec<u32>,
+pub(crate) struct Member {
+    pub(crate) inode: u64,
+    pub(crate) streams: Vec<u32>,
 }
 
 /// Encodes chunk members: the inode's number as a difference to the one before, the number of streams if it is not stream 0 alone.
-pub(super) fn put_members(members: &[Member]) -> Vec<u8> {
+pub(crate) fn put_members(members: &[Member]) -> Vec<u8> {
     let mut out = Vec::with_capacity(members.len() * 2);
     let mut previous = 0;
     for member in members {
@@ -333,7 +339,7 @@ pub(super) fn put_members(members: &[Member]) -> Vec<u8> {
 }
 
 /// The members that [`put_members`] wrote.
-pub(super) fn members(bytes: &[u8]) -> Result<Vec<Member>, Error> {
+pub(crate) fn members(bytes: &[u8]) -> Result<Vec<Member>, Error> {
     let mut reader = Reader::new(bytes, "members");
     let mut members = Vec::with_capacity(bytes.len() / 2);
     let mut previous = 0;
@@ -355,10 +361,10 @@ pub(super) fn members(bytes: &[u8]) -> Result<Vec<Member>, Error> {
 
 /// What few inodes have; kept as one postcard value, NULL for all others.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Rare {
-    pub(super) target: Option<Vec<u8>>,
-    pub(super) device: Option<(u32, u32)>,
-    pub(super) xattrs: Vec<Xattr>,
+pub(crate) struct Rare {
+    pub(crate) target: Option<Vec<u8>>,
+    pub(crate) device: Option<(u32, u32)>,
+    pub(crate) xattrs: Vec<Xattr>,
 }
 
 #[cfg(test)]

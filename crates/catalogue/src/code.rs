@@ -1,4 +1,4 @@
-//! Small integers and words for enums. The codes are part of the schema: append only.
+//! Small integers and words for enums, the same in all back ends. The codes are part of the schemas: append only.
 
 use ntt_model::entry::{Allocation, Encoding, Name};
 use ntt_model::{Kind, Namespace, PackedUnit};
@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::Error;
 
 /// Kinds by their codes.
-pub(super) const KINDS: [Kind; 8] = [
+pub(crate) const KINDS: [Kind; 8] = [
     Kind::File,
     Kind::Directory,
     Kind::Symlink,
@@ -20,7 +20,7 @@ pub(super) const KINDS: [Kind; 8] = [
 ];
 
 /// Namespaces by their codes.
-pub(super) const NAMESPACES: [Namespace; 8] = [
+pub(crate) const NAMESPACES: [Namespace; 8] = [
     Namespace::Native,
     Namespace::Dos,
     Namespace::Windows,
@@ -32,7 +32,7 @@ pub(super) const NAMESPACES: [Namespace; 8] = [
 ];
 
 /// The code of an encoding; the units of a packed stream stand behind its extents.
-pub(super) fn encoding_code(encoding: &Encoding) -> Result<i64, Error> {
+pub(crate) fn encoding_code(encoding: &Encoding) -> Result<i64, Error> {
     match encoding {
         Encoding::Plain => Ok(0),
         Encoding::Encrypted => Ok(1),
@@ -43,7 +43,7 @@ pub(super) fn encoding_code(encoding: &Encoding) -> Result<i64, Error> {
 }
 
 /// The encoding of a code; `units` are those that stand behind the extents.
-pub(super) fn encoding(code: i64, units: Vec<PackedUnit>) -> Result<Encoding, Error> {
+pub(crate) fn encoding(code: i64, units: Vec<PackedUnit>) -> Result<Encoding, Error> {
     match code {
         0 => Ok(Encoding::Plain),
         1 => Ok(Encoding::Encrypted),
@@ -54,12 +54,12 @@ pub(super) fn encoding(code: i64, units: Vec<PackedUnit>) -> Result<Encoding, Er
 }
 
 /// Bit of `path.flags`: a second name.
-pub(super) const ALTERNATE: i64 = 8;
+pub(crate) const ALTERNATE: i64 = 8;
 /// Bit of `path.flags`: a deleted entry.
-pub(super) const DELETED_NAME: i64 = 16;
+pub(crate) const DELETED_NAME: i64 = 16;
 
 /// The code of a value.
-pub(super) fn code_of<T: PartialEq + std::fmt::Debug>(table: &[T], value: &T) -> Result<i64, Error> {
+pub(crate) fn code_of<T: PartialEq + std::fmt::Debug>(table: &[T], value: &T) -> Result<i64, Error> {
     table
         .iter()
         .position(|known| known == value)
@@ -68,7 +68,7 @@ pub(super) fn code_of<T: PartialEq + std::fmt::Debug>(table: &[T], value: &T) ->
 }
 
 /// The value of a code.
-pub(super) fn value_of<T: Clone>(table: &[T], code: i64) -> Result<T, Error> {
+pub(crate) fn value_of<T: Clone>(table: &[T], code: i64) -> Result<T, Error> {
     usize::try_from(code)
         .ok()
         .and_then(|index| table.get(index))
@@ -77,7 +77,7 @@ pub(super) fn value_of<T: Clone>(table: &[T], code: i64) -> Result<T, Error> {
 }
 
 /// `path.flags` of a name.
-pub(super) fn name_flags(name: &Name) -> Result<i64, Error> {
+pub(crate) fn name_flags(name: &Name) -> Result<i64, Error> {
     let mut flags = code_of(&NAMESPACES, &name.namespace)?;
     if name.alternate {
         flags |= ALTERNATE;
@@ -89,7 +89,7 @@ pub(super) fn name_flags(name: &Name) -> Result<i64, Error> {
 }
 
 /// Namespace, alternate and allocation from `path.flags`.
-pub(super) fn name_facts(flags: i64) -> Result<(Namespace, bool, Allocation), Error> {
+pub(crate) fn name_facts(flags: i64) -> Result<(Namespace, bool, Allocation), Error> {
     let allocation = allocation(flags & DELETED_NAME != 0);
     Ok((
         value_of(&NAMESPACES, flags & 7)?,
@@ -99,7 +99,7 @@ pub(super) fn name_facts(flags: i64) -> Result<(Namespace, bool, Allocation), Er
 }
 
 /// Deleted or allocated.
-pub(super) const fn allocation(is_deleted: bool) -> Allocation {
+pub(crate) const fn allocation(is_deleted: bool) -> Allocation {
     if is_deleted {
         Allocation::Deleted
     } else {
@@ -108,7 +108,7 @@ pub(super) const fn allocation(is_deleted: bool) -> Allocation {
 }
 
 /// The word by which serde knows a unit variant.
-pub(super) fn word_of<T: Serialize>(value: &T) -> Result<String, Error> {
+pub(crate) fn word_of<T: Serialize>(value: &T) -> Result<String, Error> {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => Ok(word),
         _ => Err(Error::Conflict("a value has no word".to_owned())),
@@ -116,6 +116,6 @@ pub(super) fn word_of<T: Serialize>(value: &T) -> Result<String, Error> {
 }
 
 /// The value of a word.
-pub(super) fn from_word<T: DeserializeOwned>(word: String) -> Result<T, Error> {
+pub(crate) fn from_word<T: DeserializeOwned>(word: String) -> Result<T, Error> {
     serde_json::from_value(serde_json::Value::String(word)).map_err(|error| Error::Damaged(error.to_string()))
 }

@@ -241,6 +241,17 @@ pub fn probe(source: &dyn ReadAt) -> Vec<Candidate> {
     candidates
 }
 
+/// Looks for what is left of a volume that no family recognises and nothing else explains: copies of superblocks at unusual places, tables
+/// without a boot sector.
+///
+/// Reads some thousand sectors.
+pub fn probe_deep(source: &dyn ReadAt) -> Vec<Candidate> {
+    fat::probe_deep(source)
+        .into_iter()
+        .chain(ext::probe_deep(source))
+        .collect()
+}
+
 /// Opens the volume as `family`. `image_offset` is where the volume starts in the image.
 ///
 /// # Errors

@@ -122,6 +122,13 @@ impl<'a> Builder<'a> {
         })
     }
 
+    /// What is left of a volume that nothing recognises.
+    fn probe_deep(&self, range: ByteRange) -> Vec<Candidate> {
+        self.step(StepKind::Probe, range.offset, || {
+            ntt_filesystem::probe_deep(&self.window(range))
+        })
+    }
+
     fn probe(&self, range: ByteRange) -> Vec<Candidate> {
         self.step(StepKind::Probe, range.offset, || {
             ntt_filesystem::probe(&self.window(range))
@@ -284,7 +291,26 @@ impl<'a> Builder<'a> {
             }
             None => self.unrecognised(&volume),
         };
+        if matches!(
+            volume.verdict,
+            Verdict::Unknown { .. } | Verdict::BeyondEnd | Verdict::Unread
+        ) {
+            self.look_deeper(&mut volume);
+        }
         volume
+    }
+
+    /// Whether something is left of a file system that nothing recognises at the start of its volume.
+    fn look_deeper(&mut self, volume: &mut VolumeLayer) {
+        let remains = self.probe_deep(volume.range);
+        let layers: Vec<_> = remains
+            .into_iter()
+            .map(|candidate| self.open_one(candidate, volume.range))
+            .collect();
+        if layers.iter().any(|layer| layer.facts.is_some()) {
+            volume.file_systems = layers;
+            volume.verdict = Verdict::Readable;
+        }
     }
 
     /// Something else is recognised over the same bytes: hybrid discs, RAID1 members, remains of an earlier use.

@@ -162,6 +162,34 @@ impl<'a> Walker<'a> {
         map
     }
 
+    /// The extents of a chain that no entry names: all clusters from `first` to its end, or to one that is taken. Its length is that of the
+    /// clusters, as the true one stood in the entry.
+    pub(super) fn lost_chain(&mut self, first: u32) -> (Map, u64) {
+        let mut map = Map::default();
+        let cluster_bytes = u64::from(self.geometry.cluster_bytes);
+        let mut following = Some(first);
+        let mut count: u64 = 0;
+        while let Some(cluster) = following.filter(|cluster| !self.claimed.contains(*cluster)) {
+            let link = self.table.chain_link(cluster);
+            let size = count.saturating_add(1).saturating_mul(cluster_bytes);
+            if unusable(cluster, link).is_some() || !self.push(&mut map, count, cluster, size) {
+                break;
+            }
+            self.claimed.insert(cluster);
+            count = count.saturating_add(1);
+            following = match link {
+                Link::Next(next) => Some(next),
+                _ => None,
+            };
+        }
+        (map, count.saturating_mul(cluster_bytes))
+    }
+
+    /// Whether a cluster belongs to something that was met.
+    pub(super) fn is_claimed(&self, cluster: u32) -> bool {
+        self.claimed.contains(cluster)
+    }
+
     /// The extents that a deleted file of `size` bytes probably had: one run from its first cluster, as far as clusters are free.
     pub(super) fn deleted_file(&mut self, first: u32, size: u64) -> Map {
         let mut map = Map::default();

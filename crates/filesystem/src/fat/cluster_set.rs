@@ -32,6 +32,29 @@ impl ClusterSet {
             _ => false,
         }
     }
+
+    /// The clusters in it, ascending.
+    pub(super) fn iter(&self) -> impl Iterator<Item = u32> {
+        let words = self.pages.iter().flat_map(|(page, words)| {
+            let start = page.saturating_mul(PAGE_CLUSTERS);
+            (start..).step_by(64).zip(words.iter())
+        });
+        let used = words.filter(|(_, word)| **word != 0);
+        used.flat_map(|(start, word)| {
+            let is_set = move |bit: &u32| word.rotate_right(*bit) & 1 == 1;
+            (0..64).filter(is_set).map(move |bit| start.saturating_add(bit))
+        })
+    }
+
+    /// Whether a cluster is in it.
+    pub(super) fn contains(&self, cluster: u32) -> bool {
+        let Some(page) = self.pages.get(&(cluster / PAGE_CLUSTERS)) else {
+            return false;
+        };
+        let within = cluster % PAGE_CLUSTERS;
+        let word = usize::try_from(within / 64).ok().and_then(|word| page.get(word));
+        word.is_some_and(|word| word & 1_u64.rotate_left(within % 64) != 0)
+    }
 }
 
 #[cfg(test)]
@@ -47,8 +70,10 @@ mod tests {
         fn agrees_with_a_plain_set(clusters in proptest::collection::vec(0_u32..0x0fff_ffff, 0..200), step in 1_u32..5000) {
             let (mut sparse, mut plain) = (ClusterSet::default(), BTreeSet::new());
             for cluster in clusters.into_iter().flat_map(|cluster| [cluster, cluster / step]) {
+                prop_assert_eq!(sparse.contains(cluster), plain.contains(&cluster));
                 prop_assert_eq!(sparse.insert(cluster), plain.insert(cluster));
             }
+            prop_assert!(sparse.iter().eq(plain));
         }
     }
 }

@@ -62,16 +62,30 @@ impl Sink {
     /// [`Error::Full`] before the target runs out of space; any error of the target.
     pub fn write(&mut self, offset: u64, buffer: Buffer) -> Result<Buffer, Error> {
         self.look_at_space(buffer.bytes().len() as u64)?;
-        let mut position = offset;
-        for block in buffer.bytes().chunks(HOLE_BYTES) {
-            if !self.is_hole(position, block)? {
-                self.image
-                    .write_all_at(position, block)
-                    .map_err(Error::target("writing", &self.paths.image))?;
-            }
-            position += block.len() as u64;
+        for data in self.data_runs(offset, buffer.bytes())? {
+            let bytes = buffer.bytes().get(data.clone()).unwrap_or_default();
+            self.image
+                .write_all_at(offset + data.start as u64, bytes)
+                .map_err(Error::target("writing", &self.paths.image))?;
         }
         self.hashing.add(offset, buffer)
+    }
+
+    /// The runs of blocks that must be written, as places in `bytes`.
+    fn data_runs(&self, offset: u64, bytes: &[u8]) -> Result<Vec<std::ops::Range<usize>>, Error> {
+        let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
+        for (at, block) in bytes.chunks(HOLE_BYTES).enumerate() {
+            let start = at * HOLE_BYTES;
+            if self.is_hole(offset + start as u64, block)? {
+                continue;
+            }
+            let end = start + block.len();
+            match runs.last_mut() {
+                Some(last) if last.end == start => last.end = end,
+                _ => runs.push(start..end),
+            }
+        }
+        Ok(runs)
     }
 
     /// Reads what was written.

@@ -23,6 +23,7 @@ if [ ! -d "$fixtures" ]; then
     truncate -s 512K "$work/ext.img"
     mke2fs -q -t ext4 -O inline_data,^has_journal -I 256 -b 1024 -N 32 -d "$work/tree" "$work/ext.img"
     genisoimage -quiet -J -R -o "$work/iso9660.img" "$work/tree"
+    genisoimage -quiet -udf -o "$work/udf.img" "$work/tree"
     truncate -s 1M "$work/disk.img"
     printf 'label: dos\nstart=64, size=600, type=1\nstart=700, size=1300, type=5\nstart=701, size=400, type=83\nstart=1201, size=600, type=6\n' |
         sfdisk -q "$work/disk.img"
@@ -30,7 +31,7 @@ if [ ! -d "$fixtures" ]; then
     mv "$work"/*.img "$fixtures/"
     rm -rf "$work"
 fi
-[ $# -gt 0 ] || set -- mapfile volume tree fat ext iso9660
+[ $# -gt 0 ] || set -- mapfile volume tree fat ext iso9660 udf
 for target in "$@"; do
     cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -max_len=600 -timeout=20 -rss_limit_mb=512
 done

@@ -26,10 +26,14 @@ use ntt_model::{ByteRange, ScanEvent, Timestamp};
 use ntt_source::{ReadAt, ReadError};
 use serde::{Deserialize, Serialize};
 
+mod disc;
+mod emit;
 pub mod ext;
 pub mod fat;
 pub mod iso9660;
 pub mod name;
+mod sparse_set;
+pub mod udf;
 
 /// A family of file systems that this crate can read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -42,6 +46,8 @@ pub enum Family {
     Ext,
     /// ISO 9660 with Joliet and Rock Ridge.
     Iso9660,
+    /// UDF 1.02 to 2.60.
+    Udf,
 }
 
 /// What a probe recognised.
@@ -232,6 +238,7 @@ pub fn probe(source: &dyn ReadAt) -> Vec<Candidate> {
     candidates.extend(fat::probe(source));
     candidates.extend(ext::probe(source));
     candidates.extend(iso9660::probe(source));
+    candidates.extend(udf::probe(source));
     candidates
 }
 
@@ -249,5 +256,6 @@ pub fn open<'a>(
         Family::Fat => fat::open(source, image_offset),
         Family::Ext => ext::open(source, image_offset),
         Family::Iso9660 => iso9660::open(source, image_offset),
+        Family::Udf => udf::open(source, image_offset),
     }
 }

@@ -7,3 +7,4 @@ pub mod extremes;
 pub mod listing;
 pub mod sim_disk;
 pub mod synthetic;
+pub mod udf;

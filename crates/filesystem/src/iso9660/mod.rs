@@ -10,7 +10,6 @@ mod date;
 mod descriptor;
 mod directory;
 mod disc;
-mod emit;
 mod facts;
 mod inode;
 mod joliet;

@@ -12,3 +12,5 @@ mod fat_public;
 mod iso9660;
 mod limits;
 mod mutations;
+mod udf;
+mod udf_referee;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use ntt_filesystem::{FileSystem, ScanOptions, Stop, ext, fat, iso9660};
+use ntt_filesystem::{FileSystem, ScanOptions, Stop, ext, fat, iso9660, udf};
 use ntt_model::ScanEvent;
 use ntt_source::{ReadAt, ReadError};
+use ntt_testkit::udf::{Layout, Options, build, corpus};
 
 use crate::ext_damage::small_tree;
 use crate::ext_image::Image;
@@ -198,4 +199,52 @@ fn r22_mutated_rock_ridge() {
 #[test]
 fn r22_mutated_joliet() {
     disc_survives(&["-J", "-joliet-long"]);
+}
+
+/// Bytes are flipped in the structures of the partition and before it.
+fn udf_survives(options: Options) {
+    let options = Options {
+        block_bytes: 512,
+        ..options
+    };
+    let built = build(&corpus(20, 512), options);
+    let mut subject = Subject::new(built.bytes, |image| udf::open(Box::new(image), 0), usize::MAX);
+    let is_structure = |range: &Range<u64>| {
+        range.start < built.partition_offset || built.structures.binary_search(&range.start).is_ok()
+    };
+    subject.sectors.retain(is_structure);
+    subject.survives();
+}
+
+#[test]
+fn r22_mutated_udf() {
+    udf_survives(Options::default());
+}
+
+#[test]
+fn r22_mutated_udf_with_sparing() {
+    udf_survives(Options {
+        layout: Layout::Spared,
+        embed: true,
+        ..Options::default()
+    });
+}
+
+#[test]
+fn r22_mutated_udf_with_a_virtual_table() {
+    udf_survives(Options {
+        layout: Layout::Virtual,
+        replaced: true,
+        ..Options::default()
+    });
+}
+
+#[test]
+fn r22_mutated_udf_with_metadata() {
+    udf_survives(Options {
+        layout: Layout::Metadata,
+        extended: true,
+        fragment_blocks: 1,
+        ..Options::default()
+    });
 }

@@ -326,6 +326,7 @@ const fn family_name(family: Family) -> &'static str {
         Family::Fat => "fat",
         Family::Ext => "ext",
         Family::Iso9660 => "iso9660",
+        Family::Udf => "udf",
         _ => "other",
     }
 }

@@ -960,3 +960,30 @@ fn scans_are_repeatable() {
     };
     assert_eq!(listing(&image).events, listing(&image).events);
 }
+
+/// Type and creator of Apple's extensions, with Rock Ridge and without.
+#[test]
+fn type_and_creator_of_macintosh_files_are_kept() {
+    let dir = sample_tree();
+    let tree = dir.path().join("tree");
+    let map = dir.path().join("map");
+    fs::write(&map, "* Raw 'ttxt' 'TEXT'\n").unwrap();
+    let map = map.to_str().unwrap();
+    for rock_ridge in [&["-R"][..], &[]] {
+        let arguments = [&["-apple", "-map", map][..], rock_ridge].concat();
+        let Some(image) = made("genisoimage", &arguments, &tree) else {
+            return;
+        };
+        let listing = listing(&image);
+        let is_hello = |name: &[u8]| name.to_ascii_lowercase().starts_with(b"hello.txt");
+        let name = listing
+            .preferred()
+            .find(|name| is_hello(&name.path))
+            .expect("the name");
+        let xattrs = &listing.inodes[&name.name.inode].xattrs;
+        assert_eq!(xattrs.len(), 1, "{arguments:?}");
+        assert_eq!(xattrs[0].name, b"com.apple.FinderInfo");
+        assert_eq!(xattrs[0].value[..8], *b"TEXTttxt");
+        assert_eq!(xattrs[0].value.len(), 32);
+    }
+}

@@ -273,7 +273,7 @@ fn public_images_are_told_as_by_blkid() {
     }
 }
 
-/// Nero's write-once Blu-ray disc: metadata under a virtual allocation table, with a file in it.
+/// Nero's write-once Blu-ray disc: a virtual allocation table, and a file.
 #[test]
 fn the_file_on_the_write_once_disc_is_read() {
     let Some(copy) = corpus_image("detect/udf-bdr-2.60-nero.img.xz") else {

@@ -1,9 +1,12 @@
 //! The one function that turns extents into bytes.
 
+use std::cell::Cell;
+
 use ntt_model::entry::Stream;
 use ntt_model::failure::Failure;
 use ntt_model::range::push_joined;
-use ntt_model::{ByteRange, ExtentKind, FailureClass};
+use ntt_model::{ByteRange, Extent, ExtentKind, FailureClass};
+use serde::{Deserialize, Serialize};
 
 use crate::{ReadAt, ReadError};
 
@@ -13,6 +16,11 @@ const BLOCK_BYTES: u64 = 256 * 1024;
 const SECTOR_BYTES: u64 = 512;
 /// Failed sectors of one stream after which the rest of the failing extent is given up.
 const FAILED_READS_MAX: u32 = 64;
+
+thread_local! {
+    /// The buffer of the last stream that this thread read, for the next one.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// A piece of a stream, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +32,7 @@ pub enum Piece<'a> {
 }
 
 /// What is missing of a stream that was read.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Missing {
     /// The missing bytes, counted from the start of the stream, ascending.
     pub ranges: Vec<ByteRange>,
@@ -33,7 +41,8 @@ pub struct Missing {
 }
 
 impl Missing {
-    fn add(&mut self, range: ByteRange, class: FailureClass, code: i32, detail: impl FnOnce() -> String) {
+    /// Adds a range behind the ones before it, and why it is missing.
+    pub fn add(&mut self, range: ByteRange, class: FailureClass, code: i32, detail: impl FnOnce() -> String) {
         push_joined(&mut self.ranges, range);
         if self.failure.is_none() {
             self.failure = Some(Failure {
@@ -58,41 +67,74 @@ pub fn read_stream<E>(
     stream: &Stream,
     sink: &mut dyn FnMut(Piece<'_>) -> Result<(), E>,
 ) -> Result<Missing, E> {
+    read_extents(
+        image,
+        &stream.extents,
+        stream.extents_incomplete,
+        ByteRange::new(0, stream.size_bytes),
+        sink,
+    )
+}
+
+/// Reads a range of what extents map, as [`read_stream`] reads all of a stream; ranges in [`Missing`] are counted as the extents count.
+///
+/// # Errors
+///
+/// Only what `sink` returns.
+pub fn read_extents<E>(
+    image: &dyn ReadAt,
+    extents: &[Extent],
+    is_incomplete: bool,
+    range: ByteRange,
+    sink: &mut dyn FnMut(Piece<'_>) -> Result<(), E>,
+) -> Result<Missing, E> {
     let mut reader = StreamReader {
         image,
         sink,
+        is_incomplete,
         missing: Missing::default(),
         failed_reads: 0,
-        buffer: Vec::new(),
+        buffer: BUFFER.take(),
     };
-    let mut position = 0;
-    for extent in &stream.extents {
-        let start = extent.logical_offset.max(position).min(stream.size_bytes);
-        reader.uncovered(stream, ByteRange::new(position, start - position))?;
-        let skipped = start - extent.logical_offset.min(start);
-        let len = extent.len.saturating_sub(skipped).min(stream.size_bytes - start);
-        let run = ByteRange::new(start, len);
-        match extent.kind {
-            ExtentKind::Hole | ExtentKind::Unwritten => reader.zeros(len)?,
-            ExtentKind::Data | ExtentKind::Inline => {
-                reader.run(run, extent.image_offset.saturating_add(skipped))?;
-            }
-        }
-        position = run.end();
-    }
-    reader.uncovered(stream, ByteRange::new(position, stream.size_bytes - position))?;
-    Ok(reader.missing)
+    let read = reader.extents(extents, range);
+    BUFFER.set(reader.buffer);
+    read.map(|()| reader.missing)
 }
 
 struct StreamReader<'a, E> {
     image: &'a dyn ReadAt,
     sink: &'a mut dyn FnMut(Piece<'_>) -> Result<(), E>,
+    is_incomplete: bool,
     missing: Missing,
     failed_reads: u32,
     buffer: Vec<u8>,
 }
 
 impl<E> StreamReader<'_, E> {
+    fn extents(&mut self, extents: &[Extent], range: ByteRange) -> Result<(), E> {
+        let (mut position, end) = (range.offset, range.end());
+        let first =
+            extents.partition_point(|extent| extent.logical_offset.saturating_add(extent.len) <= position);
+        for extent in extents.get(first..).unwrap_or_default() {
+            let start = extent.logical_offset.max(position).min(end);
+            self.uncovered(ByteRange::new(position, start - position))?;
+            let skipped = start - extent.logical_offset.min(start);
+            let len = extent.len.saturating_sub(skipped).min(end - start);
+            let run = ByteRange::new(start, len);
+            match extent.kind {
+                ExtentKind::Hole | ExtentKind::Unwritten => self.zeros(len)?,
+                ExtentKind::Data | ExtentKind::Inline => {
+                    self.run(run, extent.image_offset.saturating_add(skipped))?;
+                }
+            }
+            position = run.end();
+            if position >= end {
+                break;
+            }
+        }
+        self.uncovered(ByteRange::new(position, end - position))
+    }
+
     fn zeros(&mut self, len: u64) -> Result<(), E> {
         if len > 0 {
             (self.sink)(Piece::Zeros(len))
@@ -102,8 +144,8 @@ impl<E> StreamReader<'_, E> {
     }
 
     /// Bytes of the stream that no extent covers: a hole, unless the map is known to be incomplete.
-    fn uncovered(&mut self, stream: &Stream, range: ByteRange) -> Result<(), E> {
-        if stream.extents_incomplete && !range.is_empty() {
+    fn uncovered(&mut self, range: ByteRange) -> Result<(), E> {
+        if self.is_incomplete && !range.is_empty() {
             let detail = || "the map of the file's blocks is incomplete".to_owned();
             self.missing.add(range, FailureClass::Corrupt, 0, detail);
         }
@@ -131,7 +173,7 @@ impl<E> StreamReader<'_, E> {
     /// At most [`BLOCK_BYTES`]: one read, or after an error as many as it takes to find what is good.
     fn block(&mut self, block: ByteRange, image_offset: u64) -> Result<(), E> {
         match self.read(image_offset, block.len) {
-            Ok(()) => return (self.sink)(Piece::Bytes(&self.buffer)),
+            Ok(len) => return (self.sink)(Piece::Bytes(self.buffer.get(..len).unwrap_or_default())),
             Err(error) if block.len <= SECTOR_BYTES => return self.lose(block, &error),
             Err(error) if self.failed_reads > FAILED_READS_MAX => return self.lose(block, &error),
             Err(_) => {}
@@ -145,10 +187,15 @@ impl<E> StreamReader<'_, E> {
         self.block(second, image_offset + half)
     }
 
-    fn read(&mut self, image_offset: u64, len: u64) -> Result<(), ReadError> {
+    /// Reads to the front of the buffer, which never shrinks: filling it with zeros again would cost as much as reading.
+    fn read(&mut self, image_offset: u64, len: u64) -> Result<usize, ReadError> {
         let len = usize::try_from(len.min(BLOCK_BYTES)).unwrap_or(0);
-        self.buffer.resize(len, 0);
-        self.image.read_exact_at(image_offset, &mut self.buffer)
+        if self.buffer.len() < len {
+            self.buffer.resize(len, 0);
+        }
+        let wanted = self.buffer.get_mut(..len).unwrap_or_default();
+        self.image.read_exact_at(image_offset, wanted)?;
+        Ok(len)
     }
 
     fn lose(&mut self, block: ByteRange, error: &ReadError) -> Result<(), E> {
@@ -169,7 +216,6 @@ impl<E> StreamReader<'_, E> {
 mod tests {
     use std::convert::Infallible;
 
-    use ntt_model::Extent;
     use ntt_model::entry::{Encoding, StreamKind};
     use proptest::prelude::*;
 
@@ -279,7 +325,7 @@ mod tests {
                 }
                 position = position.max(extent.logical_offset.min(size));
             }
-            prop_assert_eq!(bytes, flat);
+            prop_assert_eq!(&bytes, &flat);
             prop_assert!(missing.ranges.iter().all(|range| range.end() <= size));
         }
     }

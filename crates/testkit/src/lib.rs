@@ -4,6 +4,7 @@
 
 pub mod corpus;
 pub mod extremes;
+pub mod lab;
 pub mod listing;
 pub mod sim_disk;
 pub mod synthetic;

@@ -1,6 +1,7 @@
 //! Which blocks of a partition are in use (ECMA-167, 4/10 and 4/14.11, 4/14.12; UDF 2.3.7, 2.3.8).
 
-use ntt_model::ByteRange;
+use ntt_model::{ByteRange, FindingCode};
+use ntt_source::ReadError;
 use ntt_source::field::le_u32;
 
 use super::address::{Address, Allocated};
@@ -8,7 +9,7 @@ use super::icb::read_block;
 use super::session::Session;
 use super::space::Map;
 use super::tag::{Tag, id};
-use crate::disc::Disc;
+use crate::disc::{Disc, code_of};
 
 /// Bytes of a space bitmap descriptor before its bits.
 const BITMAP_HEAD: u64 = 24;
@@ -35,6 +36,26 @@ pub(super) fn used(disc: &Disc<'_>, session: &Session, reference: u16, each: &mu
     runs.end();
 }
 
+/// The first part of a bitmap that cannot be read: where it lies in the volume, and why.
+pub(super) fn unread(disc: &Disc<'_>, session: &Session, reference: u16) -> Option<(u64, FindingCode)> {
+    let ranges = bitmap_ranges(session, reference)?;
+    ranges.into_iter().find_map(|range| {
+        let mut at = range.offset;
+        while at < range.end() {
+            let step = STEP_BYTES.min(range.end().saturating_sub(at));
+            if let Err(error) = disc.bytes(at, usize::try_from(step).unwrap_or(0)) {
+                let place = match &error {
+                    ReadError::Unread { range } => range.offset,
+                    _ => at,
+                };
+                return Some((place, code_of(&error)));
+            }
+            at = at.saturating_add(step);
+        }
+        None
+    })
+}
+
 /// Blocks of a partition map that lie in the image.
 fn blocks_of(disc: &Disc<'_>, session: &Session, reference: u16) -> u64 {
     let size = session.space.block_bytes;
@@ -57,8 +78,8 @@ struct Bitmap {
     bits: u64,
 }
 
-fn bitmap(disc: &Disc<'_>, session: &Session, reference: u16) -> Option<Bitmap> {
-    let ranges = match session.space.maps.get(usize::from(reference))? {
+fn bitmap_ranges(session: &Session, reference: u16) -> Option<Vec<ByteRange>> {
+    Some(match session.space.maps.get(usize::from(reference))? {
         Map::Metadata { bitmap, .. } => bitmap.clone(),
         Map::Plain(_) | Map::Spared { .. } => {
             let place = session.partition(reference.into())?.free_bitmap;
@@ -73,7 +94,11 @@ fn bitmap(disc: &Disc<'_>, session: &Session, reference: u16) -> Option<Bitmap> 
             ranges
         }
         _ => return None,
-    };
+    })
+}
+
+fn bitmap(disc: &Disc<'_>, session: &Session, reference: u16) -> Option<Bitmap> {
+    let ranges = bitmap_ranges(session, reference)?;
     let first = ranges.first()?;
     let head = disc.bytes(first.offset, 24).ok()?;
     let is_one = Tag::parse(&head).is_some_and(|tag| tag.id == id::SPACE_BITMAP);

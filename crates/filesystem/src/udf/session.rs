@@ -227,11 +227,13 @@ impl Session {
     }
 
     /// The last integrity descriptor that can be read (ECMA-167, 3/8.8.2).
-    fn read_integrity(&self, disc: &Disc<'_>) -> Option<Integrity> {
+    fn read_integrity(&mut self, disc: &Disc<'_>) -> Option<Integrity> {
         let mut last = None;
         let mut run = self.logical.integrity;
         for _ in 0..CHAIN_MAX {
-            let newest = self.integrity_in(disc, run)?;
+            let Some(newest) = self.integrity_in(disc, run) else {
+                break;
+            };
             run = newest.next;
             let is_end = run.len_bytes == 0;
             last = Some(newest);
@@ -242,13 +244,20 @@ impl Session {
         last
     }
 
-    fn integrity_in(&self, disc: &Disc<'_>, run: SectorRun) -> Option<Integrity> {
+    fn integrity_in(&mut self, disc: &Disc<'_>, run: SectorRun) -> Option<Integrity> {
         let sectors = run.len_bytes.checked_div(self.sector_bytes)?;
         let len = usize::try_from(self.sector_bytes).ok()?;
         let mut last = None;
         for sector in (run.sector..=u32::MAX).take(usize::try_from(sectors).ok()?.min(CHAIN_MAX)) {
-            let Ok(bytes) = disc.bytes(sector_offset(self.sector_bytes, sector), len) else {
-                continue;
+            let offset = sector_offset(self.sector_bytes, sector);
+            let bytes = match disc.bytes(offset, len) {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    let detail = format!("an integrity descriptor cannot be read: {error}");
+                    let kind = (Severity::Warning, crate::disc::code_of(&error));
+                    self.note(kind, disc.in_image(offset), detail);
+                    continue;
+                }
             };
             let tag = Tag::parse(&bytes).filter(|tag| tag.protects(&bytes));
             match tag.map(|tag| tag.id) {
@@ -274,9 +283,12 @@ impl Session {
         self.file_sets.sort_by_key(|set| std::cmp::Reverse(set.number));
         self.file_sets.dedup_by_key(|set| set.root.at);
         if self.file_sets.is_empty() {
-            let at = self.space.offset(self.logical.file_set.at).unwrap_or(0);
+            let place = self.logical.file_set.at;
+            let at = self.space.offset(place).unwrap_or(0);
+            let fault = read_block(disc, &self.space, place).err();
+            let code = fault.map_or(FindingCode::Corrupt, |fault| fault.code());
             let detail = "the file set descriptor is lost, and with it the place of the root directory";
-            self.note((Severity::Loss, FindingCode::Corrupt), disc.in_image(at), detail);
+            self.note((Severity::Loss, code), disc.in_image(at), detail);
         }
     }
 

@@ -8,6 +8,7 @@ use ntt_model::{ByteRange, ExtentKind, Finding, FindingCode, Kind, Layer, Namesp
 use super::address::{Address, Allocated};
 use super::allocation::{Content, content};
 use super::directory::{Identifier, Item, characteristic, each};
+use super::free::unread;
 use super::icb::{Entry, Fault, load, lost};
 use super::inode::{Builder, made_up_directory, number};
 use super::numbers::Numbers;
@@ -88,6 +89,7 @@ impl<'d, 's, 'v> Walk<'d, 's, 'v> {
         for finding in &session.findings {
             self.out.finding(finding.clone())?;
         }
+        self.check_bitmaps(session)?;
         for set in &session.file_sets {
             self.tree(session, set.root.at)?;
         }
@@ -99,6 +101,19 @@ impl<'d, 's, 'v> Walk<'d, 's, 'v> {
             let kind = (Severity::Info, Layer::FileSystem, FindingCode::Contradiction);
             let at = session.anchor_offset();
             self.out.finding(self.disc.finding(kind, at, detail))?;
+        }
+        Ok(())
+    }
+
+    /// R11: nothing that is listed depends on the bitmaps of free space, but a hole in them is told.
+    fn check_bitmaps(&mut self, session: &Session) -> Result<(), Stop> {
+        for reference in (0..=u16::MAX).take(session.space.maps.len()) {
+            if let Some((offset, code)) = unread(self.disc, session, reference) {
+                let kind = (Severity::Warning, Layer::FileSystem, code);
+                let detail =
+                    "the bitmap of free space cannot be read; what it does not tell counts as in use";
+                self.out.finding(self.disc.finding(kind, offset, detail))?;
+            }
         }
         Ok(())
     }

@@ -1,17 +1,13 @@
 //! UDF against other writers and readers: genisoimage, mkudffs, 7z, and the public images.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "helpers of tests fail as tests do, and figures are told"
-)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use ntt_filesystem::{ScanOptions, State, iso9660, udf};
+use ntt_filesystem::{ScanOptions, State, iso9660};
 use ntt_model::{BlobHash, FindingCode, Kind};
 use ntt_testkit::corpus::{corpus_image, have};
 use ntt_testkit::listing::Listing;
@@ -298,82 +294,4 @@ fn every_session_is_opened() {
     assert_eq!(sessions.map(|(_, places)| places.as_str()), Some("896, 576, 256"));
     let roots = listing(&bytes).inodes.len();
     assert_eq!(roots, 3);
-}
-
-/// Files of which the right content is listed, under any name.
-fn recovered(image: &Vec<u8>, truth: &BTreeMap<Vec<u8>, Vec<u8>>) -> usize {
-    if udf::probe(image).is_none() {
-        return 0;
-    }
-    let Ok(volume) = udf::open(Box::new(image), 0) else {
-        return 0;
-    };
-    let listing = Listing::of(&*volume, &ScanOptions::default());
-    let ours = files_of(&found(&listing, image));
-    right(&ours, truth)
-}
-
-/// Files that have their path and their content.
-fn right(found: &BTreeMap<Vec<u8>, Vec<u8>>, truth: &BTreeMap<Vec<u8>, Vec<u8>>) -> usize {
-    truth
-        .iter()
-        .filter(|(path, hash)| found.get(*path) == Some(hash))
-        .count()
-}
-
-/// Random numbers that are the same each time.
-fn next(state: &mut u64) -> u64 {
-    *state = state
-        .wrapping_mul(6_364_136_223_846_793_005)
-        .wrapping_add(1_442_695_040_888_963_407);
-    *state >> 33
-}
-
-/// The image with so many of the blocks zeroed.
-fn damaged(image: &[u8], blocks: &[u64], seed: u64, count: u64) -> Vec<u8> {
-    let mut image = image.to_vec();
-    let mut state = seed;
-    for _ in 0..count {
-        let index = next(&mut state) % u64::try_from(blocks.len()).unwrap();
-        let at = usize::try_from(blocks[usize::try_from(index).unwrap()]).unwrap();
-        image[at..at + 2048].fill(0);
-    }
-    image
-}
-
-/// R22: over many images with zeroed structures, our reader gives at least as many right files as 7z. The figures are printed.
-fn loss_score(seeds: u64) {
-    if !have("7z") {
-        return;
-    }
-    let tree = plain_corpus(200, 2048);
-    let built = build(&tree, Options::default());
-    let by_7z = extracted_by_7z(&built.bytes);
-    // What 7z calls otherwise even on the whole image does not count.
-    let mut truth = files_of(&truth(&tree, 2048));
-    truth.retain(|path, hash| by_7z.get(path) == Some(hash));
-    let mut blocks = built.structures.clone();
-    blocks.extend([96, 97, 98, 99, 112, 113, 114, 115, 128, 256].map(|sector| sector * 2048));
-    let (mut ours, mut theirs, mut all) = (0, 0, 0);
-    for seed in 0..seeds {
-        let count = [1, 4, 16][usize::try_from(seed % 3).unwrap()];
-        let image = damaged(&built.bytes, &blocks, seed, count);
-        ours += recovered(&image, &truth);
-        theirs += right(&extracted_by_7z(&image), &truth);
-        all += truth.len();
-    }
-    eprintln!("loss score, {seeds} seeds: ours {ours}, 7z {theirs}, of {all}");
-    assert!(ours >= theirs, "ours {ours}, 7z {theirs}, of {all}");
-    assert!(ours * 100 >= all * 85, "ours {ours} of {all}");
-}
-
-#[test]
-fn r22_loss_score_is_no_worse_than_that_of_7z() {
-    loss_score(6);
-}
-
-#[test]
-#[ignore = "a minute: the figures of the notes"]
-fn r22_loss_score_of_100_seeds() {
-    loss_score(100);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::structure::{Bytes, components, unicode};
+use super::structure::{Bytes, components, timestamp, unicode};
 use super::tree::{Kind, Node, Piece};
 use super::volume::{Address, Writer};
 use super::{Descriptors, Layout};
@@ -18,11 +18,11 @@ impl Writer {
     /// Writes a tree and gives its root.
     pub(super) fn tree(&mut self, nodes: &[Node]) -> Address {
         let root = self.reserve_icb();
-        self.directory(root, root, nodes);
+        self.directory((root, root), nodes, 0);
         root
     }
 
-    fn directory(&mut self, own: Address, parent: Address, nodes: &[Node]) {
+    fn directory(&mut self, (own, parent): (Address, Address), nodes: &[Node], modified: i64) {
         let mut links = BTreeMap::new();
         let mut identifiers = vec![(parent, 0x0a, Vec::new())];
         for node in nodes {
@@ -30,7 +30,7 @@ impl Writer {
                 Kind::Link(first) => (links[first.as_str()], 0),
                 Kind::Directory(nodes) => {
                     let icb = self.reserve_icb();
-                    self.directory(icb, own, nodes);
+                    self.directory((icb, own), nodes, node.modified);
                     (icb, 2)
                 }
                 _ => (self.file(node, nodes), 0),
@@ -59,7 +59,7 @@ impl Writer {
             bytes.extend(identifier);
         }
         self.fill(place.as_deref().unwrap_or_default(), &bytes);
-        self.entry(own, (4, 0o755, 1), &bytes, place, &[], None);
+        self.entry(own, (4, 0o755, 1, modified), &bytes, place, &[], None);
     }
 
     fn file(&mut self, node: &Node, siblings: &[Node]) -> Address {
@@ -86,7 +86,14 @@ impl Writer {
             Kind::Directory(_) | Kind::Link(_) => unreachable!("handled above"),
         };
         let streams = (!node.streams.is_empty()).then(|| self.stream_directory(icb, &node.streams));
-        self.entry(icb, (file_type, 0o640, links), &bytes, runs, &attributes, streams);
+        self.entry(
+            icb,
+            (file_type, 0o640, links, node.modified),
+            &bytes,
+            runs,
+            &attributes,
+            streams,
+        );
         if node.deleted {
             self.freed.push(icb);
         }
@@ -99,11 +106,11 @@ impl Writer {
         for (name, content) in streams {
             let icb = self.reserve_icb();
             let runs = self.content(content);
-            self.entry(icb, (5 | STREAM, 0o640, 1), content, runs, &[], None);
+            self.entry(icb, (5 | STREAM, 0o640, 1, 0), content, runs, &[], None);
             let name = unicode(&name.encode_utf16().collect::<Vec<_>>());
             bytes.extend(self.identifier(icb, 0, &name, own));
         }
-        self.entry(own, (13 | STREAM, 0o755, 1), &bytes, None, &[], None);
+        self.entry(own, (13 | STREAM, 0o755, 1, 0), &bytes, None, &[], None);
         own
     }
 
@@ -211,7 +218,7 @@ impl Writer {
     fn entry(
         &mut self,
         icb: Address,
-        kind: (u16, u32, u16),
+        kind: (u16, u32, u16, i64),
         bytes: &[u8],
         runs: Option<Vec<Run>>,
         attributes: &[u8],
@@ -243,7 +250,7 @@ impl Writer {
     fn one_entry(
         &mut self,
         (at, first): (Address, Address),
-        (file_type, mode, links): (u16, u32, u16),
+        (file_type, mode, links, modified): (u16, u32, u16, i64),
         bytes: &[u8],
         runs: Option<Vec<Run>>,
         attributes: &[u8],
@@ -273,7 +280,7 @@ impl Writer {
             let head = head
                 .double(64, size)
                 .time(80)
-                .time(92)
+                .at(92, &timestamp(modified))
                 .time(104)
                 .time(116)
                 .word(128, 1);
@@ -283,7 +290,11 @@ impl Writer {
                 None => head,
             }
         } else {
-            head.time(72).time(84).time(96).word(108, 1).double(160, unique)
+            head.time(72)
+                .at(84, &timestamp(modified))
+                .time(96)
+                .word(108, 1)
+                .double(160, unique)
         };
         head.word(fixed - 8, u32::try_from(attributes.len()).expect("small"))
             .word(fixed - 4, u32::try_from(allocation.len()).expect("small"))

@@ -5,6 +5,44 @@ use super::Options;
 /// 2008-04-15 12:34:56.78 UTC.
 const TIME: [u8; 12] = [0, 0x10, 0xd8, 0x07, 4, 15, 12, 34, 56, 78, 0, 0];
 
+/// A time in UTC, with 78 hundredths. Years are counted one by one, then months.
+pub(super) fn timestamp(seconds: i64) -> [u8; 12] {
+    let (mut days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let is_leap = |year: i16| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let mut year = 1970_i16;
+    let days_of = |year| if is_leap(year) { 366 } else { 365 };
+    while days >= days_of(year) {
+        days -= days_of(year);
+        year += 1;
+    }
+    let february = if is_leap(year) { 29 } else { 28 };
+    let mut month = 1;
+    for len in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if days < len {
+            break;
+        }
+        days -= len;
+        month += 1;
+    }
+    let byte = |number: i64| u8::try_from(number).expect("small");
+    let [low, high] = year.to_le_bytes();
+    let (hour, minute, second) = (byte(second / 3600), byte(second / 60 % 60), byte(second % 60));
+    [
+        0,
+        0x10,
+        low,
+        high,
+        month,
+        byte(days + 1),
+        hour,
+        minute,
+        second,
+        78,
+        0,
+        0,
+    ]
+}
+
 /// Writes little-endian fields one after the other, or at a place.
 #[derive(Default)]
 pub(super) struct Bytes(pub(super) Vec<u8>);

@@ -1,5 +1,10 @@
 //! What an image holds.
 
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
 /// A part of a file's content.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Piece {
@@ -41,7 +46,12 @@ pub struct Node {
     pub attributes: Vec<(String, Vec<u8>)>,
     /// Whether the name was deleted.
     pub deleted: bool,
+    /// Last change of the content, in seconds since 1970.
+    pub modified: i64,
 }
+
+/// 2008-04-15 12:34:56 UTC.
+const MODIFIED: i64 = 1_208_262_896;
 
 impl Node {
     /// An entry without streams and attributes.
@@ -52,12 +62,43 @@ impl Node {
             streams: Vec::new(),
             attributes: Vec::new(),
             deleted: false,
+            modified: MODIFIED,
         }
     }
 
     /// A file.
     pub fn file(name: &str, bytes: impl Into<Vec<u8>>) -> Self {
         Self::new(name, Kind::File(vec![Piece::Bytes(bytes.into())]))
+    }
+
+    /// What a folder of the host holds: files, directories, symbolic links and pipes, in the order of their names.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be read, holds anything else, or names are no UTF-8.
+    pub fn of_folder(folder: &Path) -> Vec<Self> {
+        let entries = fs::read_dir(folder).expect("a folder");
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        paths.sort();
+        paths.iter().map(|path| Self::of_path(path)).collect()
+    }
+
+    fn of_path(path: &Path) -> Self {
+        let name = path.file_name().and_then(OsStr::to_str).expect("a name in UTF-8");
+        let metadata = fs::symlink_metadata(path).expect("metadata");
+        let kind = match metadata.file_type() {
+            kind if kind.is_dir() => Kind::Directory(Self::of_folder(path)),
+            kind if kind.is_symlink() => {
+                let target = fs::read_link(path).expect("a link");
+                Kind::Symlink(target.to_str().expect("a target in UTF-8").to_owned())
+            }
+            kind if kind.is_fifo() => Kind::Fifo,
+            _ => Kind::File(vec![Piece::Bytes(fs::read(path).expect("a file"))]),
+        };
+        Self {
+            modified: metadata.mtime(),
+            ..Self::new(name, kind)
+        }
     }
 
     /// A directory.

@@ -13,3 +13,4 @@ pub mod ntfs;
 pub mod postgres;
 pub mod sim_disk;
 pub mod synthetic;
+pub mod udf;

@@ -1,9 +1,9 @@
 //! From cluster chains to extents, in bounded work whatever the table says.
 
+use crate::sparse_set::SparseSet;
 use ntt_model::extent::push_joined;
 use ntt_model::{ByteRange, Extent, ExtentKind, FindingCode};
 
-use super::cluster_set::ClusterSet;
 use super::geometry::Geometry;
 use super::table::{Link, Table};
 
@@ -103,8 +103,8 @@ pub(super) struct Walker<'a> {
     pub(super) table: Table<'a>,
     image_offset: u64,
     extents_max: u64,
-    claimed: ClusterSet,
-    directories: ClusterSet,
+    claimed: SparseSet,
+    directories: SparseSet,
     /// Clusters that may still be walked a second time.
     rewalks: u64,
 }
@@ -118,8 +118,8 @@ impl<'a> Walker<'a> {
             table,
             image_offset,
             extents_max,
-            claimed: ClusterSet::default(),
-            directories: ClusterSet::default(),
+            claimed: SparseSet::default(),
+            directories: SparseSet::default(),
             rewalks: clusters.saturating_mul(REWALKS).max(REWALKED_CLUSTERS_MIN),
         }
     }
@@ -217,8 +217,8 @@ impl<'a> Walker<'a> {
 
     /// Notes a cluster as part of a directory; false if a directory was seen there before.
     pub(super) fn enter_directory(&mut self, cluster: u32) -> bool {
-        self.claimed.insert(cluster);
-        self.directories.insert(cluster)
+        self.claimed.insert(cluster.into());
+        self.directories.insert(cluster.into())
     }
 
     fn rewalk(&mut self) -> bool {
@@ -229,7 +229,7 @@ impl<'a> Walker<'a> {
 
     /// Notes a cluster as part of the chain; a cluster seen before is a loop, the end of the budget, or (once) a cross-link.
     fn claim(&mut self, cluster: u32, pace: &mut Pace, map: &mut Map) -> Option<Fault> {
-        if self.claimed.insert(cluster) {
+        if self.claimed.insert(cluster.into()) {
             return None;
         }
         if !self.rewalk() {

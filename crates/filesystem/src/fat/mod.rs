@@ -9,7 +9,6 @@
 mod allocated;
 mod boot;
 mod chain;
-mod cluster_set;
 mod damage;
 mod directory;
 mod entry;

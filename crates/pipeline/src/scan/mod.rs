@@ -327,6 +327,7 @@ const fn family_name(family: Family) -> &'static str {
         Family::Ext => "ext",
         Family::Iso9660 => "iso9660",
         Family::Ntfs => "ntfs",
+        Family::Udf => "udf",
         _ => "other",
     }
 }

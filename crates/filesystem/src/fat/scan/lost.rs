@@ -9,10 +9,10 @@ use super::pending::{Origin, Waiting, lost_number, made_up_name};
 use super::plausible::holds_entries;
 use super::{Scan, inode_without_data};
 use crate::Stop;
-use crate::fat::cluster_set::ClusterSet;
 use crate::fat::damage;
 use crate::fat::entry::{ENTRY_BYTES, Entry, Slot, classify};
 use crate::fat::table::{Link, Table};
+use crate::sparse_set::SparseSet;
 
 /// Number of the directory that holds lost directories.
 const LOST_DIRECTORIES: u64 = 0;
@@ -39,14 +39,14 @@ impl Scan<'_> {
             return Ok(());
         }
         let directories: Vec<_> = heads.iter().filter_map(|head| self.as_directory(*head)).collect();
-        let mut lost = ClusterSet::default();
+        let mut lost = SparseSet::default();
         for directory in &directories {
-            lost.insert(directory.cluster);
+            lost.insert(u64::from(directory.cluster));
         }
         // Those below another lost directory are found in it, mostly.
         let (below, top): (Vec<_>, Vec<_>) = directories
             .into_iter()
-            .partition(|directory| directory.parent.is_some_and(|parent| lost.contains(parent)));
+            .partition(|directory| directory.parent.is_some_and(|parent| lost.contains(u64::from(parent))));
         self.lost_directories(LOST_DIRECTORIES, &top)?;
         let below: Vec<_> = below
             .into_iter()
@@ -65,7 +65,7 @@ impl Scan<'_> {
     fn heads(&self) -> Vec<u32> {
         let geometry = &self.volume.geometry;
         let mut table = Table::new(&*self.volume.source, geometry);
-        let (mut alone, mut pointed) = (ClusterSet::default(), ClusterSet::default());
+        let (mut alone, mut pointed) = (SparseSet::default(), SparseSet::default());
         for index in 0..geometry.cluster_count {
             let cluster = index.saturating_add(2);
             let link = table.link(cluster);
@@ -73,14 +73,17 @@ impl Scan<'_> {
                 && next != cluster
                 && !self.walker.is_claimed(next)
             {
-                pointed.insert(next);
+                pointed.insert(u64::from(next));
             }
             if matches!(link, Link::Next(_) | Link::End) && !self.walker.is_claimed(cluster) {
-                alone.insert(cluster);
+                alone.insert(u64::from(cluster));
             }
         }
         let heads = alone.iter().filter(|cluster| !pointed.contains(*cluster));
-        heads.take(CHAINS_MAX).collect()
+        heads
+            .take(CHAINS_MAX)
+            .filter_map(|cluster| u32::try_from(cluster).ok())
+            .collect()
     }
 
     /// What a chain is that starts as a directory does: with its own `.`, or with nothing but believable entries, perhaps after zeros.

@@ -28,6 +28,7 @@ if [ ! -d "$fixtures" ]; then
     ntfscp "$work/ntfs.img" "$work/tree/a/A long name of a file.txt" big.txt
     ntfscp "$work/ntfs.img" "$work/tree/a/b/short.txt" small.txt
     ntfscp -N stream "$work/ntfs.img" "$work/tree/a/b/short.txt" small.txt
+    genisoimage -quiet -udf -o "$work/udf.img" "$work/tree"
     truncate -s 1M "$work/disk.img"
     printf 'label: dos\nstart=64, size=600, type=1\nstart=700, size=1300, type=5\nstart=701, size=400, type=83\nstart=1201, size=600, type=6\n' |
         sfdisk -q "$work/disk.img"
@@ -36,6 +37,7 @@ if [ ! -d "$fixtures" ]; then
     rm -rf "$work"
 fi
 [ $# -gt 0 ] || set -- mapfile volume tree fat ext iso9660 ntfs codec
+[ $# -gt 0 ] || set -- mapfile volume tree fat ext iso9660 udf codec
 for target in "$@"; do
     cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -max_len=600 -timeout=20 -rss_limit_mb=512
 done

@@ -26,6 +26,8 @@ use ntt_model::{ByteRange, ScanEvent, Timestamp};
 use ntt_source::{ReadAt, ReadError};
 use serde::{Deserialize, Serialize};
 
+mod disc;
+mod emit;
 pub mod ext;
 pub mod fat;
 pub mod iso9660;
@@ -33,6 +35,8 @@ pub mod name;
 pub mod ntfs;
 mod report;
 mod seen;
+mod sparse_set;
+pub mod udf;
 
 /// A family of file systems that this crate can read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -47,6 +51,8 @@ pub enum Family {
     Iso9660,
     /// NTFS 1.2 to 3.1.
     Ntfs,
+    /// UDF 1.02 to 2.60.
+    Udf,
 }
 
 /// What a probe recognised.
@@ -238,7 +244,19 @@ pub fn probe(source: &dyn ReadAt) -> Vec<Candidate> {
     candidates.extend(ext::probe(source));
     candidates.extend(iso9660::probe(source));
     candidates.extend(ntfs::probe(source));
+    candidates.extend(udf::probe(source));
     candidates
+}
+
+/// Looks for what is left of a volume that no family recognises and nothing else explains: copies of superblocks at unusual places, tables
+/// without a boot sector.
+///
+/// Reads some thousand sectors.
+pub fn probe_deep(source: &dyn ReadAt) -> Vec<Candidate> {
+    fat::probe_deep(source)
+        .into_iter()
+        .chain(ext::probe_deep(source))
+        .collect()
 }
 
 /// Opens the volume as `family`. `image_offset` is where the volume starts in the image.
@@ -256,5 +274,6 @@ pub fn open<'a>(
         Family::Ext => ext::open(source, image_offset),
         Family::Iso9660 => iso9660::open(source, image_offset),
         Family::Ntfs => ntfs::open(source, image_offset),
+        Family::Udf => udf::open(source, image_offset),
     }
 }

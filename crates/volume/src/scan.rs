@@ -111,7 +111,7 @@ fn read_good_sectors(source: &dyn ReadAt, start: u64, bytes: &mut [u8]) {
 fn looks_like_a_start(bytes: &[u8]) -> bool {
     is_boot_sector(bytes).unwrap_or(false)
         || is_first_ext_superblock(bytes).unwrap_or(false)
-        || bytes.get(32_769..32_774) == Some(b"CD001")
+        || matches!(bytes.get(32_769..32_774), Some(b"CD001" | b"BEA01"))
 }
 
 /// A boot sector of the FAT family: a jump, a sector size, `55 AA`.

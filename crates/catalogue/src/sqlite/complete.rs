@@ -1,19 +1,20 @@
 //! Completing chunks: results, failures and what follows from them, blobs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ntt_model::failure::Failure;
 use ntt_model::{BlobHash, ChunkId, FailureClass, Outcome, ScanId, Timestamp, WorkerId};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
-use super::codec::put_ranges;
-use super::label::work_of;
+use super::codec::Member;
+use super::label::{members_of, work_of};
 use super::queue::{Work, enqueue, lease, sealed, shrink};
-use super::state::{self, DAMAGED, FAILED, REOPENED, RETRYABLE, ResultRow, STORED, is_eligible};
+use super::state::{self, DAMAGED, FAILED, REOPENED, RETRYABLE, STORED, is_eligible};
 use super::{blob, media};
 use crate::Error;
 use crate::lease::{History, Verdict};
 use crate::rows::{ChunkResult, StreamResult};
+use crate::settlement::{self, KeptBlob, Settlement};
 
 /// Records the results of chunks; returns those whose lease was lost.
 pub(super) fn complete(
@@ -24,18 +25,27 @@ pub(super) fn complete(
 ) -> Result<Vec<ChunkId>, Error> {
     let mut lost = Vec::new();
     let mut retries = BTreeMap::new();
+    let mut blobs = blob::Keeper::new(connection)?;
+    let mut stored: Option<(ScanId, CachedStatement<'_>)> = None;
     for result in results {
         let (scan, held) = lease(connection, result.chunk)?;
         if !held.accepts(worker, result.epoch) {
             lost.push(result.chunk);
             continue;
         }
-        let completion = Completion {
+        let statement = match stored.take() {
+            Some((prepared, statement)) if prepared == scan => statement,
+            _ => connection.prepare_cached(&stored_sql(scan))?,
+        };
+        let mut completion = Completion {
             connection,
             scan,
             now,
+            blobs: &mut blobs,
+            stored: statement,
         };
         completion.record(result, &mut retries)?;
+        stored = Some((scan, completion.stored));
     }
     for ((scan, not_before), work) in retries {
         enqueue(connection, scan, work, not_before)?;
@@ -46,44 +56,71 @@ pub(super) fn complete(
 /// Work for new chunks by scan and earliest time.
 type Retries = BTreeMap<(ScanId, Timestamp), Vec<Work>>;
 
-struct Completion<'c> {
+/// Nearly every result is this one: a stream stored whole. It forgives all strikes, and only remembers how many attempts it took.
+fn stored_sql(scan: ScanId) -> String {
+    format!(
+        "INSERT INTO result_{scan} (ino, stream, state, blob, attempts, strikes) VALUES (?1, ?2, {STORED}, ?3, 0, 0) \
+         ON CONFLICT (ino, stream) DO UPDATE SET state = {STORED}, blob = excluded.blob, strikes = 0, code = NULL, \
+         not_before = NULL, class = NULL, detail = NULL, missing = NULL"
+    )
+}
+
+struct Completion<'c, 'b> {
     connection: &'c Connection,
     scan: ScanId,
     now: Timestamp,
+    blobs: &'b mut blob::Keeper<'c>,
+    stored: CachedStatement<'c>,
 }
 
-impl Completion<'_> {
+impl Completion<'_, '_> {
     /// Records one chunk. Wanted streams without a result return to the queue, so that a worker may stop in the middle.
-    fn record(&self, result: &ChunkResult, retries: &mut Retries) -> Result<(), Error> {
-        let mut wanted: BTreeMap<(u64, u32), Work> = work_of(self.connection, self.scan, result.chunk.0)?
-            .into_iter()
-            .map(|work| ((work.inode, work.stream), work))
-            .collect();
+    fn record(&mut self, result: &ChunkResult, retries: &mut Retries) -> Result<(), Error> {
+        let mut wanted = Wanted::of(&members_of(self.connection, result.chunk.0)?);
         let (mut settled, mut settled_bytes) = (0_i64, 0_u64);
         for stream in &result.streams {
-            let work = wanted.remove(&(stream.inode, stream.stream)).ok_or_else(|| {
-                Error::Conflict(format!(
+            if !wanted.take(stream.inode, stream.stream) {
+                return Err(Error::Conflict(format!(
                     "chunk {} does not want stream {} of inode {} (again)",
                     result.chunk, stream.stream, stream.inode
-                ))
-            })?;
-            if let Verdict::Retry { not_before } = self.settle(stream)? {
-                self.try_again(work, not_before, retries)?;
-            } else {
-                settled += 1;
-                settled_bytes = settled_bytes.saturating_add(work.bytes);
+                )));
             }
+            match (self.settle(stream)?, &stream.outcome) {
+                (Verdict::Retry { not_before }, _) => {
+                    self.try_again((stream.inode, stream.stream), not_before, retries)?;
+                    continue;
+                }
+                (_, Outcome::Stored { size, .. } | Outcome::Damaged { size, .. }) => {
+                    settled_bytes = settled_bytes.saturating_add(*size);
+                }
+                _ => {
+                    let work = self.work((stream.inode, stream.stream))?;
+                    settled_bytes = settled_bytes.saturating_add(work.bytes);
+                }
+            }
+            settled += 1;
         }
-        for work in wanted.into_values() {
-            self.try_again(work, Timestamp::from_nanos(0), retries)?;
+        for stream in wanted.0 {
+            self.try_again(stream, Timestamp::from_nanos(0), retries)?;
         }
         self.add_findings(result)?;
         self.close(result.chunk, settled, settled_bytes)
     }
 
+    fn work(&self, (inode, stream): (u64, u32)) -> Result<Work, Error> {
+        let work = work_for(self.connection, self.scan, inode.cast_signed(), stream)?;
+        work.ok_or_else(|| Error::Damaged(format!("inode {inode} has no stream {stream}")))
+    }
+
     /// Returns a stream to the queue, unless it was excluded while it was leased.
-    fn try_again(&self, work: Work, not_before: Timestamp, retries: &mut Retries) -> Result<(), Error> {
-        if state::is_wanted(self.connection, self.scan, work.inode.cast_signed())? {
+    fn try_again(
+        &self,
+        stream: (u64, u32),
+        not_before: Timestamp,
+        retries: &mut Retries,
+    ) -> Result<(), Error> {
+        if state::is_wanted(self.connection, self.scan, stream.0.cast_signed())? {
+            let work = self.work(stream)?;
             retries.entry((self.scan, not_before)).or_default().push(work);
         }
         Ok(())
@@ -119,86 +156,30 @@ impl Completion<'_> {
         Ok(())
     }
 
-    fn settle(&self, result: &StreamResult) -> Result<Verdict, Error> {
-        let prior = state::result(
-            self.connection,
-            self.scan,
-            result.inode.cast_signed(),
-            result.stream,
-        )?;
-        let history = prior.as_ref().map_or(History::default(), |row| row.history);
-        match &result.outcome {
-            Outcome::Stored { blob, size } => {
-                let blob = self.keep_blob(result, blob, *size)?;
-                let attempts = History {
-                    strikes: 0,
-                    last: None,
-                    ..history
-                };
-                self.write(result, STORED, Some(blob), attempts, &Details::default())?;
-                Ok(Verdict::Settled)
-            }
-            Outcome::Damaged {
-                blob,
-                size,
-                missing,
-                failure,
-            } => {
-                let blob = self.keep_blob(result, blob, *size)?;
-                let (history, _) = history.fail(failure, self.now);
-                let details = Details {
-                    failure: Some(failure),
-                    missing: Some(put_ranges(missing)),
-                    not_before: None,
-                };
-                self.add_attempt(result, failure, history)?;
-                self.write(result, DAMAGED, Some(blob), history, &details)?;
-                Ok(Verdict::Settled)
-            }
-            Outcome::Failed { failure } => {
-                let (history, verdict) = history.fail(failure, self.now);
-                self.add_attempt(result, failure, history)?;
-                self.write_failure(result, failure, prior, history, verdict)?;
-                Ok(verdict)
-            }
+    fn settle(&mut self, result: &StreamResult) -> Result<Verdict, Error> {
+        let inode = result.inode.cast_signed();
+        if let Outcome::Stored { blob, size } = &result.outcome {
+            let blob = self.keep_blob(result, blob, *size)?;
+            self.stored.execute(params![inode, result.stream, blob])?;
+            return Ok(Verdict::Settled);
         }
+        let prior = state::result(self.connection, self.scan, inode, result.stream)?;
+        let settlement = settlement::settle(&result.outcome, prior, self.now);
+        let blob = match settlement.blob {
+            KeptBlob::None => None,
+            KeptBlob::Earlier(id) => Some(id),
+            KeptBlob::New(hash, size) => Some(self.keep_blob(result, &hash, size)?),
+        };
+        if let Some(failure) = settlement.failure {
+            self.add_attempt(result, failure, settlement.history)?;
+        }
+        self.write(result, blob, &settlement)?;
+        Ok(settlement.verdict)
     }
 
-    /// A stream that was damaged, reopened and now fails for good keeps what was once read of it.
-    fn write_failure(
-        &self,
-        result: &StreamResult,
-        failure: &Failure,
-        prior: Option<ResultRow>,
-        history: History,
-        verdict: Verdict,
-    ) -> Result<(), Error> {
-        let (blob, missing) = prior.map_or((None, None), |row| (row.blob, row.missing));
-        let not_before = match verdict {
-            Verdict::Retry { not_before } => Some(not_before),
-            Verdict::Settled => None,
-        };
-        let state = match (verdict, blob.is_some() && missing.is_some()) {
-            (Verdict::Retry { .. }, _) => RETRYABLE,
-            (Verdict::Settled, true) => DAMAGED,
-            (Verdict::Settled, false) => FAILED,
-        };
-        let details = Details {
-            failure: Some(failure),
-            missing,
-            not_before,
-        };
-        self.write(result, state, blob, history, &details)
-    }
-
-    fn keep_blob(&self, result: &StreamResult, hash: &BlobHash, size: u64) -> Result<i64, Error> {
-        blob::keep(
-            self.connection,
-            hash,
-            size,
-            result.sha256.as_ref(),
-            result.content_type.as_deref(),
-        )
+    fn keep_blob(&mut self, result: &StreamResult, hash: &BlobHash, size: u64) -> Result<i64, Error> {
+        self.blobs
+            .keep(hash, size, result.sha256.as_ref(), result.content_type.as_deref())
     }
 
     fn add_attempt(&self, result: &StreamResult, failure: &Failure, history: History) -> Result<(), Error> {
@@ -222,10 +203,8 @@ impl Completion<'_> {
     fn write(
         &self,
         result: &StreamResult,
-        state: i64,
         blob: Option<i64>,
-        history: History,
-        details: &Details<'_>,
+        settlement: &Settlement<'_>,
     ) -> Result<(), Error> {
         let mut statement = self.connection.prepare_cached(&format!(
             "INSERT OR REPLACE INTO result_{} \
@@ -236,26 +215,36 @@ impl Completion<'_> {
         statement.execute(params![
             result.inode.cast_signed(),
             result.stream,
-            state,
+            settlement.state,
             blob,
-            history.attempts,
-            history.strikes,
-            details.failure.map(|failure| failure.code),
-            details.not_before.map(|time| time.as_nanos()),
-            details.failure.map(|failure| failure.class.as_str()),
-            details.failure.map(|failure| failure.detail.as_str()),
-            details.missing
+            settlement.history.attempts,
+            settlement.history.strikes,
+            settlement.failure.map(|failure| failure.code),
+            settlement.not_before().map(|time| time.as_nanos()),
+            settlement.failure.map(|failure| failure.class.as_str()),
+            settlement.failure.map(|failure| failure.detail.as_str()),
+            settlement.missing
         ])?;
         Ok(())
     }
 }
 
-/// What a result has besides its state and blob.
-#[derive(Default)]
-struct Details<'f> {
-    failure: Option<&'f Failure>,
-    missing: Option<Vec<u8>>,
-    not_before: Option<Timestamp>,
+/// The streams that a chunk asks for and that have no result yet, in the order of the chunk.
+struct Wanted(VecDeque<(u64, u32)>);
+
+impl Wanted {
+    fn of(members: &[Member]) -> Self {
+        let streams = members
+            .iter()
+            .flat_map(|member| member.streams.iter().map(|stream| (member.inode, *stream)));
+        Self(streams.collect())
+    }
+
+    /// Whether the stream was asked for; it is not any more. Results mostly come in the order of the chunk.
+    fn take(&mut self, inode: u64, stream: u32) -> bool {
+        let place = self.0.iter().position(|wanted| *wanted == (inode, stream));
+        place.is_some_and(|place| self.0.remove(place).is_some())
+    }
 }
 
 /// Where a stream that may be reopened stands: it failed, waits or is damaged, and is still wanted.

@@ -7,10 +7,10 @@ use super::code::{ALTERNATE, DELETED_NAME, KINDS, value_of};
 use super::inodes;
 use super::media::collect;
 use super::paths::{self, Paths};
-use super::state::{self, DAMAGED, STORED};
+use super::state::{self, DAMAGED, FAILED, RETRYABLE, STORED};
 use crate::Error;
 use crate::query::{FindQuery, FoundRow, StateFilter};
-use crate::rows::{Occurrence, PathRow, State, StreamState};
+use crate::rows::{Occurrence, PathRow, StreamState};
 
 /// The latest sealed scan of a volume.
 pub(super) struct Latest {
@@ -135,7 +135,10 @@ impl<'s> Search<'s> {
         let scan = self.latest.scan;
         let hidden = if self.query.deleted { 0 } else { DELETED_NAME }
             | if self.query.alternates { 0 } else { ALTERNATE };
-        let sql = format!("SELECT id, dir, name FROM path_{scan} WHERE flags & ?1 = 0 ORDER BY id");
+        let sql = format!(
+            "SELECT id, dir, name FROM path_{scan} p WHERE flags & ?1 = 0 {} ORDER BY id",
+            has_result(scan, &self.query.states)
+        );
         let mut candidates = self.connection.prepare(&sql)?;
         let mut full = self.connection.prepare(&format!(
             "SELECT p.id, p.dir, p.name, p.ino, p.flags, p.rule, i.bits, i.size, i.mtime \
@@ -174,22 +177,13 @@ impl<'s> Search<'s> {
         let kind = bits.map(|bits| value_of(&KINDS, bits & 7)).transpose()?;
         let size = row.get::<_, Option<i64>>(7)?.map(i64::cast_unsigned);
         let modified = inodes::time(row, 8)?;
-        let query = self.query;
-        Ok(
-            (query.kinds.is_empty() || kind.is_some_and(|kind| query.kinds.contains(&kind)))
-                && within(query.size_bytes.as_ref(), size)
-                && within(query.modified.as_ref(), modified),
-        )
+        Ok(self.query.passes_facts(kind, size, modified))
     }
 
     fn found(&mut self, row: &Row<'_>) -> Result<Option<FoundRow>, Error> {
         let path = self.paths.row(row)?;
         let states = self.states(&path)?;
-        let wanted = &self.query.states;
-        let passes = wanted.is_empty()
-            || states
-                .iter()
-                .any(|state| wanted.iter().any(|filter| matches(*filter, &state.state)));
+        let passes = self.query.passes_states(&states);
         if !passes {
             return Ok(None);
         }
@@ -213,21 +207,22 @@ impl<'s> Search<'s> {
     }
 }
 
-/// Whether a fact lies in the range asked for; a fact that is not known never does.
-fn within<T: PartialOrd>(range: Option<&std::ops::RangeInclusive<T>>, fact: Option<T>) -> bool {
-    range.is_none_or(|range| fact.is_some_and(|fact| range.contains(&fact)))
-}
-
-fn matches(filter: StateFilter, state: &State) -> bool {
-    match (filter, state) {
-        (StateFilter::Pending, State::Pending)
-        | (StateFilter::Stored, State::Stored { .. })
-        | (StateFilter::Damaged, State::Damaged { .. })
-        | (StateFilter::Excluded, State::Excluded { .. })
-        | (StateFilter::Retryable, State::Retryable { .. }) => true,
-        (StateFilter::Failed(class), State::Failed { failure, .. }) => {
-            class.is_none_or(|class| class == failure.class)
+/// A condition that paths must pass to be in one of these states: one search in the results, where telling the whole state takes several.
+/// Empty if a stream without a result can be in one of them.
+fn has_result(scan: ScanId, states: &[StateFilter]) -> String {
+    let code = |filter: &StateFilter| match filter {
+        StateFilter::Stored => Some(STORED),
+        StateFilter::Damaged => Some(DAMAGED),
+        StateFilter::Retryable => Some(RETRYABLE),
+        StateFilter::Failed(_) => Some(FAILED),
+        _ => None,
+    };
+    match states.iter().map(code).collect::<Option<Vec<i64>>>() {
+        Some(codes) if !codes.is_empty() => {
+            let codes: Vec<String> = codes.iter().map(i64::to_string).collect();
+            let codes = codes.join(", ");
+            format!("AND EXISTS (SELECT 1 FROM result_{scan} r WHERE r.ino = p.ino AND r.state IN ({codes}))")
         }
-        _ => false,
+        _ => String::new(),
     }
 }

@@ -17,6 +17,8 @@ mod ingest_images;
 mod json_docs;
 mod losses;
 mod names;
+mod packed;
+mod rescue;
 mod restore;
 mod scale_small;
 mod thirty_years;

@@ -47,7 +47,15 @@ const STATE_ERRORS: u16 = 2;
 
 /// Recognises the family by a superblock whose geometry is possible, or by a copy of one in its place.
 pub fn probe(source: &dyn ReadAt) -> Option<Candidate> {
-    let (offset, superblock) = locate::probe(source)?;
+    candidate(locate::probe(source)?)
+}
+
+/// Recognises the family by a copy of a superblock at an unusual place. Reads some thousand sectors.
+pub fn probe_deep(source: &dyn ReadAt) -> Option<Candidate> {
+    candidate(locate::sweep(source)?)
+}
+
+fn candidate((offset, superblock): (u64, Superblock)) -> Option<Candidate> {
     if superblock.has_incompat(incompat::JOURNAL_DEV) {
         return None;
     }

@@ -38,6 +38,7 @@ impl fmt::Display for Step {
             StepKind::Open(Family::Ext) => f.write_str("opening the ext file system"),
             StepKind::Open(Family::Iso9660) => f.write_str("opening the ISO 9660 file system"),
             StepKind::Open(Family::Ntfs) => f.write_str("opening the NTFS file system"),
+            StepKind::Open(Family::Udf) => f.write_str("opening the UDF file system"),
             StepKind::Open(_) => f.write_str("opening the file system"),
             StepKind::Identify => f.write_str("looking for other known content"),
             StepKind::Fill => f.write_str("finding out whether it is empty"),

@@ -225,3 +225,32 @@ fn r18_a_hybrid_disc_shows_both_sides() {
             .any(|finding| finding.detail.contains("recognised as hfs"));
     assert!(hfs_found, "{lines:#?} {:#?}", tree.findings);
 }
+
+/// A disc that starts from the image of a floppy: both are volumes.
+#[test]
+fn the_boot_image_of_a_disc_is_a_volume() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(floppy) = fat(folder.path(), 1440).filter(|_| have("genisoimage")) else {
+        return;
+    };
+    let (tree, disc) = (folder.path().join("tree"), folder.path().join("disc.iso"));
+    std::fs::create_dir(&tree).expect("a folder");
+    std::fs::write(tree.join("boot.img"), &floppy).expect("written");
+    std::fs::write(tree.join("loader"), b"no file system".repeat(200)).expect("written");
+    let status = Command::new("genisoimage")
+        .args(["-quiet", "-b", "boot.img", "-c", "boot.cat"])
+        .args(["-eltorito-alt-boot", "-no-emul-boot", "-b", "loader", "-o"])
+        .arg(&disc)
+        .arg(&tree)
+        .stderr(Stdio::null())
+        .status();
+    assert!(status.expect("a run").success());
+    let tree = build(&FileSource::open(&disc).expect("an image"));
+    let [disc, boot] = lines(&tree).try_into().expect("two volumes");
+    assert_eq!(disc, "whole image at 0: iso9660");
+    assert!(
+        boot.starts_with("el torito 1 at ") && boot.ends_with(": fat12"),
+        "{boot}"
+    );
+    assert_eq!(tree.volumes[1].range.len, 1_474_560);
+}

@@ -1,8 +1,9 @@
 //! From extents to blobs: every source byte is read once; hashing, recognising the type and storing happen in that pass (R35).
 //!
-//! Several threads claim chunks, each with a store writer of its own. A thread holds at most one small content (up to the pack
-//! threshold) in memory; larger ones stream into a temporary file of the store, which is dropped if the digest turns out to be
-//! known. That write is the price of reading the source only once: the digest of a content is not known before its last byte.
+//! Several threads claim chunks, each with a store writer of its own. A thread holds at most one content (up to a few MiB) in memory and
+//! writes it only if it is new; larger ones stream into a temporary file of the store, which is dropped if the digest turns out to be
+//! known. That write is the price of reading the source only once: the digest of a content is not known before its last byte. A content
+//! that two threads meet at the same time is stored by one of them, and the other's results wait for it ([`ledger`]).
 //!
 //! Results reach the catalogue only after the store's commit (R38): at the end of a batch, after five seconds, or when the queue is empty. A failure
 //! that may pass is scheduled by the catalogue with a growing pause; this run waits for it if the pause ends within four seconds, which
@@ -11,6 +12,8 @@
 mod directory;
 mod image;
 mod intake;
+mod ledger;
+mod packed;
 mod stream;
 mod worker;
 
@@ -26,13 +29,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::content::{open_image, source_of};
 use crate::identify::{Source, SourceKind};
-use crate::inspect::mount_point;
+use crate::inspect::{mount_point, supervisor};
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, Interrupt, RunOutcome, Stage};
 use ntt_report::selector::current_scans;
 
 /// A retry that is due within this time is waited for.
 const WAIT_FOR_RETRY: Duration = Duration::from_secs(4);
+/// How often a run that has nothing to do looks whether others gave something back.
+const WAIT_FOR_OTHERS: Duration = Duration::from_secs(1);
 /// The interrupt is looked at this often while waiting.
 const WAIT_STEP: Duration = Duration::from_millis(50);
 
@@ -140,19 +145,21 @@ fn copy_all(
 ) -> Result<CopySummary, Error> {
     let totals = Totals::default();
     if plan.tasks.iter().any(|task| task.queue.pending_streams > 0) {
-        let source = source_of(context.archive, medium)?;
+        let source = source_of(context, medium)?;
         let volumes = own_volumes(context.archive, medium)?;
         for task in plan.tasks.iter().filter(|task| task.queue.pending_streams > 0) {
             let volume = volumes.iter().find(|row| row.volume.number == task.volume);
-            let contents = contents(&source, volume)?;
+            let contents = contents(context, &source, volume)?;
             let shared = Shared {
                 context,
                 task,
                 contents: contents.as_ref(),
                 stage,
                 totals: &totals,
+                ledger: ledger::Ledger::default(),
                 failing: Mutex::default(),
                 stop: AtomicBool::new(false),
+                asked_to_end: AtomicBool::new(false),
             };
             drain(&shared)?;
             totals.failed.fetch_add(
@@ -181,14 +188,22 @@ fn something_is_missing(context: &Context<'_>, plan: &CopyPlan) -> Result<bool, 
 }
 
 /// The contents of a volume.
-fn contents(source: &Source, volume: Option<&VolumeRow>) -> Result<Box<dyn Contents>, Error> {
+fn contents(
+    context: &Context<'_>,
+    source: &Source,
+    volume: Option<&VolumeRow>,
+) -> Result<Box<dyn Contents>, Error> {
     Ok(match (source.kind, volume) {
         (SourceKind::Directory, Some(row)) => {
             let mount_point = mount_point(&row.volume)?;
             Box::new(directory::DirectoryContents::open(source, &mount_point)?)
         }
         (SourceKind::Directory, None) => Box::new(directory::DirectoryContents::open(source, b"")?),
-        (SourceKind::Image, _) => Box::new(image::ImageContents::new(open_image(source)?)),
+        (SourceKind::Image, _) => {
+            let supervisor = supervisor(context.config, &context.scan_program, context.interrupt);
+            let children = packed::ReadChildren::new(source, supervisor)?;
+            Box::new(image::ImageContents::new(open_image(source)?, children))
+        }
     })
 }
 
@@ -202,9 +217,14 @@ fn drain(shared: &Shared<'_>) -> Result<(), Error> {
         let pause = queue
             .next_retry
             .map(|at| Duration::from_nanos(u64::try_from(at.as_nanos().saturating_sub(now)).unwrap_or(0)));
+        if shared.asked_to_end.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
         match pause {
             _ if queue.free_chunks > 0 => {}
             Some(pause) if pause <= WAIT_FOR_RETRY => wait(pause, shared.context.interrupt)?,
+            // Other runs hold the rest. Should one of them die, its chunks return, and somebody must be there.
+            _ if queue.leased_chunks > 0 => wait(WAIT_FOR_OTHERS, shared.context.interrupt)?,
             _ => return Ok(()),
         }
     }
@@ -240,15 +260,23 @@ struct Shared<'a> {
     contents: &'a dyn Contents,
     stage: &'a Running<'a>,
     totals: &'a Totals,
+    ledger: ledger::Ledger,
     /// Streams, by inode and ordinal, whose last attempt in this run failed.
     failing: Mutex<HashSet<(u64, u32)>>,
     /// Raised when one thread failed, so that the others stop too.
     stop: AtomicBool,
+    /// Raised when a person asked a worker of this run to finish or to stop (`ntt worker`).
+    asked_to_end: AtomicBool,
 }
 
 impl Shared<'_> {
     fn failing<T>(&self, look: impl FnOnce(&mut HashSet<(u64, u32)>) -> T) -> T {
         look(&mut self.failing.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many threads copy.
+    fn jobs(&self) -> u32 {
+        self.context.config.jobs.value.clamp(1, 64)
     }
 
     fn must_stop(&self) -> bool {

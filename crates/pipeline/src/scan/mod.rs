@@ -150,7 +150,7 @@ pub fn run(context: &Context<'_>, medium: &MediumRow, plan: &ScanPlan) -> Result
         return Ok(summaries);
     }
     let rules = rules(context)?;
-    let feed = Feed::new(context, source_of(context.archive, medium)?, plan.settings);
+    let feed = Feed::new(context, source_of(context, medium)?, plan.settings);
     let mut waiting = VecDeque::from(context.archive.catalogue().volumes(medium.key)?);
     waiting.retain(|row| plan.scan.contains(&row.volume.number));
     // What is mounted now is told by the scan of what it is mounted in; what was mounted once may be gone.
@@ -327,6 +327,7 @@ const fn family_name(family: Family) -> &'static str {
         Family::Ext => "ext",
         Family::Iso9660 => "iso9660",
         Family::Ntfs => "ntfs",
+        Family::Udf => "udf",
         _ => "other",
     }
 }

@@ -85,14 +85,14 @@ impl Referee {
 }
 
 /// Standard output of a program, whatever its exit status: damage makes most of them fail after they told what they found. It is killed after
-/// two minutes, reads times as UTC and names as UTF-8.
+/// a minute, reads times as UTC and names as UTF-8.
 ///
 /// # Panics
 ///
 /// If it cannot be started.
 pub fn output(program: &str, arguments: &[String], directory: &Path) -> Vec<u8> {
     let output = Command::new("timeout")
-        .args(["120", program])
+        .args(["60", program])
         .args(arguments)
         .current_dir(directory)
         .env("PATH", tool_path())

@@ -22,7 +22,6 @@ pub(super) const DETECTORS: &[Detector] = &[
     ntfs,
     exfat,
     hfs,
-    udf,
     ufs,
     squashfs,
     minix,
@@ -171,23 +170,6 @@ fn hfs(source: &dyn ReadAt) -> Option<Identified> {
         }
         _ => None,
     }
-}
-
-/// UDF: `NSR02` or `NSR03` in the volume recognition sequence (ECMA-167, 2/8), whose descriptors stand from byte 32,768 on, one a
-/// sector but at least 2048 bytes apart.
-fn udf(source: &dyn ReadAt) -> Option<Identified> {
-    [2048_u64, 4096].into_iter().find_map(|step| {
-        for index in 0..64_u64 {
-            let at = index.checked_mul(step)?.checked_add(32_768)?;
-            let descriptor = read::<7>(source, at).ok()?;
-            match descriptor.get(1..6)? {
-                b"NSR02" | b"NSR03" => return Some(Identified::new(Class::FileSystem, "udf")),
-                b"BEA01" | b"CD001" | b"CDW02" | b"BOOT2" => {}
-                _ => return None,
-            }
-        }
-        None
-    })
 }
 
 /// UFS: superblock at one of four places, in either byte order (BSD `ffs/fs.h`).

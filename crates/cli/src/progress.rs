@@ -222,6 +222,7 @@ mod tests {
     fn progress_is_told_while_an_answer_is_open() {
         let global = Global {
             archive: None,
+            catalogue: None,
             json: true,
             quiet: false,
             log: None,

@@ -169,13 +169,13 @@ impl<'a> Walker<'a> {
         let cluster_bytes = u64::from(self.geometry.cluster_bytes);
         let mut following = Some(first);
         let mut count: u64 = 0;
-        while let Some(cluster) = following.filter(|cluster| !self.claimed.contains(*cluster)) {
+        while let Some(cluster) = following.filter(|cluster| !self.claimed.contains(u64::from(*cluster))) {
             let link = self.table.chain_link(cluster);
             let size = count.saturating_add(1).saturating_mul(cluster_bytes);
             if unusable(cluster, link).is_some() || !self.push(&mut map, count, cluster, size) {
                 break;
             }
-            self.claimed.insert(cluster);
+            self.claimed.insert(u64::from(cluster));
             count = count.saturating_add(1);
             following = match link {
                 Link::Next(next) => Some(next),
@@ -187,7 +187,7 @@ impl<'a> Walker<'a> {
 
     /// Whether a cluster belongs to something that was met.
     pub(super) fn is_claimed(&self, cluster: u32) -> bool {
-        self.claimed.contains(cluster)
+        self.claimed.contains(u64::from(cluster))
     }
 
     /// The extents that a deleted file of `size` bytes probably had: one run from its first cluster, as far as clusters are free.

@@ -26,10 +26,13 @@ use ntt_model::{ByteRange, ScanEvent, Timestamp};
 use ntt_source::{ReadAt, ReadError};
 use serde::{Deserialize, Serialize};
 
+mod apple;
 pub mod ext;
 pub mod fat;
+pub mod hfsplus;
 pub mod iso9660;
 pub mod name;
+mod report;
 
 /// A family of file systems that this crate can read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -42,6 +45,8 @@ pub enum Family {
     Ext,
     /// ISO 9660 with Joliet and Rock Ridge.
     Iso9660,
+    /// HFS+ and HFSX.
+    HfsPlus,
 }
 
 /// What a probe recognised.
@@ -232,6 +237,7 @@ pub fn probe(source: &dyn ReadAt) -> Vec<Candidate> {
     candidates.extend(fat::probe(source));
     candidates.extend(ext::probe(source));
     candidates.extend(iso9660::probe(source));
+    candidates.extend(hfsplus::probe(source));
     candidates
 }
 
@@ -249,5 +255,6 @@ pub fn open<'a>(
         Family::Fat => fat::open(source, image_offset),
         Family::Ext => ext::open(source, image_offset),
         Family::Iso9660 => iso9660::open(source, image_offset),
+        Family::HfsPlus => hfsplus::open(source, image_offset),
     }
 }

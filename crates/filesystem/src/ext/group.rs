@@ -6,7 +6,7 @@ use ntt_source::field::{le_u16, le_u32};
 use super::blocks::Blocks;
 use super::checksum::{crc16, crc32c};
 use super::features::incompat;
-use super::report::{Report, unreadable};
+use crate::report::{Report, unreadable};
 use super::superblock::Superblock;
 
 /// Groups that are read at most: 128 TiB of 4 KiB blocks.

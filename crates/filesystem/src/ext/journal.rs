@@ -12,7 +12,7 @@ use super::checksum::crc32c;
 use super::features::{compat, incompat};
 use super::inode::RawInode;
 use super::map::{MapContext, MapRoot, Run, map};
-use super::report::Report;
+use crate::report::Report;
 use super::volume::Volume;
 
 /// Copies that are remembered at most; about 100 MB.

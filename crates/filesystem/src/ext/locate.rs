@@ -3,7 +3,7 @@
 use ntt_model::{Finding, FindingCode, Layer, Severity};
 use ntt_source::{ReadAt, ReadError};
 
-use super::report::unreadable;
+use crate::report::unreadable;
 use super::superblock::{SUPERBLOCK_LEN, SUPERBLOCK_OFFSET, Superblock};
 use crate::Error;
 

@@ -3,7 +3,7 @@
 use ntt_model::{Finding, FindingCode, Layer, Severity};
 
 use super::inode::{MAP_LEN, RawInode, flag};
-use super::report::{Report, unreadable};
+use crate::report::{Report, unreadable};
 use super::volume::Volume;
 use super::{block_map, extent_tree};
 

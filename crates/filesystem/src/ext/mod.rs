@@ -19,7 +19,6 @@ mod journal;
 mod locate;
 mod lost;
 mod map;
-mod report;
 mod scan;
 mod seal;
 mod seen;
@@ -38,7 +37,7 @@ use crate::{
 use blocks::Blocks;
 use features::incompat;
 use locate::Located;
-use report::Report;
+use crate::report::Report;
 use superblock::{SUPERBLOCK_OFFSET, Superblock, moment};
 use volume::Volume;
 

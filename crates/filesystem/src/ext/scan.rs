@@ -10,7 +10,7 @@ use ntt_source::field::le_u16;
 use super::attributes::{InodeBuilder, on};
 use super::group::Group;
 use super::inode::{RawInode, flag};
-use super::report::{Report, unreadable};
+use crate::report::{Report, unreadable};
 use super::seen::{Mark, Seen};
 use super::volume::{NoInode, Volume};
 use super::walk::Pending;

@@ -9,7 +9,7 @@ use super::directory::{Entries, Entry, EntryRules, Item};
 use super::features::incompat;
 use super::inode::{MAP_LEN, RawInode, flag};
 use super::map::{MapRoot, Run, map};
-use super::report::unreadable;
+use crate::report::unreadable;
 use super::scan::{CHUNK_BYTES, ROOT, Scan};
 use super::seal::Seal;
 use super::seen::{Mark, kind_of_code};

@@ -29,8 +29,10 @@ use serde::{Deserialize, Serialize};
 mod apple;
 pub mod ext;
 pub mod fat;
+pub mod hfs;
 pub mod hfsplus;
 pub mod iso9660;
+pub mod mfs;
 pub mod name;
 mod report;
 
@@ -47,6 +49,10 @@ pub enum Family {
     Iso9660,
     /// HFS+ and HFSX.
     HfsPlus,
+    /// HFS, the older one of the Macintosh.
+    Hfs,
+    /// MFS, the first one of the Macintosh.
+    Mfs,
 }
 
 /// What a probe recognised.
@@ -238,6 +244,8 @@ pub fn probe(source: &dyn ReadAt) -> Vec<Candidate> {
     candidates.extend(ext::probe(source));
     candidates.extend(iso9660::probe(source));
     candidates.extend(hfsplus::probe(source));
+    candidates.extend(hfs::probe(source));
+    candidates.extend(mfs::probe(source));
     candidates
 }
 
@@ -256,5 +264,7 @@ pub fn open<'a>(
         Family::Ext => ext::open(source, image_offset),
         Family::Iso9660 => iso9660::open(source, image_offset),
         Family::HfsPlus => hfsplus::open(source, image_offset),
+        Family::Hfs => hfs::open(source, image_offset),
+        Family::Mfs => mfs::open(source, image_offset),
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod corpus;
 pub mod extremes;
+pub mod hfsplus;
 pub mod listing;
 pub mod sim_disk;
 pub mod synthetic;

@@ -144,10 +144,12 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
         #[test]
         fn agrees_with_a_plain_set(
             numbers in proptest::collection::vec(any::<u32>(), 0..200),
-            run in 0_u32..20_000,
+            run in 0_u32..6_000,
         ) {
             let (mut set, mut plain) = (CnidSet::default(), BTreeSet::new());
             for number in numbers.iter().copied().chain(100_000..100_000 + run) {

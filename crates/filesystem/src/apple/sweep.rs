@@ -347,7 +347,8 @@ impl<'s, 'a> Sweeper<'s, 'a> {
     ) -> bool {
         let should_be = self.should_be_leaf(slot);
         let may_be = self.is_live(slot) && !self.index.contains(slot);
-        let is_searched = should_be || (may_be && (hole.is_some() || !self.map.is_trusted));
+        let is_doubtful = (hole.is_some() || !self.map.is_trusted) && !self.tree.tally.whole_volume;
+        let is_searched = should_be || (may_be && is_doubtful);
         let state = offsets.find(node, self.tree.format, is_searched);
         match state {
             LeafState::Whole if hole.is_none() => {}

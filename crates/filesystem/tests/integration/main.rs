@@ -9,6 +9,7 @@ mod fat;
 mod fat_laid;
 mod fat_made;
 mod fat_public;
+mod hfsplus;
 mod iso9660;
 mod limits;
 mod mutations;

@@ -326,6 +326,9 @@ const fn family_name(family: Family) -> &'static str {
         Family::Fat => "fat",
         Family::Ext => "ext",
         Family::Iso9660 => "iso9660",
+        Family::HfsPlus => "hfsplus",
+        Family::Hfs => "hfs",
+        Family::Mfs => "mfs",
         _ => "other",
     }
 }

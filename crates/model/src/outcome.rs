@@ -18,9 +18,10 @@ pub enum Outcome {
         /// Its length; equals the stream's size.
         size: u64,
     },
-    /// What could be read is durable in the store, but some bytes never were (R11): they are zeros in the blob.
+    /// What could be read is durable in the store, but some bytes never were (R11): they are zeros in the blob, or, where a compressed run is
+    /// corrupt, what it decoded to all the same.
     Damaged {
-        /// The name of the content with zeros for what is missing.
+        /// The name of the content with these stand-ins for what is missing.
         blob: BlobHash,
         /// Its length.
         size: u64,

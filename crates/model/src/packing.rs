@@ -15,7 +15,8 @@ pub enum Codec {
     Stored,
     /// zlib (RFC 1950): HFS+ and APFS decmpfs, btrfs, zisofs, squashfs, cramfs.
     Zlib,
-    /// NTFS's LZNT1: a sequence of chunks of 4096 bytes each, ended by a zero header or the end of the stored bytes.
+    /// NTFS's LZNT1: a sequence of chunks of 4096 bytes each, ended by a zero header or the end of the stored bytes. What a chunk leaves of its
+    /// 4096 bytes, and all behind a zero header, is zeros.
     Lznt1,
     /// Apple's LZVN, a bare stream without a block header.
     Lzvn,
@@ -33,9 +34,30 @@ pub enum Codec {
     Lzma,
     /// LZ4, one bare block.
     Lz4,
+    /// Apple Data Compression, of disk images (`UDCO`).
+    Adc,
+    /// One bzip2 stream.
+    Bzip2,
 }
 
 impl Codec {
+    /// All of them, in the order of their codes in the catalogue. New ones are appended.
+    pub const ALL: [Self; 13] = [
+        Self::Stored,
+        Self::Zlib,
+        Self::Lznt1,
+        Self::Lzvn,
+        Self::Lzfse,
+        Self::LzoBtrfs,
+        Self::Lzo,
+        Self::Zstd,
+        Self::Xz,
+        Self::Lzma,
+        Self::Lz4,
+        Self::Adc,
+        Self::Bzip2,
+    ];
+
     /// Its name, for people and for the catalogue's export.
     pub const fn name(self) -> &'static str {
         match self {
@@ -50,6 +72,8 @@ impl Codec {
             Self::Xz => "xz",
             Self::Lzma => "lzma",
             Self::Lz4 => "lz4",
+            Self::Adc => "adc",
+            Self::Bzip2 => "bzip2",
         }
     }
 }
@@ -63,7 +87,7 @@ impl Codec {
 pub struct PackedUnit {
     /// First byte of the run, counted from the start of the stream.
     pub logical_offset: u64,
-    /// Number of bytes of the stream; if decoding gives fewer after `skip`, the rest is missing (corrupt), never zeros.
+    /// Number of bytes of the stream; if decoding gives fewer after `skip`, the rest is missing (corrupt), never a hole.
     pub len: u64,
     /// First stored byte, counted from the start of the stored stream.
     pub stored_offset: u64,
@@ -73,4 +97,18 @@ pub struct PackedUnit {
     pub skip: u64,
     /// How to decode the stored bytes.
     pub codec: Codec,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_codec_has_a_code_and_a_name_of_its_own() {
+        for (code, codec) in Codec::ALL.into_iter().enumerate() {
+            assert_eq!(codec as usize, code, "{}", codec.name());
+            let same = Codec::ALL.iter().filter(|other| other.name() == codec.name());
+            assert_eq!(same.count(), 1);
+        }
+    }
 }

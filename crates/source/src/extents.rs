@@ -3,7 +3,8 @@
 use ntt_model::entry::Stream;
 use ntt_model::failure::Failure;
 use ntt_model::range::push_joined;
-use ntt_model::{ByteRange, ExtentKind, FailureClass};
+use ntt_model::{ByteRange, Extent, ExtentKind, FailureClass};
+use serde::{Deserialize, Serialize};
 
 use crate::{ReadAt, ReadError};
 
@@ -24,7 +25,7 @@ pub enum Piece<'a> {
 }
 
 /// What is missing of a stream that was read.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Missing {
     /// The missing bytes, counted from the start of the stream, ascending.
     pub ranges: Vec<ByteRange>,
@@ -33,7 +34,8 @@ pub struct Missing {
 }
 
 impl Missing {
-    fn add(&mut self, range: ByteRange, class: FailureClass, code: i32, detail: impl FnOnce() -> String) {
+    /// Adds a range behind the ones before it, and why it is missing.
+    pub fn add(&mut self, range: ByteRange, class: FailureClass, code: i32, detail: impl FnOnce() -> String) {
         push_joined(&mut self.ranges, range);
         if self.failure.is_none() {
             self.failure = Some(Failure {
@@ -58,19 +60,43 @@ pub fn read_stream<E>(
     stream: &Stream,
     sink: &mut dyn FnMut(Piece<'_>) -> Result<(), E>,
 ) -> Result<Missing, E> {
+    read_extents(
+        image,
+        &stream.extents,
+        stream.extents_incomplete,
+        ByteRange::new(0, stream.size_bytes),
+        sink,
+    )
+}
+
+/// Reads a range of what extents map, as [`read_stream`] reads all of a stream; ranges in [`Missing`] are counted as the extents count.
+///
+/// # Errors
+///
+/// Only what `sink` returns.
+pub fn read_extents<E>(
+    image: &dyn ReadAt,
+    extents: &[Extent],
+    is_incomplete: bool,
+    range: ByteRange,
+    sink: &mut dyn FnMut(Piece<'_>) -> Result<(), E>,
+) -> Result<Missing, E> {
     let mut reader = StreamReader {
         image,
         sink,
+        is_incomplete,
         missing: Missing::default(),
         failed_reads: 0,
         buffer: Vec::new(),
     };
-    let mut position = 0;
-    for extent in &stream.extents {
-        let start = extent.logical_offset.max(position).min(stream.size_bytes);
-        reader.uncovered(stream, ByteRange::new(position, start - position))?;
+    let (mut position, end) = (range.offset, range.end());
+    let first =
+        extents.partition_point(|extent| extent.logical_offset.saturating_add(extent.len) <= position);
+    for extent in extents.get(first..).unwrap_or_default() {
+        let start = extent.logical_offset.max(position).min(end);
+        reader.uncovered(ByteRange::new(position, start - position))?;
         let skipped = start - extent.logical_offset.min(start);
-        let len = extent.len.saturating_sub(skipped).min(stream.size_bytes - start);
+        let len = extent.len.saturating_sub(skipped).min(end - start);
         let run = ByteRange::new(start, len);
         match extent.kind {
             ExtentKind::Hole | ExtentKind::Unwritten => reader.zeros(len)?,
@@ -79,14 +105,18 @@ pub fn read_stream<E>(
             }
         }
         position = run.end();
+        if position >= end {
+            break;
+        }
     }
-    reader.uncovered(stream, ByteRange::new(position, stream.size_bytes - position))?;
+    reader.uncovered(ByteRange::new(position, end - position))?;
     Ok(reader.missing)
 }
 
 struct StreamReader<'a, E> {
     image: &'a dyn ReadAt,
     sink: &'a mut dyn FnMut(Piece<'_>) -> Result<(), E>,
+    is_incomplete: bool,
     missing: Missing,
     failed_reads: u32,
     buffer: Vec<u8>,
@@ -102,8 +132,8 @@ impl<E> StreamReader<'_, E> {
     }
 
     /// Bytes of the stream that no extent covers: a hole, unless the map is known to be incomplete.
-    fn uncovered(&mut self, stream: &Stream, range: ByteRange) -> Result<(), E> {
-        if stream.extents_incomplete && !range.is_empty() {
+    fn uncovered(&mut self, range: ByteRange) -> Result<(), E> {
+        if self.is_incomplete && !range.is_empty() {
             let detail = || "the map of the file's blocks is incomplete".to_owned();
             self.missing.add(range, FailureClass::Corrupt, 0, detail);
         }
@@ -169,7 +199,6 @@ impl<E> StreamReader<'_, E> {
 mod tests {
     use std::convert::Infallible;
 
-    use ntt_model::Extent;
     use ntt_model::entry::{Encoding, StreamKind};
     use proptest::prelude::*;
 
@@ -279,7 +308,7 @@ mod tests {
                 }
                 position = position.max(extent.logical_offset.min(size));
             }
-            prop_assert_eq!(bytes, flat);
+            prop_assert_eq!(&bytes, &flat);
             prop_assert!(missing.ranges.iter().all(|range| range.end() <= size));
         }
     }

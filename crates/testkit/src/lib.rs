@@ -5,6 +5,7 @@
 pub mod corpus;
 pub mod extremes;
 pub mod hfsplus;
+pub mod lab;
 pub mod listing;
 pub mod sim_disk;
 pub mod synthetic;

@@ -44,7 +44,7 @@ impl SeededRandom {
     }
 
     /// A number below `bound`, which is not 0.
-    fn below(&self, bound: usize) -> usize {
+    pub(crate) fn below(&self, bound: usize) -> usize {
         usize::try_from(self.next() % (bound as u64)).unwrap_or(0)
     }
 

@@ -1,7 +1,7 @@
 //! Loading: what goes in comes out, all or nothing, and nothing else is touched.
 
 use ntt_model::entry::{Allocation, Encoding, Stream, StreamKind, Xattr};
-use ntt_model::{Finding, FindingCode, Kind, Layer, ScanEvent, Severity, Timestamp};
+use ntt_model::{Codec, Finding, FindingCode, Kind, Layer, PackedUnit, ScanEvent, Severity, Timestamp};
 
 use super::Case;
 use super::fixture::{Fixture, ROOT, counts, entering, file, files, flat, named};
@@ -95,17 +95,34 @@ fn r27_an_inode_keeps_everything(fixture: &Fixture) {
     ] {
         inode.streams.push(Stream { kind, ..fork.clone() });
     }
+    let mut packed = inode.clone();
+    packed.number = 13;
+    packed.streams[0].encoding = Encoding::Packed(vec![unit(0, 0), unit(70_000, 5)]);
+    packed.streams[1].encoding = Encoding::Packed(vec![unit(u64::MAX - 9, u64::MAX)]);
+    packed.streams[2].encoding = Encoding::Packed(Vec::new());
     let mut deleted = inode.clone();
     deleted.number = 12;
     deleted.kind = Kind::Unknown;
     deleted.allocation = Allocation::Deleted;
     deleted.streams.remove(0);
-    let scan = fixture.scan(&flat(&[inode.clone(), deleted.clone()]));
-    for wanted in [inode, deleted] {
+    let scan = fixture.scan(&flat(&[inode.clone(), deleted.clone(), packed.clone()]));
+    for wanted in [inode, deleted, packed] {
         assert_eq!(
             fixture.catalogue.inode(scan, wanted.number).unwrap(),
             Some(wanted)
         );
+    }
+}
+
+/// A unit of a packed stream.
+fn unit(logical_offset: u64, skip: u64) -> PackedUnit {
+    PackedUnit {
+        logical_offset,
+        len: 9,
+        stored_offset: 7,
+        stored_len: 5,
+        skip,
+        codec: Codec::Lznt1,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Small integers and words for enums. The codes are part of the schema: append only.
 
 use ntt_model::entry::{Allocation, Encoding, Name};
-use ntt_model::{Kind, Namespace};
+use ntt_model::{Kind, Namespace, PackedUnit};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -31,8 +31,27 @@ pub(super) const NAMESPACES: [Namespace; 8] = [
     Namespace::Udf,
 ];
 
-/// Encodings by their codes.
-pub(super) const ENCODINGS: [Encoding; 3] = [Encoding::Plain, Encoding::Encrypted, Encoding::Unsupported];
+/// The code of an encoding; the units of a packed stream stand behind its extents.
+pub(super) fn encoding_code(encoding: &Encoding) -> Result<i64, Error> {
+    match encoding {
+        Encoding::Plain => Ok(0),
+        Encoding::Encrypted => Ok(1),
+        Encoding::Unsupported => Ok(2),
+        Encoding::Packed(_) => Ok(3),
+        other => Err(Error::Conflict(format!("this catalogue cannot keep {other:?}"))),
+    }
+}
+
+/// The encoding of a code; `units` are those that stand behind the extents.
+pub(super) fn encoding(code: i64, units: Vec<PackedUnit>) -> Result<Encoding, Error> {
+    match code {
+        0 => Ok(Encoding::Plain),
+        1 => Ok(Encoding::Encrypted),
+        2 => Ok(Encoding::Unsupported),
+        3 => Ok(Encoding::Packed(units)),
+        _ => Err(Error::Damaged(format!("there is no meaning of code {code}"))),
+    }
+}
 
 /// Bit of `path.flags`: a second name.
 pub(super) const ALTERNATE: i64 = 8;

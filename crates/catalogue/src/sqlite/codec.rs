@@ -2,11 +2,12 @@
 //!
 //! Integers are LEB128; differences are zigzag-coded and wrap, so that every `u64` survives. `docs/design/catalogue.md` gives the layouts.
 
-use ntt_model::entry::Xattr;
+use ntt_model::entry::{Encoding, Stream, Xattr};
 use ntt_model::time::Times;
-use ntt_model::{ByteRange, Extent, ExtentKind, Timestamp};
+use ntt_model::{ByteRange, Codec, Extent, ExtentKind, PackedUnit, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::code::{code_of, value_of};
 use crate::Error;
 
 const EXTENT_KINDS: [ExtentKind; 4] = [
@@ -16,6 +17,13 @@ const EXTENT_KINDS: [ExtentKind; 4] = [
     ExtentKind::Inline,
 ];
 const HAS_GAP: u64 = 4;
+/// In place of the kind of an extent: no more extents, units follow.
+const END_OF_EXTENTS: u64 = 8;
+const UNIT_HAS_GAP: u64 = 1;
+const UNIT_HAS_SKIP: u64 = 2;
+const UNIT_HAS_JUMP: u64 = 4;
+/// The bits of a unit's head above these flags are the code of its codec.
+const UNIT_FLAGS: u32 = 3;
 const NANOS: i64 = 1_000_000_000;
 const WHOLE_SECONDS: u8 = 0x80;
 
@@ -107,14 +115,102 @@ const fn extent_kind_code(kind: ExtentKind) -> u64 {
     }
 }
 
-/// The extents that [`put_extents`] wrote.
-pub(super) fn extents(bytes: &[u8]) -> Result<Vec<Extent>, Error> {
+/// Appends the extents of a stream, and the units of a packed one behind a mark. The first integer is still the first image offset.
+pub(super) fn put_map(out: &mut Vec<u8>, stream: &Stream) -> Result<(), Error> {
+    put_extents(out, &stream.extents);
+    if let Encoding::Packed(units) = &stream.encoding
+        && !units.is_empty()
+    {
+        put(out, 0);
+        put(out, END_OF_EXTENTS);
+        put_units(out, units)?;
+    }
+    Ok(())
+}
+
+/// Appends units. Each one: a head (codec, and which of the others follow); the gap to the unit before; the length; the stored offset as a
+/// difference to the end of the run before; the stored length; the skip.
+fn put_units(out: &mut Vec<u8>, units: &[PackedUnit]) -> Result<(), Error> {
+    let (mut logical, mut stored) = (0_u64, 0_u64);
+    for unit in units {
+        let gap = unit.logical_offset.wrapping_sub(logical);
+        let flag = |is_set: bool, bit: u64| if is_set { bit } else { 0 };
+        let flags = flag(gap != 0, UNIT_HAS_GAP)
+            | flag(unit.stored_offset != stored, UNIT_HAS_JUMP)
+            | flag(unit.skip != 0, UNIT_HAS_SKIP);
+        put(out, codec_code(unit.codec)? << UNIT_FLAGS | flags);
+        if gap != 0 {
+            put(out, gap);
+        }
+        put(out, unit.len);
+        if unit.stored_offset != stored {
+            put_difference(out, unit.stored_offset, stored);
+        }
+        put(out, unit.stored_len);
+        if unit.skip != 0 {
+            put(out, unit.skip);
+        }
+        logical = unit.logical_offset.wrapping_add(unit.len);
+        stored = unit.stored_offset.wrapping_add(unit.stored_len);
+    }
+    Ok(())
+}
+
+fn codec_code(codec: Codec) -> Result<u64, Error> {
+    let code = code_of(&Codec::ALL, &codec)?;
+    Ok(code.cast_unsigned())
+}
+
+/// The units up to the end of a blob.
+fn take_units(reader: &mut Reader<'_>) -> Result<Vec<PackedUnit>, Error> {
+    let mut units = Vec::new();
+    let (mut logical, mut stored) = (0_u64, 0_u64);
+    while !reader.is_empty() {
+        let head = reader.take()?;
+        let codec = value_of(&Codec::ALL, (head >> UNIT_FLAGS).cast_signed())?;
+        let gap = if head & UNIT_HAS_GAP == 0 {
+            0
+        } else {
+            reader.take()?
+        };
+        let len = reader.take()?;
+        let stored_offset = if head & UNIT_HAS_JUMP == 0 {
+            stored
+        } else {
+            reader.take_difference(stored)?
+        };
+        let stored_len = reader.take()?;
+        let skip = if head & UNIT_HAS_SKIP == 0 {
+            0
+        } else {
+            reader.take()?
+        };
+        let logical_offset = logical.wrapping_add(gap);
+        units.push(PackedUnit {
+            logical_offset,
+            len,
+            stored_offset,
+            stored_len,
+            skip,
+            codec,
+        });
+        logical = logical_offset.wrapping_add(len);
+        stored = stored_offset.wrapping_add(stored_len);
+    }
+    Ok(units)
+}
+
+/// The extents and units that [`put_map`] wrote.
+pub(super) fn map(bytes: &[u8]) -> Result<(Vec<Extent>, Vec<PackedUnit>), Error> {
     let mut reader = Reader::new(bytes, "extents");
     let mut extents = Vec::with_capacity(bytes.len().div_ceil(8));
     let (mut image, mut logical) = (0_u64, 0_u64);
     while !reader.is_empty() {
         let image_offset = reader.take_difference(image)?;
         let head = reader.take()?;
+        if head == END_OF_EXTENTS {
+            return Ok((extents, take_units(&mut reader)?));
+        }
         let gap = if head & HAS_GAP == 0 { 0 } else { reader.take()? };
         let len = reader.take()?;
         let kind = usize::try_from(head & 3)
@@ -130,7 +226,7 @@ pub(super) fn extents(bytes: &[u8]) -> Result<Vec<Extent>, Error> {
         image = image_offset.wrapping_add(len);
         logical = logical_offset.wrapping_add(len);
     }
-    Ok(extents)
+    Ok((extents, Vec::new()))
 }
 
 /// Image offset of the first extent, or `None` if there is none.
@@ -267,6 +363,7 @@ pub(super) struct Rare {
 
 #[cfg(test)]
 mod tests {
+    use ntt_model::entry::StreamKind;
     use proptest::prelude::*;
 
     use super::*;
@@ -280,6 +377,20 @@ mod tests {
                 kind: EXTENT_KINDS[kind],
             },
         )
+    }
+
+    fn any_unit() -> impl Strategy<Value = PackedUnit> {
+        (any::<[u64; 5]>(), proptest::sample::select(&Codec::ALL[..])).prop_map(|(numbers, codec)| {
+            let [logical_offset, len, stored_offset, stored_len, skip] = numbers;
+            PackedUnit {
+                logical_offset,
+                len,
+                stored_offset,
+                stored_len,
+                skip,
+                codec,
+            }
+        })
     }
 
     fn any_time() -> impl Strategy<Value = Option<Timestamp>> {
@@ -298,7 +409,26 @@ mod tests {
             let mut bytes = Vec::new();
             put_extents(&mut bytes, &list);
             prop_assert_eq!(first_offset(&bytes).unwrap(), list.first().map(|extent| extent.image_offset));
-            prop_assert_eq!(extents(&bytes).unwrap(), list);
+            prop_assert_eq!(map(&bytes).unwrap(), (list, Vec::new()));
+        }
+
+        #[test]
+        fn units_round_trip_behind_extents(
+            extents in proptest::collection::vec(any_extent(), 0..4),
+            units in proptest::collection::vec(any_unit(), 0..8),
+        ) {
+            let stream = Stream {
+                kind: StreamKind::Data,
+                size_bytes: 0,
+                extents,
+                encoding: Encoding::Packed(units.clone()),
+                extents_incomplete: false,
+            };
+            let mut bytes = Vec::new();
+            put_map(&mut bytes, &stream).unwrap();
+            let first = stream.extents.first().map_or(0, |extent| extent.image_offset);
+            prop_assert_eq!(first_offset(&bytes).unwrap().unwrap_or(0), first);
+            prop_assert_eq!(map(&bytes).unwrap(), (stream.extents, units));
         }
 
         #[test]
@@ -322,8 +452,24 @@ mod tests {
         /// A damaged row is an error, never a panic or an endless loop.
         #[test]
         fn any_bytes_are_decoded_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-            let _ = (extents(&bytes), times(None, &bytes), ranges(&bytes), first_offset(&bytes));
+            let _ = (map(&bytes), times(None, &bytes), ranges(&bytes), first_offset(&bytes));
         }
+    }
+
+    /// Units one after the other, the usual case, cost a head and two lengths.
+    #[test]
+    fn a_usual_unit_is_small() {
+        let unit = |index: u64| PackedUnit {
+            logical_offset: index * 65_536,
+            len: 65_536,
+            stored_offset: index * 30_000,
+            stored_len: 30_000,
+            skip: 0,
+            codec: Codec::Zlib,
+        };
+        let mut bytes = Vec::new();
+        put_units(&mut bytes, &(0..10).map(unit).collect::<Vec<_>>()).unwrap();
+        assert_eq!(bytes.len(), 70);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use ntt_model::entry::{Inode, Stream, StreamKind};
 use ntt_model::{BlobHash, ScanId, Timestamp};
 use rusqlite::{Connection, Row, params};
 
-use super::code::{ENCODINGS, KINDS, allocation, value_of};
+use super::code::{KINDS, allocation, encoding, value_of};
 use super::codec::{self, Rare};
 use super::media::collect;
 use crate::Error;
@@ -60,12 +60,12 @@ fn data_stream(row: &Row<'_>, bits: i64, first: usize) -> Result<Option<Stream>,
     let Some(size) = row.get::<_, Option<i64>>(first + 2)? else {
         return Ok(None);
     };
-    let extents = row.get_ref(first + 11)?.as_blob_or_null()?.unwrap_or(&[]);
+    let (extents, units) = codec::map(row.get_ref(first + 11)?.as_blob_or_null()?.unwrap_or(&[]))?;
     Ok(Some(Stream {
         kind: StreamKind::Data,
         size_bytes: size.cast_unsigned(),
-        extents: codec::extents(extents)?,
-        encoding: value_of(&ENCODINGS, (bits >> 4) & 3)?,
+        extents,
+        encoding: encoding((bits >> 4) & 3, units)?,
         extents_incomplete: bits & 64 != 0,
     }))
 }
@@ -75,11 +75,12 @@ fn further_streams(connection: &Connection, scan: ScanId, inode: u64) -> Result<
         "SELECT kind, size, encoding, incomplete, name, extents FROM stream_{scan} WHERE ino = ?1 ORDER BY stream"
     );
     collect(connection, &sql, params![inode.cast_signed()], |row| {
+        let (extents, units) = codec::map(row.get_ref(5)?.as_blob()?)?;
         Ok(Stream {
             kind: stream_kind(row.get(0)?, row.get(4)?),
             size_bytes: row.get::<_, i64>(1)?.cast_unsigned(),
-            extents: codec::extents(row.get_ref(5)?.as_blob()?)?,
-            encoding: value_of(&ENCODINGS, row.get(2)?)?,
+            extents,
+            encoding: encoding(row.get(2)?, units)?,
             extents_incomplete: row.get(3)?,
         })
     })

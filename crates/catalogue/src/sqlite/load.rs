@@ -4,8 +4,8 @@ use ntt_model::entry::{Directory, Inode, Name, ScanCounts, Stream, StreamKind};
 use ntt_model::{Finding, MediumKey, ScanEvent, ScanId, Timestamp, VolumeKey};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
-use super::code::{ENCODINGS, KINDS, NAMESPACES, code_of, name_flags};
-use super::codec::{Rare, put_extents, put_times};
+use super::code::{KINDS, NAMESPACES, code_of, encoding_code, name_flags};
+use super::codec::{Rare, put_map, put_times};
 use super::{media, schema};
 use crate::Error;
 use crate::rows::NewScan;
@@ -222,11 +222,11 @@ impl Load {
             values.push(i64::try_from(*ordinal).unwrap_or(i64::MAX))?;
             values.push(kind)?;
             values.push(stream.size_bytes.cast_signed())?;
-            values.push(code_of(&ENCODINGS, &stream.encoding)?)?;
+            values.push(encoding_code(&stream.encoding)?)?;
             values.push(stream.extents_incomplete)?;
             values.push(name)?;
             extents.clear();
-            put_extents(&mut extents, &stream.extents);
+            put_map(&mut extents, stream)?;
             values.push(extents.as_slice())
         })
     }
@@ -270,7 +270,7 @@ fn inode_bits(inode: &Inode) -> Result<i64, Error> {
     }
     let own = plain_data(inode);
     if let Some(stream) = own {
-        bits |= code_of(&ENCODINGS, &stream.encoding)? << 4;
+        bits |= encoding_code(&stream.encoding)? << 4;
         bits |= i64::from(stream.extents_incomplete) << 6;
     }
     if inode.streams.len() > usize::from(own.is_some()) {
@@ -295,7 +295,9 @@ fn bind_inode(inode: &Inode, values: &mut Values<'_, '_>, scratch: &mut Vec<u8>)
     put_times(scratch, &inode.times);
     values.push(non_empty(scratch))?;
     scratch.clear();
-    put_extents(scratch, data.map_or(&[], |stream| &stream.extents));
+    if let Some(stream) = data {
+        put_map(scratch, stream)?;
+    }
     values.push(non_empty(scratch))?;
     values.push(rare(inode)?)
 }

@@ -5,19 +5,21 @@ use std::collections::BTreeMap;
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Layers from the bottom up: a crate may use those before it that its row names, and no others.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("ntt-model", &[]),
     ("ntt-host", &["ntt-model"]),
     ("ntt-mapfile", &["ntt-model"]),
     ("ntt-source", &["ntt-model", "ntt-mapfile"]),
+    ("ntt-codec", &["ntt-model", "ntt-source"]),
     ("ntt-volume", &["ntt-model", "ntt-source"]),
-    ("ntt-filesystem", &["ntt-model", "ntt-source"]),
+    ("ntt-filesystem", &["ntt-model", "ntt-source", "ntt-codec"]),
     (
         "ntt-inspect",
         &[
             "ntt-model",
             "ntt-mapfile",
             "ntt-source",
+            "ntt-codec",
             "ntt-volume",
             "ntt-filesystem",
         ],

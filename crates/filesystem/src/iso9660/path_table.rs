@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use ntt_model::ByteRange;
+use ntt_source::ReadError;
 use ntt_source::field::{be_u16, be_u32, le_u16, le_u32, u8_at};
 
 use super::descriptor::Descriptor;
@@ -32,10 +33,16 @@ pub(super) struct PathTable {
 }
 
 impl PathTable {
-    /// Reads the first usable of the four recordings: L, optional L, M, optional M.
-    pub(super) fn read(disc: &Disc<'_>, descriptor: &Descriptor) -> Option<Self> {
+    /// Reads the first usable of the four recordings: L, optional L, M, optional M. Calls `unread` with the place of each before it that cannot
+    /// be read.
+    pub(super) fn read(
+        disc: &Disc<'_>,
+        descriptor: &Descriptor,
+        mut unread: impl FnMut(u64, &ReadError),
+    ) -> Option<Self> {
         ranges(descriptor).into_iter().find_map(|(range, big)| {
-            let bytes = disc.bytes(range.offset, usize::try_from(range.len).ok()?).ok()?;
+            let bytes = disc.bytes(range.offset, usize::try_from(range.len).ok()?);
+            let bytes = bytes.inspect_err(|error| unread(range.offset, error)).ok()?;
             let directories = parse(&bytes, big, descriptor.block_bytes())?;
             let good = directories.first()?.offset == descriptor.root_offset();
             good.then(|| Self::new(directories))

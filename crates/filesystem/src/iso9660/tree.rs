@@ -146,7 +146,7 @@ fn susp_skip(disc: &Disc<'_>, descriptor: &Descriptor) -> Option<usize> {
     if disc.sector(descriptor.root_offset()).is_ok() {
         return from(descriptor.root_offset());
     }
-    let table = super::path_table::PathTable::read(disc, descriptor)?;
+    let table = super::path_table::PathTable::read(disc, descriptor, |_, _| ())?;
     table
         .directories
         .iter()

@@ -160,7 +160,19 @@ impl<'d, 's, 'v> Walk<'d, 's, 'v> {
     }
 
     fn path_table(&mut self, tree: &Tree) -> Result<PathTable, Stop> {
-        if let Some(table) = PathTable::read(self.disc, &tree.descriptor) {
+        let mut unread = Vec::new();
+        let found = PathTable::read(self.disc, &tree.descriptor, |offset, error| {
+            let mut finding = self
+                .disc
+                .unreadable(Layer::FileSystem, offset, "a path table", error);
+            // Whoever needs it has the directories themselves, and mostly another table.
+            finding.severity = Severity::Warning;
+            unread.push(finding);
+        });
+        unread
+            .into_iter()
+            .try_for_each(|finding| self.out.finding(finding))?;
+        if let Some(table) = found {
             return Ok(table);
         }
         let detail = format!("no usable path table for the {} tree", tree.label());

@@ -1,0 +1,273 @@
+//! Reads packed streams: units of a stored stream, decoded one after the other.
+
+use ntt_model::entry::{Encoding, Stream};
+use ntt_model::failure::Failure;
+use ntt_model::{ByteRange, Codec, Extent, FailureClass, PackedUnit};
+use ntt_source::ReadAt;
+use ntt_source::extents::{Missing, Piece, read_extents};
+
+use crate::decode;
+
+/// Most bytes that a unit may have stored. No format comes near: compressed runs are at most a few MiB.
+pub const STORED_BYTES_MAX: u64 = 32 << 20;
+/// Most bytes that a unit may decode to.
+pub const DECODED_BYTES_MAX: u64 = 64 << 20;
+
+/// Reads a stream of any encoding and hands it to `sink` piece by piece, exactly `size_bytes` in all.
+///
+/// As [`ntt_source::extents::read_stream`], which it calls for what is not packed. For a packed stream:
+///
+/// - Bytes that no unit covers are zeros; missing, if the map is incomplete.
+/// - A unit whose stored bytes are unread, beyond the end or refused by the device gives what its stored bytes before those decode to; only the rest
+///   is missing, for that reason (R11).
+/// - A unit whose stored bytes are corrupt is missing as a whole, because nothing tells where the corruption begins. What was decoded all the
+///   same is handed over in place of zeros: it may be all that is left.
+/// - A unit above [`STORED_BYTES_MAX`] or [`DECODED_BYTES_MAX`] is corrupt.
+///
+/// Needs memory for one unit.
+///
+/// # Errors
+///
+/// Only what `sink` returns.
+pub fn read_stream<E>(
+    image: &dyn ReadAt,
+    stream: &Stream,
+    sink: &mut dyn FnMut(Piece<'_>) -> Result<(), E>,
+) -> Result<Missing, E> {
+    let Encoding::Packed(units) = &stream.encoding else {
+        return ntt_source::extents::read_stream(image, stream, sink);
+    };
+    let mut reader = Reader {
+        image,
+        extents: &stream.extents,
+        is_incomplete: stream.extents_incomplete,
+        sink,
+        missing: Missing::default(),
+        decoded: Decoded::default(),
+    };
+    let mut position = 0;
+    for (index, unit) in units.iter().enumerate() {
+        let start = unit.logical_offset.max(position).min(stream.size_bytes);
+        reader.uncovered(between(position, start))?;
+        let passed_over = start.saturating_sub(unit.logical_offset);
+        let left = stream.size_bytes.saturating_sub(start);
+        let run = ByteRange::new(start, unit.len.saturating_sub(passed_over).min(left));
+        let skip = unit.skip.saturating_add(passed_over);
+        if !run.is_empty() {
+            reader.unit(units.get(index..).unwrap_or_default(), run, skip)?;
+        }
+        position = run.end();
+    }
+    reader.uncovered(between(position, stream.size_bytes))?;
+    Ok(reader.missing)
+}
+
+fn between(start: u64, end: u64) -> ByteRange {
+    ByteRange::new(start, end.saturating_sub(start))
+}
+
+/// The stored run that was decoded last.
+#[derive(Default)]
+struct Decoded {
+    /// Which run; `None` before the first.
+    run: Option<(u64, u64, Codec)>,
+    /// What it decodes to, from its first byte.
+    bytes: Vec<u8>,
+    /// Number of bytes that were wanted of it.
+    wanted: u64,
+    /// Why it may be incomplete, or wrong.
+    flaw: Option<Flaw>,
+}
+
+/// What is wrong with a decoded run.
+#[derive(Clone)]
+enum Flaw {
+    /// Stored bytes are missing: what was decoded before them is right.
+    Incomplete(Failure),
+    /// The stored bytes are corrupt: nothing is sure.
+    Corrupt(Failure),
+}
+
+struct Reader<'a, E> {
+    image: &'a dyn ReadAt,
+    extents: &'a [Extent],
+    is_incomplete: bool,
+    sink: &'a mut dyn FnMut(Piece<'_>) -> Result<(), E>,
+    missing: Missing,
+    decoded: Decoded,
+}
+
+impl<E> Reader<'_, E> {
+    fn zeros(&mut self, len: u64) -> Result<(), E> {
+        if len > 0 {
+            (self.sink)(Piece::Zeros(len))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn lose(&mut self, range: ByteRange, failure: Failure) {
+        let Failure { class, code, detail } = failure;
+        self.missing.add(range, class, code, || detail);
+    }
+
+    fn uncovered(&mut self, range: ByteRange) -> Result<(), E> {
+        if self.is_incomplete && !range.is_empty() {
+            self.lose(
+                range,
+                corrupt("the map of the file's units is incomplete".to_owned()),
+            );
+        }
+        self.zeros(range.len)
+    }
+
+    /// Gives `run`, which begins `skip` bytes into what the first of `units` decodes to.
+    fn unit(&mut self, units: &[PackedUnit], run: ByteRange, skip: u64) -> Result<(), E> {
+        let Some(unit) = units.first() else { return Ok(()) };
+        if unit.codec == Codec::Stored {
+            return self.stored(unit, run, skip);
+        }
+        let wanted = skip.saturating_add(run.len);
+        if wanted > DECODED_BYTES_MAX || unit.stored_len > STORED_BYTES_MAX {
+            let detail = format!(
+                "a compressed run of {} bytes for {wanted} at {:#x} is not believed",
+                unit.stored_len, unit.stored_offset
+            );
+            self.lose(run, corrupt(detail));
+            return self.zeros(run.len);
+        }
+        let key = (unit.stored_offset, unit.stored_len, unit.codec);
+        if self.decoded.run != Some(key) || self.decoded.wanted < wanted {
+            let wanted = wanted.max(wanted_by_all(units));
+            self.decoded = self.decode(unit, wanted);
+        }
+        self.hand_over(unit, run, skip)
+    }
+
+    /// A run that was stored as it is.
+    fn stored(&mut self, unit: &PackedUnit, run: ByteRange, skip: u64) -> Result<(), E> {
+        let here = ByteRange::new(run.offset, unit.stored_len.saturating_sub(skip).min(run.len));
+        let from = ByteRange::new(unit.stored_offset.saturating_add(skip), here.len);
+        let missing = read_extents(self.image, self.extents, true, from, self.sink)?;
+        if let Some(failure) = missing.failure {
+            for range in missing.ranges {
+                let offset = range
+                    .offset
+                    .saturating_sub(from.offset)
+                    .saturating_add(run.offset);
+                self.lose(ByteRange::new(offset, range.len), failure.clone());
+            }
+        }
+        self.short(unit, between(here.end(), run.end()))
+    }
+
+    /// Hands over what was decoded, and says what is missing of it.
+    fn hand_over(&mut self, unit: &PackedUnit, run: ByteRange, skip: u64) -> Result<(), E> {
+        let wanted = ByteRange::new(skip, run.len);
+        let bytes = part(&self.decoded.bytes, wanted);
+        let here = u64::try_from(bytes.len()).unwrap_or(0);
+        if !bytes.is_empty() {
+            (self.sink)(Piece::Bytes(bytes))?;
+        }
+        let rest = between(run.offset.saturating_add(here), run.end());
+        match self.decoded.flaw.clone() {
+            Some(Flaw::Corrupt(failure)) => self.lose(run, failure),
+            Some(Flaw::Incomplete(failure)) if !rest.is_empty() => self.lose(rest, failure),
+            _ => return self.short(unit, rest),
+        }
+        self.zeros(rest.len)
+    }
+
+    /// What a unit should have given and did not.
+    fn short(&mut self, unit: &PackedUnit, rest: ByteRange) -> Result<(), E> {
+        if !rest.is_empty() {
+            let detail = format!(
+                "the {} run at {:#x} is too short",
+                unit.codec.name(),
+                unit.stored_offset
+            );
+            self.lose(rest, corrupt(detail));
+        }
+        self.zeros(rest.len)
+    }
+
+    /// Decodes the stored bytes of a unit, as far as they can be read.
+    fn decode(&self, unit: &PackedUnit, wanted: u64) -> Decoded {
+        let (stored, failure) = self.fetch(ByteRange::new(unit.stored_offset, unit.stored_len));
+        let mut bytes = Vec::new();
+        let result = decode(
+            unit.codec,
+            &stored,
+            &mut bytes,
+            usize::try_from(wanted).unwrap_or(0),
+        );
+        let flaw = match (failure, result) {
+            // Whatever the decoder says of a run that was cut: the cut is why.
+            (Some(failure), _) => Some(Flaw::Incomplete(failure)),
+            (None, Err(error)) => {
+                let place = unit.stored_offset;
+                let detail = format!("the {} run at {place:#x}: {error}", unit.codec.name());
+                Some(Flaw::Corrupt(corrupt(detail)))
+            }
+            (None, Ok(())) => None,
+        };
+        Decoded {
+            run: Some((unit.stored_offset, unit.stored_len, unit.codec)),
+            bytes,
+            wanted,
+            flaw,
+        }
+    }
+
+    /// The stored bytes of a run up to the first that is missing, and why that is.
+    fn fetch(&self, run: ByteRange) -> (Vec<u8>, Option<Failure>) {
+        let mut stored = Vec::new();
+        let mut take = |piece: Piece<'_>| -> Result<(), std::convert::Infallible> {
+            match piece {
+                Piece::Bytes(bytes) => stored.extend_from_slice(bytes),
+                Piece::Zeros(len) => {
+                    let len = usize::try_from(len).unwrap_or(0);
+                    stored.resize(stored.len().saturating_add(len), 0);
+                }
+            }
+            Ok(())
+        };
+        let result = read_extents(self.image, self.extents, true, run, &mut take);
+        let missing = result.unwrap_or_else(|never| match never {});
+        if let Some(first) = missing.ranges.first() {
+            let good = first.offset.saturating_sub(run.offset);
+            stored.truncate(usize::try_from(good).unwrap_or(0));
+        }
+        (stored, missing.failure)
+    }
+}
+
+/// How many bytes of the first unit's stored run it and its neighbours on the same run want.
+fn wanted_by_all(units: &[PackedUnit]) -> u64 {
+    let Some(first) = units.first() else { return 0 };
+    let same = |unit: &&PackedUnit| {
+        (unit.stored_offset, unit.stored_len, unit.codec)
+            == (first.stored_offset, first.stored_len, first.codec)
+    };
+    units
+        .iter()
+        .take_while(same)
+        .map(|unit| unit.skip.saturating_add(unit.len))
+        .filter(|wanted| *wanted <= DECODED_BYTES_MAX)
+        .max()
+        .unwrap_or(0)
+}
+
+fn part(bytes: &[u8], range: ByteRange) -> &[u8] {
+    let from = usize::try_from(range.offset).unwrap_or(usize::MAX);
+    let to = usize::try_from(range.end()).unwrap_or(usize::MAX);
+    bytes.get(from..to.min(bytes.len())).unwrap_or_default()
+}
+
+fn corrupt(detail: String) -> Failure {
+    Failure {
+        class: FailureClass::Corrupt,
+        code: 0,
+        detail,
+    }
+}

@@ -1,0 +1,264 @@
+//! Images made by the tools of each system from a folder of files, without root where the tools allow it.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::corpus::have;
+use crate::lab::corpus::{Spec, fill};
+use crate::lab::referee::tool_path;
+use crate::lab::tree::Tree;
+
+/// An image file under test.
+#[derive(Debug)]
+pub struct Image {
+    /// How it was made, for messages.
+    pub name: String,
+    path: PathBuf,
+    /// The files that it was made from, as far as the format keeps them.
+    pub truth: Option<Tree>,
+    _folder: Option<TempDir>,
+}
+
+impl Image {
+    /// An image that lies somewhere; nothing of the lab but the loss score writes to it.
+    pub fn at(name: &str, path: &Path, truth: Option<Tree>) -> Self {
+        Self {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            truth,
+            _folder: None,
+        }
+    }
+
+    /// An image in a folder of its own, where `make` writes it; it gets the image's path and a second folder with the files of `spec`.
+    /// What `make` returns is the truth.
+    ///
+    /// # Panics
+    ///
+    /// If the files cannot be written.
+    pub fn made(
+        name: &str,
+        spec: &Spec,
+        make: impl FnOnce(&Path, &Path, Tree) -> Option<Tree>,
+    ) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (path, tree) = (folder.path().join("image"), folder.path().join("tree"));
+        fs::create_dir(&tree).expect("a new folder");
+        let truth = fill(&tree, spec);
+        let truth = Some(make(&path, &tree, truth)?);
+        fs::remove_dir_all(&tree).expect("removed");
+        Some(Self {
+            name: name.to_owned(),
+            path,
+            truth,
+            _folder: Some(folder),
+        })
+    }
+
+    /// An image in a folder of its own that `format` makes (empty) at the path it gets; it is mounted, filled and unmounted. `None` where that is
+    /// not allowed.
+    ///
+    /// # Panics
+    ///
+    /// If the files cannot be written to it.
+    pub fn mounted(
+        name: &str,
+        spec: &Spec,
+        options: &str,
+        format: impl FnOnce(&Path) -> bool,
+    ) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("image");
+        format(&path).then_some(())?;
+        let mounted = Mounted::new(&path, folder.path(), options)?;
+        let truth = fill(mounted.path(), spec);
+        drop(mounted);
+        Some(Self {
+            name: name.to_owned(),
+            path,
+            truth: Some(truth),
+            _folder: Some(folder),
+        })
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its bytes.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be read.
+    pub fn bytes(&self) -> Vec<u8> {
+        fs::read(&self.path).expect("the image")
+    }
+}
+
+/// Runs a tool that makes something, with the environment of [`crate::lab::referee::output`].
+///
+/// # Panics
+///
+/// If it fails, with what it said.
+pub fn run(program: &str, arguments: &[&str], directory: &Path) {
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(directory)
+        .env("PATH", tool_path())
+        .env("TZ", "UTC")
+        .env("LC_ALL", "C.UTF-8")
+        .env("MTOOLS_SKIP_CHECK", "1")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {said}");
+}
+
+/// ext by `mke2fs -d`: `None` without the tool.
+pub fn ext(arguments: &[&str], size: &str, spec: &Spec) -> Option<Image> {
+    have("mke2fs").then_some(())?;
+    Image::made(&arguments.join(" "), spec, |image, tree, truth| {
+        let (image, tree) = (utf8(image), utf8(tree));
+        let fixed = [
+            "-q",
+            "-F",
+            "-U",
+            "0d1f2a3b-4c5d-4e6f-8a9b-0c1d2e3f4a5b",
+            "-d",
+            tree,
+        ];
+        run(
+            "mke2fs",
+            &[&fixed[..], arguments, &[image, size]].concat(),
+            Path::new("/"),
+        );
+        Some(truth.with_directories(&["lost+found"]))
+    })
+}
+
+/// FAT by `mkfs.fat` and mtools: `None` without them. mtools keep no times of directories.
+///
+/// # Panics
+///
+/// If the tools fail.
+pub fn fat(arguments: &[&str], spec: &Spec) -> Option<Image> {
+    (have("mkfs.fat") && have("mcopy")).then_some(())?;
+    Image::made(&arguments.join(" "), spec, |image, tree, truth| {
+        let image = utf8(image);
+        let fixed = ["-n", "LAB", "-i", "12ab34cd", "-C", image];
+        run("mkfs.fat", &[&fixed[..], arguments].concat(), Path::new("/"));
+        let top: Vec<_> = fs::read_dir(tree)
+            .expect("the files")
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect();
+        let mut top: Vec<&str> = top
+            .iter()
+            .map(|name| name.to_str().expect("a plain name"))
+            .collect();
+        top.sort_unstable();
+        run(
+            "mcopy",
+            &[&["-s", "-m", "-i", image][..], &top, &["::/"]].concat(),
+            tree,
+        );
+        Some(truth.without(crate::lab::corpus::forget_directory_times))
+    })
+}
+
+/// A disc by `xorriso -as mkisofs` or `genisoimage`: `None` without the program.
+pub fn disc(program: &str, arguments: &[&str], spec: &Spec) -> Option<Image> {
+    have(program).then_some(())?;
+    Image::made(
+        &format!("{program} {}", arguments.join(" ")),
+        spec,
+        |image, tree, truth| {
+            let front: &[&str] = if program == "xorriso" {
+                &["-as", "mkisofs"]
+            } else {
+                &[]
+            };
+            let fixed = ["-quiet", "-V", "LAB", "-o", utf8(image)];
+            run(
+                program,
+                &[front, &fixed, arguments, &[utf8(tree)]].concat(),
+                Path::new("/"),
+            );
+            Some(truth)
+        },
+    )
+}
+
+fn utf8(path: &Path) -> &str {
+    path.to_str().expect("temporary paths are plain")
+}
+
+/// A mounted image. Unmounted when dropped.
+#[derive(Debug)]
+pub struct Mounted {
+    at: PathBuf,
+}
+
+impl Mounted {
+    /// Mounts an image in a new folder below `folder`; says so on stderr and gives `None` where that is not allowed (it needs root).
+    ///
+    /// # Panics
+    ///
+    /// If the folder cannot be made.
+    pub fn new(image: &Path, folder: &Path, options: &str) -> Option<Self> {
+        let at = folder.join("mounted");
+        fs::create_dir(&at).expect("a new folder");
+        let options = if options.is_empty() {
+            "loop".to_owned()
+        } else {
+            format!("loop,{options}")
+        };
+        let status = Command::new("mount")
+            .env("PATH", tool_path())
+            .args(["-o", &options])
+            .args([image, &at])
+            .stderr(Stdio::null())
+            .status();
+        let is_mounted = status.is_ok_and(|status| status.success());
+        if !is_mounted {
+            eprintln!("skipped: images cannot be mounted here");
+        }
+        is_mounted.then_some(Self { at })
+    }
+
+    /// Where its root is.
+    pub fn path(&self) -> &Path {
+        &self.at
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let status = Command::new("umount")
+            .env("PATH", tool_path())
+            .arg(&self.at)
+            .status();
+        if !std::thread::panicking() {
+            assert!(status.is_ok_and(|status| status.success()), "unmounted");
+        }
+    }
+}
+
+impl Tree {
+    /// The same with directories that a maker adds.
+    #[must_use]
+    pub fn with_directories(mut self, names: &[&str]) -> Self {
+        self.entries
+            .extend(names.iter().map(|name| crate::lab::tree::Entry {
+                path: Path::new(name).as_os_str().as_bytes().to_vec(),
+                kind: Some(ntt_model::Kind::Directory),
+                ..Default::default()
+            }));
+        self
+    }
+}

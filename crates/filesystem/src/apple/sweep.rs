@@ -6,7 +6,7 @@ use ntt_source::ReadError;
 use super::cnid_set::CnidSet;
 use super::fork::ForkBytes;
 use super::key::{KeyFormat, Record};
-use super::node::{DESCRIPTOR_LEN, Descriptor, LeafState, Offsets, kind, record_offset, record_slot};
+use super::node::{DESCRIPTOR_LEN, Descriptor, LeafState, NODE_BYTES, Offsets, kind, record_offset, record_slot};
 use super::tree::{Header, Leaf, Stray, Tally, Tree, read_node};
 use super::volume::Volume;
 use crate::report::{Report, unreadable};
@@ -54,8 +54,15 @@ pub(crate) fn sweep(
                 "the header of the {} is unusable; its nodes seem to have {node_bytes} bytes",
                 format.tree_name()
             );
-            let finding = Finding::new(Severity::Warning, Layer::FileSystem, FindingCode::Corrupt, detail);
-            report.push(finding.at(sweeper.image_offset(0)));
+            let at = sweeper.image_offset(0);
+            let finding = match sweeper.tree.file.read(volume, 0, &mut [0; 512]) {
+                Ok(()) => Finding::new(Severity::Warning, Layer::FileSystem, FindingCode::Corrupt, detail).at(at),
+                Err(error) => Finding {
+                    severity: Severity::Warning,
+                    ..unreadable(&error, Layer::FileSystem, &format!("the header of the {}", format.tree_name()), at)
+                },
+            };
+            report.push(finding);
         }
     }
     sweeper.run(report, each);
@@ -131,28 +138,35 @@ fn best_guess(mut leaves: impl FnMut(u32) -> u64) -> Option<u32> {
 
 /// The node size of the first leaf in the volume.
 fn guess_in_volume(volume: &Volume<'_>, file: &ForkBytes, format: KeyFormat, unit: u64) -> Option<u32> {
-    let mut node = vec![0; 32_768];
+    let mut chunk = Vec::new();
     let mut offsets = Offsets::default();
     let mut at = 0_u64;
     while at < file.len {
-        let whole = usize::try_from(file.len.saturating_sub(at)).unwrap_or(usize::MAX).min(node.len());
-        let window = node.get_mut(..whole)?;
-        let _hole = read_node(volume, file, at, window);
-        let is_leaf = Descriptor::parse(window).is_some_and(|found| found.kind == kind::LEAF && found.height == 1);
-        if is_leaf {
-            let fits = |size: &&u32| {
-                let size = usize::try_from(**size).unwrap_or(0);
-                window
-                    .get(..size)
-                    .is_some_and(|node| offsets.find(node, format, false) == LeafState::Whole)
-            };
-            if let Some(size) = GUESSES.iter().find(fits) {
-                return Some(*size);
+        // A node that starts in the chunk may end behind it.
+        let len = CHUNK_BYTES.saturating_add(u64::from(*NODE_BYTES.end())).min(file.len.saturating_sub(at));
+        chunk.resize(usize::try_from(len).unwrap_or(0), 0);
+        let _hole = read_node(volume, file, at, &mut chunk);
+        let mut within = 0_u64;
+        while within < CHUNK_BYTES.min(len) {
+            let node = chunk.get(usize::try_from(within).unwrap_or(0)..).unwrap_or_default();
+            if let Some(size) = leaf_bytes(node, format, &mut offsets) {
+                return Some(size);
             }
+            within = within.saturating_add(unit.max(512));
         }
-        at = at.saturating_add(unit.max(512));
+        at = at.saturating_add(CHUNK_BYTES);
     }
     None
+}
+
+/// The size of the leaf at the start of `bytes`, if there is one.
+fn leaf_bytes(bytes: &[u8], format: KeyFormat, offsets: &mut Offsets) -> Option<u32> {
+    Descriptor::parse(bytes).filter(|found| found.kind == kind::LEAF && found.height == 1)?;
+    let is_whole = |size: &u32| {
+        let node = usize::try_from(*size).ok().and_then(|size| bytes.get(..size));
+        node.is_some_and(|node| offsets.find(node, format, false) == LeafState::Whole)
+    };
+    GUESSES.into_iter().find(is_whole)
 }
 
 /// Which nodes are in use.

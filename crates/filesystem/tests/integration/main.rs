@@ -11,6 +11,7 @@ mod fat_made;
 mod fat_public;
 mod hfsplus;
 mod iso9660;
+mod lab_apple;
 mod lab_ext;
 mod lab_fat;
 mod lab_iso9660;

@@ -2,6 +2,7 @@
 //!
 //! B-trees have as many levels as they need, forks as many pieces as they are told, and the truth of what was put in is kept beside the image.
 
+mod folder;
 mod journal;
 mod tree;
 mod write;
@@ -71,6 +72,8 @@ struct Object {
     form: Form,
     mode: u16,
     special: u32,
+    /// Time of the last change, in seconds since 1904.
+    time: u32,
     owner_flags: u8,
     record_flags: u16,
     finder: [u8; 32],
@@ -111,8 +114,10 @@ pub struct Built {
     journal: Option<Range<usize>>,
 }
 
-/// Time of everything that a builder makes: 2001-09-09T01:46:40Z.
+/// Time of everything that gets no other: 2001-09-09T01:46:40Z.
 pub const TIME: i64 = 1_000_000_000;
+/// The same, in seconds since 1904.
+const MAC_TIME: u32 = 3_082_844_800;
 
 /// `N` bytes, different for every seed, that do not repeat soon.
 pub fn content(seed: u64, len: usize) -> Vec<u8> {
@@ -205,6 +210,7 @@ impl Builder {
                 form,
                 mode: if is_folder { 0o040_755 } else { 0o100_644 },
                 special: 0,
+                time: MAC_TIME,
                 owner_flags: 0,
                 record_flags: if is_folder { 0 } else { 2 },
                 finder: [0; 32],
@@ -281,6 +287,11 @@ impl Builder {
     pub fn mode(&mut self, cnid: u32, mode: u16, device: u32) {
         let object = self.get(cnid);
         (object.mode, object.special) = (mode, device);
+    }
+
+    /// Sets the time of the last change, in seconds since 1970.
+    pub fn modified(&mut self, cnid: u32, seconds: i64) {
+        self.get(cnid).time = u32::try_from(seconds - TIME + i64::from(MAC_TIME)).expect("until 2040");
     }
 
     /// Gives a file more names: it moves to the store, and every name becomes a link. `reference` is the number in its name there.

@@ -3,10 +3,7 @@
 use std::ops::Range;
 
 use super::tree::{Nodes, Record, build};
-use super::{Builder, Built, Fork, Form, Object, Value};
-
-/// The time of everything, in seconds since 1904.
-const MAC_TIME: u32 = 3_082_844_800;
+use super::{Builder, Built, Fork, Form, MAC_TIME, Object, Value};
 
 /// `HFSPlusForkData`.
 fn fork_data(fork: &Fork) -> Vec<u8> {
@@ -47,6 +44,7 @@ fn common(object: &Object, kind: u16, len: usize) -> Vec<u8> {
     for at in [12, 16, 20, 24] {
         record[at..at + 4].copy_from_slice(&MAC_TIME.to_be_bytes());
     }
+    record[16..20].copy_from_slice(&object.time.to_be_bytes());
     record[32..36].copy_from_slice(&501_u32.to_be_bytes());
     record[36..40].copy_from_slice(&20_u32.to_be_bytes());
     record[41] = object.owner_flags;

@@ -38,8 +38,7 @@ pub(crate) fn sweep(
     let Some(node_bytes) = node_bytes else {
         if file.len > 0 {
             let detail = format!("the {} has no header and no leaf", format.tree_name());
-            let finding = Finding::new(Severity::Loss, Layer::FileSystem, FindingCode::Corrupt, detail);
-            report.push(finding.at(volume.in_image(file.place(0).map_or(0, |run| run.offset))));
+            report.push(header_fault(volume, &file, format, Severity::Loss, detail));
         }
         return Tree {
             file,
@@ -54,14 +53,7 @@ pub(crate) fn sweep(
                 "the header of the {} is unusable; its nodes seem to have {node_bytes} bytes",
                 format.tree_name()
             );
-            let at = sweeper.image_offset(0);
-            let finding = match sweeper.tree.file.read(volume, 0, &mut [0; 512]) {
-                Ok(()) => Finding::new(Severity::Warning, Layer::FileSystem, FindingCode::Corrupt, detail).at(at),
-                Err(error) => Finding {
-                    severity: Severity::Warning,
-                    ..unreadable(&error, Layer::FileSystem, &format!("the header of the {}", format.tree_name()), at)
-                },
-            };
+            let finding = header_fault(volume, &sweeper.tree.file, format, Severity::Warning, detail);
             report.push(finding);
         }
     }
@@ -100,6 +92,25 @@ pub(crate) fn read_header(volume: &Volume<'_>, file: &ForkBytes, format: KeyForm
     file.read(volume, 0, &mut head).ok()?;
     let header = Header::parse(&head)?;
     (!format.is_classic() || header.node_bytes == 512).then_some(header)
+}
+
+/// The finding for a header that cannot be used: unread, or else what `detail` says.
+fn header_fault(
+    volume: &Volume<'_>,
+    file: &ForkBytes,
+    format: KeyFormat,
+    severity: Severity,
+    detail: String,
+) -> Finding {
+    let at = volume.in_image(file.place(0).map_or(0, |run| run.offset));
+    match file.read(volume, 0, &mut [0; 512]) {
+        Ok(()) => Finding::new(severity, Layer::FileSystem, FindingCode::Corrupt, detail).at(at),
+        Err(error) => {
+            let what = format!("the header of the {}", format.tree_name());
+            let unreadable = unreadable(&error, Layer::FileSystem, &what, at);
+            Finding { severity, ..unreadable }
+        }
+    }
 }
 
 /// Whole leaves of a file by a node size, at `step` from each other; counts up to a few.

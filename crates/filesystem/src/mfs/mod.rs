@@ -11,7 +11,7 @@ use ntt_model::{ByteRange, Finding, FindingCode, Kind, Layer, ScanEvent, Severit
 use ntt_source::ReadAt;
 
 use self::entry::{Entry, entries};
-use self::volume::{MDB_OFFSET, Map, Mdb, SECTOR};
+use self::volume::{MDB_OFFSET, Map, Mdb};
 use crate::apple::cnid_set::CnidSet;
 use crate::apple::finder::finder_info;
 use crate::apple::time::time_at;
@@ -20,6 +20,9 @@ use crate::report::{Report, unreadable};
 use crate::{
     Candidate, Error, Facts, Family, FileSystem, ScanOptions, State, Stop, TimeZone, Visitor, VolumeSource,
 };
+
+/// Bytes of the directory that are read at once.
+const CHUNK_BYTES: u64 = 32 * 1024;
 
 /// Number of the only directory: file numbers have 32 bits.
 pub const ROOT_INODE: u64 = 1 << 32;
@@ -133,19 +136,10 @@ impl Scan<'_, '_> {
             namespace: Namespace::Native,
         }))?;
         self.emit(ScanEvent::Inode(Box::new(root_inode())))?;
-        let mut sector = [0; 512];
-        for index in 0..self.volume.mdb.directory_sectors {
-            let at = u64::from(index)
-                .saturating_mul(SECTOR)
-                .saturating_add(self.volume.mdb.directory);
-            if let Err(error) = self.volume.source.read_exact_at(at, &mut sector) {
-                let finding = unreadable(&error, Layer::Directory, "a sector of the directory", self.in_image(at));
-                self.report.push(finding.on_inode(ROOT_INODE));
-                continue;
-            }
-            if !self.sector(&sector, at)? {
-                break;
-            }
+        let end = self.volume.mdb.directory_end(self.volume.source.len());
+        let mut at = self.volume.mdb.directory;
+        while at < end && self.sectors(at, CHUNK_BYTES.min(end.saturating_sub(at)))? {
+            at = at.saturating_add(CHUNK_BYTES);
         }
         self.tell_count();
         self.flush()?;
@@ -153,6 +147,23 @@ impl Scan<'_, '_> {
             self.visitor.visit(ScanEvent::Finding(finding))?;
         }
         Ok(())
+    }
+
+    /// Reads sectors of the directory together, one by one where that fails; whether to go on.
+    fn sectors(&mut self, start: u64, len: u64) -> Result<bool, Stop> {
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        let is_whole = self.volume.source.read_exact_at(start, &mut bytes).is_ok();
+        let (sectors, _) = bytes.as_chunks_mut::<512>();
+        for (at, sector) in (start..).step_by(512).zip(sectors) {
+            let read = if is_whole { Ok(()) } else { self.volume.source.read_exact_at(at, sector) };
+            if let Err(error) = read {
+                let finding = unreadable(&error, Layer::Directory, "a sector of the directory", self.in_image(at));
+                self.report.push(finding.on_inode(ROOT_INODE));
+            } else if !self.sector(sector, at)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn in_image(&self, offset: u64) -> u64 {

@@ -7,7 +7,7 @@ use ntt_source::{ReadAt, ReadError};
 
 /// Where the master directory block stands in the volume. The map follows it.
 pub(super) const MDB_OFFSET: u64 = 1024;
-pub(super) const SECTOR: u64 = 512;
+const SECTOR: u64 = 512;
 const MDB_LEN: usize = 64;
 const MAP_OFFSET: u64 = 1088;
 /// Blocks are numbered from 2 on.
@@ -79,6 +79,15 @@ impl Mdb {
         u64::from(index)
             .checked_mul(u64::from(self.block_bytes))?
             .checked_add(self.first_block)
+    }
+
+    /// Where the directory ends: before the blocks, and in a source of `len` bytes.
+    pub(super) fn directory_end(&self, len: u64) -> u64 {
+        let said = u64::from(self.directory_sectors)
+            .saturating_mul(SECTOR)
+            .saturating_add(self.directory);
+        let before_blocks = if self.first_block > self.directory { self.first_block } else { said };
+        said.min(before_blocks).min(len)
     }
 
     /// Where the blocks end.

@@ -49,12 +49,12 @@ fn lab(name: &'static str, family: Family, images: Vec<Image>) -> Lab {
 }
 
 fn small_plus() -> Option<Lab> {
-    let image = hfsplus("hfsplus", shape(1200, 4096), &plus_spec(Size::Small))?;
+    let image = hfsplus("hfsplus", shape(700, 2048), &plus_spec(Size::Small))?;
     Some(lab("hfsplus", Family::HfsPlus, vec![image]))
 }
 
 fn small_classic() -> Option<Lab> {
-    let image = hfs(4096, &classic_spec(Size::Small))?;
+    let image = hfs(2048, &classic_spec(Size::Small))?;
     Some(lab("hfs", Family::Hfs, vec![image]))
 }
 
@@ -103,15 +103,18 @@ fn plus_quirks() -> Vec<Explained> {
 
 #[test]
 fn r27_hfsplus_agrees_with_truth_and_referees() {
-    let spec = plus_spec(Size::Full);
     let hfsx = Shape {
         is_hfsx: true,
         catalog_pieces: 12,
         ..shape(12_000, 8192)
     };
+    let with_case = Spec {
+        case_sensitive: true,
+        ..plus_spec(Size::Full)
+    };
     let images = [
-        hfsplus("hfsplus", shape(12_000, 4096), &spec),
-        hfsplus("hfsx", hfsx, &Spec { case_sensitive: true, ..spec }),
+        hfsplus("hfsplus", shape(1200, 4096), &plus_spec(Size::Small)),
+        hfsplus("hfsx", hfsx, &with_case),
     ];
     if let Some(images) = images.into_iter().collect::<Option<_>>() {
         Lab {
@@ -199,7 +202,7 @@ fn plus_structures(image: &[u8], listing: &Listing) -> Vec<Structure> {
     // The first extent of each file of the volume header.
     let [overflow, catalog] = [192, 272].map(|fork| word(1024 + fork + 16));
     vec![
-        Structure::new("extents overflow leaf", block(overflow + 1), Layer::FileSystem),
+        Structure::new("extents overflow header", block(overflow), Layer::FileSystem),
         Structure::new("catalogue header", block(catalog), Layer::FileSystem),
         Structure::new("catalogue leaf", block(catalog + 2), Layer::FileSystem),
         some_content(listing, 4096),

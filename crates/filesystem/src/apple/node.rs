@@ -65,15 +65,22 @@ pub(crate) enum LeafState {
     Not,
 }
 
+/// Where a record starts, and which number it belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Start {
+    pub(crate) at: u16,
+    pub(crate) major: u32,
+}
+
 /// Where the records of a leaf start, ascending.
 #[derive(Debug, Default)]
 pub(crate) struct Offsets {
-    starts: Vec<u16>,
+    starts: Vec<Start>,
 }
 
 impl Offsets {
     /// The places.
-    pub(crate) fn starts(&self) -> &[u16] {
+    pub(crate) fn starts(&self) -> &[Start] {
         &self.starts
     }
 
@@ -110,9 +117,13 @@ impl Offsets {
                 return false;
             };
             let start = record_offset(node, index).and_then(|start| u16::try_from(start).ok());
-            let follows = self.starts.last() < start.as_ref();
             match start {
-                Some(start) if follows && record.major >= last_major => self.starts.push(start),
+                Some(at) if self.starts.last().is_none_or(|last| last.at < at) && record.major >= last_major => {
+                    self.starts.push(Start {
+                        at,
+                        major: record.major,
+                    });
+                }
                 _ => return false,
             }
             last_major = record.major;
@@ -131,11 +142,14 @@ impl Offsets {
         for first in places {
             let mut place = first.max(free_from);
             while let Some(record) = node.get(place..).and_then(|bytes| format.record(bytes)) {
-                let Ok(start) = u16::try_from(place) else { break };
+                let Ok(at) = u16::try_from(place) else { break };
                 if record.major == 0 || record.len() == 0 {
                     break;
                 }
-                self.starts.push(start);
+                self.starts.push(Start {
+                    at,
+                    major: record.major,
+                });
                 place = place.saturating_add(record.len());
                 free_from = place;
             }

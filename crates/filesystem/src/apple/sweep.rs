@@ -399,7 +399,7 @@ impl<'s, 'a> Sweeper<'s, 'a> {
         let records = offsets
             .starts()
             .iter()
-            .filter_map(|start| self.tree.format.record(node.get(usize::from(*start)..)?));
+            .filter_map(|start| self.tree.format.record(node.get(usize::from(start.at)..)?));
         for record in records {
             is_sorted &= record.major >= last;
             first = first.min(record.major);
@@ -510,14 +510,11 @@ impl<'s, 'a> Sweeper<'s, 'a> {
                 report.push(finding.at(self.image_offset(start)));
                 break;
             }
-            for start in offsets.starts() {
-                let record = node.get(usize::from(*start)..).and_then(|bytes| self.tree.format.record(bytes));
-                self.tree.strays.extend(record.map(|record| Stray {
-                    major: record.major,
-                    slot: leaf.slot,
-                    start: *start,
-                }));
-            }
+            self.tree.strays.extend(offsets.starts().iter().map(|start| Stray {
+                major: start.major,
+                slot: leaf.slot,
+                start: start.at,
+            }));
         }
         self.tree.strays.sort_unstable();
     }

@@ -191,15 +191,14 @@ impl Tree {
     pub(crate) fn next(&self, volume: &Volume<'_>, cache: &mut NodeCache, cursor: &mut Cursor) -> Option<Handle> {
         while let Some(leaf) = self.leaves.get(cursor.leaf).filter(|leaf| leaf.first <= cursor.major) {
             let node = cache.node(self, volume, leaf.slot);
-            let index = cursor.record.unwrap_or_else(|| self.first_of(&node, cursor.major));
-            let start = node.offsets.starts().get(index).map(|start| usize::from(*start));
-            let found = start.map(|start| Handle { node, start });
-            let is_same = |handle: &Handle| {
-                handle.record(self.format).is_some_and(|record| record.major == cursor.major)
-            };
-            if let Some(handle) = found.filter(is_same) {
+            let starts = node.offsets.starts();
+            let index = cursor
+                .record
+                .unwrap_or_else(|| starts.partition_point(|start| start.major < cursor.major));
+            let found = starts.get(index).filter(|start| start.major == cursor.major);
+            if let Some(start) = found.map(|start| usize::from(start.at)) {
                 cursor.record = Some(index.saturating_add(1));
-                return Some(handle);
+                return Some(Handle { node, start });
             }
             cursor.leaf = cursor.leaf.saturating_add(1);
             cursor.record = None;
@@ -224,13 +223,6 @@ impl Tree {
         Some(Handle {
             node: cache.node(self, volume, stray.slot),
             start: usize::from(stray.start),
-        })
-    }
-
-    fn first_of(&self, node: &LoadedNode, major: u32) -> usize {
-        node.offsets.starts().partition_point(|start| {
-            let bytes = node.bytes.get(usize::from(*start)..).unwrap_or_default();
-            self.format.record(bytes).is_some_and(|record| record.major < major)
         })
     }
 }

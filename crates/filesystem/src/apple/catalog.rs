@@ -197,6 +197,12 @@ impl Census {
         }
     }
 
+    /// Whether less than half of what a volume claims to hold was found.
+    pub(crate) fn is_far_below(&self, claimed: u64) -> bool {
+        let found = self.file_records.saturating_add(self.folder_records);
+        found.saturating_mul(2) < claimed.max(1)
+    }
+
     /// Whether a directory holds files or directories of which the names are elsewhere.
     pub(crate) fn is_store(&self, cnid: u32) -> bool {
         Some(cnid) == self.file_store || Some(cnid) == self.directory_store

@@ -106,7 +106,7 @@ impl<'a> Hfs<'a> {
         let bytes = ForkBytes::new(&self.volume, fork.size, &fork.runs);
         let mut tree = sweep(&self.volume, format, bytes, report, &mut |record| census.add(format, record));
         let claimed = u64::from(self.mdb.file_count).saturating_add(u64::from(self.mdb.folder_count));
-        if tree.tally.by_sweep < claimed.max(1) {
+        if census.is_far_below(claimed) {
             let mut other = Census::default();
             let swept = sweep_volume(&self.volume, format, report, &mut |record| other.add(format, record));
             if swept.tally.by_sweep > tree.tally.by_sweep {

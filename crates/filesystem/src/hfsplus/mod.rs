@@ -123,7 +123,7 @@ impl<'a> HfsPlus<'a> {
         let format = KeyFormat::CatalogPlus;
         let mut tree = sweep(&self.volume, format, bytes, report, &mut |record| census.add(format, record));
         let claimed = u64::from(self.header.file_count).saturating_add(u64::from(self.header.folder_count));
-        if tree.tally.by_sweep < claimed.max(1) {
+        if census.is_far_below(claimed) {
             let mut other = Census::default();
             let swept = sweep_volume(&self.volume, format, report, &mut |record| other.add(format, record));
             if swept.tally.by_sweep > tree.tally.by_sweep {

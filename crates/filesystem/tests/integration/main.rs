@@ -9,6 +9,7 @@ mod fat;
 mod fat_laid;
 mod fat_made;
 mod fat_public;
+mod hfs;
 mod hfsplus;
 mod iso9660;
 mod lab_apple;

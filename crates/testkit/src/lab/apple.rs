@@ -30,8 +30,12 @@ pub fn hfsplus(name: &str, shape: Shape, spec: &Spec) -> Option<Image> {
     })
 }
 
-/// A tool of hfsutils; which volume it works on stands in its home.
-fn hfsutils(home: &Path, program: &str, arguments: &[&str]) -> Option<Vec<u8>> {
+/// A tool of hfsutils; which volume it works on stands in its home. Its output, `None` if it failed.
+///
+/// # Panics
+///
+/// If it cannot be started.
+pub fn hfsutils(home: &Path, program: &str, arguments: &[&str]) -> Option<Vec<u8>> {
     let output = Command::new("timeout")
         .args(["60", program])
         .args(arguments)

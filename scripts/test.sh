@@ -5,9 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
-install_packages gcc libc6-dev gzip xz-utils zstd unzip jq b3sum tar gawk \
-    sleuthkit mtools dosfstools e2fsprogs xorriso genisoimage p7zip-full gddrescue \
-    fdisk gdisk parted attr acl
+install_packages $(cat scripts/test-packages.txt)
 PATH=$PATH:/usr/sbin:/sbin
 
 cargo fmt --all --check

@@ -1,93 +1,78 @@
 //! Scan and copy of the synthetic corpus against the programs that people use today.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use crate::corpus;
-use crate::measure::{Usage, median};
-
-/// One row of the table.
-struct Row {
-    name: &'static str,
-    usage: Usage,
-}
+use crate::measure::{Candidate, Usage, rounds};
+use crate::{Setting, corpus, shell};
 
 /// Measures everything and prints the table.
-pub(crate) fn run(files: u64, runs: usize, work: Option<PathBuf>, ntt: &Path) -> io::Result<()> {
-    let ntt = std::path::absolute(ntt)?;
-    let ntt = text(&ntt);
-    let temporary = match work {
-        Some(parent) => tempfile::tempdir_in(parent)?,
-        None => tempfile::tempdir()?,
-    };
-    let place = |name: &str| text(&temporary.path().join(name));
+pub(crate) fn run(files: u64, setting: &Setting) -> io::Result<()> {
+    let ntt = setting.program("ntt")?;
+    let temporary = setting.work_dir()?;
+    let place = |name: &str| shell::text(&temporary.path().join(name));
     let (tree, image, target) = (place("corpus"), place("corpus.ext4"), place("target"));
     corpus::write(Path::new(&tree), files)?;
     make_image(&tree, &image)?;
-
-    let mut rows = Vec::new();
-    let mut add = |name: &'static str, line: String| -> io::Result<()> {
-        let usage = median(runs, &["sh", "-c", &line], &mut || prepare(&target))?;
-        eprintln_row(name, &usage);
-        rows.push(Row { name, usage });
-        Ok(())
+    // The sources stay in the page cache, the targets are new, and the disk is quiet.
+    let fresh = format!("mkdir -p {target}; rm -rf {target}/*; cat {image} > /dev/null; sync");
+    let candidate = |name, line: String| Candidate {
+        name,
+        line,
+        prepare: fresh.clone(),
     };
-    add(
-        "b3sum",
-        format!("find {tree} -type f -print0 | xargs -0 b3sum --num-threads 1"),
-    )?;
-    add("cp -a", format!("cp -a {tree} {target}/copy"))?;
     let ingest = format!("{ntt} --quiet --archive {target}/archive ingest --no-verify");
-    add("ntt, directory", format!("{ingest} {tree}"))?;
-    add("ntt, ext4 image", format!("{ingest} {image}"))?;
     let restic = format!("RESTIC_PASSWORD=x restic --no-cache -q -r {target}/restic");
-    add("restic", format!("{restic} init && {restic} backup {tree}"))?;
     let borg = format!("BORG_BASE_DIR={target} BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes borg");
-    add(
-        "borg",
-        format!("{borg} init -e none {target}/borg && {borg} create {target}/borg::a {tree}"),
-    )?;
-    print_table(&rows);
+    let candidates = [
+        candidate(
+            "b3sum",
+            format!("find {tree} -type f -print0 | xargs -0 b3sum --num-threads 1"),
+        ),
+        candidate("ntt, directory", format!("{ingest} {tree}")),
+        Candidate {
+            name: "its manifest",
+            // Any change of a medium writes its manifest anew, and does nothing else that counts.
+            line: format!("{ntt} --quiet --archive {target}/archive medium label corpus again"),
+            prepare: String::new(),
+        },
+        candidate("cp -a", format!("cp -a {tree} {target}/copy")),
+        candidate("ntt, ext4 image", format!("{ingest} {image}")),
+        candidate("restic", format!("{restic} init && {restic} backup {tree}")),
+        candidate(
+            "borg",
+            format!("{borg} init -e none {target}/borg && {borg} create {target}/borg::a {tree}"),
+        ),
+    ];
+    let usages = rounds(setting.runs, &candidates)?;
+    println!("## Copy: {files} files, {} runs\n", setting.runs);
+    print_table(&candidates, &usages);
     Ok(())
 }
 
 /// An ext4 image of the tree, with room to spare.
 fn make_image(tree: &str, image: &str) -> io::Result<()> {
-    let script = format!(
+    shell::run(&format!(
         "truncate -s $(( $(du -s --block-size=1M {tree} | cut -f1) * 2 + 512 ))M {image} && \
          mke2fs -q -t ext4 -N 400000 -d {tree} {image}"
-    );
-    let status = Command::new("sh").args(["-c", &script]).status()?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(io::Error::other("mke2fs cannot make the image"))
-    }
+    ))
 }
 
-/// An empty target on a quiet disk; the source stays in the page cache.
-fn prepare(target: &str) -> io::Result<()> {
-    let status = Command::new("sh")
-        .args(["-c", &format!("rm -rf {target}; mkdir {target}; sync")])
-        .status()?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(io::Error::other("the target cannot be emptied"))
-    }
-}
-
-fn print_table(rows: &[Row]) {
+fn print_table(candidates: &[Candidate], usages: &[Usage]) {
     println!("| run | CPU s | wall s | peak MiB | CPU / b3sum | wall / ntt directory |");
     println!("|---|---:|---:|---:|---:|---:|");
-    let of = |name: &str| rows.iter().find(|row| row.name == name).map(|row| row.usage);
-    let (Some(hash), Some(ntt)) = (of("b3sum"), of("ntt, directory")) else {
-        return;
+    let of = |name: &str| {
+        let place = candidates.iter().position(|candidate| candidate.name == name);
+        place
+            .and_then(|place| usages.get(place))
+            .copied()
+            .unwrap_or_default()
     };
-    for Row { name, usage } in rows {
+    let (hash, ntt) = (of("b3sum"), of("ntt, directory"));
+    for (candidate, usage) in candidates.iter().zip(usages) {
         println!(
-            "| {name} | {:.2} | {:.2} | {} | {:.2} | {:.2} |",
+            "| {} | {:.2} | {:.2} | {} | {:.2} | {:.2} |",
+            candidate.name,
             usage.cpu_s,
             usage.wall_s,
             usage.rss_kib / 1024,
@@ -95,13 +80,5 @@ fn print_table(rows: &[Row]) {
             usage.wall_s / ntt.wall_s,
         );
     }
-}
-
-#[allow(clippy::print_stderr, reason = "a long benchmark says how far it is")]
-fn eprintln_row(name: &str, usage: &Usage) {
-    eprintln!("{name}: {:.2} s CPU, {:.2} s wall", usage.cpu_s, usage.wall_s);
-}
-
-fn text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
+    println!();
 }

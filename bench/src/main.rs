@@ -1,22 +1,41 @@
 //! Benchmarks of `ntt` against its peers: every figure is a ratio within one run, on one machine, over the same files.
 //!
-//! `cargo run --release -p ntt-bench -- copy` needs the Debian packages b3sum, restic, borgbackup, e2fsprogs and time.
+//! `cargo build --release -p ntt -p ntt-bench -p ntt-inspect -p ntt-catalogue --bins --examples`, then `target/release/ntt-bench all`. Needs the
+//! Debian packages b3sum, restic, borgbackup, e2fsprogs, sleuthkit, findutils and time; `scan` mounts an image and so needs root.
 
 #![allow(clippy::print_stdout, reason = "printing a table is what this program is for")]
 
+mod catalogue;
 mod copy;
 mod corpus;
+mod machine;
 mod measure;
+mod scan;
+mod shell;
 
 use std::io;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+}
+
+/// Where the programs are, and how often they run.
+#[derive(Debug, Clone, Args)]
+struct Setting {
+    /// Runs of each; the median counts.
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+    /// Where to work: needs four times the size of the corpus (12 GB for 150,000 files).
+    #[arg(long)]
+    work: Option<PathBuf>,
+    /// Directory of the built programs.
+    #[arg(long, default_value = "target/release")]
+    programs: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
@@ -34,26 +53,47 @@ enum Command {
         /// Number of files.
         #[arg(long, default_value_t = 150_000)]
         files: u64,
-        /// Runs of each; the median counts.
-        #[arg(long, default_value_t = 3)]
-        runs: usize,
-        /// Where to work: needs five times the size of the corpus (2.5 GB for 150,000 files).
-        #[arg(long)]
-        work: Option<PathBuf>,
-        /// The program to measure.
-        #[arg(long, default_value = "target/release/ntt")]
-        ntt: PathBuf,
+        #[command(flatten)]
+        setting: Setting,
+    },
+    /// Scan an ext4 image of small files, beside find on a mount and fls, and images of many entries for the memory.
+    Scan {
+        /// Number of files; ten times as many for the memory.
+        #[arg(long, default_value_t = 1_000_000)]
+        files: u64,
+        #[command(flatten)]
+        setting: Setting,
+    },
+    /// Load, size and claims of the embedded catalogue.
+    Catalogue {
+        /// Number of inodes.
+        #[arg(long, default_value_t = 3_000_000)]
+        inodes: u64,
+        #[command(flatten)]
+        setting: Setting,
+    },
+    /// All of the above in their full size.
+    All {
+        #[command(flatten)]
+        setting: Setting,
     },
 }
 
 fn main() -> io::Result<()> {
-    match Arguments::parse().command {
-        Command::Corpus { root, files } => corpus::write(&root, files),
-        Command::Copy {
-            files,
-            runs,
-            work,
-            ntt,
-        } => copy::run(files, runs, work, &ntt),
+    let command = Arguments::parse().command;
+    if let Command::Corpus { root, files } = command {
+        return corpus::write(&root, files);
+    }
+    println!("{}\n", machine::describe());
+    match command {
+        Command::Corpus { .. } => Ok(()),
+        Command::Copy { files, setting } => copy::run(files, &setting),
+        Command::Scan { files, setting } => scan::run(files, &setting),
+        Command::Catalogue { inodes, setting } => catalogue::run(inodes, &setting),
+        Command::All { setting } => {
+            scan::run(1_000_000, &setting)?;
+            catalogue::run(3_000_000, &setting)?;
+            copy::run(150_000, &setting)
+        }
     }
 }

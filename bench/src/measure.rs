@@ -1,11 +1,10 @@
 //! Running a command and reading what the system says it used, through GNU time.
 
-use std::ffi::OsStr;
 use std::io;
 use std::process::{Command, Stdio};
 
 /// What one run used.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
     /// User and system CPU seconds, children included.
     pub(crate) cpu_s: f64,
@@ -15,40 +14,66 @@ pub(crate) struct Usage {
     pub(crate) rss_kib: u64,
 }
 
-/// Runs a command `runs` times, with `prepare` before each, and gives the run with the median wall time.
-pub(crate) fn median<A: AsRef<OsStr>>(
-    runs: usize,
-    arguments: &[A],
-    prepare: &mut dyn FnMut() -> io::Result<()>,
-) -> io::Result<Usage> {
-    let mut usages = Vec::new();
-    for _ in 0..runs {
-        prepare()?;
-        usages.push(once(arguments)?);
-    }
-    usages.sort_by(|left, right| left.wall_s.total_cmp(&right.wall_s));
-    Ok(usages[usages.len() / 2])
+/// Something to measure.
+pub(crate) struct Candidate {
+    /// As the table calls it.
+    pub(crate) name: &'static str,
+    /// A line of shell.
+    pub(crate) line: String,
+    /// A line of shell that comes before each run and does not count.
+    pub(crate) prepare: String,
 }
 
-fn once<A: AsRef<OsStr>>(arguments: &[A]) -> io::Result<Usage> {
+/// Runs the candidates one after the other, `runs` times round, so that a busy minute of the machine hits all alike. Gives the median of each.
+pub(crate) fn rounds(runs: usize, candidates: &[Candidate]) -> io::Result<Vec<Usage>> {
+    let mut usages = vec![Vec::new(); candidates.len()];
+    for round in 0..runs.max(1) {
+        for (candidate, usages) in candidates.iter().zip(&mut usages) {
+            if !candidate.prepare.is_empty() {
+                crate::shell::run(&candidate.prepare)?;
+            }
+            let usage = once(&candidate.line)?;
+            tell(round, candidate.name, &usage);
+            usages.push(usage);
+        }
+    }
+    Ok(usages.iter().map(|usages| median(usages)).collect())
+}
+
+/// The median of each column on its own.
+fn median(usages: &[Usage]) -> Usage {
+    let middle = |value: fn(&Usage) -> f64| {
+        let mut values: Vec<f64> = usages.iter().map(value).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or(0.0)
+    };
+    Usage {
+        cpu_s: middle(|usage| usage.cpu_s),
+        wall_s: middle(|usage| usage.wall_s),
+        rss_kib: usages.iter().map(|usage| usage.rss_kib).max().unwrap_or(0),
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "a long benchmark says how far it is")]
+fn tell(round: usize, name: &str, usage: &Usage) {
+    eprintln!(
+        "{round} {name}: {:.2} s CPU, {:.2} s wall",
+        usage.cpu_s, usage.wall_s
+    );
+}
+
+fn once(line: &str) -> io::Result<Usage> {
     let report = tempfile::NamedTempFile::new()?;
     let status = Command::new("/usr/bin/time")
         .args(["-f", "%U %S %e %M", "-o"])
         .arg(report.path())
-        .args(arguments)
+        .args(["sh", "-c", line])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()?;
-    let shown: Vec<String> = arguments
-        .iter()
-        .map(|word| word.as_ref().to_string_lossy().into_owned())
-        .collect();
     if !status.success() {
-        return Err(io::Error::other(format!(
-            "{} ended with {status}",
-            shown.join(" ")
-        )));
+        return Err(io::Error::other(format!("`{line}` ended with {status}")));
     }
     let text = std::fs::read_to_string(report.path())?;
     let numbers: Vec<f64> = text
@@ -61,9 +86,6 @@ fn once<A: AsRef<OsStr>>(arguments: &[A]) -> io::Result<Usage> {
             wall_s: *wall,
             rss_kib: *rss as u64,
         }),
-        _ => Err(io::Error::other(format!(
-            "GNU time wrote `{text}` of {}",
-            shown.join(" ")
-        ))),
+        _ => Err(io::Error::other(format!("GNU time wrote `{text}` of `{line}`"))),
     }
 }

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use ntt_model::Timestamp;
 
+mod barrier;
 mod clock;
+mod direct;
 mod random;
 mod real_disk;
 
@@ -144,6 +146,21 @@ pub trait Disk: Send + Sync + Debug {
     /// Any error of the system.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
 
+    /// Creates a directory whose parent exists. It is durable only after [`Disk::sync_dir`] of the parent.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists`, or what else the system says.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// A cheaper way than single syncs to make many files and names durable at once, on the file system of `directory`; `None` if there is
+    /// none that can be trusted. It must be taken before the writes that it is to cover.
+    ///
+    /// # Errors
+    ///
+    /// Any error of the system.
+    fn barrier(&self, directory: &Path) -> io::Result<Option<Box<dyn Barrier>>>;
+
     /// Removes a file.
     ///
     /// # Errors
@@ -171,6 +188,17 @@ pub trait Disk: Send + Sync + Debug {
     ///
     /// `NotFound`, or what else the system says.
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
+}
+
+/// Makes everything on a file system durable: [`Disk::barrier`].
+pub trait Barrier: Send + Debug {
+    /// Makes contents, lengths and names durable that were written since this barrier was taken, by whomever. It takes the longer the more
+    /// others have written. After an error nothing may be assumed, as with [`DiskFile::sync_data`].
+    ///
+    /// # Errors
+    ///
+    /// Any error of the system.
+    fn sync_all(&mut self) -> io::Result<()>;
 }
 
 /// Tells the time.

@@ -5,43 +5,47 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, RenameFlags, SeekFrom};
 
-use crate::{Disk, DiskEntry, DiskFile, OpenMode};
+use crate::direct::Direct;
+use crate::{Barrier, Disk, DiskEntry, DiskFile, OpenMode, barrier};
 
 /// The machine's file systems.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;
 
 #[derive(Debug)]
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    direct: Direct,
+}
 
 impl DiskFile for RealFile {
     fn write_all_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.direct.write_all_at(&self.file, offset, bytes)
     }
 
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(buffer, offset)
+        self.file.read_exact_at(buffer, offset)
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn sync_data(&mut self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn drop_cache(&self) {
         // A hint: a file system that refuses it costs speed of nothing but this hint.
-        let _ = rustix::fs::fadvise(&self.0, 0, None, Advice::DontNeed);
+        let _ = rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed);
     }
 
     fn try_lock(&self) -> io::Result<bool> {
-        match self.0.try_lock() {
+        match self.file.try_lock() {
             Ok(()) => Ok(true),
             Err(std::fs::TryLockError::WouldBlock) => Ok(false),
             Err(std::fs::TryLockError::Error(error)) => Err(error),
@@ -49,12 +53,12 @@ impl DiskFile for RealFile {
     }
 
     fn next_data(&self, offset: u64) -> io::Result<Option<(u64, u64)>> {
-        let start = match rustix::fs::seek(&self.0, SeekFrom::Data(offset)) {
+        let start = match rustix::fs::seek(&self.file, SeekFrom::Data(offset)) {
             Ok(start) => start,
             Err(rustix::io::Errno::NXIO) => return Ok(None),
             Err(errno) => return Err(errno.into()),
         };
-        let end = rustix::fs::seek(&self.0, SeekFrom::Hole(start))?;
+        let end = rustix::fs::seek(&self.file, SeekFrom::Hole(start))?;
         Ok(Some((start, end.saturating_sub(start))))
     }
 }
@@ -72,7 +76,10 @@ impl Disk for RealDisk {
                 options.write(true).create_new(true);
             }
         }
-        Ok(Box::new(RealFile(options.open(path)?)))
+        Ok(Box::new(RealFile {
+            file: options.open(path)?,
+            direct: Direct::Unknown,
+        }))
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -109,6 +116,14 @@ impl Disk for RealDisk {
             _ => {}
         }
         self.sync_dir(parent.unwrap_or(Path::new(".")))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        std::fs::create_dir(path)
+    }
+
+    fn barrier(&self, directory: &Path) -> io::Result<Option<Box<dyn Barrier>>> {
+        barrier::open(directory)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {

@@ -2,7 +2,8 @@
 //!
 //! The same binary, started as `<program> __scan-child` with the source as standard input (read-only), a socket to the supervisor as standard
 //! output, and a pipe for error text as standard error. Nothing else is open, the environment is empty, and before the first byte of the source
-//! is read the process has confined itself (see [`crate::sandbox`]). It serves one [`Request`] and exits.
+//! is read the process has confined itself (see [`crate::sandbox`]). It serves one [`Request`] and exits; one that reads serves stream after
+//! stream until the supervisor is gone.
 
 use std::any::Any;
 use std::fs::File;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 
 use ntt_filesystem::{Error, FileSystem};
-use ntt_source::{FileSource, Masked, ReadAt, SubRange};
+use ntt_source::{ReadAt, SubRange};
 
 use crate::protocol::{FailedKind, Message, Request, ScanPlan, Work, read_frame, write_frame};
 use crate::{sandbox, tree};
@@ -23,7 +24,9 @@ use watcher::Watcher;
 pub mod escape;
 mod outbox;
 mod progress;
+mod reading;
 pub mod rehearsal;
+mod source;
 mod watcher;
 
 pub(crate) use outbox::BATCH_EVENTS;
@@ -50,18 +53,21 @@ fn serve() -> io::Result<()> {
     let mut socket = File::from(rustix::stdio::stdout().try_clone_to_owned()?);
     let source = File::from(rustix::stdio::stdin().try_clone_to_owned()?);
     let request: Request = read_frame(&mut socket)?;
+    let mut requests = socket.try_clone()?;
     let confinement = sandbox::confine(request.limits, &confinement);
     write_frame(&mut socket, &Message::Hello(confinement))?;
     if request.work == Work::TryEscape {
         return write_frame(&mut socket, &Message::Attempts(escape::attempt_all(&source)));
     }
-    let source = match FileSource::from_file(source) {
-        Ok(source) => Masked::new(source, request.unread),
+    let source = match source::open(source, request.source) {
+        Ok(source) => source,
         Err(error) => return write_frame(&mut socket, &setup_failed(&error)),
     };
     let outbox = Mutex::new(Outbox::new(socket, source.len()));
     let source = Progress::new(source, &outbox);
-    let answer = catch_unwind(AssertUnwindSafe(|| work(&source, request.work, &outbox)));
+    let answer = catch_unwind(AssertUnwindSafe(|| {
+        work(&source, request.work, &mut requests, &outbox)
+    }));
     let answer = answer.unwrap_or_else(|panic| panicked(panic.as_ref()));
     // A panic while the outbox was locked left it whole: it is only locked to add or send whole events.
     let mut outbox = locked(&outbox);
@@ -70,7 +76,7 @@ fn serve() -> io::Result<()> {
 }
 
 /// Does the work and gives the last message of the child.
-fn work(source: &dyn ReadAt, work: Work, outbox: &Mutex<Outbox>) -> Message {
+fn work(source: &dyn ReadAt, work: Work, requests: &mut File, outbox: &Mutex<Outbox>) -> Message {
     match work {
         Work::Inspect(plan) => inspect(source, &Watcher::new(&plan, outbox)),
         Work::Scan { range, family, plan } => {
@@ -81,6 +87,7 @@ fn work(source: &dyn ReadAt, work: Work, outbox: &Mutex<Outbox>) -> Message {
             }
         }
         Work::Rehearse { rehearsal, plan } => scan(&rehearsal.file_system(), &plan, outbox),
+        Work::Read => reading::serve(source, requests, outbox),
         Work::TryEscape => Message::Attempts(Vec::new()),
     }
 }

@@ -3,7 +3,8 @@
 //! - [`layer`]: what a source was found to hold: image > table > volume > file system, each with evidence and verdict.
 //! - [`tree`]: builds that layer tree from `ntt-volume` and `ntt-filesystem`; runs inside the child.
 //! - [`child`]: the child process itself: a read-only descriptor, a pipe, budgets, a sandbox.
-//! - [`supervisor`]: starts the child, reads what it sends, kills it when a budget runs out, and resumes past the poisoned directory.
+//! - [`supervisor`]: starts the child, reads what it sends, kills it when a budget runs out, and resumes past the poisoned directory; reads
+//!   streams that must be decoded in a child of the same kind.
 //! - [`protocol`]: what the two say to each other; [`sandbox`]: what the child cannot do.
 //! - [`live`]: walks a directory tree of the host.
 

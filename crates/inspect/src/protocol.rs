@@ -7,8 +7,9 @@
 use std::io::{self, Read, Write};
 
 use ntt_filesystem::{Facts, Family, ScanOptions};
-use ntt_model::entry::ScanCounts;
+use ntt_model::entry::{ScanCounts, Stream};
 use ntt_model::{ByteRange, ScanEvent};
+use ntt_source::extents::Missing;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -28,10 +29,28 @@ pub(crate) const HEADER_BYTES: usize = 4;
 pub struct Request {
     /// Limits that the child sets for itself before it touches the source.
     pub limits: ProcessLimits,
-    /// Bytes of the image that were never rescued (R11), ascending, not overlapping.
-    pub unread: Vec<ByteRange>,
+    /// What the descriptor is that the child was given.
+    pub source: SourceSpec,
     /// What to do.
     pub work: Work,
+}
+
+/// What a child's source is. The child opens it, because its structure may be hostile; see `child::source`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SourceSpec {
+    /// How the bytes of the descriptor become the bytes of the image.
+    pub container: Container,
+    /// Bytes of the image that were never rescued (R11), ascending, not overlapping.
+    pub unread: Vec<ByteRange>,
+}
+
+/// How an image is kept in the file that it was given in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Container {
+    /// The bytes of the file are the bytes of the image.
+    #[default]
+    Raw,
 }
 
 /// Limits that the kernel enforces on the child.
@@ -64,8 +83,20 @@ pub enum Work {
         /// How.
         plan: ScanPlan,
     },
+    /// Read streams: the supervisor sends [`ReadRequest`]s, one after the answer to the one before, until it closes the socket. Each is answered
+    /// by [`Message::Bytes`] and [`Message::Zeros`], in order, and [`Message::Read`].
+    Read,
     /// Try to get out of the sandbox; answered by [`Message::Attempts`].
     TryEscape,
+}
+
+/// A stream to read.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReadRequest {
+    /// The stream, of any encoding that can be read.
+    pub stream: Stream,
+    /// Goes wrong on purpose, behind the first piece: the self-test of the budgets. `None` for every real stream.
+    pub poison: Option<PoisonKind>,
 }
 
 /// How to inspect.
@@ -129,6 +160,12 @@ pub enum Message {
     },
     /// The scan reached its end.
     Done(ScanCounts),
+    /// The next bytes of a stream.
+    Bytes(#[serde(with = "serde_bytes")] Vec<u8>),
+    /// As many zeros of a stream: a hole, or what is missing.
+    Zeros(u64),
+    /// A stream was given to its end.
+    Read(Missing),
     /// What was tried to get out of the sandbox.
     Attempts(Vec<Attempt>),
     /// The work could not be done or not be finished.

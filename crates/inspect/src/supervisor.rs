@@ -17,19 +17,23 @@ use ntt_model::entry::ScanCounts;
 use ntt_model::{ByteRange, Finding, FindingCode, Layer, ScanEvent, Severity};
 
 use crate::layer::LayerTree;
-use crate::protocol::{FailedKind, InspectPlan, Message, ProcessLimits, Request, Work};
+use crate::protocol::{
+    Container, FailedKind, InspectPlan, Message, ProcessLimits, Request, SourceSpec, Work,
+};
 use crate::sandbox::Confinement;
 use inspection::Inspection;
 use session::Session;
 
 mod death;
 mod inspection;
+mod reading;
 mod resume;
 mod run;
 mod self_test;
 mod session;
 
 pub use death::{Cause, Death};
+pub use reading::{StreamError, StreamReader};
 pub use self_test::{SelfTestReport, Trial};
 
 /// Receives the events of a scan, batch by batch; [`Stop`] ends it.
@@ -59,6 +63,8 @@ pub struct Budgets {
     pub no_progress: Duration,
     /// How many times a scan is started again.
     pub restarts_max: u32,
+    /// Time on the clock that a read child may take for one stream, besides a second for every MiB that it gives.
+    pub stream: Duration,
 }
 
 impl Default for Budgets {
@@ -70,6 +76,7 @@ impl Default for Budgets {
             wall: None,
             no_progress: Duration::from_secs(10),
             restarts_max: 64,
+            stream: Duration::from_secs(60),
         }
     }
 }
@@ -193,7 +200,10 @@ impl Supervisor {
                 memory_bytes: self.budgets.memory_bytes,
                 cpu_seconds: self.budgets.cpu_seconds,
             },
-            unread: unread.to_vec(),
+            source: SourceSpec {
+                container: Container::Raw,
+                unread: unread.to_vec(),
+            },
             work,
         }
     }
@@ -209,7 +219,7 @@ fn unconfined(confinement: &Confinement) -> Option<Finding> {
 }
 
 /// The error for a child that gave up by itself.
-fn failed(session: &mut Session<'_>, kind: FailedKind, detail: String) -> Error {
+fn failed(session: &mut Session, kind: FailedKind, detail: String) -> Error {
     match kind {
         FailedKind::Panic => Error::Died(session.panicked(detail)),
         kind => Error::Volume { kind, detail },
@@ -225,6 +235,7 @@ fn out_of_turn(message: &Message) -> Error {
         Message::Events { .. } => "events",
         Message::Heartbeat { .. } => "heartbeat",
         Message::Done(_) => "done",
+        Message::Bytes(_) | Message::Zeros(_) | Message::Read(_) => "content",
         Message::Attempts(_) => "attempts",
         Message::Failed { .. } => "failed",
     };

@@ -7,8 +7,8 @@ use ntt_catalogue::rows::{Image, MediumKind, MediumRow};
 use ntt_inspect::live::LiveTree;
 use ntt_source::{FileSource, Masked, ReadAt};
 
-use crate::identify::{Source, SourceKind};
-use crate::{Archive, Error, HostPath};
+use crate::identify::{self, Source, SourceKind};
+use crate::{Archive, Context, Error, HostPath};
 
 /// An image with its unread ranges masked (R11).
 pub(crate) type MaskedImage = Masked<FileSource>;
@@ -38,9 +38,10 @@ pub(crate) fn open_tree(source: &Source, mount_point: &[u8]) -> Result<LiveTree,
     })
 }
 
-/// Opens the source of a medium again where it was last seen, and makes sure that it is still the same bytes.
-pub(crate) fn source_of(archive: &Archive, medium: &MediumRow) -> Result<Source, Error> {
-    let image = image_row(archive, medium)?;
+/// Opens the source of a medium again where it was last seen, and makes sure that it is still the same bytes. If more of them was rescued
+/// meanwhile, the medium's record is renewed.
+pub(crate) fn source_of(context: &Context<'_>, medium: &MediumRow) -> Result<Source, Error> {
+    let image = image_row(context.archive, medium)?;
     let source = Source::open(HostPath::from_bytes(&image.path).as_path())?;
     let refuse = |reason: &str| {
         Err(Error::Source {
@@ -51,7 +52,10 @@ pub(crate) fn source_of(archive: &Archive, medium: &MediumRow) -> Result<Source,
     match (medium.medium.kind, source.kind) {
         (MediumKind::Directory, SourceKind::Directory) => Ok(source),
         (MediumKind::Image, SourceKind::Image) => {
-            if source.size_bytes != image.size_bytes || source.modified != image.modified {
+            if identify::is_rescued_further(&image, &source, context.interrupt)? {
+                let image = identify::rescued_further(&image, &source);
+                context.archive.catalogue().set_image(medium.key, &image)?;
+            } else if source.size_bytes != image.size_bytes || source.modified != image.modified {
                 return refuse("changed since it was identified; ingest it again");
             }
             Ok(source)

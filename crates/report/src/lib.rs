@@ -11,6 +11,7 @@ pub mod occurrences;
 pub mod selector;
 pub mod status;
 pub mod text;
+pub mod units;
 
 pub use error::Error;
 pub use text::ByteText;

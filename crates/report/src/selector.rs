@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use ntt_catalogue::Catalogue;
-use ntt_catalogue::rows::{FindingRow, MediumRow, ScanRow, VolumeRow};
+use ntt_catalogue::rows::{FindingRow, MediumRow, ScanRow, State, VolumeRow};
+use ntt_model::Layer;
 use ntt_model::name::{components, escape, unescape};
 
 use crate::Error;
@@ -192,7 +193,7 @@ pub fn current_scans(catalogue: &dyn Catalogue, volume: &VolumeRow) -> Result<Ve
 }
 
 /// The findings that tell of a medium as it is known now: its own, those of its volumes, and those of their current scans. What a superseded
-/// scan found is history.
+/// scan found is history, and so is what a copy found of a content that was stored since.
 ///
 /// # Errors
 ///
@@ -202,9 +203,24 @@ pub fn current_findings(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result
     for volume in catalogue.volumes(medium.key)? {
         current.extend(current_scans(catalogue, &volume)?.into_iter().map(|scan| scan.id));
     }
-    let mut findings = catalogue.findings(medium.key)?;
-    findings.retain(|row| row.scan.is_none_or(|scan| current.contains(&scan)));
+    let mut findings = Vec::new();
+    for row in catalogue.findings(medium.key)? {
+        if row.scan.is_none_or(|scan| current.contains(&scan)) && !is_made_good(catalogue, &row)? {
+            findings.push(row);
+        }
+    }
     Ok(findings)
+}
+
+/// Whether a copy found the content of an inode wanting, and all of it was stored whole later.
+fn is_made_good(catalogue: &dyn Catalogue, row: &FindingRow) -> Result<bool, Error> {
+    let (Some(scan), Some(inode), Layer::Content) = (row.scan, row.finding.inode, row.finding.layer) else {
+        return Ok(false);
+    };
+    let states = catalogue.stream_states(scan, inode)?;
+    Ok(states
+        .iter()
+        .all(|stream| matches!(stream.state, State::Stored { .. })))
 }
 
 /// Looks a medium up by exact id, label or source name, then by a unique prefix of the id.

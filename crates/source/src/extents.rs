@@ -1,5 +1,7 @@
 //! The one function that turns extents into bytes.
 
+use std::cell::Cell;
+
 use ntt_model::entry::Stream;
 use ntt_model::failure::Failure;
 use ntt_model::range::push_joined;
@@ -14,6 +16,11 @@ const BLOCK_BYTES: u64 = 256 * 1024;
 const SECTOR_BYTES: u64 = 512;
 /// Failed sectors of one stream after which the rest of the failing extent is given up.
 const FAILED_READS_MAX: u32 = 64;
+
+thread_local! {
+    /// The buffer of the last stream that this thread read, for the next one.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// A piece of a stream, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,30 +94,11 @@ pub fn read_extents<E>(
         is_incomplete,
         missing: Missing::default(),
         failed_reads: 0,
-        buffer: Vec::new(),
+        buffer: BUFFER.take(),
     };
-    let (mut position, end) = (range.offset, range.end());
-    let first =
-        extents.partition_point(|extent| extent.logical_offset.saturating_add(extent.len) <= position);
-    for extent in extents.get(first..).unwrap_or_default() {
-        let start = extent.logical_offset.max(position).min(end);
-        reader.uncovered(ByteRange::new(position, start - position))?;
-        let skipped = start - extent.logical_offset.min(start);
-        let len = extent.len.saturating_sub(skipped).min(end - start);
-        let run = ByteRange::new(start, len);
-        match extent.kind {
-            ExtentKind::Hole | ExtentKind::Unwritten => reader.zeros(len)?,
-            ExtentKind::Data | ExtentKind::Inline => {
-                reader.run(run, extent.image_offset.saturating_add(skipped))?;
-            }
-        }
-        position = run.end();
-        if position >= end {
-            break;
-        }
-    }
-    reader.uncovered(ByteRange::new(position, end - position))?;
-    Ok(reader.missing)
+    let read = reader.extents(extents, range);
+    BUFFER.set(reader.buffer);
+    read.map(|()| reader.missing)
 }
 
 struct StreamReader<'a, E> {
@@ -123,6 +111,30 @@ struct StreamReader<'a, E> {
 }
 
 impl<E> StreamReader<'_, E> {
+    fn extents(&mut self, extents: &[Extent], range: ByteRange) -> Result<(), E> {
+        let (mut position, end) = (range.offset, range.end());
+        let first =
+            extents.partition_point(|extent| extent.logical_offset.saturating_add(extent.len) <= position);
+        for extent in extents.get(first..).unwrap_or_default() {
+            let start = extent.logical_offset.max(position).min(end);
+            self.uncovered(ByteRange::new(position, start - position))?;
+            let skipped = start - extent.logical_offset.min(start);
+            let len = extent.len.saturating_sub(skipped).min(end - start);
+            let run = ByteRange::new(start, len);
+            match extent.kind {
+                ExtentKind::Hole | ExtentKind::Unwritten => self.zeros(len)?,
+                ExtentKind::Data | ExtentKind::Inline => {
+                    self.run(run, extent.image_offset.saturating_add(skipped))?;
+                }
+            }
+            position = run.end();
+            if position >= end {
+                break;
+            }
+        }
+        self.uncovered(ByteRange::new(position, end - position))
+    }
+
     fn zeros(&mut self, len: u64) -> Result<(), E> {
         if len > 0 {
             (self.sink)(Piece::Zeros(len))
@@ -161,7 +173,7 @@ impl<E> StreamReader<'_, E> {
     /// At most [`BLOCK_BYTES`]: one read, or after an error as many as it takes to find what is good.
     fn block(&mut self, block: ByteRange, image_offset: u64) -> Result<(), E> {
         match self.read(image_offset, block.len) {
-            Ok(()) => return (self.sink)(Piece::Bytes(&self.buffer)),
+            Ok(len) => return (self.sink)(Piece::Bytes(self.buffer.get(..len).unwrap_or_default())),
             Err(error) if block.len <= SECTOR_BYTES => return self.lose(block, &error),
             Err(error) if self.failed_reads > FAILED_READS_MAX => return self.lose(block, &error),
             Err(_) => {}
@@ -175,10 +187,15 @@ impl<E> StreamReader<'_, E> {
         self.block(second, image_offset + half)
     }
 
-    fn read(&mut self, image_offset: u64, len: u64) -> Result<(), ReadError> {
+    /// Reads to the front of the buffer, which never shrinks: filling it with zeros again would cost as much as reading.
+    fn read(&mut self, image_offset: u64, len: u64) -> Result<usize, ReadError> {
         let len = usize::try_from(len.min(BLOCK_BYTES)).unwrap_or(0);
-        self.buffer.resize(len, 0);
-        self.image.read_exact_at(image_offset, &mut self.buffer)
+        if self.buffer.len() < len {
+            self.buffer.resize(len, 0);
+        }
+        let wanted = self.buffer.get_mut(..len).unwrap_or_default();
+        self.image.read_exact_at(image_offset, wanted)?;
+        Ok(len)
     }
 
     fn lose(&mut self, block: ByteRange, error: &ReadError) -> Result<(), E> {

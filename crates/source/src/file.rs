@@ -45,6 +45,11 @@ impl FileSource {
         Ok(Self { file, len })
     }
 
+    /// Takes an open regular file whose length is known.
+    pub const fn of_len(file: File, len: u64) -> Self {
+        Self { file, len }
+    }
+
     /// The open file, for handing its descriptor to a child.
     pub fn as_file(&self) -> &File {
         &self.file

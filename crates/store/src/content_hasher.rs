@@ -39,6 +39,16 @@ impl ContentHasher {
         hasher.finish()
     }
 
+    /// The BLAKE3 alone of a content that is wholly in memory.
+    pub fn blake3(content: &[u8]) -> BlobHash {
+        BlobHash::from_bytes(*blake3::hash(content).as_bytes())
+    }
+
+    /// The SHA-256 alone of a content that is wholly in memory.
+    pub fn sha256(content: &[u8]) -> Sha256 {
+        Sha256::from_bytes(sha2::Sha256::digest(content).into())
+    }
+
     /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.blake3.update(bytes);
@@ -82,6 +92,8 @@ mod tests {
         hasher.update(b"c");
         let whole = [b"ab".to_vec(), vec![0; 200_000], b"c".to_vec()].concat();
         assert_eq!(hasher.finish(), ContentHasher::digest(&whole));
+        let apart = (ContentHasher::blake3(&whole), Some(ContentHasher::sha256(&whole)));
+        assert_eq!(apart, ContentHasher::digest(&whole));
         let (hash, sha256) = ContentHasher::digest(b"");
         assert_eq!(hash, BlobHash::EMPTY);
         let of_nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";

@@ -7,7 +7,7 @@ use ntt_model::{BlobHash, Sha256};
 
 use crate::error::During;
 use crate::maintain::remove;
-use crate::{BlobInfo, Error, Location, Put, Writer};
+use crate::{BatchId, BlobInfo, Error, Location, Put, Writer};
 
 /// Pieces are gathered up to this size before they are written.
 const WRITE_BYTES: usize = 256 << 10;
@@ -37,6 +37,11 @@ impl<'a> LargeBlob<'a> {
     /// Length so far.
     fn len(&self) -> u64 {
         self.at + self.buffer.len() as u64
+    }
+
+    /// The running batch of its writer.
+    pub const fn batch(&self) -> BatchId {
+        self.writer.batch()
     }
 
     /// Adds bytes.
@@ -103,9 +108,9 @@ impl<'a> LargeBlob<'a> {
             return Err(Error::Poisoned);
         };
         self.writer.guarded(|writer| {
-            if writer.has(&hash)? {
+            if let Some(known) = writer.claim(hash, sha256)? {
                 remove(writer.shared.disk.as_ref(), &path)?;
-                return Ok(Put::Present);
+                return Ok(known);
             }
             if file.len().during("measure", &path)? != size {
                 file.set_len(size).during("extend", &path)?;

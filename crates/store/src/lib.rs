@@ -5,6 +5,7 @@
 //! returns, nobody else sees anything of the batch; afterwards no loss of power takes any of it.
 
 mod check;
+mod claims;
 mod content_hasher;
 mod error;
 mod index;
@@ -12,6 +13,7 @@ mod journal;
 mod large;
 mod layout;
 mod maintain;
+mod names;
 mod pack;
 mod pack_list;
 mod pack_scan;
@@ -26,6 +28,7 @@ mod types;
 mod verify;
 mod writer;
 
+pub use claims::BatchId;
 pub use content_hasher::ContentHasher;
 pub use error::Error;
 pub use large::LargeBlob;
@@ -33,7 +36,7 @@ pub use ntt_source::extents::Piece;
 pub use reader::BlobReader;
 pub use store::Store;
 pub use types::{
-    BlobInfo, CheckReport, CommitReport, Location, PackId, PackReport, Problem, Put, RebuildReport,
+    BlobInfo, CheckReport, CommitReport, Known, Location, PackId, PackReport, Problem, Put, RebuildReport,
     StoreOptions, Verified,
 };
 pub use writer::Writer;

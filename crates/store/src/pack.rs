@@ -18,6 +18,8 @@ use crate::{BlobInfo, Error, PackId};
 
 /// Appends are gathered up to this size.
 const WRITE_BYTES: usize = 1 << 20;
+/// Blocks of file systems, and what large writes are aligned to.
+const WRITE_ALIGN: u64 = 4096;
 
 /// A locked open pack.
 #[derive(Debug)]
@@ -206,19 +208,31 @@ impl OpenPack {
         });
         self.synced = false;
         if self.buffer.len() >= WRITE_BYTES {
-            self.flush()?;
+            // Up to a whole block: what ends within one would be written twice.
+            let end = self.len() / WRITE_ALIGN * WRITE_ALIGN;
+            self.write_until(end)?;
         }
         Ok(offset)
     }
 
-    fn flush(&mut self) -> Result<(), Error> {
+    /// Writes the front of what was gathered, up to byte `end` of the pack.
+    fn write_until(&mut self, end: u64) -> Result<(), Error> {
+        let len = usize::try_from(end - self.written).unwrap_or(self.buffer.len());
         self.file
-            .write_all_at(self.written, &self.buffer)
+            .write_all_at(self.written, &self.buffer[..len])
             .during("write", &self.path)?;
-        self.digest.update(&self.buffer);
-        self.written += self.buffer.len() as u64;
-        self.buffer.clear();
+        self.digest.update(&self.buffer[..len]);
+        self.written = end;
+        self.buffer.drain(..len);
         Ok(())
+    }
+
+    /// Writes what was gathered.
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        self.write_until(self.len())
     }
 
     /// Makes the members durable.
@@ -227,6 +241,11 @@ impl OpenPack {
         self.file.sync_data().during("sync", &self.path)?;
         self.synced = true;
         Ok(())
+    }
+
+    /// Tells it that what was flushed was made durable.
+    pub(crate) const fn set_synced(&mut self) {
+        self.synced = true;
     }
 
     /// Ends the pack for good. Everything in it must be committed. `temporary` is where the list is written first.

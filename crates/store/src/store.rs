@@ -7,9 +7,11 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use ntt_host::{Disk, OpenMode, Random};
 use ntt_model::BlobHash;
 
+use crate::claims::Claims;
 use crate::error::During;
 use crate::index::{Index, list};
 use crate::layout::{Layout, README, format_text, parse_format, stem};
+use crate::names::DurableDirs;
 use crate::record::live;
 use crate::{BlobInfo, BlobReader, Error, Location, PackId, StoreOptions, Writer};
 
@@ -30,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) layout: Layout,
     pub(crate) options: StoreOptions,
     pub(crate) read_only: bool,
+    pub(crate) claims: Claims,
+    pub(crate) durable_dirs: DurableDirs,
     index: RwLock<Index>,
 }
 
@@ -149,6 +153,8 @@ impl Store {
                 layout,
                 options,
                 read_only,
+                claims: Claims::default(),
+                durable_dirs: DurableDirs::default(),
                 index,
             }),
         })

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use ntt_model::{BlobHash, Sha256};
 
-use crate::Error;
+use crate::{BatchId, Error};
 
 /// Name of a pack: 16 random bytes, chosen when the pack is created.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,6 +64,9 @@ pub struct StoreOptions {
     pub batch_blobs: u64,
     /// Journalled blobs that one writer keeps in memory before they go into an index segment (about 200 bytes each).
     pub journal_blobs: u64,
+    /// From this many files in a batch on, one sync of the whole file system takes the place of one for each file and directory, where the
+    /// system's can be trusted ([`ntt_host::Disk::barrier`]).
+    pub barrier_files: u64,
 }
 
 impl Default for StoreOptions {
@@ -74,6 +77,7 @@ impl Default for StoreOptions {
             batch_bytes: 256 << 20,
             batch_blobs: 4_000,
             journal_blobs: 1 << 18,
+            barrier_files: 16,
         }
     }
 }
@@ -85,6 +89,17 @@ pub enum Put {
     New,
     /// The store, or this writer's running batch, has it already.
     Present,
+    /// The running batch of another writer of this process has it: it is durable when that is committed, and not before.
+    Pending(BatchId),
+}
+
+/// What is known of a content that need not be put.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Known {
+    /// Its SHA-256, if it was known when it was put.
+    pub sha256: Option<Sha256>,
+    /// The running batch, of whichever writer, with which it becomes durable; `None` if it is.
+    pub batch: Option<BatchId>,
 }
 
 /// What a commit made durable.

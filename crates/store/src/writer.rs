@@ -1,21 +1,25 @@
 //! Gathering new blobs and committing them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ntt_host::{DiskFile, OpenMode};
+use ntt_host::{Barrier, DiskFile, OpenMode};
 use ntt_model::{BlobHash, Sha256};
 
+use crate::claims::Claim;
 use crate::error::During;
 use crate::journal::{Journal, Kind};
 use crate::maintain::{new_locked, new_writer, remove};
+use crate::names::NewNames;
 use crate::pack::OpenPack;
 use crate::record::Entry;
 use crate::store::Shared;
 use crate::tar_member::SIZE_MAX;
-use crate::{BlobInfo, BlobReader, CommitReport, Error, LargeBlob, Location, PackId, Put, Store};
+use crate::{
+    BatchId, BlobInfo, BlobReader, CommitReport, Error, Known, LargeBlob, Location, PackId, Put, Store,
+};
 
 /// Temporary files that may be open at a time; beyond that they are synced and closed before the commit.
 const OPEN_FILES_MAX: usize = 64;
@@ -30,7 +34,11 @@ const SEAL_BYTES_MIN: u64 = 1 << 20;
 pub struct Writer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) id: String,
+    /// The running batch.
+    batch: BatchId,
     journal: Journal,
+    /// Syncs many files at once, where that is possible.
+    barrier: Option<Box<dyn Barrier>>,
     packs: Vec<OpenPack>,
     pending: HashMap<BlobHash, Entry>,
     pending_bytes: u64,
@@ -52,11 +60,19 @@ impl Writer {
     pub(crate) fn open(store: &Store) -> Result<Self, Error> {
         let shared = Arc::clone(&store.shared);
         let (id, journal) = new_writer(&shared)?;
+        let root = shared.layout.root();
+        let barrier = shared.disk.barrier(root).during("open", root)?;
+        let batch = BatchId {
+            writer: shared.claims.new_writer(),
+            number: 0,
+        };
         let (packs, pending, loose) = (Vec::new(), HashMap::new(), Vec::new());
         let mut writer = Self {
             shared,
             id,
+            batch,
             journal,
+            barrier,
             packs,
             pending,
             pending_bytes: 0,
@@ -82,8 +98,8 @@ impl Writer {
 
     fn try_put(&mut self, content: &[u8], hash: BlobHash, sha256: Option<Sha256>) -> Result<Put, Error> {
         debug_assert_eq!(BlobHash::of(content), hash, "a name that is not the content's");
-        if self.has(&hash)? {
-            return Ok(Put::Present);
+        if let Some(known) = self.claim(hash, sha256)? {
+            return Ok(known);
         }
         let size = content.len() as u64;
         let threshold = self.shared.options.pack_threshold_bytes.min(SIZE_MAX);
@@ -113,6 +129,44 @@ impl Writer {
             location,
         });
         Ok(Put::New)
+    }
+
+    /// What is known of a content, so that it need not be put: it is stored, or in a running batch of this process.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], or [`Error::Corrupt`] for a damaged index: never a silent no.
+    pub fn look_up(&self, hash: &BlobHash) -> Result<Option<Known>, Error> {
+        // Before the index: a commit puts its contents there first and then gives its claims back.
+        if let Some(Claim { batch, sha256 }) = self.shared.claims.find(hash) {
+            let batch = Some(batch);
+            return Ok(Some(Known { sha256, batch }));
+        }
+        let stored = self.shared.index().look_up(hash)?;
+        Ok(stored.map(|info| Known {
+            sha256: info.sha256,
+            batch: None,
+        }))
+    }
+
+    /// The running batch: what is put now is durable when it is committed.
+    pub const fn batch(&self) -> BatchId {
+        self.batch
+    }
+
+    /// Takes a content as this batch's own, unless it is known.
+    pub(crate) fn claim(&self, hash: BlobHash, sha256: Option<Sha256>) -> Result<Option<Put>, Error> {
+        let batch = self.batch;
+        match self.shared.claims.claim(hash, Claim { batch, sha256 }) {
+            Some(held) if held.batch == batch => return Ok(Some(Put::Present)),
+            Some(held) => return Ok(Some(Put::Pending(held.batch))),
+            None => {}
+        }
+        if self.shared.index().look_up(&hash)?.is_none() {
+            return Ok(None);
+        }
+        self.shared.claims.release([&hash]);
+        Ok(Some(Put::Present))
     }
 
     /// Begins a content that comes in pieces.
@@ -159,19 +213,43 @@ impl Writer {
         if report.blobs == 0 {
             return Ok(report);
         }
-        for pack in self.packs.iter_mut().filter(|pack| !pack.is_synced()) {
-            pack.sync()?;
-        }
-        self.sync_temporaries()?;
+        self.sync_contents()?;
         self.announce()?;
         self.publish()?;
         let entries: Vec<Entry> = self.pending.drain().map(|(_, entry)| entry).collect();
         self.journal.append(Kind::Stored, &entries)?;
         self.pending_bytes = 0;
+        self.batch.number += 1;
         self.shared
             .index_mut()
             .add(&self.id, &entries, self.journal.end());
+        let committed = entries.iter().map(|entry| &entry.info.hash);
+        self.shared.claims.release(committed);
         Ok(report)
+    }
+
+    /// Makes what was written durable: packs and temporary files.
+    fn sync_contents(&mut self) -> Result<(), Error> {
+        if self.has_many_files()
+            && let Some(barrier) = &mut self.barrier
+        {
+            for pack in &mut self.packs {
+                pack.flush()?;
+            }
+            barrier.sync_all().during("sync", self.shared.layout.root())?;
+            self.packs.iter_mut().for_each(OpenPack::set_synced);
+            self.loose.iter_mut().for_each(|loose| loose.file = None);
+            return Ok(());
+        }
+        for pack in self.packs.iter_mut().filter(|pack| !pack.is_synced()) {
+            pack.sync()?;
+        }
+        self.sync_temporaries()
+    }
+
+    /// Whether one sync of the whole file system is cheaper than one of each file.
+    fn has_many_files(&self) -> bool {
+        self.loose.len() as u64 >= self.shared.options.barrier_files
     }
 
     /// Journals the names that the temporary files are about to get, so that a recovery finds them if this commit does not end.
@@ -190,24 +268,24 @@ impl Writer {
     /// Gives the temporary files their names and makes all names of the batch durable.
     fn publish(&mut self) -> Result<(), Error> {
         let Shared { disk, layout, .. } = self.shared.as_ref();
-        let mut directories = BTreeSet::new();
+        let mut names = NewNames::new(disk.as_ref(), layout, &self.shared.durable_dirs);
         for loose in &self.loose {
-            let dir = layout.blob_dir(&loose.hash);
-            disk.create_dir_all(&dir).during("create", &dir)?;
+            names.blob(&loose.hash)?;
             let path = layout.blob(&loose.hash);
             match disk.rename_new(&loose.temporary, &path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.settle_taken(loose)?,
                 done => done.during("rename to", &path)?,
             }
-            directories.insert(dir);
         }
-        self.loose.clear();
         if self.packs.iter().any(|pack| !pack.is_named()) {
-            directories.insert(layout.packs());
+            names.changed(layout.packs());
         }
-        for dir in &directories {
-            disk.sync_dir(dir).during("sync", dir)?;
-        }
+        let barrier = self
+            .barrier
+            .as_deref_mut()
+            .filter(|_| self.loose.len() as u64 >= self.shared.options.barrier_files);
+        names.sync(barrier)?;
+        self.loose.clear();
         self.packs.iter_mut().for_each(OpenPack::set_named);
         Ok(())
     }
@@ -257,11 +335,6 @@ impl Writer {
             .layout
             .temporary(&self.id, &format!("{}.idx", pack.id));
         pack.seal(self.shared.disk.as_ref(), &self.shared.layout, &temporary)
-    }
-
-    /// Whether the store or the running batch has the blob.
-    pub(crate) fn has(&self, hash: &BlobHash) -> Result<bool, Error> {
-        Ok(self.pending.contains_key(hash) || self.shared.index().look_up(hash)?.is_some())
     }
 
     /// Runs one step; an error poisons the writer.
@@ -361,18 +434,21 @@ impl Writer {
             hash: info.hash,
         });
         self.remember(info);
-        if self
-            .loose
-            .iter()
-            .rev()
-            .take(OPEN_FILES_MAX)
-            .filter(|loose| loose.file.is_some())
-            .count()
-            >= OPEN_FILES_MAX
-        {
+        self.close_temporaries()?;
+        Ok(Put::New)
+    }
+
+    /// Keeps the number of open files small: closes them if the commit will not sync them one by one, or syncs them now.
+    fn close_temporaries(&mut self) -> Result<(), Error> {
+        if self.barrier.is_some() && self.has_many_files() {
+            self.loose.iter_mut().for_each(|loose| loose.file = None);
+            return Ok(());
+        }
+        let latest = self.loose.iter().rev().take(OPEN_FILES_MAX);
+        if latest.filter(|loose| loose.file.is_some()).count() >= OPEN_FILES_MAX {
             self.sync_temporaries()?;
         }
-        Ok(Put::New)
+        Ok(())
     }
 
     /// Syncs and closes the temporary files that are open.
@@ -392,6 +468,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        self.shared.claims.release_all(self.batch.writer);
         for loose in &self.loose {
             // Gives the space back at once; what stays is removed by the next open.
             let _ = remove(self.shared.disk.as_ref(), &loose.temporary);

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
+use ntt_codec::read_stream;
 use ntt_filesystem::{FileSystem, ScanOptions};
 use ntt_model::entry::{Allocation, Inode};
 use ntt_model::{BlobHash, Finding, Kind, ScanEvent};
 use ntt_source::ReadAt;
-use ntt_source::extents::{Piece, read_stream};
+use ntt_source::extents::Piece;
 
 /// Everything a scan said, gathered by path.
 #[derive(Debug, Default)]
@@ -86,7 +87,7 @@ impl Listing {
         listing
     }
 
-    /// The allocated, preferred names of regular files with the BLAKE3 of what their extents give.
+    /// The allocated, preferred names of regular files with the BLAKE3 of what they hold.
     ///
     /// # Panics
     ///
@@ -108,7 +109,7 @@ impl Listing {
     }
 }
 
-/// BLAKE3 of an inode's data stream, read through its extents.
+/// BLAKE3 of an inode's data stream, read through its extents, and decoded if it is packed.
 ///
 /// # Panics
 ///

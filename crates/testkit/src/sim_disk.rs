@@ -10,6 +10,9 @@
 //!   one (an ordered journal) or any subset of them. A rename is whole: the file never vanishes from both names.
 //! - [`SimDisk::fail_at`] makes one step fail while the disk goes on. A write that fails has written half. A sync that fails has dropped what
 //!   it should have written, and the next sync does not bring it back, although reads still show it until the cache is dropped (as on Linux).
+//! - A directory that is made by [`Disk::create_dir`] is a name like others; without it, what lies in it is lost too.
+//! - A barrier, if the disk was made [`SimDisk::with_barrier`], is one step that syncs all contents and all names; when it fails, all that was
+//!   unsynced is lost as above.
 //! - The mode is durable at once. Locks end with the file that took them, or with the power.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ntt_host::{Disk, DiskEntry, DiskFile, OpenMode, Random};
+use ntt_host::{Barrier, Disk, DiskEntry, DiskFile, OpenMode, Random};
 
 const PAGE_BYTES: usize = 4096;
 
@@ -148,6 +151,7 @@ impl Inode {
 #[derive(Debug, Clone)]
 enum NameChange {
     Create(PathBuf, u64),
+    CreateDir(PathBuf),
     Rename(PathBuf, PathBuf, u64),
     Remove(PathBuf),
 }
@@ -157,6 +161,9 @@ impl NameChange {
         match self {
             Self::Create(path, inode) => {
                 names.insert(path.clone(), Some(*inode));
+            }
+            Self::CreateDir(path) => {
+                names.insert(path.clone(), None);
             }
             Self::Rename(from, to, inode) => {
                 if names.get(from) == Some(&Some(*inode)) {
@@ -172,7 +179,7 @@ impl NameChange {
 
     fn is_in(&self, dir: &Path) -> bool {
         match self {
-            Self::Create(path, _) | Self::Remove(path) => path.parent() == Some(dir),
+            Self::Create(path, _) | Self::CreateDir(path) | Self::Remove(path) => path.parent() == Some(dir),
             Self::Rename(from, to, _) => from.parent() == Some(dir) || to.parent() == Some(dir),
         }
     }
@@ -190,6 +197,7 @@ struct State {
     crash_after: Option<u64>,
     failure: Option<(u64, i32)>,
     crashed: bool,
+    has_barrier: bool,
 }
 
 /// What a step must do.
@@ -271,8 +279,25 @@ impl State {
                 change.apply(&mut names);
             }
         }
-        names
+        without_orphans(&names)
     }
+
+    fn sync_everything(&mut self) {
+        self.inodes.values_mut().for_each(Inode::sync);
+        for change in std::mem::take(&mut self.changes) {
+            change.apply(&mut self.durable_names);
+        }
+    }
+}
+
+/// Leaves out what lies in directories that are not there.
+fn without_orphans(names: &BTreeMap<PathBuf, Option<u64>>) -> BTreeMap<PathBuf, Option<u64>> {
+    let has_dirs = |path: &Path| {
+        let mut above = path.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty());
+        above.all(|dir| dir == Path::new("/") || names.get(dir) == Some(&None))
+    };
+    let kept = names.iter().filter(|(path, _)| has_dirs(path));
+    kept.map(|(path, inode)| (path.clone(), *inode)).collect()
 }
 
 /// A disk in memory. Clones are the same disk.
@@ -285,6 +310,13 @@ impl SimDisk {
     /// An empty disk.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty disk that offers a barrier.
+    pub fn with_barrier() -> Self {
+        let disk = Self::default();
+        disk.state().has_barrier = true;
+        disk
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -323,6 +355,7 @@ impl SimDisk {
             names,
             durable_names,
             next_id,
+            has_barrier: state.has_barrier,
             ..State::default()
         };
         Self {
@@ -436,6 +469,28 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.alive()?;
+        if state.names.contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        state.plain_step()?;
+        if !state.has_dir(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.change(NameChange::CreateDir(path.to_owned()));
+        Ok(())
+    }
+
+    fn barrier(&self, _: &Path) -> io::Result<Option<Box<dyn Barrier>>> {
+        let state = self.state();
+        state.alive()?;
+        Ok(state
+            .has_barrier
+            .then(|| Box::new(SimBarrier(self.clone())) as Box<dyn Barrier>))
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.alive()?;
@@ -473,6 +528,25 @@ impl Disk for SimDisk {
         Ok(below
             .filter_map(|name| Some(PathBuf::from(name.file_name()?)))
             .collect())
+    }
+}
+
+#[derive(Debug)]
+struct SimBarrier(SimDisk);
+
+impl Barrier for SimBarrier {
+    fn sync_all(&mut self) -> io::Result<()> {
+        let mut state = self.0.state();
+        match state.step()? {
+            Verdict::Go => {
+                state.sync_everything();
+                Ok(())
+            }
+            Verdict::Fail(errno) => {
+                state.inodes.values_mut().for_each(|inode| inode.dirty.clear());
+                Err(io::Error::from_raw_os_error(errno))
+            }
+        }
     }
 }
 

@@ -122,6 +122,11 @@ fn add(tally: &mut Tally, bytes: u64) {
 }
 
 impl Sums {
+    fn add_stored(&mut self, size: u64) {
+        add(&mut self.census.found, size);
+        add(&mut self.census.stored, size);
+    }
+
     fn add(&mut self, size: u64, state: State) {
         let census = &mut self.census;
         add(&mut census.found, size);
@@ -152,27 +157,48 @@ pub(super) fn census(connection: &Connection, scan: ScanId) -> Result<Census, Er
     super::queue::sealed(connection, scan)?;
     let mut sums = Sums::default();
     count_names(connection, scan, &mut sums.census)?;
-    let sql = format!("SELECT ino, bits, size FROM inode_{scan} ORDER BY ino");
+    let sql = format!(
+        "SELECT i.ino, i.bits, i.size, r.state FROM inode_{scan} i \
+         LEFT JOIN result_{scan} r ON r.ino = i.ino AND r.stream = 0 ORDER BY i.ino"
+    );
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let (inode, bits): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let bits: i64 = row.get(1)?;
         if bits & 8 != 0 {
             continue;
         }
         *sums.inodes.entry(bits & 7).or_default() += 1;
-        let streams = state::streams(connection, scan, inode, bits, row.get(2)?)?;
-        if streams.is_empty() {
-            continue;
-        }
-        let standing = state::standing(connection, scan, inode)?;
-        for stream in streams {
-            let result = state::result(connection, scan, inode, stream.ordinal)?;
-            sums.add(stream.size, state::derive(result.as_ref(), &standing)?);
+        let size: Option<i64> = row.get(2)?;
+        match (size, row.get::<_, Option<i64>>(3)?) {
+            // Nearly all: the data stream alone, stored whole.
+            (Some(size), Some(STORED)) if bits & inodes::MORE_STREAMS == 0 => {
+                sums.add_stored(size.cast_unsigned());
+            }
+            _ => count_streams(connection, scan, (row.get(0)?, bits, size), &mut sums)?,
         }
     }
     sums.census.distinct_blobs = distinct_blobs(connection, scan)?;
     sums.finish()
+}
+
+/// Counts the streams of an inode, given as number, bits and size.
+fn count_streams(
+    connection: &Connection,
+    scan: ScanId,
+    (inode, bits, size): (i64, i64, Option<i64>),
+    sums: &mut Sums,
+) -> Result<(), Error> {
+    let streams = state::streams(connection, scan, inode, bits, size)?;
+    if streams.is_empty() {
+        return Ok(());
+    }
+    let standing = state::standing(connection, scan, inode)?;
+    for stream in streams {
+        let result = state::result(connection, scan, inode, stream.ordinal)?;
+        sums.add(stream.size, state::derive(result.as_ref(), &standing)?);
+    }
+    Ok(())
 }
 
 fn count_names(connection: &Connection, scan: ScanId, census: &mut Census) -> Result<(), Error> {

@@ -1,46 +1,73 @@
 //! Rows of blobs.
 
 use ntt_model::{BlobHash, ScanId, Sha256, Timestamp};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{CachedStatement, Connection, Row, params};
 
 use super::inodes::time;
 use super::media::collect;
 use crate::Error;
 use crate::rows::BlobRow;
 
-/// Adds a blob, or completes what is known of it; returns its row id.
-///
-/// # Errors
-///
-/// [`Error::Conflict`] if the name is known with another length.
-pub(super) fn keep(
-    connection: &Connection,
-    hash: &BlobHash,
-    size: u64,
-    sha256: Option<&Sha256>,
-    content_type: Option<&str>,
-) -> Result<i64, Error> {
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO blob (hash, size, sha256, content_type) VALUES (?1, ?2, ?3, ?4) \
-         ON CONFLICT (hash) DO UPDATE SET sha256 = coalesce(sha256, excluded.sha256), \
-         content_type = coalesce(content_type, excluded.content_type) RETURNING id, size",
-    )?;
-    let (id, known): (i64, i64) = statement.query_row(
-        params![
-            hash.as_bytes(),
-            size.cast_signed(),
-            sha256.map(Sha256::as_bytes),
-            content_type
-        ],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
-    if known.cast_unsigned() == size {
-        return Ok(id);
+/// Adds blobs, or completes what is known of them.
+pub(super) struct Keeper<'c> {
+    connection: &'c Connection,
+    find: CachedStatement<'c>,
+    insert: CachedStatement<'c>,
+    complete: CachedStatement<'c>,
+}
+
+impl<'c> Keeper<'c> {
+    pub(super) fn new(connection: &'c Connection) -> Result<Self, Error> {
+        // Most contents are known, and nothing new is said of them: a row that is not written costs no page of the log.
+        let find = "SELECT id, size, (sha256 IS NULL AND ?2 IS NOT NULL) OR (content_type IS NULL AND ?3 IS NOT NULL) \
+                    FROM blob WHERE hash = ?1";
+        let insert = "INSERT INTO blob (hash, size, sha256, content_type) VALUES (?1, ?2, ?3, ?4)";
+        let complete = "UPDATE blob SET sha256 = coalesce(sha256, ?2), content_type = coalesce(content_type, ?3) WHERE id = ?1";
+        Ok(Self {
+            connection,
+            find: connection.prepare_cached(find)?,
+            insert: connection.prepare_cached(insert)?,
+            complete: connection.prepare_cached(complete)?,
+        })
     }
-    Err(Error::Conflict(format!(
-        "blob {hash} has {} bytes, not {size}",
-        known.cast_unsigned()
-    )))
+
+    /// Adds a blob, or completes what is known of it; returns its row id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if the name is known with another length.
+    pub(super) fn keep(
+        &mut self,
+        hash: &BlobHash,
+        size: u64,
+        sha256: Option<&Sha256>,
+        content_type: Option<&str>,
+    ) -> Result<i64, Error> {
+        let sha256 = sha256.map(Sha256::as_bytes);
+        let mut rows = self.find.query(params![hash.as_bytes(), sha256, content_type])?;
+        let known = match rows.next()? {
+            Some(row) => Some((row.get(0)?, row.get::<_, i64>(1)?, row.get(2)?)),
+            None => None,
+        };
+        drop(rows);
+        match known {
+            None => {
+                let values = params![hash.as_bytes(), size.cast_signed(), sha256, content_type];
+                self.insert.execute(values)?;
+                Ok(self.connection.last_insert_rowid())
+            }
+            Some((_, known, _)) if known.cast_unsigned() != size => Err(Error::Conflict(format!(
+                "blob {hash} has {} bytes, not {size}",
+                known.cast_unsigned()
+            ))),
+            Some((id, _, is_news)) => {
+                if is_news {
+                    self.complete.execute(params![id, sha256, content_type])?;
+                }
+                Ok(id)
+            }
+        }
+    }
 }
 
 const BLOB: &str = "SELECT hash, size, sha256, content_type, verified, bad FROM blob";

@@ -1,13 +1,13 @@
 //! Completing chunks: results, failures and what follows from them, blobs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ntt_model::failure::Failure;
 use ntt_model::{BlobHash, ChunkId, FailureClass, Outcome, ScanId, Timestamp, WorkerId};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
-use super::codec::put_ranges;
-use super::label::work_of;
+use super::codec::{Member, put_ranges};
+use super::label::{members_of, work_of};
 use super::queue::{Work, enqueue, lease, sealed, shrink};
 use super::state::{self, DAMAGED, FAILED, REOPENED, RETRYABLE, ResultRow, STORED, is_eligible};
 use super::{blob, media};
@@ -24,18 +24,27 @@ pub(super) fn complete(
 ) -> Result<Vec<ChunkId>, Error> {
     let mut lost = Vec::new();
     let mut retries = BTreeMap::new();
+    let mut blobs = blob::Keeper::new(connection)?;
+    let mut stored: Option<(ScanId, CachedStatement<'_>)> = None;
     for result in results {
         let (scan, held) = lease(connection, result.chunk)?;
         if !held.accepts(worker, result.epoch) {
             lost.push(result.chunk);
             continue;
         }
-        let completion = Completion {
+        let statement = match stored.take() {
+            Some((prepared, statement)) if prepared == scan => statement,
+            _ => connection.prepare_cached(&stored_sql(scan))?,
+        };
+        let mut completion = Completion {
             connection,
             scan,
             now,
+            blobs: &mut blobs,
+            stored: statement,
         };
         completion.record(result, &mut retries)?;
+        stored = Some((scan, completion.stored));
     }
     for ((scan, not_before), work) in retries {
         enqueue(connection, scan, work, not_before)?;
@@ -46,44 +55,71 @@ pub(super) fn complete(
 /// Work for new chunks by scan and earliest time.
 type Retries = BTreeMap<(ScanId, Timestamp), Vec<Work>>;
 
-struct Completion<'c> {
+/// Nearly every result is this one: a stream stored whole. It forgives all strikes, and only remembers how many attempts it took.
+fn stored_sql(scan: ScanId) -> String {
+    format!(
+        "INSERT INTO result_{scan} (ino, stream, state, blob, attempts, strikes) VALUES (?1, ?2, {STORED}, ?3, 0, 0) \
+         ON CONFLICT (ino, stream) DO UPDATE SET state = {STORED}, blob = excluded.blob, strikes = 0, code = NULL, \
+         not_before = NULL, class = NULL, detail = NULL, missing = NULL"
+    )
+}
+
+struct Completion<'c, 'b> {
     connection: &'c Connection,
     scan: ScanId,
     now: Timestamp,
+    blobs: &'b mut blob::Keeper<'c>,
+    stored: CachedStatement<'c>,
 }
 
-impl Completion<'_> {
+impl Completion<'_, '_> {
     /// Records one chunk. Wanted streams without a result return to the queue, so that a worker may stop in the middle.
-    fn record(&self, result: &ChunkResult, retries: &mut Retries) -> Result<(), Error> {
-        let mut wanted: BTreeMap<(u64, u32), Work> = work_of(self.connection, self.scan, result.chunk.0)?
-            .into_iter()
-            .map(|work| ((work.inode, work.stream), work))
-            .collect();
+    fn record(&mut self, result: &ChunkResult, retries: &mut Retries) -> Result<(), Error> {
+        let mut wanted = Wanted::of(&members_of(self.connection, result.chunk.0)?);
         let (mut settled, mut settled_bytes) = (0_i64, 0_u64);
         for stream in &result.streams {
-            let work = wanted.remove(&(stream.inode, stream.stream)).ok_or_else(|| {
-                Error::Conflict(format!(
+            if !wanted.take(stream.inode, stream.stream) {
+                return Err(Error::Conflict(format!(
                     "chunk {} does not want stream {} of inode {} (again)",
                     result.chunk, stream.stream, stream.inode
-                ))
-            })?;
-            if let Verdict::Retry { not_before } = self.settle(stream)? {
-                self.try_again(work, not_before, retries)?;
-            } else {
-                settled += 1;
-                settled_bytes = settled_bytes.saturating_add(work.bytes);
+                )));
             }
+            match (self.settle(stream)?, &stream.outcome) {
+                (Verdict::Retry { not_before }, _) => {
+                    self.try_again((stream.inode, stream.stream), not_before, retries)?;
+                    continue;
+                }
+                (_, Outcome::Stored { size, .. } | Outcome::Damaged { size, .. }) => {
+                    settled_bytes = settled_bytes.saturating_add(*size);
+                }
+                _ => {
+                    let work = self.work((stream.inode, stream.stream))?;
+                    settled_bytes = settled_bytes.saturating_add(work.bytes);
+                }
+            }
+            settled += 1;
         }
-        for work in wanted.into_values() {
-            self.try_again(work, Timestamp::from_nanos(0), retries)?;
+        for stream in wanted.0 {
+            self.try_again(stream, Timestamp::from_nanos(0), retries)?;
         }
         self.add_findings(result)?;
         self.close(result.chunk, settled, settled_bytes)
     }
 
+    fn work(&self, (inode, stream): (u64, u32)) -> Result<Work, Error> {
+        let work = work_for(self.connection, self.scan, inode.cast_signed(), stream)?;
+        work.ok_or_else(|| Error::Damaged(format!("inode {inode} has no stream {stream}")))
+    }
+
     /// Returns a stream to the queue, unless it was excluded while it was leased.
-    fn try_again(&self, work: Work, not_before: Timestamp, retries: &mut Retries) -> Result<(), Error> {
-        if state::is_wanted(self.connection, self.scan, work.inode.cast_signed())? {
+    fn try_again(
+        &self,
+        stream: (u64, u32),
+        not_before: Timestamp,
+        retries: &mut Retries,
+    ) -> Result<(), Error> {
+        if state::is_wanted(self.connection, self.scan, stream.0.cast_signed())? {
+            let work = self.work(stream)?;
             retries.entry((self.scan, not_before)).or_default().push(work);
         }
         Ok(())
@@ -119,23 +155,12 @@ impl Completion<'_> {
         Ok(())
     }
 
-    fn settle(&self, result: &StreamResult) -> Result<Verdict, Error> {
-        let prior = state::result(
-            self.connection,
-            self.scan,
-            result.inode.cast_signed(),
-            result.stream,
-        )?;
-        let history = prior.as_ref().map_or(History::default(), |row| row.history);
+    fn settle(&mut self, result: &StreamResult) -> Result<Verdict, Error> {
         match &result.outcome {
             Outcome::Stored { blob, size } => {
                 let blob = self.keep_blob(result, blob, *size)?;
-                let attempts = History {
-                    strikes: 0,
-                    last: None,
-                    ..history
-                };
-                self.write(result, STORED, Some(blob), attempts, &Details::default())?;
+                let inode = result.inode.cast_signed();
+                self.stored.execute(params![inode, result.stream, blob])?;
                 Ok(Verdict::Settled)
             }
             Outcome::Damaged {
@@ -145,6 +170,7 @@ impl Completion<'_> {
                 failure,
             } => {
                 let blob = self.keep_blob(result, blob, *size)?;
+                let (_, history) = self.prior(result)?;
                 let (history, _) = history.fail(failure, self.now);
                 let details = Details {
                     failure: Some(failure),
@@ -156,12 +182,21 @@ impl Completion<'_> {
                 Ok(Verdict::Settled)
             }
             Outcome::Failed { failure } => {
+                let (prior, history) = self.prior(result)?;
                 let (history, verdict) = history.fail(failure, self.now);
                 self.add_attempt(result, failure, history)?;
                 self.write_failure(result, failure, prior, history, verdict)?;
                 Ok(verdict)
             }
         }
+    }
+
+    /// What is known of the stream so far.
+    fn prior(&self, result: &StreamResult) -> Result<(Option<ResultRow>, History), Error> {
+        let inode = result.inode.cast_signed();
+        let prior = state::result(self.connection, self.scan, inode, result.stream)?;
+        let history = prior.as_ref().map_or(History::default(), |row| row.history);
+        Ok((prior, history))
     }
 
     /// A stream that was damaged, reopened and now fails for good keeps what was once read of it.
@@ -191,14 +226,9 @@ impl Completion<'_> {
         self.write(result, state, blob, history, &details)
     }
 
-    fn keep_blob(&self, result: &StreamResult, hash: &BlobHash, size: u64) -> Result<i64, Error> {
-        blob::keep(
-            self.connection,
-            hash,
-            size,
-            result.sha256.as_ref(),
-            result.content_type.as_deref(),
-        )
+    fn keep_blob(&mut self, result: &StreamResult, hash: &BlobHash, size: u64) -> Result<i64, Error> {
+        self.blobs
+            .keep(hash, size, result.sha256.as_ref(), result.content_type.as_deref())
     }
 
     fn add_attempt(&self, result: &StreamResult, failure: &Failure, history: History) -> Result<(), Error> {
@@ -247,6 +277,24 @@ impl Completion<'_> {
             details.missing
         ])?;
         Ok(())
+    }
+}
+
+/// The streams that a chunk asks for and that have no result yet, in the order of the chunk.
+struct Wanted(VecDeque<(u64, u32)>);
+
+impl Wanted {
+    fn of(members: &[Member]) -> Self {
+        let streams = members
+            .iter()
+            .flat_map(|member| member.streams.iter().map(|stream| (member.inode, *stream)));
+        Self(streams.collect())
+    }
+
+    /// Whether the stream was asked for; it is not any more. Results mostly come in the order of the chunk.
+    fn take(&mut self, inode: u64, stream: u32) -> bool {
+        let place = self.0.iter().position(|wanted| *wanted == (inode, stream));
+        place.is_some_and(|place| self.0.remove(place).is_some())
     }
 }
 

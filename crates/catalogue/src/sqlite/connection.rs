@@ -15,6 +15,9 @@ const STATEMENTS: usize = 64;
 const PAGE_BYTES: i64 = 8192;
 /// Page cache of the writer in KiB (negative: SQLite's notation for KiB).
 const WRITER_CACHE: i64 = -65_536;
+/// Pages of the write-ahead log after which it is brought into the file: the indexes by digest are written all over, and a page that
+/// many transactions change is copied once.
+const CHECKPOINT_PAGES: i64 = 8192;
 /// Page cache of each reader.
 const READER_CACHE: i64 = -16_384;
 
@@ -71,6 +74,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Error> {
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "cache_size", WRITER_CACHE)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "temp_store", "file")?;
     keep_statements(&connection)?;

@@ -7,7 +7,7 @@ use super::code::{ALTERNATE, DELETED_NAME, KINDS, value_of};
 use super::inodes;
 use super::media::collect;
 use super::paths::{self, Paths};
-use super::state::{self, DAMAGED, STORED};
+use super::state::{self, DAMAGED, FAILED, RETRYABLE, STORED};
 use crate::Error;
 use crate::query::{FindQuery, FoundRow, StateFilter};
 use crate::rows::{Occurrence, PathRow, State, StreamState};
@@ -135,7 +135,10 @@ impl<'s> Search<'s> {
         let scan = self.latest.scan;
         let hidden = if self.query.deleted { 0 } else { DELETED_NAME }
             | if self.query.alternates { 0 } else { ALTERNATE };
-        let sql = format!("SELECT id, dir, name FROM path_{scan} WHERE flags & ?1 = 0 ORDER BY id");
+        let sql = format!(
+            "SELECT id, dir, name FROM path_{scan} p WHERE flags & ?1 = 0 {} ORDER BY id",
+            has_result(scan, &self.query.states)
+        );
         let mut candidates = self.connection.prepare(&sql)?;
         let mut full = self.connection.prepare(&format!(
             "SELECT p.id, p.dir, p.name, p.ino, p.flags, p.rule, i.bits, i.size, i.mtime \
@@ -210,6 +213,26 @@ impl<'s> Search<'s> {
             Some(_) => state::of_inode(self.connection, self.latest.scan, path.inode),
             None => Ok(Vec::new()),
         }
+    }
+}
+
+/// A condition that paths must pass to be in one of these states: one search in the results, where telling the whole state takes several.
+/// Empty if a stream without a result can be in one of them.
+fn has_result(scan: ScanId, states: &[StateFilter]) -> String {
+    let code = |filter: &StateFilter| match filter {
+        StateFilter::Stored => Some(STORED),
+        StateFilter::Damaged => Some(DAMAGED),
+        StateFilter::Retryable => Some(RETRYABLE),
+        StateFilter::Failed(_) => Some(FAILED),
+        _ => None,
+    };
+    match states.iter().map(code).collect::<Option<Vec<i64>>>() {
+        Some(codes) if !codes.is_empty() => {
+            let codes: Vec<String> = codes.iter().map(i64::to_string).collect();
+            let codes = codes.join(", ");
+            format!("AND EXISTS (SELECT 1 FROM result_{scan} r WHERE r.ino = p.ino AND r.state IN ({codes}))")
+        }
+        _ => String::new(),
     }
 }
 

@@ -115,8 +115,7 @@ impl Restoration {
     ///
     /// [`Error::Conflict`] if it is known with another length.
     pub fn blob(&mut self, row: &BlobRow) -> Result<(), Error> {
-        let id = super::blob::keep(
-            &self.connection,
+        let id = super::blob::Keeper::new(&self.connection)?.keep(
             &row.hash,
             row.size_bytes,
             row.sha256.as_ref(),

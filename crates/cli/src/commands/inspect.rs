@@ -13,13 +13,13 @@ use crate::commands::layers;
 use crate::exit::{CommandResult, Exit};
 use crate::interrupt;
 use crate::output::Output;
-use crate::session;
+use crate::{session, units};
 
 /// Show what an image holds: tables, volumes, file systems, evidence.
 ///
 /// Needs no archive and writes nothing.
 ///
-/// Exits with 3 if a volume could not be read or the image is shorter than its tables say.
+/// Exits with 3 if a volume could not be read, the image is shorter than its tables say, or its mapfile says that some of it was never rescued.
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
     /// Disk images or block devices.
@@ -45,21 +45,36 @@ pub(crate) fn run(global: &Global, args: &InspectArgs) -> CommandResult {
         if out.json() {
             out.json_line(
                 "layers",
-                &serde_json::json!({ "image": source.path, "layers": tree }),
+                &serde_json::json!({
+                    "image": source.path,
+                    "mapfile": source.mapfile,
+                    "unread_bytes": unread_bytes(&source),
+                    "layers": tree,
+                }),
             )?;
         } else {
             if at > 0 {
                 out.line("")?;
             }
             out.line(format!("{}", source.path))?;
+            if let Some(mapfile) = &source.mapfile {
+                let unread = units::bytes(unread_bytes(&source));
+                out.line(format!("mapfile {mapfile}: {unread} never rescued"))?;
+            }
             layers::print(&mut out, &tree)?;
         }
-        if has_losses(&tree) {
+        if has_losses(&tree) || unread_bytes(&source) > 0 {
             exit = Exit::Losses;
         }
     }
     out.flush()?;
     Ok(exit)
+}
+
+/// Bytes of the image that its mapfile says were never rescued.
+fn unread_bytes(source: &Source) -> u64 {
+    let lens = source.unread.iter().map(|range| range.len);
+    lens.fold(0, u64::saturating_add)
 }
 
 fn has_losses(layers: &LayerTree) -> bool {

@@ -37,35 +37,55 @@ fn volumes(summary: &Value) -> &Vec<Value> {
     summary["media"][0]["volumes"].as_array().expect("volumes")
 }
 
+/// Three files on a FAT image `disk.img` of which 1024 bytes in the middle of the second were never rescued.
+struct PartlyRescued {
+    files: Vec<(&'static str, Vec<u8>)>,
+    /// The image as it would be if all were rescued.
+    whole: Vec<u8>,
+}
+
+impl PartlyRescued {
+    /// `None` where the image cannot be made.
+    fn new(environment: &Environment) -> Option<Self> {
+        let names = ["first.bin", "second.bin", "third.bin"];
+        let files: Vec<_> = names.map(|name| (name, noise(name, 100_000))).into();
+        let listed: Vec<(&str, &[u8])> = files
+            .iter()
+            .map(|(name, content)| (*name, &content[..]))
+            .collect();
+        let path = images::fat(&environment.work().join("disk.img"), 8, &listed)?;
+        let whole = fs::read(&path).expect("the image");
+        let needle = &files[1].1[40_960..41_472];
+        let mut places = whole.windows(512);
+        let hole = places
+            .position(|window| window == needle)
+            .expect("the middle of a file");
+        images::put(&path, hole as u64, &[0; 1024]);
+        let (after, rest) = (hole + 1024, whole.len() - hole - 1024);
+        let map = format!("0x0 + 1\n0x0 {hole:#x} +\n{hole:#x} 0x400 -\n{after:#x} {rest:#x} +\n");
+        environment.write("disk.img.map", map.as_bytes());
+        Some(Self { files, whole })
+    }
+
+    /// A later rescue gets the rest.
+    fn rescue(&self, environment: &Environment) {
+        environment.write("disk.img", &self.whole);
+        let map = format!("0x0 + 1\n0x0 {:#x} +\n", self.whole.len());
+        environment.write("disk.img.map", map.as_bytes());
+    }
+}
+
 /// R11: a file whose bytes the imaging never rescued is damaged, with the ranges; the others are good.
 #[test]
 fn r11_a_mapfile_beside_the_image_marks_what_was_not_rescued() {
     let environment = Environment::new();
-    let mut tree = Vec::new();
-    for (name, len) in [
-        ("first.bin", 100_000),
-        ("second.bin", 100_000),
-        ("third.bin", 100_000),
-    ] {
-        tree.push((name, noise(name, len)));
-    }
-    let files: Vec<(&str, &[u8])> = tree
-        .iter()
-        .map(|(name, content)| (*name, content.as_slice()))
-        .collect();
-    let Some(path) = images::fat(&environment.work().join("disk.img"), 8, &files) else {
+    let Some(PartlyRescued { files: tree, .. }) = PartlyRescued::new(&environment) else {
         return;
     };
-    let image = fs::read(&path).expect("the image");
-    let needle = &tree[1].1[40_960..41_472];
-    let hole = image
-        .windows(512)
-        .position(|window| window == needle)
-        .expect("the middle of a file");
-    images::put(&path, hole as u64, &[0; 1024]);
-    let (after, rest) = (hole + 1024, image.len() - hole - 1024);
-    let map = format!("0x0 + 1\n0x0 {hole:#x} +\n{hole:#x} 0x400 -\n{after:#x} {rest:#x} +\n");
-    environment.write("disk.img.map", map.as_bytes());
+    let inspected = environment.ntt(["inspect", "--json", "disk.img"]).document(3);
+    assert_eq!(inspected["unread_bytes"], 1024);
+    let shown = environment.ntt(["inspect", "disk.img"]).code(3);
+    assert!(shown.contains("disk.img.map: 1.0 KiB never rescued"), "{shown}");
 
     let summary = environment.ntt(["ingest", "--json", "disk.img"]).summary(3);
     assert_eq!(summary["media"][0]["partial"], true);
@@ -90,6 +110,31 @@ fn r11_a_mapfile_beside_the_image_marks_what_was_not_rescued() {
     assert!(environment.ntt(["cat", "disk.img/1/third.bin"]).bytes(0) == tree[2].1);
     let said = environment.ntt(["restore", "disk.img", "out"]).code(3);
     assert!(said.contains("second.bin"), "{said}");
+}
+
+/// R3, R11, R33: what a better rescue brings completes the medium that is there, whether it is ingested again or retried.
+#[test]
+fn r33_a_better_rescue_completes_the_medium() {
+    for command in [["ingest", "disk.img"], ["retry", "disk.img"]] {
+        let environment = Environment::new();
+        let Some(image) = PartlyRescued::new(&environment) else {
+            return;
+        };
+        let _ = environment.ntt(["ingest", "disk.img"]).code(3);
+        image.rescue(&environment);
+        let said = environment.ntt(command).code(0);
+        let list = environment.ntt(["medium", "list", "--json"]).document(0);
+        let media = list["media"].as_array().expect("media");
+        assert_eq!(media.len(), 1, "{command:?}: {said}");
+        assert_eq!(media[0]["completeness"], "complete", "{command:?}: {said}");
+        for (name, content) in &image.files {
+            let path = format!("disk.img/1/{name}");
+            assert!(
+                environment.ntt(["cat", &path]).bytes(0) == *content,
+                "{command:?}: {name}"
+            );
+        }
+    }
 }
 
 /// R12: an image that ends before its tables do is incomplete; what lies before its end is read.

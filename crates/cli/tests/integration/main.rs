@@ -17,6 +17,7 @@ mod ingest_images;
 mod json_docs;
 mod losses;
 mod names;
+mod packed;
 mod restore;
 mod scale_small;
 mod thirty_years;

@@ -41,13 +41,10 @@ pub(super) fn of_file(
             max,
         );
         data.extents_incomplete |= entry.incomplete;
-        if let Some(size) = entry.rock_ridge.zisofs_bytes {
-            data.encoding = Encoding::Unsupported;
-            note(
-                Severity::Info,
-                FindingCode::Unsupported,
-                format!("zisofs compression, {size} bytes unpacked: kept as stored"),
-            );
+        if let Some(zisofs) = entry.rock_ridge.zisofs
+            && let Some((severity, code, detail)) = zisofs.unpack(disc, &mut data, max)
+        {
+            note(severity, code, detail);
         }
         if entry.rock_ridge.sparse {
             data.encoding = Encoding::Unsupported;

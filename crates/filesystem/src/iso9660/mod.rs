@@ -23,6 +23,7 @@ mod rock_ridge;
 mod susp;
 mod tree;
 mod walk;
+mod zisofs;
 
 use ntt_model::entry::ScanEvent;
 use ntt_model::range::push_joined;

@@ -7,6 +7,7 @@ use ntt_source::field::u8_at;
 use super::date;
 use super::disc::both_u32;
 use super::susp::SystemUseEntry;
+use super::zisofs::Zisofs;
 
 /// Longest name and link target that is put together; POSIX systems allow 255 and 4096.
 const NAME_BYTES_MAX: usize = 4096;
@@ -38,8 +39,8 @@ pub(super) struct RockRidge {
     pub(super) child: Option<u32>,
     /// The directory was moved here from elsewhere (`RE`, RRIP 4.1.5.3) and is shown there.
     pub(super) relocated: bool,
-    /// Length after decompression of a zisofs file (`ZF`), whose bytes this reader gives as they are.
-    pub(super) zisofs_bytes: Option<u32>,
+    /// The content is compressed (`ZF`).
+    pub(super) zisofs: Option<Zisofs>,
     /// The content is a sparse file (`SF`, RRIP 4.1.7), which this reader does not put together.
     pub(super) sparse: bool,
     /// An `SL` component is continued in the next one: no slash between them.
@@ -58,7 +59,7 @@ impl RockRidge {
             b"PN" => self.device = device(data).or(self.device),
             b"CL" => self.child = both_u32(data, 0).map(|block| block.choose(|_| true)),
             b"RE" => self.relocated = true,
-            b"ZF" => self.zisofs_bytes = both_u32(data, 4).map(|size| size.choose(|_| true)),
+            b"ZF" => self.zisofs = Zisofs::parse(data).or(self.zisofs),
             b"SF" => self.sparse = true,
             _ => {}
         }

@@ -3,14 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use ntt_filesystem::{FileSystem, Limits, ScanOptions, iso9660};
-use ntt_model::entry::{Encoding, StreamKind};
+use ntt_model::entry::{Encoding, Stream, StreamKind};
 use ntt_model::{BlobHash, ByteRange, FindingCode, Kind, Namespace, Severity};
 use ntt_source::Masked;
+use ntt_source::extents::{Missing, Piece};
 use ntt_testkit::corpus::{corpus_image, have};
 use ntt_testkit::listing::{Listing, content_hash};
 use tempfile::TempDir;
@@ -729,38 +731,138 @@ fn r22_a_directory_loop_is_a_finding() {
     assert!(codes(&listing(&image)).contains("Loop"));
 }
 
-/// Zisofs files are listed with their stored bytes and said to be unsupported.
+/// What zisofs-tools and libisofs compress comes back byte for byte; holes cost no unit.
 #[test]
-fn zisofs_is_unsupported_with_a_finding() {
-    let dir = sample_tree();
-    let Some(image) = zisofs(dir.path()) else {
-        return;
-    };
-    let listing = listing(&image);
-    let name = listing
-        .preferred()
-        .find(|name| name.path == b"zeros")
-        .expect("the name");
-    assert_eq!(
-        listing.inodes[&name.name.inode].data().unwrap().encoding,
-        Encoding::Unsupported
-    );
-    assert!(codes(&listing).contains("Unsupported"));
+fn zisofs_files_are_unpacked() {
+    let dir = tempfile::tempdir().unwrap();
+    let contents = compressible(dir.path());
+    let mut images = Vec::from_iter(zisofs(dir.path()));
+    images.extend(mkzftree(dir.path()));
+    for image in &images {
+        let listing = listing(image);
+        assert_eq!(listing.findings, []);
+        for name in listing.preferred().filter(|name| name.path != b"short") {
+            let stream = listing.inodes[&name.name.inode].data().unwrap();
+            let expected = &contents[&name.path];
+            let (bytes, missing) = unpacked(image, stream);
+            assert!(
+                bytes == *expected && missing == Missing::default(),
+                "{:?}",
+                name.path
+            );
+            let Encoding::Packed(units) = &stream.encoding else {
+                panic!("{:?}", name.path)
+            };
+            assert!(name.path != b"zeros" || units.len() <= 1, "{units:?}");
+        }
+    }
 }
 
+/// Damaged block pointers cost the blocks that they lead to; a file without the magic is given as it is.
+#[test]
+fn r22_zisofs_damage_costs_its_blocks() {
+    let dir = tempfile::tempdir().unwrap();
+    let contents = compressible(dir.path());
+    let Some(image) = mkzftree(dir.path()) else { return };
+    let text = &contents[b"text".as_slice()];
+    let found = |image: &[u8]| {
+        let listing = listing(image);
+        let name = listing
+            .preferred()
+            .find(|name| name.path == b"text")
+            .expect("text")
+            .clone();
+        (
+            listing.inodes[&name.name.inode].data().unwrap().clone(),
+            codes(&listing),
+        )
+    };
+    let start = usize::try_from(found(&image).0.extents[0].image_offset).unwrap();
+    let mut backwards = image.clone();
+    backwards[start + 16 + 4..start + 16 + 8].copy_from_slice(&3_u32.to_le_bytes());
+    let (bytes, missing) = unpacked(&backwards, &found(&backwards).0);
+    assert_eq!(missing.ranges, [ByteRange::new(0, 65_536)]);
+    assert!(bytes[65_536..] == text[65_536..]);
+    let mut other = image.clone();
+    other[start] ^= 1;
+    let (stream, codes) = found(&other);
+    assert!(stream.encoding == Encoding::Plain && codes.contains("Corrupt"));
+    let cut = &image[..start + 20];
+    let (stream, codes) = found(cut);
+    let (_, missing) = unpacked(cut, &stream);
+    assert_eq!(
+        missing.ranges,
+        [ByteRange::new(0, u64::try_from(text.len()).unwrap())]
+    );
+    assert!(
+        codes.contains("Limit") || codes.contains("BeyondEnd"),
+        "{codes:?}"
+    );
+}
+
+/// Contents that compress, by the path they get on the disc; written below `dir`.
+fn compressible(dir: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let text = (0..40_000)
+        .map(|line| format!("line {line}\n"))
+        .collect::<String>();
+    let mut holes = vec![0; 150_000];
+    holes.extend(text.as_bytes());
+    holes.extend(vec![0; 70_000]);
+    let contents = [
+        ("zeros", vec![0; 200_000]),
+        ("text", text.into_bytes()),
+        ("holes", holes),
+        ("short", b"not worth it".to_vec()),
+    ];
+    fs::create_dir_all(dir.join("plain")).unwrap();
+    for (name, content) in &contents {
+        fs::write(dir.join("plain").join(name), content).unwrap();
+    }
+    contents
+        .map(|(name, content)| (name.as_bytes().to_vec(), content))
+        .into()
+}
+
+fn unpacked(image: &[u8], stream: &Stream) -> (Vec<u8>, Missing) {
+    let mut bytes = Vec::new();
+    let missing = ntt_codec::read_stream::<Infallible>(&image.to_vec(), stream, &mut |piece| {
+        match piece {
+            Piece::Bytes(more) => bytes.extend_from_slice(more),
+            Piece::Zeros(len) => bytes.resize(bytes.len() + usize::try_from(len).unwrap(), 0),
+        }
+        Ok(())
+    });
+    (bytes, missing.unwrap_or_else(|never| match never {}))
+}
+
+/// A disc of files that zisofs-tools compressed.
+fn mkzftree(dir: &Path) -> Option<Vec<u8>> {
+    if !have("mkzftree") || !have("genisoimage") {
+        return None;
+    }
+    let (packed, image) = (dir.join("packed"), dir.join("mkzftree.iso"));
+    let run = |command: &mut Command| assert!(command.status().unwrap().success());
+    run(Command::new("mkzftree").arg(dir.join("plain")).arg(&packed));
+    run(Command::new("genisoimage")
+        .args(["-quiet", "-R", "-z", "-o"])
+        .arg(&image)
+        .arg(&packed));
+    fs::read(image).ok()
+}
+
+/// A disc of files that libisofs compressed.
 fn zisofs(dir: &Path) -> Option<Vec<u8>> {
     if !have("xorriso") {
         return None;
     }
-    let (file, image): (PathBuf, PathBuf) = (dir.join("zeros"), dir.join("z.iso"));
-    fs::write(&file, vec![0; 200_000]).unwrap();
+    let image: PathBuf = dir.join("z.iso");
     let status = Command::new("xorriso")
         .args(["-report_about", "FATAL", "-outdev"])
         .arg(&image)
         .arg("-map")
-        .arg(&file)
+        .arg(dir.join("plain"))
         .args([
-            "/zeros",
+            "/",
             "-find",
             "/",
             "-type",

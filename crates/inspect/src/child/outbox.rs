@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ntt_filesystem::Stop;
-use ntt_model::entry::{Inode, ScanCounts};
-use ntt_model::{Finding, FindingCode, Layer, ScanEvent, Severity};
+use ntt_model::entry::{Encoding, Inode, ScanCounts, Stream};
+use ntt_model::{Finding, FindingCode, Layer, PackedUnit, ScanEvent, Severity};
 use serde::Serialize;
 
 use crate::protocol::{FRAME_BYTES_MAX, Message, Received, write_frame};
@@ -27,6 +27,8 @@ const READS_ALWAYS_BYTES: u64 = 256 << 20;
 
 /// Most bytes that an extent takes in a frame: three full variable-length integers and a tag.
 const EXTENT_BYTES: usize = 31;
+/// Most bytes that a unit of a packed stream takes in a frame: five full variable-length integers and a tag.
+const UNIT_BYTES: usize = 51;
 /// Most bytes that the fixed part of any event takes in a frame.
 const EVENT_BYTES: usize = 512;
 
@@ -167,6 +169,12 @@ impl<W: Write> Outbox<W> {
         self.send(&Message::Step(step))
     }
 
+    /// Sends a part of the answer to a request: progress of a kind that events are for a scan.
+    pub(super) fn answer(&mut self, message: &Message) -> io::Result<()> {
+        self.idle_bytes = 0;
+        self.send(message)
+    }
+
     /// Sends what is pending.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         if self.pending.is_empty() {
@@ -206,7 +214,7 @@ fn inode_weight(inode: &Inode) -> usize {
     let streams: usize = inode
         .streams
         .iter()
-        .map(|stream| EVENT_BYTES + stream.extents.len() * EXTENT_BYTES)
+        .map(|stream| EVENT_BYTES + stream.extents.len() * EXTENT_BYTES + units(stream).len() * UNIT_BYTES)
         .sum();
     let xattrs: usize = inode
         .xattrs
@@ -214,6 +222,13 @@ fn inode_weight(inode: &Inode) -> usize {
         .map(|xattr| EVENT_BYTES + xattr.name.len() + xattr.value.len())
         .sum();
     streams + xattrs + inode.target.as_ref().map_or(0, Vec::len)
+}
+
+fn units(stream: &Stream) -> &[PackedUnit] {
+    match &stream.encoding {
+        Encoding::Packed(units) => units,
+        _ => &[],
+    }
 }
 
 /// The event as it fits into a frame. Only an inode with millions of extents has to give some up; a finding then says so.
@@ -230,17 +245,19 @@ fn fitted(event: ScanEvent) -> (ScanEvent, Option<Finding>) {
 fn cut(mut inode: Box<Inode>) -> (Box<Inode>, Finding) {
     inode.xattrs.clear();
     let streams = inode.streams.len().max(1);
-    let extents_max = FRAME_BYTES_MAX / 2 / streams / EXTENT_BYTES;
-    for stream in inode
-        .streams
-        .iter_mut()
-        .filter(|stream| stream.extents.len() > extents_max)
-    {
-        stream.extents.truncate(extents_max);
-        stream.extents_incomplete = true;
+    let extents_max = FRAME_BYTES_MAX / 2 / streams / (EXTENT_BYTES + UNIT_BYTES);
+    for stream in &mut inode.streams {
+        if stream.extents.len().max(units(stream).len()) > extents_max {
+            stream.extents.truncate(extents_max);
+            if let Encoding::Packed(units) = &mut stream.encoding {
+                units.truncate(extents_max);
+            }
+            stream.extents_incomplete = true;
+        }
     }
-    let detail =
-        format!("too many extents or attributes; kept {extents_max} extents per stream and no attributes");
+    let detail = format!(
+        "too many extents or attributes; kept {extents_max} extents and units per stream and no attributes"
+    );
     let finding =
         Finding::new(Severity::Loss, Layer::Inode, FindingCode::Limit, detail).on_inode(inode.number);
     (inode, finding)

@@ -65,7 +65,7 @@ impl LiveTree {
         if status.st_ino != inode || FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
             return Err(LiveError::Changed);
         }
-        let source = FileSource::from_file(File::from(opened)).map_err(LiveError::Open)?;
+        let source = FileSource::of_len(File::from(opened), u64::try_from(status.st_size).unwrap_or(0));
         Ok(LiveFile {
             source,
             opened: status,

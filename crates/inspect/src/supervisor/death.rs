@@ -5,7 +5,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use ntt_model::{Finding, FindingCode, Layer, Severity};
+use ntt_model::failure::Failure;
+use ntt_model::{FailureClass, Finding, FindingCode, Layer, Severity};
 use rustix::process::Signal;
 
 /// What the standard library says, on standard error, before it aborts for want of memory.
@@ -63,13 +64,42 @@ impl Death {
 
     /// The finding for a death that cost something.
     pub(super) fn finding(&self, consequence: &str) -> Finding {
-        let code = if self.is_limit() {
+        let detail = format!("the scan child {self}; {consequence}");
+        Finding::new(Severity::Loss, Layer::Scanner, self.code(), detail)
+    }
+
+    /// The finding for a death that cost a stream.
+    pub fn stream_finding(&self) -> Finding {
+        let detail = format!("the read child {self}; the stream is given up");
+        Finding::new(Severity::Loss, Layer::Content, self.code(), detail)
+    }
+
+    /// The failure of the stream that it cost. What ran out of time may have had bad luck, and what a signal ended too: they are tried again.
+    pub fn failure(&self) -> Failure {
+        let (class, code) = match &self.cause {
+            Cause::Hung(_) => (FailureClass::Timeout, 10),
+            Cause::Cpu => (FailureClass::Timeout, 11),
+            Cause::Wall(_) => (FailureClass::Timeout, 12),
+            Cause::Unkillable => (FailureClass::Timeout, 13),
+            Cause::Memory => (FailureClass::Corrupt, 14),
+            Cause::Panicked => (FailureClass::Corrupt, 15),
+            Cause::Babble => (FailureClass::Corrupt, 16),
+            Cause::Signal(signal) => (FailureClass::Unknown, *signal),
+            Cause::Exited(status) => (FailureClass::Unknown, *status),
+        };
+        Failure {
+            class,
+            code,
+            detail: format!("the read child {self}"),
+        }
+    }
+
+    fn code(&self) -> FindingCode {
+        if self.is_limit() {
             FindingCode::Limit
         } else {
             FindingCode::Killed
-        };
-        let detail = format!("the scan child {self}; {consequence}");
-        Finding::new(Severity::Loss, Layer::Scanner, code, detail)
+        }
     }
 
     /// The finding for a death that did not come back.

@@ -13,7 +13,7 @@ use rustix::fs::OFlags;
 
 use super::{Cause, Death, Error, Supervisor};
 use crate::child::ARGUMENT;
-use crate::protocol::{HEADER_BYTES, Message, Request, frame_len, write_frame};
+use crate::protocol::{HEADER_BYTES, Message, ReadRequest, Request, frame_len, write_frame};
 
 /// How often the supervisor looks at the clock and the cancel flag while the child is silent.
 const TICK: Duration = Duration::from_millis(50);
@@ -33,8 +33,9 @@ pub(super) enum Next {
 }
 
 /// A running child; dropping it kills it.
-pub(super) struct Session<'a> {
-    supervisor: &'a Supervisor,
+#[derive(Debug)]
+pub(super) struct Session {
+    supervisor: Supervisor,
     child: Child,
     last_words: Option<JoinHandle<String>>,
     socket: UnixStream,
@@ -44,9 +45,9 @@ pub(super) struct Session<'a> {
     deadline: Option<Instant>,
 }
 
-impl<'a> Session<'a> {
+impl Session {
     /// Starts a child and sends it its request.
-    pub(super) fn start(supervisor: &'a Supervisor, source: &File, request: &Request) -> Result<Self, Error> {
+    pub(super) fn start(supervisor: &Supervisor, source: &File, request: &Request) -> Result<Self, Error> {
         let start_error = |source| Error::Start {
             program: supervisor.program.clone(),
             source,
@@ -58,7 +59,7 @@ impl<'a> Session<'a> {
         Self::spawn(supervisor, source, request).map_err(start_error)
     }
 
-    fn spawn(supervisor: &'a Supervisor, source: &File, request: &Request) -> io::Result<Self> {
+    fn spawn(supervisor: &Supervisor, source: &File, request: &Request) -> io::Result<Self> {
         let (mut socket, childs_end) = UnixStream::pair()?;
         socket.set_read_timeout(Some(TICK))?;
         socket.set_write_timeout(Some(REAP))?;
@@ -75,7 +76,7 @@ impl<'a> Session<'a> {
             .take()
             .map(|errors| std::thread::spawn(|| tail(errors)));
         let session = Self {
-            supervisor,
+            supervisor: supervisor.clone(),
             child,
             last_words,
             socket: socket.try_clone()?,
@@ -94,6 +95,20 @@ impl<'a> Session<'a> {
     pub(super) fn until(mut self, deadline: Option<Instant>) -> Self {
         self.deadline = deadline;
         self
+    }
+
+    /// Sets the moment from which the child counts as too slow.
+    pub(super) fn expect_by(&mut self, deadline: Instant) {
+        self.deadline = Some(deadline);
+    }
+
+    /// Sends a further request.
+    ///
+    /// # Errors
+    ///
+    /// Those of the socket: the child is gone, or reads nothing any more.
+    pub(super) fn send(&mut self, request: &ReadRequest) -> io::Result<()> {
+        write_frame(&mut self.socket, request)
     }
 
     /// Waits for the next message or the end of the child.
@@ -153,7 +168,7 @@ impl<'a> Session<'a> {
     }
 
     /// Kills the child for a cause.
-    fn end(&mut self, cause: Cause) -> Death {
+    pub(super) fn end(&mut self, cause: Cause) -> Death {
         match self.kill() {
             Some(_) => Death {
                 cause,
@@ -211,7 +226,7 @@ impl<'a> Session<'a> {
     }
 }
 
-impl Drop for Session<'_> {
+impl Drop for Session {
     fn drop(&mut self) {
         self.kill();
     }

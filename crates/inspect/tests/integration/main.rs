@@ -5,5 +5,6 @@ mod inspection;
 mod live;
 mod public_images;
 mod readers;
+mod reading;
 mod scan_child;
 mod supervision;

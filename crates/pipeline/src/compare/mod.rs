@@ -49,6 +49,13 @@ pub struct CompareSummary {
 impl CompareSummary {
     /// Differences kept in the summary.
     pub const LISTED_MAX: usize = 1000;
+
+    fn differ(&mut self, difference: Difference) {
+        self.differences += 1;
+        if self.listed.len() < Self::LISTED_MAX {
+            self.listed.push(difference);
+        }
+    }
 }
 
 /// Compares `request.destination` with `request.selection`. Writes nothing.
@@ -76,7 +83,19 @@ fn compare_all(
     let mut summary = CompareSummary::default();
     for tree in tree::trees(context.archive.catalogue(), &request.selection)? {
         let path = request.destination.as_path().join(&tree.subdirectory);
-        let root = Destination::existing(&path)?;
+        let root = match Destination::existing(&path) {
+            // The directory to compare must be there; a volume that is missing in it is a difference.
+            Err(error) if !tree.subdirectory.is_empty() && request.destination.as_path().is_dir() => {
+                summary.differ(Difference {
+                    path: tree.volume.to_string(),
+                    attribute: "missing".to_owned(),
+                    expected: "a directory".to_owned(),
+                    actual: error.to_string(),
+                });
+                continue;
+            }
+            root => root?,
+        };
         let mut comparer = Comparer {
             context,
             stage,
@@ -120,15 +139,12 @@ impl Comparer<'_> {
         expected: impl Into<String>,
         actual: impl Into<String>,
     ) {
-        self.summary.differences += 1;
-        if self.summary.listed.len() < CompareSummary::LISTED_MAX {
-            self.summary.listed.push(Difference {
-                path: format!("{}/{}", self.tree.volume, escape(path)),
-                attribute: attribute.to_owned(),
-                expected: expected.into(),
-                actual: actual.into(),
-            });
-        }
+        self.summary.differ(Difference {
+            path: format!("{}/{}", self.tree.volume, escape(path)),
+            attribute: attribute.to_owned(),
+            expected: expected.into(),
+            actual: actual.into(),
+        });
     }
 
     fn check<T: PartialEq + ToString>(&mut self, path: &[u8], attribute: &str, expected: &T, actual: &T) {

@@ -2,7 +2,7 @@
 
 use ntt_model::{BlobHash, Sha256};
 use ntt_source::extents::Piece;
-use ntt_store::{ContentHasher, LargeBlob, Writer};
+use ntt_store::{BatchId, ContentHasher, LargeBlob, Put, Writer};
 
 /// Bytes from which the type of a content is recognised.
 const HEAD_BYTES: usize = 8 * 1024;
@@ -16,6 +16,8 @@ pub(super) enum Halt {
     Stopped,
     /// The store failed.
     Store(ntt_store::Error),
+    /// There is no child to read with.
+    Child(crate::Error),
 }
 
 impl From<ntt_store::Error> for Halt {
@@ -26,19 +28,21 @@ impl From<ntt_store::Error> for Halt {
 
 /// Where the bytes go.
 enum Keep<'w> {
+    /// Whole in memory; hashed at the end, and only written if it is new.
     Memory {
-        content: Vec<u8>,
+        content: &'w mut Vec<u8>,
         writer: &'w mut Writer,
     },
-    Store(LargeBlob<'w>),
-    /// Hashed only; nothing of this content will be stored.
-    Nothing,
+    /// Hashed and written as it comes.
+    Store {
+        hasher: Box<ContentHasher>,
+        head: Vec<u8>,
+        blob: LargeBlob<'w>,
+    },
 }
 
-/// A content being read.
+/// A content being read. Dropped unfinished, it leaves nothing.
 pub(super) struct Intake<'w> {
-    hasher: ContentHasher,
-    head: Vec<u8>,
     keep: Keep<'w>,
     stop: &'w dyn Fn() -> bool,
     /// Bytes taken, zeros included.
@@ -47,38 +51,62 @@ pub(super) struct Intake<'w> {
     pub(super) bytes_read: u64,
 }
 
-/// A content that was taken whole and handed to the store's running batch.
+/// A content that was taken whole.
 pub(super) struct Taken {
     pub(super) blob: BlobHash,
     pub(super) sha256: Option<Sha256>,
     pub(super) size: u64,
     pub(super) content_type: Option<String>,
+    /// The running batch with which it becomes durable; `None` if the store has it.
+    pub(super) batch: Option<BatchId>,
 }
 
-impl<'w> Intake<'w> {
-    /// A content of `size` bytes as its inode says; up to `small` it is kept in memory until it is whole.
-    pub(super) fn new(
-        writer: &'w mut Writer,
+/// What a thread takes contents with, one after the other.
+pub(super) struct Desk {
+    pub(super) writer: Writer,
+    /// Contents up to this size are held in memory.
+    memory_bytes: u64,
+    content: Vec<u8>,
+}
+
+impl Desk {
+    pub(super) const fn new(writer: Writer, memory_bytes: u64) -> Self {
+        Self {
+            writer,
+            memory_bytes,
+            content: Vec::new(),
+        }
+    }
+
+    /// Begins a content of `size` bytes, as its inode says.
+    pub(super) fn intake<'w>(
+        &'w mut self,
         size: u64,
-        small: u64,
         stop: &'w dyn Fn() -> bool,
-    ) -> Result<Self, Halt> {
-        let keep = if size <= small {
-            let content = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-            Keep::Memory { content, writer }
+    ) -> Result<Intake<'w>, Halt> {
+        let keep = if size <= self.memory_bytes {
+            self.content.clear();
+            Keep::Memory {
+                content: &mut self.content,
+                writer: &mut self.writer,
+            }
         } else {
-            Keep::Store(writer.large()?)
+            Keep::Store {
+                hasher: Box::default(),
+                head: Vec::new(),
+                blob: self.writer.large()?,
+            }
         };
-        Ok(Self {
-            hasher: ContentHasher::new(),
-            head: Vec::new(),
+        Ok(Intake {
             keep,
             stop,
             len: 0,
             bytes_read: 0,
         })
     }
+}
 
+impl Intake<'_> {
     /// Takes the next piece.
     pub(super) fn piece(&mut self, piece: Piece<'_>) -> Result<(), Halt> {
         match piece {
@@ -92,33 +120,31 @@ impl<'w> Intake<'w> {
 
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), Halt> {
         self.look_out()?;
-        self.hasher.update(bytes);
         self.len += len_of(bytes);
-        let room = HEAD_BYTES.saturating_sub(self.head.len()).min(bytes.len());
-        self.head.extend_from_slice(&bytes[..room]);
         match &mut self.keep {
             Keep::Memory { content, .. } => content.extend_from_slice(bytes),
-            Keep::Store(blob) => blob.write(bytes)?,
-            Keep::Nothing => {}
+            Keep::Store { hasher, head, blob } => {
+                hasher.update(bytes);
+                head.extend_from_slice(&bytes[..room_in(head).min(bytes.len())]);
+                blob.write(bytes)?;
+            }
         }
         Ok(())
     }
 
     fn zeros(&mut self, len: u64) -> Result<(), Halt> {
-        let room = HEAD_BYTES.saturating_sub(self.head.len());
-        let head = usize::try_from(len).unwrap_or(room).min(room);
-        self.head.resize(self.head.len() + head, 0);
         let mut left = len;
         while left > 0 {
             self.look_out()?;
             let step = left.min(ZEROS_STEP);
-            self.hasher.zeros(step);
+            let step_len = usize::try_from(step).unwrap_or(0);
             match &mut self.keep {
-                Keep::Memory { content, .. } => {
-                    content.resize(content.len() + usize::try_from(step).unwrap_or(0), 0);
+                Keep::Memory { content, .. } => content.resize(content.len() + step_len, 0),
+                Keep::Store { hasher, head, blob } => {
+                    hasher.zeros(step);
+                    head.resize(head.len() + room_in(head).min(step_len), 0);
+                    blob.zeros(step)?;
                 }
-                Keep::Store(blob) => blob.zeros(step)?,
-                Keep::Nothing => {}
             }
             self.len += step;
             left -= step;
@@ -130,30 +156,63 @@ impl<'w> Intake<'w> {
         if (self.stop)() { Err(Halt::Stopped) } else { Ok(()) }
     }
 
-    /// Gives the content up; nothing of it stays.
-    pub(super) fn discard(&mut self) {
-        self.keep = Keep::Nothing;
-    }
-
-    /// Hands the content to the store's running batch.
+    /// Hands the content to the store's running batch, unless it is known.
     pub(super) fn finish(self) -> Result<Taken, Halt> {
-        let (blob, sha256) = self.hasher.finish();
+        let size = self.len;
         match self.keep {
             Keep::Memory { content, writer } => {
-                writer.put(&content, blob, sha256)?;
+                let blob = ContentHasher::blake3(content);
+                let (sha256, batch) = put(writer, content, blob)?;
+                let content_type = content_type(&content[..content.len().min(HEAD_BYTES)]);
+                Ok(Taken {
+                    blob,
+                    sha256,
+                    size,
+                    content_type,
+                    batch,
+                })
             }
-            Keep::Store(large) => {
-                large.finish(blob, sha256)?;
+            Keep::Store { hasher, head, blob } => {
+                let (hash, sha256) = hasher.finish();
+                let running = blob.batch();
+                Ok(Taken {
+                    blob: hash,
+                    sha256,
+                    size,
+                    content_type: content_type(&head),
+                    batch: batch_of(blob.finish(hash, sha256)?, running),
+                })
             }
-            Keep::Nothing => {}
         }
-        Ok(Taken {
-            blob,
-            sha256,
-            size: self.len,
-            content_type: content_type(&self.head),
-        })
     }
+}
+
+/// Puts a content. The SHA-256 of one that is known is known too, and costs as much as all the rest.
+fn put(
+    writer: &mut Writer,
+    content: &[u8],
+    blob: BlobHash,
+) -> Result<(Option<Sha256>, Option<BatchId>), Halt> {
+    if let Some(known) = writer.look_up(&blob)? {
+        return Ok((known.sha256, known.batch));
+    }
+    let sha256 = Some(ContentHasher::sha256(content));
+    let put = writer.put(content, blob, sha256)?;
+    Ok((sha256, batch_of(put, writer.batch())))
+}
+
+/// The batch on which a content that was put depends. One that is [`Put::Present`] may be in the running batch or stored; as the running
+/// batch is committed first in any case, it counts as part of it.
+const fn batch_of(put: Put, running: BatchId) -> Option<BatchId> {
+    match put {
+        Put::New | Put::Present => Some(running),
+        Put::Pending(batch) => Some(batch),
+    }
+}
+
+/// How many bytes of the head are still wanted.
+const fn room_in(head: &[u8]) -> usize {
+    HEAD_BYTES.saturating_sub(head.len())
 }
 
 /// The media type of a content that begins with `head`, if it can be told: by its signature, or as plain text.
@@ -165,6 +224,10 @@ fn content_type(head: &[u8]) -> Option<String> {
 
 /// Whether `head` is UTF-8 without control characters other than those of plain text. Its last character may be cut by the end of a full head.
 fn is_text(head: &[u8]) -> bool {
+    // Nearly all that is no text ends here, before it is decoded.
+    if head.is_empty() || head.iter().copied().any(is_binary) {
+        return false;
+    }
     let whole = match std::str::from_utf8(head) {
         Ok(text) => text,
         Err(error) if error.error_len().is_none() && head.len() >= HEAD_BYTES => {
@@ -173,8 +236,15 @@ fn is_text(head: &[u8]) -> bool {
         }
         Err(_) => return false,
     };
-    let is_plain = |letter: char| !letter.is_control() || matches!(letter, '\t' | '\n' | '\r' | '\x0c');
-    !whole.is_empty() && whole.chars().all(is_plain)
+    whole.is_ascii()
+        || !whole
+            .chars()
+            .any(|letter| letter.is_control() && !letter.is_ascii())
+}
+
+/// Whether a byte is an ASCII control character that plain text does not have.
+const fn is_binary(byte: u8) -> bool {
+    byte.is_ascii_control() && !matches!(byte, b'\t' | b'\n' | b'\r' | b'\x0c')
 }
 
 fn len_of(bytes: &[u8]) -> u64 {

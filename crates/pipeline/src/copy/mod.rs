@@ -1,8 +1,9 @@
 //! From extents to blobs: every source byte is read once; hashing, recognising the type and storing happen in that pass (R35).
 //!
-//! Several threads claim chunks, each with a store writer of its own. A thread holds at most one small content (up to the pack
-//! threshold) in memory; larger ones stream into a temporary file of the store, which is dropped if the digest turns out to be
-//! known. That write is the price of reading the source only once: the digest of a content is not known before its last byte.
+//! Several threads claim chunks, each with a store writer of its own. A thread holds at most one content (up to a few MiB) in memory and
+//! writes it only if it is new; larger ones stream into a temporary file of the store, which is dropped if the digest turns out to be
+//! known. That write is the price of reading the source only once: the digest of a content is not known before its last byte. A content
+//! that two threads meet at the same time is stored by one of them, and the other's results wait for it ([`ledger`]).
 //!
 //! Results reach the catalogue only after the store's commit (R38): at the end of a batch, after five seconds, or when the queue is empty. A failure
 //! that may pass is scheduled by the catalogue with a growing pause; this run waits for it if the pause ends within four seconds, which
@@ -11,6 +12,8 @@
 mod directory;
 mod image;
 mod intake;
+mod ledger;
+mod packed;
 mod stream;
 mod worker;
 
@@ -26,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::content::{open_image, source_of};
 use crate::identify::{Source, SourceKind};
-use crate::inspect::mount_point;
+use crate::inspect::{mount_point, supervisor};
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, Interrupt, RunOutcome, Stage};
 use ntt_report::selector::current_scans;
@@ -140,17 +143,18 @@ fn copy_all(
 ) -> Result<CopySummary, Error> {
     let totals = Totals::default();
     if plan.tasks.iter().any(|task| task.queue.pending_streams > 0) {
-        let source = source_of(context.archive, medium)?;
+        let source = source_of(context, medium)?;
         let volumes = own_volumes(context.archive, medium)?;
         for task in plan.tasks.iter().filter(|task| task.queue.pending_streams > 0) {
             let volume = volumes.iter().find(|row| row.volume.number == task.volume);
-            let contents = contents(&source, volume)?;
+            let contents = contents(context, &source, volume)?;
             let shared = Shared {
                 context,
                 task,
                 contents: contents.as_ref(),
                 stage,
                 totals: &totals,
+                ledger: ledger::Ledger::default(),
                 failing: Mutex::default(),
                 stop: AtomicBool::new(false),
             };
@@ -181,14 +185,22 @@ fn something_is_missing(context: &Context<'_>, plan: &CopyPlan) -> Result<bool, 
 }
 
 /// The contents of a volume.
-fn contents(source: &Source, volume: Option<&VolumeRow>) -> Result<Box<dyn Contents>, Error> {
+fn contents(
+    context: &Context<'_>,
+    source: &Source,
+    volume: Option<&VolumeRow>,
+) -> Result<Box<dyn Contents>, Error> {
     Ok(match (source.kind, volume) {
         (SourceKind::Directory, Some(row)) => {
             let mount_point = mount_point(&row.volume)?;
             Box::new(directory::DirectoryContents::open(source, &mount_point)?)
         }
         (SourceKind::Directory, None) => Box::new(directory::DirectoryContents::open(source, b"")?),
-        (SourceKind::Image, _) => Box::new(image::ImageContents::new(open_image(source)?)),
+        (SourceKind::Image, _) => {
+            let supervisor = supervisor(context.config, &context.scan_program, context.interrupt);
+            let children = packed::ReadChildren::new(source, supervisor)?;
+            Box::new(image::ImageContents::new(open_image(source)?, children))
+        }
     })
 }
 
@@ -240,6 +252,7 @@ struct Shared<'a> {
     contents: &'a dyn Contents,
     stage: &'a Running<'a>,
     totals: &'a Totals,
+    ledger: ledger::Ledger,
     /// Streams, by inode and ordinal, whose last attempt in this run failed.
     failing: Mutex<HashSet<(u64, u32)>>,
     /// Raised when one thread failed, so that the others stop too.
@@ -249,6 +262,11 @@ struct Shared<'a> {
 impl Shared<'_> {
     fn failing<T>(&self, look: impl FnOnce(&mut HashSet<(u64, u32)>) -> T) -> T {
         look(&mut self.failing.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many threads copy.
+    fn jobs(&self) -> u32 {
+        self.context.config.jobs.value.clamp(1, 64)
     }
 
     fn must_stop(&self) -> bool {

@@ -5,10 +5,10 @@ use ntt_model::entry::{Encoding, Stream};
 use ntt_model::failure::Failure;
 use ntt_model::{FailureClass, Finding, Outcome};
 use ntt_source::extents::Missing;
-use ntt_store::Writer;
+use ntt_store::BatchId;
 
 use super::Contents;
-use super::intake::{Halt, Intake, Taken};
+use super::intake::{Desk, Halt, Taken};
 
 /// A stream that claims more than this is not believed: no file system here can hold it, and hashing its holes would take days.
 const SIZE_MAX: u64 = 1 << 44;
@@ -31,6 +31,8 @@ pub(super) struct Copied {
     pub(super) result: StreamResult,
     pub(super) finding: Option<Finding>,
     pub(super) bytes_read: u64,
+    /// The running batch with which its content becomes durable.
+    pub(super) batch: Option<BatchId>,
 }
 
 /// Copies one wanted stream of an inode.
@@ -38,8 +40,7 @@ pub(super) fn copy(
     contents: &dyn Contents,
     item: &ChunkItem,
     ordinal: u32,
-    writer: &mut Writer,
-    small: u64,
+    desk: &mut Desk,
     stop: &dyn Fn() -> bool,
 ) -> Result<Copied, Halt> {
     let stream = usize::try_from(ordinal)
@@ -56,19 +57,17 @@ pub(super) fn copy(
     if let Some(failure) = refusal(stream) {
         return Ok(failed(item, ordinal, failure, None, 0));
     }
-    let mut intake = Intake::new(writer, stream.size_bytes, small, stop)?;
+    let mut intake = desk.intake(stream.size_bytes, stop)?;
     let reading = contents.read(item, stream, &mut intake)?;
     let bytes_read = intake.bytes_read;
     let missing = match reading {
         Reading::Read(missing) => missing,
         Reading::Failed { failure, finding } => {
-            intake.discard();
             return Ok(failed(item, ordinal, failure, finding, bytes_read));
         }
     };
     if intake.len != stream.size_bytes {
         let detail = format!("expected {} bytes, read {}", stream.size_bytes, intake.len);
-        intake.discard();
         return Ok(failed(
             item,
             ordinal,
@@ -88,8 +87,8 @@ fn refusal(stream: &Stream) -> Option<Failure> {
             let detail = "encrypted, and there is no key".to_owned();
             Some(failure(FailureClass::Permission, 1, detail))
         }
-        Encoding::Plain if stream.size_bytes <= SIZE_MAX => None,
-        Encoding::Plain => {
+        Encoding::Plain | Encoding::Packed(_) if stream.size_bytes <= SIZE_MAX => None,
+        Encoding::Plain | Encoding::Packed(_) => {
             let detail = format!("a size of {} bytes is not believed", stream.size_bytes);
             Some(failure(FailureClass::Corrupt, 1, detail))
         }
@@ -122,6 +121,7 @@ fn failed(
         result,
         finding,
         bytes_read,
+        batch: None,
     }
 }
 
@@ -147,5 +147,6 @@ fn stored(item: &ChunkItem, ordinal: u32, taken: Taken, missing: Missing, bytes_
         result,
         finding: None,
         bytes_read,
+        batch: taken.batch,
     }
 }

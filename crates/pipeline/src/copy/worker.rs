@@ -1,5 +1,6 @@
 //! The threads of a copy: claim, copy, commit, complete.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -7,24 +8,43 @@ use std::time::{Duration, Instant};
 
 use ntt_catalogue::rows::{Chunk, ChunkResult};
 use ntt_model::{Outcome, WorkerId};
-use ntt_store::Writer;
 
-use super::intake::Halt;
+use super::intake::{Desk, Halt};
 use super::stream::{self, Copied};
-use super::{Shared, Totals};
+use super::{Shared, Totals, ledger};
 use crate::Error;
 
 /// Results wait no longer than this for their batch.
 const COMMIT_AFTER: Duration = Duration::from_secs(5);
+/// Contents up to this size are held in memory until it is known whether they are new; all threads together take [`MEMORY_BYTES`].
+const MEMORY_BYTES_PER_THREAD: u64 = 4 << 20;
+/// Memory for contents.
+const MEMORY_BYTES: u64 = 64 << 20;
 /// How often workers say that they live; leases last twelve times as long.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// Runs the configured number of threads until the queue is empty; the first error stops all.
+/// Runs the configured number of threads until the queue is empty; the first error stops all. To the catalogue they are one worker.
 pub(super) fn run_all(shared: &Shared<'_>) -> Result<(), Error> {
-    let jobs = shared.context.config.jobs.value.clamp(1, 64);
+    let catalogue = shared.context.archive.catalogue();
+    let id = catalogue.register_worker(&format!("process {}", std::process::id()))?;
+    let (bell, silence) = channel();
+    thread::scope(|scope| {
+        let heart = scope.spawn(move || beat(shared, id, &silence));
+        let result = run_threads(shared, id);
+        drop::<Sender<()>>(bell);
+        // A heart that failed only means that leases may be lost, which completion finds out by itself.
+        let _ = heart.join();
+        // Retiring gives every lease back that is still held.
+        let retired = catalogue.retire_worker(id);
+        result.and(retired.map_err(Error::from))
+    })
+}
+
+fn run_threads(shared: &Shared<'_>, id: WorkerId) -> Result<(), Error> {
+    let jobs = shared.jobs();
     let results: Vec<Result<(), Error>> = thread::scope(|scope| {
         let threads: Vec<_> = (0..jobs)
-            .map(|number| scope.spawn(move || run_one(shared, number)))
+            .map(|_| scope.spawn(move || run_one(shared, id)))
             .collect();
         threads
             .into_iter()
@@ -38,24 +58,12 @@ pub(super) fn run_all(shared: &Shared<'_>) -> Result<(), Error> {
     results.into_iter().find(Result::is_err).unwrap_or(Ok(()))
 }
 
-fn run_one(shared: &Shared<'_>, number: u32) -> Result<(), Error> {
-    let catalogue = shared.context.archive.catalogue();
-    let name = format!("process {} thread {number}", std::process::id());
-    let id = catalogue.register_worker(&name)?;
-    let (bell, silence) = channel();
-    thread::scope(|scope| {
-        let heart = scope.spawn(move || beat(shared, id, &silence));
-        let result = work(shared, id);
-        if result.is_err() {
-            shared.stop.store(true, Ordering::Relaxed);
-        }
-        drop::<Sender<()>>(bell);
-        // A heart that failed only means that leases may be lost, which completion finds out by itself.
-        let _ = heart.join();
-        // Retiring gives every lease back that is still held.
-        let retired = catalogue.retire_worker(id);
-        result.and(retired.map_err(Error::from))
-    })
+fn run_one(shared: &Shared<'_>, id: WorkerId) -> Result<(), Error> {
+    let result = work(shared, id);
+    if result.is_err() {
+        shared.stop.store(true, Ordering::Relaxed);
+    }
+    result
 }
 
 /// Says regularly that the worker lives, until the bell is dropped.
@@ -82,6 +90,7 @@ fn work(shared: &Shared<'_>, id: WorkerId) -> Result<(), Error> {
             Ok(()) => {}
             Err(Halt::Stopped) => break,
             Err(Halt::Store(error)) => return Err(error.into()),
+            Err(Halt::Child(error)) => return Err(error),
         }
         batch.commit_if_due()?;
     }
@@ -92,21 +101,21 @@ fn work(shared: &Shared<'_>, id: WorkerId) -> Result<(), Error> {
 struct Batch<'a> {
     shared: &'a Shared<'a>,
     id: WorkerId,
-    writer: Writer,
-    small: u64,
-    results: Vec<ChunkResult>,
+    desk: Desk,
+    copied: Vec<ledger::Copied>,
     since: Instant,
 }
 
 impl<'a> Batch<'a> {
     fn open(shared: &'a Shared<'a>, id: WorkerId) -> Result<Self, Error> {
         let store = shared.context.archive.store();
+        let memory = (MEMORY_BYTES / u64::from(shared.jobs())).min(MEMORY_BYTES_PER_THREAD);
+        let memory = memory.max(store.options().pack_threshold_bytes);
         Ok(Self {
             shared,
             id,
-            writer: store.writer()?,
-            small: store.options().pack_threshold_bytes,
-            results: Vec::new(),
+            desk: Desk::new(store.writer()?, memory),
+            copied: Vec::new(),
             since: Instant::now(),
         })
     }
@@ -119,19 +128,14 @@ impl<'a> Batch<'a> {
             streams: Vec::new(),
             findings: Vec::new(),
         };
+        let mut needs = BTreeSet::new();
         let shared = self.shared;
         let stop = || shared.must_stop();
         for item in &chunk.items {
             for ordinal in &item.streams {
-                let copied = stream::copy(
-                    shared.contents,
-                    item,
-                    *ordinal,
-                    &mut self.writer,
-                    self.small,
-                    &stop,
-                )?;
+                let copied = stream::copy(shared.contents, item, *ordinal, &mut self.desk, &stop)?;
                 self.count(&copied);
+                needs.extend(copied.batch.filter(|batch| *batch != self.desk.writer.batch()));
                 if let Some(finding) = copied.finding {
                     shared.stage.finding(Some(shared.task.volume), &finding);
                     result.findings.push(finding);
@@ -139,7 +143,7 @@ impl<'a> Batch<'a> {
                 result.streams.push(copied.result);
             }
         }
-        self.results.push(result);
+        self.copied.push(ledger::Copied { result, needs });
         Ok(())
     }
 
@@ -161,29 +165,29 @@ impl<'a> Batch<'a> {
     }
 
     fn commit_if_due(&mut self) -> Result<(), Error> {
-        if self.writer.should_commit() || self.since.elapsed() >= COMMIT_AFTER {
+        if self.desk.writer.should_commit() || self.since.elapsed() >= COMMIT_AFTER {
             self.commit()?;
         }
         Ok(())
     }
 
-    /// Makes the contents durable and only then tells the catalogue.
+    /// Makes the contents durable and only then tells the catalogue, as far as other threads' contents are durable too.
     fn commit(&mut self) -> Result<(), Error> {
         self.since = Instant::now();
-        if self.results.is_empty() {
-            return Ok(());
-        }
-        let report = self.writer.commit()?;
+        let writer = &mut self.desk.writer;
+        let batch = writer.batch();
+        let report = writer.commit()?;
         let totals = self.shared.totals;
         totals.new_blobs.fetch_add(report.blobs, Ordering::Relaxed);
         totals.new_bytes.fetch_add(report.bytes, Ordering::Relaxed);
-        let results = std::mem::take(&mut self.results);
-        let lost = self
-            .shared
-            .context
-            .archive
-            .catalogue()
-            .complete_chunks(self.id, &results)?;
+        let committed = (report.blobs > 0).then_some(batch);
+        let copied = std::mem::take(&mut self.copied);
+        let results = self.shared.ledger.hand_in(committed, copied);
+        if results.is_empty() {
+            return Ok(());
+        }
+        let catalogue = self.shared.context.archive.catalogue();
+        let lost = catalogue.complete_chunks(self.id, &results)?;
         if !lost.is_empty() {
             tracing::warn!(
                 chunks = lost.len(),
@@ -195,7 +199,7 @@ impl<'a> Batch<'a> {
 
     fn end(mut self) -> Result<(), Error> {
         self.commit()?;
-        self.writer.seal()?;
+        self.desk.writer.seal()?;
         Ok(())
     }
 }

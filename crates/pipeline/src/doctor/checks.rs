@@ -6,6 +6,7 @@ use std::path::Path;
 
 use ntt_host::{Clock, SystemClock};
 use ntt_model::Timestamp;
+use ntt_report::units;
 use ntt_store::{CheckReport, Problem};
 
 use super::{Check, CheckStatus};
@@ -33,7 +34,11 @@ fn space(archive: &Archive) -> Check {
         Err(error) => Check::new("space", CheckStatus::Warning, error.to_string(), ""),
         Ok(stat) => {
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-            let detail = format!("{free} bytes free, {} inodes free", stat.f_favail);
+            let detail = format!(
+                "{} and {} free",
+                units::bytes(free),
+                units::counted(stat.f_favail, "inode", "inodes")
+            );
             if free < FREE_BYTES_MIN {
                 let advice = "free some space, or move the archive to a larger disk";
                 return Check::new("space", CheckStatus::Warning, detail, advice);
@@ -74,8 +79,10 @@ pub(super) fn store(report: &CheckReport) -> Vec<Check> {
         damage,
     } = Kinds::of(report);
     let detail = format!(
-        "{} contents, {} bytes, {} packs",
-        report.blobs, report.bytes, report.packs
+        "{}, {}, {}",
+        units::counted(report.blobs, "content", "contents"),
+        units::bytes(report.bytes),
+        units::counted(report.packs, "pack", "packs")
     );
     let fix = "`ntt doctor --fix --dry-run` lists them, `ntt doctor --fix`";
     let mut checks = vec![match damage.len() {
@@ -182,7 +189,9 @@ pub(super) fn manifests(archive: &Archive) -> Result<Option<Check>, Error> {
             advice,
         )
     } else {
-        Check::ok("manifests", format!("one for each of {} media", known.len()))
+        let media = u64::try_from(known.len()).unwrap_or(u64::MAX);
+        let media = units::counted(media, "medium", "media");
+        Check::ok("manifests", format!("one for each of {media}"))
     }))
 }
 

@@ -17,6 +17,7 @@ use ntt_model::{ByteRange, MediumId, MediumKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use digest::{Digests, digest_image, digest_range};
+pub(crate) use recognise::is_rescued_further;
 
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, HostPath, Interrupt, RunOutcome, Stage};
@@ -184,13 +185,26 @@ fn image_row(source: &Source) -> Image {
     }
 }
 
-/// Notes where the bytes lie now if they are not where they were. What is known of them stays.
+/// The image's row after more of it was rescued.
+pub(crate) fn rescued_further(earlier: &Image, source: &Source) -> Image {
+    Image {
+        imported: earlier.imported,
+        expected_bytes: earlier.expected_bytes,
+        ..image_row(source)
+    }
+}
+
+/// Notes where the bytes lie now if they are not where they were. What is known of them stays, unless more of them was rescued: then the
+/// digest is to be taken again.
 fn relocate(context: &Context<'_>, plan: &IdentifyPlan, key: MediumKey) -> Result<(), Error> {
     let catalogue = context.archive.catalogue();
     let now = image_row(&plan.source);
     let Some(earlier) = catalogue.image(key)? else {
         return Ok(catalogue.set_image(key, &now)?);
     };
+    if earlier.unread != now.unread {
+        return Ok(catalogue.set_image(key, &rescued_further(&earlier, &plan.source))?);
+    }
     let still_there = Source::open(HostPath::from_bytes(&earlier.path).as_path())
         .is_ok_and(|source| (source.size_bytes, source.modified) == (earlier.size_bytes, earlier.modified));
     let moved = earlier.path != now.path && !still_there;

@@ -2,7 +2,7 @@
 
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{Evidence, Image, MediumKind};
-use ntt_model::{BlobHash, MediumKey};
+use ntt_model::{BlobHash, ByteRange, MediumKey};
 
 use super::evidence::STRONG;
 use super::{Recognition, Source, SourceKind, digest_image};
@@ -60,7 +60,14 @@ fn image(
         let Some(known) = catalogue.image(*key)? else {
             continue;
         };
-        if known.size_bytes != source.size_bytes || known.unread != source.unread {
+        if known.size_bytes != source.size_bytes {
+            continue;
+        }
+        if known.unread != source.unread {
+            let is_likely = strength(shared) > 0 || known.path == source.path.as_bytes();
+            if is_likely && is_rescued_further(&known, source, interrupt)? {
+                return rescued_further(catalogue, *key);
+            }
             continue;
         }
         let same = match known.digest {
@@ -94,6 +101,46 @@ fn whole_digest(
     Ok(computed)
 }
 
+/// Whether the source is what the medium's image became by more rescuing: nothing that was read is unread now, and all that was read is equal.
+/// The image's digest was taken with zeros for what was unread, so the same zeros in the source give the same digest.
+pub(crate) fn is_rescued_further(
+    known: &Image,
+    source: &Source,
+    interrupt: &Interrupt,
+) -> Result<bool, Error> {
+    let is_more = known.unread != source.unread && covers(&known.unread, &source.unread);
+    if !is_more || known.size_bytes != source.size_bytes {
+        return Ok(false);
+    }
+    // Only the map was written to.
+    if is_same_file(known, source) {
+        return Ok(true);
+    }
+    let Some(digest) = known.digest else {
+        return Ok(false);
+    };
+    let as_before = Source {
+        unread: known.unread.clone(),
+        ..source.clone()
+    };
+    let image = open_image(&as_before)?;
+    Ok(digest_image(&image, &[], interrupt, &|_| {})?.image == Some(digest))
+}
+
+/// Whether every byte of `inner` lies in `outer`; both ascending and without neighbours that touch.
+fn covers(outer: &[ByteRange], inner: &[ByteRange]) -> bool {
+    inner.iter().all(|range| {
+        let at = outer.partition_point(|outer| outer.end() <= range.offset);
+        outer.get(at).and_then(|outer| outer.intersection(range)) == Some(*range)
+    })
+}
+
+fn rescued_further(catalogue: &dyn Catalogue, key: MediumKey) -> Result<Recognition, Error> {
+    let why = "more of it was rescued; every byte that was known before is equal".to_owned();
+    let medium = catalogue.medium(key)?.medium.id;
+    Ok(Recognition::Resume { key, medium, why })
+}
+
 fn is_same_file(known: &Image, source: &Source) -> bool {
     known.path == source.path.as_bytes() && known.modified == source.modified
 }
@@ -112,4 +159,21 @@ fn resume(catalogue: &dyn Catalogue, key: MediumKey) -> Result<Recognition, Erro
     let why = "same file, size and time as an ingest that was not finished".to_owned();
     let medium = catalogue.medium(key)?.medium.id;
     Ok(Recognition::Resume { key, medium, why })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_better_rescue_leaves_unread_only_what_was() {
+        let range = ByteRange::new;
+        let before = [range(100, 50), range(200, 50)];
+        assert!(covers(&before, &[]));
+        assert!(covers(&before, &before));
+        assert!(covers(&before, &[range(110, 10), range(130, 20), range(249, 1)]));
+        assert!(!covers(&before, &[range(90, 20)]));
+        assert!(!covers(&before, &[range(140, 70)]));
+        assert!(!covers(&before, &[range(300, 1)]));
+    }
 }

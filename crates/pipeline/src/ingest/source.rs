@@ -85,13 +85,18 @@ fn inspect_once(context: &Context<'_>, identity: &IdentifyPlan, medium: &MediumR
     stage.settle(catalogue, Some(medium), result, |()| RunOutcome::Complete)
 }
 
-/// A directory that was ingested completely is scanned again, because it may have changed since; an image cannot have.
+/// A directory that was ingested completely is scanned again, because it may have changed since. An image cannot have, unless more of it was
+/// rescued: then directories may have appeared, and what was damaged is read again.
 fn must_scan_again(context: &Context<'_>, identity: &IdentifyPlan) -> Result<bool, Error> {
+    let catalogue = context.archive.catalogue();
     match identity.recognition.key() {
         Some(key) if identity.source.kind == SourceKind::Directory => {
-            is_done(context, &context.archive.catalogue().medium(key)?)
+            is_done(context, &catalogue.medium(key)?)
         }
-        _ => Ok(false),
+        Some(key) => Ok(catalogue
+            .image(key)?
+            .is_some_and(|image| image.unread != identity.source.unread)),
+        None => Ok(false),
     }
 }
 

@@ -153,16 +153,25 @@ pub(crate) struct PathLine {
     pub(crate) rule: Option<String>,
 }
 
+/// How much text is gathered: a line is written in fragments of a few bytes, and a call of the compressor costs as much as many of them.
+const BUFFER_BYTES: usize = 256 << 10;
+
 /// Writes lines and counts them.
 pub(super) struct Lines<'w> {
     out: &'w mut dyn Write,
     place: &'w Path,
+    buffer: Vec<u8>,
     count: u64,
 }
 
 impl<'w> Lines<'w> {
     pub(super) fn new(out: &'w mut dyn Write, place: &'w Path) -> Self {
-        Self { out, place, count: 0 }
+        Self {
+            out,
+            place,
+            buffer: Vec::new(),
+            count: 0,
+        }
     }
 
     pub(super) const fn count(&self) -> u64 {
@@ -170,11 +179,26 @@ impl<'w> Lines<'w> {
     }
 
     pub(super) fn put(&mut self, line: &Line) -> Result<(), Error> {
-        let io = |error| Error::io("writing the manifest", self.place)(error);
-        serde_json::to_writer(&mut self.out, line).map_err(|error| io(error.into()))?;
-        self.out.write_all(b"\n").map_err(io)?;
+        serde_json::to_writer(&mut self.buffer, line)
+            .map_err(|error| Error::io("writing the manifest", self.place)(error.into()))?;
+        self.buffer.push(b'\n');
         self.count += 1;
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.flush()?;
+        }
         Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        let written = self.out.write_all(&self.buffer);
+        self.buffer.clear();
+        written.map_err(Error::io("writing the manifest", self.place))
+    }
+
+    /// Writes what was gathered; returns how many lines there were.
+    pub(super) fn finish(mut self) -> Result<u64, Error> {
+        self.flush()?;
+        Ok(self.count)
     }
 }
 

@@ -150,7 +150,7 @@ pub fn run(context: &Context<'_>, medium: &MediumRow, plan: &ScanPlan) -> Result
         return Ok(summaries);
     }
     let rules = rules(context)?;
-    let feed = Feed::new(context, source_of(context.archive, medium)?, plan.settings);
+    let feed = Feed::new(context, source_of(context, medium)?, plan.settings);
     let mut waiting = VecDeque::from(context.archive.catalogue().volumes(medium.key)?);
     waiting.retain(|row| plan.scan.contains(&row.volume.number));
     // What is mounted now is told by the scan of what it is mounted in; what was mounted once may be gone.

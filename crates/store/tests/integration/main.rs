@@ -25,6 +25,7 @@ const SMALL: StoreOptions = StoreOptions {
     batch_bytes: 10_000,
     batch_blobs: 4,
     journal_blobs: 6,
+    barrier_files: 2,
 };
 
 fn create(disk: &SimDisk, seed: u64) -> Result<Store, Error> {

@@ -117,6 +117,38 @@ fn r37_two_writers_of_the_same_content_end_right() -> Result<(), Error> {
     Ok(())
 }
 
+/// Writers of one store know what the others have not committed yet; what a writer leaves uncommitted is free again.
+#[test]
+fn r35_writers_of_one_store_keep_a_content_once() -> Result<(), Error> {
+    let disk = SimDisk::new();
+    let store = create(&disk, 1)?;
+    let (mut first, mut second) = (store.writer()?, store.writer()?);
+    let (small, large) = (content(1, 500), content(2, 50_000));
+    assert_eq!(put(&mut first, &small)?, Put::New);
+    assert_eq!(put_large(&mut first, &large)?, Put::New);
+    let batch = first.batch();
+    assert_eq!(put(&mut second, &small)?, Put::Pending(batch));
+    assert_eq!(put_large(&mut second, &large)?, Put::Pending(batch));
+    let hash = BlobHash::of(&small);
+    let sha256 = Some(ContentHasher::sha256(&small));
+    let pending = second.look_up(&hash)?.expect("it is in a running batch");
+    assert_eq!((pending.sha256, pending.batch), (sha256, Some(batch)));
+    assert!(!store.contains(&hash)?);
+    first.commit()?;
+    assert_ne!(first.batch(), batch);
+    assert_eq!(put(&mut second, &small)?, Put::Present);
+    let stored = second.look_up(&hash)?.expect("it is stored");
+    assert_eq!((stored.sha256, stored.batch), (sha256, None));
+    let lost = content(3, 500);
+    put(&mut first, &lost)?;
+    drop(first);
+    assert_eq!(put(&mut second, &lost)?, Put::New);
+    second.seal()?;
+    assert_eq!(store.count()?, 3);
+    assert_eq!(store.check()?.problems, []);
+    Ok(())
+}
+
 #[test]
 fn the_index_outgrows_its_memory_and_is_rebuilt_equal() -> Result<(), Error> {
     let disk = SimDisk::new();

@@ -51,20 +51,29 @@ fn assert_converges(disk: &SimDisk, acknowledged: &[Vec<u8>], seed: u64, case: &
     assert_names_are_true(&store, disk);
 }
 
+/// A disk on which every file is synced on its own, and one with a barrier.
+const DISKS: [fn() -> SimDisk; 2] = [SimDisk::new, SimDisk::with_barrier];
+
+/// Steps of the workload on such a disk.
+fn steps_on(new: fn() -> SimDisk) -> u64 {
+    let whole = new();
+    workload(&whole, 1, &mut Vec::new()).expect("nothing goes wrong");
+    assert!(whole.steps() > 150, "{} steps", whole.steps());
+    whole.steps()
+}
+
 #[test]
 fn r36_r38_power_cut_after_every_step_loses_nothing_acknowledged() {
-    let whole = SimDisk::new();
-    workload(&whole, 1, &mut Vec::new()).expect("no cut");
-    let steps = whole.steps();
-    assert!(steps > 150, "{steps} steps");
-    for at in 0..=steps {
-        for seed in 0..3 {
-            let (disk, mut acknowledged) = (SimDisk::new(), Vec::new());
+    for new in DISKS {
+        let steps = steps_on(new);
+        // Twice what survives is drawn anew.
+        for (at, seed) in (0..=steps).flat_map(|at| [(at, 2 * at), (at, 2 * at + 1)]) {
+            let (disk, mut acknowledged) = (new(), Vec::new());
             disk.crash_after(at);
             let done = workload(&disk, 1, &mut acknowledged);
             assert_eq!(done.is_ok(), at >= steps);
             assert_converges(
-                &disk.reboot(seed * 1000 + at),
+                &disk.reboot(seed),
                 &acknowledged,
                 seed,
                 &format!("cut after step {at}, seed {seed}"),
@@ -75,25 +84,26 @@ fn r36_r38_power_cut_after_every_step_loses_nothing_acknowledged() {
 
 #[test]
 fn r38_a_killed_process_keeps_what_it_committed() {
-    let whole = SimDisk::new();
-    workload(&whole, 1, &mut Vec::new()).expect("no cut");
-    for at in (0..whole.steps()).step_by(3) {
-        // An error that ends the process: everything in the cache stays.
-        let (disk, mut acknowledged) = (SimDisk::new(), Vec::new());
-        disk.fail_at(at, 4);
-        assert!(workload(&disk, 1, &mut acknowledged).is_err() || at > 0);
-        assert_converges(&disk, &acknowledged, 9, &format!("killed at step {at}"));
+    for new in DISKS {
+        for at in (0..steps_on(new)).step_by(3) {
+            // An error that ends the process: everything in the cache stays.
+            let (disk, mut acknowledged) = (new(), Vec::new());
+            disk.fail_at(at, 4);
+            assert!(workload(&disk, 1, &mut acknowledged).is_err() || at > 0);
+            assert_converges(&disk, &acknowledged, 9, &format!("killed at step {at}"));
+        }
     }
 }
 
 #[test]
 fn r39_an_error_at_every_step_fails_the_batch_cleanly() {
-    let whole = SimDisk::new();
-    workload(&whole, 1, &mut Vec::new()).expect("no error");
-    for at in 0..whole.steps() {
-        // ENOSPC, EIO, EMFILE in turn.
-        let errno = [28, 5, 24][usize::try_from(at % 3).unwrap_or(0)];
-        let (disk, mut acknowledged) = (SimDisk::new(), Vec::new());
+    for (new, at) in DISKS
+        .into_iter()
+        .flat_map(|new| (0..steps_on(new)).map(move |at| (new, at)))
+    {
+        // ENOSPC, EIO, EMFILE, EROFS in turn.
+        let errno = [28, 5, 24, 30][usize::try_from(at % 4).unwrap_or(0)];
+        let (disk, mut acknowledged) = (new(), Vec::new());
         disk.fail_at(at, errno);
         match workload(&disk, 1, &mut acknowledged) {
             Err(Error::Full { .. }) => assert_eq!(errno, 28),

@@ -21,8 +21,12 @@ pub(crate) fn allocated(volume: &Volume<'_>, bitmap: &ForkBytes, each: &mut dyn 
     let mut at = 0_u64;
     let mut chunk = vec![0; CHUNK];
     while block < volume.block_count && volume.block_offset(block) < volume.len() {
-        let left = usize::try_from(bitmap.len.saturating_sub(at)).unwrap_or(CHUNK).min(CHUNK);
-        let Some(part) = chunk.get_mut(..left).filter(|part| !part.is_empty()) else { break };
+        let left = usize::try_from(bitmap.len.saturating_sub(at))
+            .unwrap_or(CHUNK)
+            .min(CHUNK);
+        let Some(part) = chunk.get_mut(..left).filter(|part| !part.is_empty()) else {
+            break;
+        };
         if bitmap.read(volume, at, part).is_err() {
             part.fill(0xff);
         }
@@ -75,7 +79,10 @@ impl Runs<'_, '_> {
         let len = self.volume.len();
         let (start, end) = (self.current.start.min(len), self.current.end.min(len));
         if start < end {
-            (self.each)(ByteRange::new(self.volume.home_in_image(start), end.saturating_sub(start)));
+            (self.each)(ByteRange::new(
+                self.volume.home_in_image(start),
+                end.saturating_sub(start),
+            ));
         }
     }
 }
@@ -90,7 +97,9 @@ mod tests {
         bytes[0] = 0b1100_1000;
         let volume = Volume::new(Box::new(bytes), 1000, (16, 20), 32);
         let mut runs = Vec::new();
-        allocated(&volume, &ForkBytes::whole(0, 1), &mut |range| runs.push((range.offset, range.len)));
+        allocated(&volume, &ForkBytes::whole(0, 1), &mut |range| {
+            runs.push((range.offset, range.len));
+        });
         // Before the blocks and blocks 0 and 1; block 4; blocks 8 on, of which the bitmap says nothing, and the tail.
         assert_eq!(runs, [(1000, 64), (1096, 16), (1160, 240)]);
     }

@@ -60,7 +60,11 @@ impl KeyFormat {
     /// What a catalogue record is; `None` if it cannot be believed.
     pub(crate) fn item<'b>(self, record: &Record<'b>) -> Option<Item<'b>> {
         let data = record.data;
-        let kind = if self.is_classic() { u16::from(u8_at(data, 0)?) } else { be_u16(data, 0)? };
+        let kind = if self.is_classic() {
+            u16::from(u8_at(data, 0)?)
+        } else {
+            be_u16(data, 0)?
+        };
         let item = match (kind, self.is_classic()) {
             (1, true) => Item::Folder(be_u32(data, 6)?),
             (1, false) => Item::Folder(be_u32(data, 8)?),
@@ -122,7 +126,9 @@ fn link(data: &[u8]) -> Option<Link> {
     let target = be_u32(data, 44)?;
     match data.get(48..56)? {
         kind if kind == FILE_LINK => Some(Link::File(target)),
-        kind if kind == DIRECTORY_LINK && be_u16(data, 2)? & HAS_LINK_CHAIN != 0 => Some(Link::Directory(target)),
+        kind if kind == DIRECTORY_LINK && be_u16(data, 2)? & HAS_LINK_CHAIN != 0 => {
+            Some(Link::Directory(target))
+        }
         _ => None,
     }
 }
@@ -131,7 +137,11 @@ fn link(data: &[u8]) -> Option<Link> {
 pub(crate) fn numbered(name: &[u8], prefix: &[u8]) -> Option<u32> {
     let digits = name.strip_prefix(prefix)?;
     let is_plain = digits.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(digits).ok().filter(|_| is_plain)?.parse().ok()
+    std::str::from_utf8(digits)
+        .ok()
+        .filter(|_| is_plain)?
+        .parse()
+        .ok()
 }
 
 /// Numbers of everything that the records of the catalogue speak of.
@@ -221,7 +231,10 @@ impl Census {
     /// Directories that have lost their record.
     pub(crate) fn headless(&self) -> impl Iterator<Item = u32> {
         let threads = self.folder_threads.iter();
-        let parents = self.parents.iter().filter(|cnid| !self.folder_threads.contains(*cnid));
+        let parents = self
+            .parents
+            .iter()
+            .filter(|cnid| !self.folder_threads.contains(*cnid));
         threads
             .chain(parents)
             .filter(|cnid| *cnid > ROOT && !self.folders.contains(*cnid))
@@ -229,7 +242,9 @@ impl Census {
 
     /// Files that have a thread and no record.
     pub(crate) fn lost_files(&self) -> impl Iterator<Item = u32> {
-        self.file_threads.iter().filter(|cnid| !self.files.contains(*cnid))
+        self.file_threads
+            .iter()
+            .filter(|cnid| !self.files.contains(*cnid))
     }
 
     /// Every directory, those with a record first.
@@ -245,7 +260,13 @@ mod tests {
     #[test]
     fn numbers_of_private_names() {
         assert_eq!(numbered(b"iNode123", b"iNode"), Some(123));
-        for name in [&b"iNode"[..], b"iNode+1", b"iNode12x", b"dir_12", b"iNode99999999999"] {
+        for name in [
+            &b"iNode"[..],
+            b"iNode+1",
+            b"iNode12x",
+            b"dir_12",
+            b"iNode99999999999",
+        ] {
             assert_eq!(numbered(name, b"iNode"), None, "{name:?}");
         }
     }
@@ -253,8 +274,14 @@ mod tests {
     #[test]
     fn r23_names_of_both_formats() {
         let raw: Vec<u8> = "a/\r\u{301}".encode_utf16().flat_map(u16::to_be_bytes).collect();
-        assert_eq!(KeyFormat::CatalogPlus.name(&raw), ("a:\r\u{301}".as_bytes().to_vec(), false));
-        assert_eq!(KeyFormat::CatalogClassic.name(b"10/12 \xd0\x8e"), (b"10:12 \xd0\x8e".to_vec(), false));
+        assert_eq!(
+            KeyFormat::CatalogPlus.name(&raw),
+            ("a:\r\u{301}".as_bytes().to_vec(), false)
+        );
+        assert_eq!(
+            KeyFormat::CatalogClassic.name(b"10/12 \xd0\x8e"),
+            (b"10:12 \xd0\x8e".to_vec(), false)
+        );
         assert_eq!(KeyFormat::CatalogClassic.name(b"a:b"), (b"a%3Ab".to_vec(), true));
     }
 }

@@ -30,7 +30,9 @@ impl Chunk {
             }
             Self::Bitmap(words) => {
                 let (word, bit) = place(low);
-                let Some(word) = words.get_mut(word) else { return false };
+                let Some(word) = words.get_mut(word) else {
+                    return false;
+                };
                 let new = *word & bit == 0;
                 *word |= bit;
                 new

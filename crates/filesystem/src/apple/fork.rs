@@ -50,28 +50,38 @@ impl ForkData {
 
     /// Blocks that the extents hold.
     pub(crate) fn blocks(&self) -> u64 {
-        self.runs.last().map_or(0, |run| u64::from(run.logical).saturating_add(u64::from(run.count)))
+        self.runs.last().map_or(0, |run| {
+            u64::from(run.logical).saturating_add(u64::from(run.count))
+        })
     }
 }
 
 /// Appends the extents of an HFS+ extent record whose first block is `logical` of the fork.
 pub(crate) fn push_plus(runs: &mut Vec<Run>, logical: u32, record: &[u8]) {
     let (pairs, _) = record.as_chunks::<8>();
-    let pairs = pairs.iter().filter_map(|pair| Some((be_u32(pair, 0)?, be_u32(pair, 4)?)));
+    let pairs = pairs
+        .iter()
+        .filter_map(|pair| Some((be_u32(pair, 0)?, be_u32(pair, 4)?)));
     push(runs, logical, pairs);
 }
 
 /// Appends the extents of an HFS extent record.
 pub(crate) fn push_classic(runs: &mut Vec<Run>, logical: u32, record: &[u8]) {
     let (pairs, _) = record.as_chunks::<4>();
-    let pairs = pairs.iter().filter_map(|pair| Some((be_u16(pair, 0)?.into(), be_u16(pair, 2)?.into())));
+    let pairs = pairs
+        .iter()
+        .filter_map(|pair| Some((be_u16(pair, 0)?.into(), be_u16(pair, 2)?.into())));
     push(runs, logical, pairs);
 }
 
 /// An empty extent ends a record.
 fn push(runs: &mut Vec<Run>, mut logical: u32, pairs: impl Iterator<Item = (u32, u32)>) {
     for (start, count) in pairs.take_while(|(_, count)| *count > 0) {
-        runs.push(Run { logical, start, count });
+        runs.push(Run {
+            logical,
+            start,
+            count,
+        });
         logical = logical.saturating_add(count);
     }
 }
@@ -101,7 +111,9 @@ impl ForkBytes {
         let mut end = 0;
         for run in runs {
             let logical = u64::from(run.logical).saturating_mul(block);
-            let len = u64::from(run.count).saturating_mul(block).min(size.saturating_sub(logical));
+            let len = u64::from(run.count)
+                .saturating_mul(block)
+                .min(size.saturating_sub(logical));
             if len == 0 || logical < end {
                 continue;
             }
@@ -112,7 +124,10 @@ impl ForkBytes {
                 len,
             });
         }
-        Self { runs: bytes, len: end }
+        Self {
+            runs: bytes,
+            len: end,
+        }
     }
 
     /// All bytes of the volume from `offset` on, as if they were a fork.
@@ -151,7 +166,9 @@ impl ForkBytes {
             let place = self
                 .place(at)
                 .ok_or_else(|| ReadError::beyond_end(at, wanted, self.len))?;
-            let len = usize::try_from(place.len).unwrap_or(rest.len()).clamp(1, rest.len());
+            let len = usize::try_from(place.len)
+                .unwrap_or(rest.len())
+                .clamp(1, rest.len());
             let (now, later) = rest.split_at_mut(len);
             volume.read(place.offset, now)?;
             at = at.saturating_add(place.len);
@@ -170,7 +187,9 @@ pub(crate) fn extents(volume: &Volume<'_>, size: u64, runs: &[Run], extents_max:
         if logical >= size || u64::try_from(extents.len()).unwrap_or(u64::MAX) >= extents_max {
             break;
         }
-        let len = u64::from(run.count).saturating_mul(block).min(size.saturating_sub(logical));
+        let len = u64::from(run.count)
+            .saturating_mul(block)
+            .min(size.saturating_sub(logical));
         covered = covered.saturating_add(len);
         let extent = Extent {
             logical_offset: logical,
@@ -192,14 +211,21 @@ mod tests {
     }
 
     fn run(logical: u32, start: u32, count: u32) -> Run {
-        Run { logical, start, count }
+        Run {
+            logical,
+            start,
+            count,
+        }
     }
 
     #[test]
     fn extents_are_in_image_offsets_and_end_with_the_stream() {
         let runs = [run(0, 2, 1), run(1, 3, 1), run(2, 9, 2)];
         let (extents, incomplete) = extents(&volume(), 50, &runs, 100);
-        let shape: Vec<_> = extents.iter().map(|extent| (extent.image_offset, extent.len)).collect();
+        let shape: Vec<_> = extents
+            .iter()
+            .map(|extent| (extent.image_offset, extent.len))
+            .collect();
         assert_eq!((shape, incomplete), (vec![(1040, 32), (1152, 18)], false));
     }
 
@@ -226,6 +252,9 @@ mod tests {
         bytes[16 + 3..16 + 8].copy_from_slice(&[5, 0, 0, 0, 2]);
         bytes[32 + 3..32 + 8].copy_from_slice(&[7, 0, 0, 0, 2]);
         let fork = ForkData::plus(&bytes).expect("80 bytes");
-        assert_eq!((fork.size, fork.runs.clone(), fork.blocks()), (9, vec![run(0, 5, 2)], 2));
+        assert_eq!(
+            (fork.size, fork.runs.clone(), fork.blocks()),
+            (9, vec![run(0, 5, 2)], 2)
+        );
     }
 }

@@ -168,7 +168,10 @@ mod tests {
     fn a_record_ends_where_its_type_says() {
         let bytes = thread(3);
         let record = KeyFormat::CatalogPlus.record(&bytes).expect("a thread");
-        assert_eq!((record.major, record.key.len(), record.data.len(), record.len()), (20, 8, 16, 24));
+        assert_eq!(
+            (record.major, record.key.len(), record.data.len(), record.len()),
+            (20, 8, 16, 24)
+        );
         assert_eq!(KeyFormat::CatalogPlus.record(&thread(256)), None);
         assert_eq!(KeyFormat::CatalogPlus.record(&bytes[..20]), None);
     }

@@ -39,12 +39,17 @@ impl Walk<'_, '_> {
     }
 
     /// Files and directories of the stores that no hard link leads to.
-    fn each_orphan(&mut self, each: &mut dyn FnMut(&mut Self, Orphan) -> Result<(), Stop>) -> Result<(), Stop> {
+    fn each_orphan(
+        &mut self,
+        each: &mut dyn FnMut(&mut Self, Orphan) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
         let census = self.catalog.census;
         for store in [census.file_store, census.directory_store].into_iter().flatten() {
             let mut cursor = self.catalog.tree.seek(store);
             while let Some(handle) = self.next(&mut cursor) {
-                let Some(record) = handle.record(self.format()) else { continue };
+                let Some(record) = handle.record(self.format()) else {
+                    continue;
+                };
                 let (name, _) = self.format().name(self.format().raw_name(&record));
                 let (cnid, is_folder, is_linked) = match self.format().item(&record) {
                     Some(Item::Folder(cnid)) => (cnid, true, self.linked_directories.contains(cnid)),
@@ -56,7 +61,14 @@ impl Walk<'_, '_> {
                     _ => continue,
                 };
                 if !is_linked {
-                    each(self, Orphan { cnid, name, is_folder })?;
+                    each(
+                        self,
+                        Orphan {
+                            cnid,
+                            name,
+                            is_folder,
+                        },
+                    )?;
                 }
             }
         }
@@ -109,7 +121,10 @@ impl Walk<'_, '_> {
             }
         }
         let entered = std::mem::take(&mut self.entered);
-        for cnid in entered.iter().filter(|cnid| !self.catalog.census.is_store(*cnid) && *cnid != LOST) {
+        for cnid in entered
+            .iter()
+            .filter(|cnid| !self.catalog.census.is_store(*cnid) && *cnid != LOST)
+        {
             self.made_up(cnid, Kind::Directory)?;
         }
         Ok(())

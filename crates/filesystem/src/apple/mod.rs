@@ -10,15 +10,21 @@
 //! Files*, chapter 2 (HFS); `hfs_format.h` of Apple's hfs sources (hard links, attribute records).
 
 pub(crate) mod allocated;
+pub(crate) mod arrange;
 pub(crate) mod catalog;
+pub(crate) mod claims;
 pub(crate) mod cnid_set;
 pub(crate) mod finder;
 pub(crate) mod fork;
+pub(crate) mod guess;
 pub(crate) mod key;
+pub(crate) mod links;
 pub(crate) mod lost;
 pub(crate) mod node;
+pub(crate) mod node_map;
 pub(crate) mod overflow;
 pub(crate) mod overlay;
+pub(crate) mod returned;
 pub(crate) mod sweep;
 pub(crate) mod time;
 pub(crate) mod tree;

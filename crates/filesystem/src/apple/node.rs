@@ -118,7 +118,9 @@ impl Offsets {
             };
             let start = record_offset(node, index).and_then(|start| u16::try_from(start).ok());
             match start {
-                Some(at) if self.starts.last().is_none_or(|last| last.at < at) && record.major >= last_major => {
+                Some(at)
+                    if self.starts.last().is_none_or(|last| last.at < at) && record.major >= last_major =>
+                {
                     self.starts.push(Start {
                         at,
                         major: record.major,

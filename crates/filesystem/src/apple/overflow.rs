@@ -3,10 +3,11 @@
 use ntt_model::{Finding, FindingCode, Layer, Severity};
 use ntt_source::field::{be_u16, be_u32, u8_at};
 
+use super::arrange::disagreement;
 use super::cnid_set::CnidSet;
 use super::fork::{ForkBytes, ForkData, Run, push_classic, push_plus};
 use super::key::{KeyFormat, Record};
-use super::sweep::{disagreement, sweep};
+use super::sweep::sweep;
 use super::tree::{NodeCache, Tree};
 use super::volume::Volume;
 use crate::report::Report;
@@ -66,7 +67,13 @@ impl Overflow {
     }
 
     /// Adds the extents of a fork that its record has no room for, and takes out what cannot be. Whether something was taken out.
-    pub(crate) fn complete(&mut self, volume: &Volume<'_>, cnid: u32, kind: ForkKind, fork: &mut ForkData) -> bool {
+    pub(crate) fn complete(
+        &mut self,
+        volume: &Volume<'_>,
+        cnid: u32,
+        kind: ForkKind,
+        fork: &mut ForkData,
+    ) -> bool {
         let block = u64::from(volume.block_bytes).max(1);
         let needed = fork.size.div_ceil(block);
         if fork.blocks() < needed && self.files.contains(cnid) {
@@ -78,8 +85,12 @@ impl Overflow {
     fn add(&mut self, volume: &Volume<'_>, cnid: u32, kind: ForkKind, fork: &mut ForkData) {
         let mut cursor = self.tree.seek(cnid);
         while let Some(handle) = self.tree.next(volume, &mut self.cache, &mut cursor) {
-            let Some(record) = handle.record(self.tree.format) else { continue };
-            let Some((code, start)) = position(self.tree.format, &record) else { continue };
+            let Some(record) = handle.record(self.tree.format) else {
+                continue;
+            };
+            let Some((code, start)) = position(self.tree.format, &record) else {
+                continue;
+            };
             // What a record says again is left out; a gap stays a gap.
             if code != kind.code() || u64::from(start) < fork.blocks() {
                 continue;
@@ -101,7 +112,9 @@ impl Overflow {
             runs: Vec::new(),
         };
         self.complete(volume, BAD_BLOCKS, ForkKind::Data, &mut fork);
-        fork.runs.iter().fold(0, |sum, run| sum.saturating_add(u64::from(run.count)))
+        fork.runs
+            .iter()
+            .fold(0, |sum, run| sum.saturating_add(u64::from(run.count)))
     }
 }
 
@@ -118,7 +131,10 @@ fn retain_possible(volume: &Volume<'_>, runs: &mut Vec<Run>) -> bool {
     let before = runs.len();
     let mut blocks = 0_u64;
     runs.retain(|run| {
-        let end = run.start.checked_add(run.count).filter(|end| *end <= volume.block_count);
+        let end = run
+            .start
+            .checked_add(run.count)
+            .filter(|end| *end <= volume.block_count);
         let total = blocks.saturating_add(u64::from(run.count));
         let is_possible = end.is_some() && total <= u64::from(volume.block_count);
         if is_possible {

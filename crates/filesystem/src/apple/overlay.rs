@@ -32,7 +32,9 @@ impl Overlay {
 
     /// Bytes of the volume that are replaced.
     pub(crate) fn bytes(&self) -> u64 {
-        self.pieces.values().fold(0, |sum, piece| sum.saturating_add(piece.len))
+        self.pieces
+            .values()
+            .fold(0, |sum, piece| sum.saturating_add(piece.len))
     }
 
     /// From now on the `len` bytes at `at` are those at `from`.
@@ -47,15 +49,25 @@ impl Overlay {
                 self.put(start, at, piece.from);
             }
             if piece_end > end {
-                self.put(end, piece_end, piece.from.saturating_add(end.saturating_sub(start)));
+                self.put(
+                    end,
+                    piece_end,
+                    piece.from.saturating_add(end.saturating_sub(start)),
+                );
             }
         }
         let covered: Vec<u64> = self.pieces.range(at..end).map(|(start, _)| *start).collect();
         for start in covered {
-            let Some(piece) = self.pieces.remove(&start) else { continue };
+            let Some(piece) = self.pieces.remove(&start) else {
+                continue;
+            };
             let piece_end = start.saturating_add(piece.len);
             if piece_end > end {
-                self.put(end, piece_end, piece.from.saturating_add(end.saturating_sub(start)));
+                self.put(
+                    end,
+                    piece_end,
+                    piece.from.saturating_add(end.saturating_sub(start)),
+                );
             }
         }
         self.put(at, end, from);
@@ -83,7 +95,11 @@ impl Overlay {
                 };
             }
         }
-        let next = self.pieces.range(at..).next().map_or(u64::MAX, |(start, _)| *start);
+        let next = self
+            .pieces
+            .range(at..)
+            .next()
+            .map_or(u64::MAX, |(start, _)| *start);
         Part {
             from: at,
             len: len.min(next.saturating_sub(at)),

@@ -148,7 +148,9 @@ impl Handle {
 
     /// Where it starts in the tree's file.
     pub(crate) fn place(&self) -> u64 {
-        u64::try_from(self.start).unwrap_or(0).saturating_add(self.node.start)
+        u64::try_from(self.start)
+            .unwrap_or(0)
+            .saturating_add(self.node.start)
     }
 }
 
@@ -188,8 +190,17 @@ impl Tree {
     }
 
     /// The next record of the cursor's number.
-    pub(crate) fn next(&self, volume: &Volume<'_>, cache: &mut NodeCache, cursor: &mut Cursor) -> Option<Handle> {
-        while let Some(leaf) = self.leaves.get(cursor.leaf).filter(|leaf| leaf.first <= cursor.major) {
+    pub(crate) fn next(
+        &self,
+        volume: &Volume<'_>,
+        cache: &mut NodeCache,
+        cursor: &mut Cursor,
+    ) -> Option<Handle> {
+        while let Some(leaf) = self
+            .leaves
+            .get(cursor.leaf)
+            .filter(|leaf| leaf.first <= cursor.major)
+        {
             let node = cache.node(self, volume, leaf.slot);
             let starts = node.offsets.starts();
             let index = cursor
@@ -217,7 +228,10 @@ impl Tree {
         } else {
             first
         };
-        let stray = self.strays.get(index).filter(|stray| stray.major == cursor.major)?;
+        let stray = self
+            .strays
+            .get(index)
+            .filter(|stray| stray.major == cursor.major)?;
         cursor.leaf = self.leaves.len();
         cursor.record = Some(index.saturating_add(1));
         Some(Handle {
@@ -240,7 +254,11 @@ impl NodeCache {
         let _hole = read_node(volume, &tree.file, start, &mut bytes);
         let mut offsets = Offsets::default();
         offsets.find(&bytes, tree.format, true);
-        let node = Rc::new(LoadedNode { bytes, offsets, start });
+        let node = Rc::new(LoadedNode {
+            bytes,
+            offsets,
+            start,
+        });
         if self.nodes.len() >= CACHED_NODES {
             self.nodes.remove(0);
         }

@@ -38,7 +38,9 @@ impl Default for Parts {
 impl Parts {
     /// Counts a name in a part.
     pub(crate) fn name(&mut self, part: u32) {
-        let count = usize::try_from(part).ok().and_then(|part| self.names.get_mut(part));
+        let count = usize::try_from(part)
+            .ok()
+            .and_then(|part| self.names.get_mut(part));
         if let Some(count) = count {
             *count = count.saturating_add(1);
         }
@@ -88,7 +90,9 @@ impl Parts {
         }
         *ways.first_mut()? = 1;
         // Parts without a way in (lost ones) are starting points too.
-        let mut ready: Vec<usize> = (0..ways.len()).filter(|part| waiting.get(*part) == Some(&0)).collect();
+        let mut ready: Vec<usize> = (0..ways.len())
+            .filter(|part| waiting.get(*part) == Some(&0))
+            .collect();
         let (mut done, mut paths) = (0_usize, 0_u64);
         while let Some(part) = ready.pop() {
             done = done.saturating_add(1);
@@ -96,7 +100,12 @@ impl Parts {
             paths = paths.saturating_add(own.saturating_mul(*self.names.get(part)?));
             let number = u32::try_from(part).ok()?;
             let first = self.edges.partition_point(|(from, _)| *from < number);
-            for (from, to) in self.edges.get(first..)?.iter().take_while(|(from, _)| *from == number) {
+            for (from, to) in self
+                .edges
+                .get(first..)?
+                .iter()
+                .take_while(|(from, _)| *from == number)
+            {
                 debug_assert_eq!(*from, number);
                 let to = usize::try_from(*to).ok()?;
                 let count = ways.get_mut(to)?;

@@ -55,7 +55,10 @@ impl<'a> Volume<'a> {
 
     /// Where a byte of the source lies in the image; in the journal, if that holds it.
     pub(crate) fn in_image(&self, offset: u64) -> u64 {
-        self.overlay.part(offset, 1).from.saturating_add(self.image_offset)
+        self.overlay
+            .part(offset, 1)
+            .from
+            .saturating_add(self.image_offset)
     }
 
     /// Where a byte of the source lies in the image, whatever the journal holds.
@@ -68,7 +71,9 @@ impl<'a> Volume<'a> {
         let mut runs = Vec::new();
         let mut done = 0;
         while done < len {
-            let part = self.overlay.part(offset.saturating_add(done), len.saturating_sub(done));
+            let part = self
+                .overlay
+                .part(offset.saturating_add(done), len.saturating_sub(done));
             if part.len == 0 {
                 break;
             }
@@ -91,7 +96,9 @@ impl<'a> Volume<'a> {
         while !rest.is_empty() {
             let wanted = u64::try_from(rest.len()).unwrap_or(u64::MAX);
             let part = self.overlay.part(at, wanted);
-            let len = usize::try_from(part.len).unwrap_or(rest.len()).clamp(1, rest.len());
+            let len = usize::try_from(part.len)
+                .unwrap_or(rest.len())
+                .clamp(1, rest.len());
             let (now, later) = rest.split_at_mut(len);
             self.source.read_exact_at(part.from, now)?;
             at = at.saturating_add(part.len);

@@ -6,8 +6,8 @@ use ntt_source::field::{le_u16, le_u32};
 use super::blocks::Blocks;
 use super::checksum::{crc16, crc32c};
 use super::features::incompat;
-use crate::report::{Report, unreadable};
 use super::superblock::Superblock;
+use crate::report::{Report, unreadable};
 
 /// Groups that are read at most: 128 TiB of 4 KiB blocks.
 const GROUPS_MAX: u64 = 1 << 20;

@@ -12,8 +12,8 @@ use super::checksum::crc32c;
 use super::features::{compat, incompat};
 use super::inode::RawInode;
 use super::map::{MapContext, MapRoot, Run, map};
-use crate::report::Report;
 use super::volume::Volume;
+use crate::report::Report;
 
 /// Copies that are remembered at most; about 100 MB.
 const COPIES_MAX: usize = 1 << 20;

@@ -3,9 +3,9 @@
 use ntt_model::{Finding, FindingCode, Layer, Severity};
 use ntt_source::{ReadAt, ReadError};
 
-use crate::report::unreadable;
 use super::superblock::{SUPERBLOCK_LEN, SUPERBLOCK_OFFSET, Superblock};
 use crate::Error;
+use crate::report::unreadable;
 
 /// Groups that have a copy with and without `sparse_super`.
 const BACKUP_GROUPS: [u64; 12] = [1, 3, 5, 7, 9, 2, 25, 27, 49, 81, 125, 243];

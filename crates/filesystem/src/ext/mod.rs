@@ -31,13 +31,13 @@ mod xattr;
 use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity};
 use ntt_source::ReadAt;
 
+use crate::report::Report;
 use crate::{
     Candidate, Error, Facts, Family, FileSystem, ScanOptions, State, TimeZone, Visitor, VolumeSource,
 };
 use blocks::Blocks;
 use features::incompat;
 use locate::Located;
-use crate::report::Report;
 use superblock::{SUPERBLOCK_OFFSET, Superblock, moment};
 use volume::Volume;
 

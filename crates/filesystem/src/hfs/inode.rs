@@ -1,8 +1,8 @@
 //! From catalogue records to inodes (Inside Macintosh: Files, 2-71 to 2-73).
 
+use ntt_model::Kind;
 use ntt_model::entry::{Allocation, Encoding, Inode, Stream, StreamKind};
 use ntt_model::time::Times;
-use ntt_model::Kind;
 use ntt_source::field::{be_u32, u8_at};
 
 use crate::apple::finder::finder_info;
@@ -32,7 +32,8 @@ impl Builder<'_, '_> {
         let mut streams = Vec::new();
         for (kind, size_at, extents_at) in FORKS {
             let size = be_u32(data, size_at).unwrap_or(0);
-            let mut fork = ForkData::classic(size, data.get(extents_at..).unwrap_or_default()).unwrap_or_default();
+            let mut fork =
+                ForkData::classic(size, data.get(extents_at..).unwrap_or_default()).unwrap_or_default();
             if self.overflow.complete(self.volume, cnid, kind, &mut fork) {
                 report.push(impossible_extents(cnid, image_offset));
             }

@@ -69,7 +69,10 @@ impl Mdb {
             return Err(format!("allocation blocks of {} bytes", mdb.block_bytes));
         }
         if mdb.block_count == 0 || mdb.free_blocks > mdb.block_count {
-            return Err(format!("{} blocks, {} of them free", mdb.block_count, mdb.free_blocks));
+            return Err(format!(
+                "{} blocks, {} of them free",
+                mdb.block_count, mdb.free_blocks
+            ));
         }
         if label_len > 27 || mdb.first_block < MDB_OFFSET || mdb.bitmap < MDB_OFFSET {
             return Err("a name, bitmap or first block that cannot be".to_owned());
@@ -170,8 +173,14 @@ mod tests {
     fn a_block_must_be_possible() {
         assert_eq!(fault(|_| {}), None);
         assert_eq!(fault(|raw| raw[1] = 0).as_deref(), Some("signature 0x4200"));
-        assert_eq!(fault(|raw| raw[22] = 3).as_deref(), Some("allocation blocks of 768 bytes"));
-        assert_eq!(fault(|raw| raw[34] = 9).as_deref(), Some("800 blocks, 2304 of them free"));
+        assert_eq!(
+            fault(|raw| raw[22] = 3).as_deref(),
+            Some("allocation blocks of 768 bytes")
+        );
+        assert_eq!(
+            fault(|raw| raw[34] = 9).as_deref(),
+            Some("800 blocks, 2304 of them free")
+        );
         assert!(fault(|raw| raw[36] = 28).is_some());
     }
 

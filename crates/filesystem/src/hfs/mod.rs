@@ -11,13 +11,12 @@ use ntt_source::ReadAt;
 use self::inode::Builder;
 use self::mdb::{Fault, Located, MDB_OFFSET, Mdb, attribute};
 use crate::apple::allocated;
-use crate::apple::catalog::{Census, ROOT};
+use crate::apple::catalog::ROOT;
+use crate::apple::claims::{Claims, sweep_catalog};
 use crate::apple::fork::ForkBytes;
 use crate::apple::key::KeyFormat;
 use crate::apple::overflow::{ForkKind, Overflow};
-use crate::apple::sweep::{disagreement, sweep, sweep_volume};
 use crate::apple::time::time_at;
-use crate::apple::tree::Tree;
 use crate::apple::volume::Volume;
 use crate::apple::walk::{Catalog, Walk};
 use crate::report::Report;
@@ -80,12 +79,20 @@ impl<'a> Hfs<'a> {
         let mut findings = Vec::new();
         if let Some(fault) = located.primary_fault {
             let detail = format!("the master directory block is unusable ({fault}); its copy was used");
-            let finding = Finding::new(Severity::Warning, Layer::FileSystem, FindingCode::BackupUsed, detail);
+            let finding = Finding::new(
+                Severity::Warning,
+                Layer::FileSystem,
+                FindingCode::BackupUsed,
+                detail,
+            );
             findings.push(finding.at(volume.home_in_image(located.offset)));
         }
         let (end, len) = (volume.block_offset(volume.block_count), volume.len());
         if end > len {
-            let detail = format!("the file system ends at {} bytes, the volume at {len}", mdb.size_bytes());
+            let detail = format!(
+                "the file system ends at {} bytes, the volume at {len}",
+                mdb.size_bytes()
+            );
             let finding = Finding::new(Severity::Loss, Layer::Image, FindingCode::BeyondEnd, detail);
             findings.push(finding.at(volume.home_in_image(len)));
         }
@@ -97,44 +104,12 @@ impl<'a> Hfs<'a> {
         }
     }
 
-    /// Sweeps the catalogue; the whole volume, if that holds far less than the master directory block claims.
-    fn catalog(&self, overflow: &mut Overflow, report: &mut Report) -> (Tree, Census) {
-        let format = KeyFormat::CatalogClassic;
-        let mut fork = self.mdb.catalog.clone();
-        overflow.complete(&self.volume, CATALOG, ForkKind::Data, &mut fork);
-        let mut census = Census::default();
-        let bytes = ForkBytes::new(&self.volume, fork.size, &fork.runs);
-        let mut tree = sweep(&self.volume, format, bytes, report, &mut |record| census.add(format, record));
-        let claimed = u64::from(self.mdb.file_count).saturating_add(u64::from(self.mdb.folder_count));
-        if census.is_far_below(claimed) {
-            let mut other = Census::default();
-            let swept = sweep_volume(&self.volume, format, report, &mut |record| other.add(format, record));
-            if swept.tally.by_sweep > tree.tally.by_sweep {
-                (tree, census) = (swept, other);
-                let detail = "the catalogue cannot be found or is mostly lost; the whole volume was searched for its leaves, \
-                              what was deleted or moved may be listed too";
-                report.push(Finding::new(Severity::Loss, Layer::FileSystem, FindingCode::Corrupt, detail));
-            }
-        }
-        (tree, census)
-    }
-
-    /// What the master directory block claims, against what was found (R22).
-    fn compare(&self, tree: &Tree, census: &Census, report: &mut Report) {
-        if let Some(finding) = disagreement(tree, &self.volume) {
-            report.push(finding);
-        }
-        let found = (census.file_records, census.folder_records.saturating_sub(1));
-        let claimed = (u64::from(self.mdb.file_count), u64::from(self.mdb.folder_count));
-        if found != claimed {
-            let detail = format!(
-                "{} files and {} directories were found, the master directory block claims {} and {}",
-                found.0, found.1, claimed.0, claimed.1
-            );
-            let is_loss = found.0 < claimed.0 || found.1 < claimed.1;
-            let severity = if is_loss { Severity::Loss } else { Severity::Warning };
-            let finding = Finding::new(severity, Layer::FileSystem, FindingCode::Contradiction, detail);
-            report.push(finding.at(self.volume.home_in_image(MDB_OFFSET)));
+    fn claims(&self) -> Claims {
+        Claims {
+            files: u64::from(self.mdb.file_count),
+            folders: u64::from(self.mdb.folder_count),
+            head: "master directory block",
+            image_offset: self.volume.home_in_image(MDB_OFFSET),
         }
     }
 
@@ -144,7 +119,12 @@ impl<'a> Hfs<'a> {
         let bad = overflow.bad_blocks(&self.volume).saturating_sub(embedded);
         if bad > 0 {
             let detail = format!("{bad} allocation blocks are marked as bad");
-            report.push(Finding::new(Severity::Info, Layer::FileSystem, FindingCode::Io, detail));
+            report.push(Finding::new(
+                Severity::Info,
+                Layer::FileSystem,
+                FindingCode::Io,
+                detail,
+            ));
         }
     }
 }
@@ -162,8 +142,15 @@ impl FileSystem for Hfs<'_> {
         let extents_max = options.limits.extents_per_stream;
         let format = KeyFormat::ExtentsClassic;
         let mut overflow = Overflow::open(&self.volume, format, &self.mdb.extents, extents_max, &mut report);
-        let (tree, census) = self.catalog(&mut overflow, &mut report);
-        self.compare(&tree, &census, &mut report);
+        let mut fork = self.mdb.catalog.clone();
+        overflow.complete(&self.volume, CATALOG, ForkKind::Data, &mut fork);
+        let (tree, census) = sweep_catalog(
+            &self.volume,
+            KeyFormat::CatalogClassic,
+            &fork,
+            &self.claims(),
+            &mut report,
+        );
         self.tell_bad_blocks(&mut overflow, &mut report);
         let mut builder = Builder {
             volume: &self.volume,

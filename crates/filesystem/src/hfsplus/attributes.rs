@@ -2,11 +2,12 @@
 
 use ntt_source::field::be_u32;
 
+use crate::apple::arrange::disagreement;
 use crate::apple::catalog::units;
 use crate::apple::cnid_set::CnidSet;
 use crate::apple::fork::{ForkBytes, ForkData, push_plus};
 use crate::apple::key::{KeyFormat, Record, attribute};
-use crate::apple::sweep::{disagreement, sweep};
+use crate::apple::sweep::sweep;
 use crate::apple::tree::{NodeCache, Tree};
 use crate::apple::volume::Volume;
 use crate::name::wtf8_from_utf16;
@@ -70,7 +71,9 @@ impl Attributes {
         }
         let mut cursor = self.tree.seek(cnid);
         while let Some(handle) = self.tree.next(volume, &mut self.cache, &mut cursor) {
-            let Some(record) = handle.record(KeyFormat::Attributes) else { continue };
+            let Some(record) = handle.record(KeyFormat::Attributes) else {
+                continue;
+            };
             if found.len() >= ATTRIBUTES_MAX {
                 break;
             }
@@ -83,7 +86,9 @@ impl Attributes {
     pub(super) fn image_runs(&self, volume: &Volume<'_>, place: u64, len: u64) -> Vec<(u64, u64)> {
         let (mut runs, mut done) = (Vec::new(), 0_u64);
         while done < len {
-            let Some(run) = self.tree.file.place(place.saturating_add(done)) else { break };
+            let Some(run) = self.tree.file.place(place.saturating_add(done)) else {
+                break;
+            };
             let here = run.len.min(len.saturating_sub(done));
             runs.extend(volume.image_runs(run.offset, here));
             done = done.saturating_add(here);
@@ -114,7 +119,11 @@ fn add(found: &mut Vec<Attribute>, record: &Record<'_>, place: u64) {
             {
                 let start = be_u32(record.key, 8).unwrap_or(0);
                 if u64::from(start) >= fork.blocks() {
-                    push_plus(&mut fork.runs, start, record.data.get(FORK_HEAD..).unwrap_or_default());
+                    push_plus(
+                        &mut fork.runs,
+                        start,
+                        record.data.get(FORK_HEAD..).unwrap_or_default(),
+                    );
                 }
             }
             return;

@@ -125,7 +125,10 @@ pub(super) fn units_in_fork(
 ) -> Result<Vec<PackedUnit>, String> {
     let count = header.size.div_ceil(BLOCK_BYTES);
     if count > units_max || count > fork.len {
-        return Err(format!("content of {} bytes in a resource fork of {}", header.size, fork.len));
+        return Err(format!(
+            "content of {} bytes in a resource fork of {}",
+            header.size, fork.len
+        ));
     }
     if count == 0 {
         return Ok(Vec::new());
@@ -140,22 +143,35 @@ pub(super) fn units_in_fork(
     let mut first = 0;
     while first < count {
         let entries = entries_per_chunk.min(count.saturating_sub(first));
-        let at = table.offset.saturating_add(first.saturating_mul(table.entry_bytes));
-        let len = entries.saturating_mul(table.entry_bytes).saturating_add(8).saturating_sub(table.entry_bytes);
+        let at = table
+            .offset
+            .saturating_add(first.saturating_mul(table.entry_bytes));
+        let len = entries
+            .saturating_mul(table.entry_bytes)
+            .saturating_add(8)
+            .saturating_sub(table.entry_bytes);
         let chunk = fork.bytes(at, usize::try_from(len).unwrap_or(0))?;
         for index in 0..entries {
             let block = first.saturating_add(index);
             let within = usize::try_from(index.saturating_mul(table.entry_bytes)).unwrap_or(0);
             let stored = table.stored(&chunk, within);
             let unit = stored.and_then(|(offset, len)| unit(header, codec, fork, block, (offset, len)));
-            units.push(unit.ok_or_else(|| format!("block {block} of {count} lies outside of the resource fork"))?);
+            units.push(
+                unit.ok_or_else(|| format!("block {block} of {count} lies outside of the resource fork"))?,
+            );
         }
         first = first.saturating_add(entries);
     }
     Ok(units)
 }
 
-fn unit(header: &Header, codec: Codec, fork: &mut Fork<'_>, block: u64, (offset, stored): (u64, u64)) -> Option<PackedUnit> {
+fn unit(
+    header: &Header,
+    codec: Codec,
+    fork: &mut Fork<'_>,
+    block: u64,
+    (offset, stored): (u64, u64),
+) -> Option<PackedUnit> {
     (offset.checked_add(stored)? <= fork.len).then_some(())?;
     let logical_offset = block.checked_mul(BLOCK_BYTES)?;
     let len = header.size.checked_sub(logical_offset)?.min(BLOCK_BYTES);
@@ -169,7 +185,10 @@ fn unit(header: &Header, codec: Codec, fork: &mut Fork<'_>, block: u64, (offset,
     };
     // Only a block that is one byte longer than its content can be one that was not compressed: no need to look at the others.
     let mut first = [0];
-    if stored == len.saturating_add(1) && (fork.read)(offset, &mut first).is_ok() && is_marker(codec, u8_at(&first, 0)?) {
+    if stored == len.saturating_add(1)
+        && (fork.read)(offset, &mut first).is_ok()
+        && is_marker(codec, u8_at(&first, 0)?)
+    {
         unit.stored_offset = offset.saturating_add(1);
         unit.stored_len = len;
         unit.codec = Codec::Stored;
@@ -220,7 +239,11 @@ impl Table {
     fn stored(&self, chunk: &[u8], at: usize) -> Option<(u64, u64)> {
         let first = u64::from(le_u32(chunk, at)?);
         let second = u64::from(le_u32(chunk, at.checked_add(4)?)?);
-        let len = if self.entry_bytes == 8 { second } else { second.checked_sub(first)? };
+        let len = if self.entry_bytes == 8 {
+            second
+        } else {
+            second.checked_sub(first)?
+        };
         Some((self.base.checked_add(first)?, len))
     }
 }
@@ -239,7 +262,9 @@ mod tests {
     fn in_attribute(kind: u8, size: u8, body: &[u8]) -> (Codec, u64, u64) {
         let value = value(kind, size, body);
         let header = Header::parse(&value).expect("a header");
-        let Some(Storage::Attribute(codec)) = header.storage() else { panic!("in the attribute") };
+        let Some(Storage::Attribute(codec)) = header.storage() else {
+            panic!("in the attribute")
+        };
         let units = unit_in_attribute(&header, codec, &value);
         assert_eq!((units[0].logical_offset, units[0].len), (0, u64::from(size)));
         (units[0].codec, units[0].stored_offset, units[0].stored_len)
@@ -260,8 +285,14 @@ mod tests {
     #[test]
     fn unknown_types_and_no_header() {
         assert_eq!(Header::parse(b"cmpf0123456789ab"), None);
-        assert_eq!(Header::parse(&value(99, 1, b"")).expect("a header").storage(), None);
-        assert_eq!(Header::parse(&value(5, 1, b"")).expect("a header").storage(), Some(Storage::Nowhere));
+        assert_eq!(
+            Header::parse(&value(99, 1, b"")).expect("a header").storage(),
+            None
+        );
+        assert_eq!(
+            Header::parse(&value(5, 1, b"")).expect("a header").storage(),
+            Some(Storage::Nowhere)
+        );
     }
 
     fn in_fork(codec: Codec, size: u64, bytes: &[u8]) -> Result<Vec<(u64, u64, Codec)>, String> {

@@ -77,7 +77,10 @@ impl VolumeHeader {
             return Err(format!("allocation blocks of {size} bytes"));
         }
         if header.block_count == 0 || header.free_blocks > header.block_count {
-            return Err(format!("{} blocks, {} of them free", header.block_count, header.free_blocks));
+            return Err(format!(
+                "{} blocks, {} of them free",
+                header.block_count, header.free_blocks
+            ));
         }
         Ok(header)
     }
@@ -144,7 +147,8 @@ pub(super) fn locate(source: &dyn ReadAt) -> Result<Located, Fault> {
         let header = read(source, offset).ok()?;
         // The copy tells how long the volume is: it must end where this one does.
         let end = start.checked_add(header.size_bytes())?;
-        let is_at_end = end.abs_diff(offset.saturating_add(HEADER_OFFSET)) < u64::from(header.block_bytes).max(4096);
+        let is_at_end =
+            end.abs_diff(offset.saturating_add(HEADER_OFFSET)) < u64::from(header.block_bytes).max(4096);
         is_at_end.then_some((header, offset))
     });
     match copy {
@@ -204,9 +208,18 @@ pub(super) mod tests {
     #[test]
     fn a_header_must_be_possible() {
         assert_eq!(fault(|_| {}), None);
-        assert_eq!(fault(|raw| raw[3] = 5).as_deref(), Some("signature 0x482b, version 5"));
-        assert_eq!(fault(|raw| raw[43] = 1).as_deref(), Some("allocation blocks of 4097 bytes"));
-        assert_eq!(fault(|raw| raw[51] = 101).as_deref(), Some("100 blocks, 101 of them free"));
+        assert_eq!(
+            fault(|raw| raw[3] = 5).as_deref(),
+            Some("signature 0x482b, version 5")
+        );
+        assert_eq!(
+            fault(|raw| raw[43] = 1).as_deref(),
+            Some("allocation blocks of 4097 bytes")
+        );
+        assert_eq!(
+            fault(|raw| raw[51] = 101).as_deref(),
+            Some("100 blocks, 101 of them free")
+        );
     }
 
     #[test]

@@ -54,7 +54,12 @@ impl About {
 
 impl<'b, 'a> Builder<'b, 'a> {
     /// A builder that looks up extents and attributes in what was swept.
-    pub(super) fn new(volume: &'b Volume<'a>, overflow: Overflow, attributes: Attributes, extents_max: u64) -> Self {
+    pub(super) fn new(
+        volume: &'b Volume<'a>,
+        overflow: Overflow,
+        attributes: Attributes,
+        extents_max: u64,
+    ) -> Self {
         Self {
             volume,
             overflow,
@@ -106,7 +111,13 @@ impl<'b, 'a> Builder<'b, 'a> {
     }
 
     /// Adds the attributes to an inode, all but `hidden`.
-    fn add_attributes(&mut self, about: About, attributes: Vec<Attribute>, inode: &mut Inode, report: &mut Report) {
+    fn add_attributes(
+        &mut self,
+        about: About,
+        attributes: Vec<Attribute>,
+        inode: &mut Inode,
+        report: &mut Report,
+    ) {
         for Attribute { name, value } in attributes {
             match value {
                 Value::Inline(value, _) if value.len() <= INLINE_VALUE_MAX => {
@@ -177,7 +188,8 @@ impl<'b, 'a> Builder<'b, 'a> {
                 stream.encoding = Encoding::Packed(decmpfs::unit_in_attribute(&header, codec, &value));
             }
             Some(Storage::Fork(codec)) => {
-                let (extents, incomplete) = extents(self.volume, resource.size, &resource.runs, self.extents_max);
+                let (extents, incomplete) =
+                    extents(self.volume, resource.size, &resource.runs, self.extents_max);
                 (stream.extents, stream.extents_incomplete) = (extents, incomplete);
                 stream.encoding = match self.units(&header, codec, resource) {
                     Ok(units) => Encoding::Packed(units),
@@ -208,7 +220,12 @@ impl<'b, 'a> Builder<'b, 'a> {
     }
 
     /// The value of an attribute, and where its bytes lie.
-    fn stored_value(&self, about: About, attribute: &Attribute, report: &mut Report) -> Option<(Vec<u8>, Vec<Extent>)> {
+    fn stored_value(
+        &self,
+        about: About,
+        attribute: &Attribute,
+        report: &mut Report,
+    ) -> Option<(Vec<u8>, Vec<Extent>)> {
         match &attribute.value {
             Value::Inline(value, place) => {
                 let len = u64::try_from(value.len()).unwrap_or(0);
@@ -216,7 +233,10 @@ impl<'b, 'a> Builder<'b, 'a> {
             }
             Value::Fork(fork) if fork.size <= DECMPFS_MAX => {
                 let value = self.bytes(about, fork, "an attribute", report)?;
-                Some((value, extents(self.volume, fork.size, &fork.runs, self.extents_max).0))
+                Some((
+                    value,
+                    extents(self.volume, fork.size, &fork.runs, self.extents_max).0,
+                ))
             }
             Value::Fork(_) => None,
         }
@@ -242,19 +262,37 @@ impl<'b, 'a> Builder<'b, 'a> {
     }
 
     /// The streams of a file: its content first.
-    fn add_forks(&mut self, about: About, data: &[u8], attributes: &mut Vec<Attribute>, inode: &mut Inode, report: &mut Report) {
+    fn add_forks(
+        &mut self,
+        about: About,
+        data: &[u8],
+        attributes: &mut Vec<Attribute>,
+        inode: &mut Inode,
+        report: &mut Report,
+    ) {
         let content = self.fork(about, ForkKind::Data, data.get(88..).unwrap_or_default(), report);
-        let resource = self.fork(about, ForkKind::Resource, data.get(168..).unwrap_or_default(), report);
+        let resource = self.fork(
+            about,
+            ForkKind::Resource,
+            data.get(168..).unwrap_or_default(),
+            report,
+        );
         if inode.kind == Kind::Symlink {
             inode.target = self.target(about, &content, report);
         }
-        let index = attributes.iter().position(|attribute| attribute.name == decmpfs::ATTRIBUTE);
+        let index = attributes
+            .iter()
+            .position(|attribute| attribute.name == decmpfs::ATTRIBUTE);
         let is_compressed = u8_at(data, 41).unwrap_or(0) & UF_COMPRESSED != 0 || content.size == 0;
-        let packed = index.filter(|_| is_compressed && inode.kind == Kind::File).and_then(|index| {
-            let attribute = attributes.get(index)?.clone();
-            self.compressed(about, &attribute, &resource, report)
-        });
-        let is_decoded = packed.as_ref().is_some_and(|stream| matches!(stream.encoding, Encoding::Packed(_)));
+        let packed = index
+            .filter(|_| is_compressed && inode.kind == Kind::File)
+            .and_then(|index| {
+                let attribute = attributes.get(index)?.clone();
+                self.compressed(about, &attribute, &resource, report)
+            });
+        let is_decoded = packed
+            .as_ref()
+            .is_some_and(|stream| matches!(stream.encoding, Encoding::Packed(_)));
         if let Some(index) = index.filter(|_| is_decoded) {
             attributes.remove(index);
         }
@@ -265,7 +303,9 @@ impl<'b, 'a> Builder<'b, 'a> {
         }
         // The fork that holds the blocks of compressed content is no resource fork of the file.
         if resource.size > 0 && !is_decoded {
-            inode.streams.push(self.stream(StreamKind::Named(b"rsrc".to_vec()), &resource));
+            inode
+                .streams
+                .push(self.stream(StreamKind::Named(b"rsrc".to_vec()), &resource));
         }
     }
 }
@@ -369,8 +409,14 @@ mod tests {
     #[test]
     fn r27_permissions_as_unix_has_them() {
         let inode = file(0o100_644, 3);
-        assert_eq!((inode.kind, inode.mode, inode.uid, inode.links), (Kind::File, Some(0o644), Some(501), 3));
-        assert_eq!(inode.times.modified.map(|time| time.as_nanos()), Some(1_000_000_000));
+        assert_eq!(
+            (inode.kind, inode.mode, inode.uid, inode.links),
+            (Kind::File, Some(0o644), Some(501), 3)
+        );
+        assert_eq!(
+            inode.times.modified.map(|time| time.as_nanos()),
+            Some(1_000_000_000)
+        );
         assert_eq!((inode.times.created, inode.flags), (None, 0x20));
         let inode = file(0, 0);
         assert_eq!((inode.kind, inode.mode, inode.uid), (Kind::File, None, None));
@@ -379,6 +425,9 @@ mod tests {
     #[test]
     fn r27_devices_have_their_numbers() {
         let inode = file(0o020_666, 0x0300_0102);
-        assert_eq!((inode.kind, inode.device, inode.links), (Kind::CharDevice, Some((3, 0x102)), 1));
+        assert_eq!(
+            (inode.kind, inode.device, inode.links),
+            (Kind::CharDevice, Some((3, 0x102)), 1)
+        );
     }
 }

@@ -37,7 +37,9 @@ pub(super) fn overlay(volume: &Volume<'_>, header: &VolumeHeader, report: &mut R
         return Overlay::default();
     }
     let at = volume.home_in_image(volume.block_offset(header.journal_info_block));
-    match Journal::open(volume, header).and_then(|journal| journal.map(|journal| journal.replay()).transpose()) {
+    match Journal::open(volume, header)
+        .and_then(|journal| journal.map(|journal| journal.replay()).transpose())
+    {
         Ok(None) => Overlay::default(),
         Ok(Some(replayed)) => {
             report.push(replayed.finding().at(at));
@@ -45,7 +47,12 @@ pub(super) fn overlay(volume: &Volume<'_>, header: &VolumeHeader, report: &mut R
         }
         Err(why) => {
             let detail = format!("the journal was not replayed: {why}");
-            let finding = Finding::new(Severity::Loss, Layer::FileSystem, FindingCode::DirtyJournal, detail);
+            let finding = Finding::new(
+                Severity::Loss,
+                Layer::FileSystem,
+                FindingCode::DirtyJournal,
+                detail,
+            );
             report.push(finding.at(at));
             Overlay::default()
         }
@@ -150,7 +157,13 @@ impl<'j, 'a> Journal<'j, 'a> {
         journal.size = journal.long(head, 24);
         journal.sector_bytes = u64::from(journal.word(head, 40));
         journal.list_bytes = u64::from(journal.word(head, 32));
-        let at = |offset: u64| if offset == journal.size { journal.sector_bytes } else { offset };
+        let at = |offset: u64| {
+            if offset == journal.size {
+                journal.sector_bytes
+            } else {
+                offset
+            }
+        };
         (journal.start, journal.end) = (at(journal.long(head, 8)), at(journal.long(head, 16)));
         let inside = journal.sector_bytes..journal.size;
         let is_sound = journal.sector_bytes.is_power_of_two()
@@ -165,15 +178,30 @@ impl<'j, 'a> Journal<'j, 'a> {
     }
 
     fn word(&self, bytes: &[u8], at: usize) -> u32 {
-        if self.is_little { le_u32(bytes, at) } else { be_u32(bytes, at) }.unwrap_or(0)
+        if self.is_little {
+            le_u32(bytes, at)
+        } else {
+            be_u32(bytes, at)
+        }
+        .unwrap_or(0)
     }
 
     fn half(&self, bytes: &[u8], at: usize) -> u16 {
-        if self.is_little { le_u16(bytes, at) } else { be_u16(bytes, at) }.unwrap_or(0)
+        if self.is_little {
+            le_u16(bytes, at)
+        } else {
+            be_u16(bytes, at)
+        }
+        .unwrap_or(0)
     }
 
     fn long(&self, bytes: &[u8], at: usize) -> u64 {
-        if self.is_little { le_u64(bytes, at) } else { be_u64(bytes, at) }.unwrap_or(0)
+        if self.is_little {
+            le_u64(bytes, at)
+        } else {
+            be_u64(bytes, at)
+        }
+        .unwrap_or(0)
     }
 
     /// The place `len` bytes after `at` in the circular log.
@@ -242,18 +270,23 @@ impl<'j, 'a> Journal<'j, 'a> {
         let head = self.read(at, self.list_bytes)?;
         let checked = head.get(..LIST_CHECKED).unwrap_or_default();
         if checksum_without(checked, 8) != self.word(&head, 8) {
-            return Err(format!("the checksum of the block list at {at:#x} of the journal is wrong"));
+            return Err(format!(
+                "the checksum of the block list at {at:#x} of the journal is wrong"
+            ));
         }
         let count = usize::from(self.half(&head, 2));
         let next_sequence = self.word(&head, LIST_HEADER.saturating_add(12));
-        let follows = sequence != 0 && (next_sequence == sequence || next_sequence == sequence.wrapping_add(1));
+        let follows =
+            sequence != 0 && (next_sequence == sequence || next_sequence == sequence.wrapping_add(1));
         if is_past && !follows {
             return Err("the log ends".to_owned());
         }
         let infos = head.get(LIST_HEADER.saturating_add(INFO)..).unwrap_or_default();
         let (infos, _) = infos.as_chunks::<INFO>();
         if count == 0 || count.saturating_sub(1) > infos.len() {
-            return Err(format!("the block list at {at:#x} of the journal claims {count} blocks"));
+            return Err(format!(
+                "the block list at {at:#x} of the journal claims {count} blocks"
+            ));
         }
         let blocks = infos.iter().take(count.saturating_sub(1)).map(|info| Block {
             number: self.long(info, 0),
@@ -266,9 +299,15 @@ impl<'j, 'a> Journal<'j, 'a> {
             sequence: next_sequence,
             has_checksums: self.word(&head, 12) & HAS_BLOCK_CHECKSUMS != 0,
         };
-        let held = list.blocks.iter().fold(self.list_bytes, |sum, block| sum.saturating_add(block.len));
+        let held = list
+            .blocks
+            .iter()
+            .fold(self.list_bytes, |sum, block| sum.saturating_add(block.len));
         if held > list.bytes || list.bytes > self.size || list.bytes == 0 {
-            return Err(format!("the block list at {at:#x} of the journal claims {} bytes", list.bytes));
+            return Err(format!(
+                "the block list at {at:#x} of the journal claims {} bytes",
+                list.bytes
+            ));
         }
         self.check_blocks(&list, at)?;
         Ok(list)
@@ -277,8 +316,13 @@ impl<'j, 'a> Journal<'j, 'a> {
     fn check_blocks(&self, list: &BlockList, at: u64) -> Result<(), String> {
         let mut place = self.after(at, self.list_bytes);
         for block in &list.blocks {
-            if list.has_checksums && block.number != KILLED && checksum(&self.read(place, block.len)?) != block.checksum {
-                return Err(format!("the checksum of a block at {place:#x} of the journal is wrong"));
+            if list.has_checksums
+                && block.number != KILLED
+                && checksum(&self.read(place, block.len)?) != block.checksum
+            {
+                return Err(format!(
+                    "the checksum of a block at {place:#x} of the journal is wrong"
+                ));
             }
             place = self.after(place, block.len);
         }
@@ -328,6 +372,9 @@ mod tests {
     fn the_checksum_is_that_of_the_kernel() {
         // ((0 << 8) ^ (0 + 1)) = 1; ((1 << 8) ^ (1 + 2)) = 0x103; complemented.
         assert_eq!(checksum(&[1, 2]), !0x103);
-        assert_eq!(checksum_without(&[1, 2, 9, 9, 9, 9], 2), checksum(&[1, 2, 0, 0, 0, 0]));
+        assert_eq!(
+            checksum_without(&[1, 2, 9, 9, 9, 9], 2),
+            checksum(&[1, 2, 0, 0, 0, 0])
+        );
     }
 }

@@ -16,14 +16,15 @@ use self::attributes::Attributes;
 use self::header::{Fault, HEADER_OFFSET, Located, VolumeHeader, attribute};
 use self::inode::Builder;
 use crate::apple::allocated;
-use crate::apple::catalog::{Census, ROOT, ROOT_PARENT, units};
+use crate::apple::catalog::{ROOT, ROOT_PARENT, units};
+use crate::apple::claims::{Claims, sweep_catalog};
 use crate::apple::fork::{ForkBytes, ForkData};
+use crate::apple::guess::read_header;
 use crate::apple::key::KeyFormat;
 use crate::apple::node::DESCRIPTOR_LEN;
 use crate::apple::overflow::{ForkKind, Overflow};
-use crate::apple::sweep::{disagreement, read_header, sweep, sweep_volume};
 use crate::apple::time::time_at;
-use crate::apple::tree::{Tree, read_node};
+use crate::apple::tree::read_node;
 use crate::apple::volume::Volume;
 use crate::apple::walk::{Catalog, Walk};
 use crate::name::wtf8_from_utf16;
@@ -92,7 +93,12 @@ impl<'a> HfsPlus<'a> {
         let mut volume = Volume::new(source, image_offset, geometry, located.start);
         if let Some(fault) = located.primary_fault {
             let detail = format!("the volume header is unusable ({fault}); its copy was used");
-            let finding = Finding::new(Severity::Warning, Layer::FileSystem, FindingCode::BackupUsed, detail);
+            let finding = Finding::new(
+                Severity::Warning,
+                Layer::FileSystem,
+                FindingCode::BackupUsed,
+                detail,
+            );
             report.push(finding.at(volume.home_in_image(located.offset)));
         }
         tell_size(&volume, &header, &mut report);
@@ -112,49 +118,22 @@ impl<'a> HfsPlus<'a> {
     }
 
     fn overflow(&self, extents_max: u64, report: &mut Report) -> Overflow {
-        Overflow::open(&self.volume, KeyFormat::ExtentsPlus, &self.header.extents, extents_max, report)
+        Overflow::open(
+            &self.volume,
+            KeyFormat::ExtentsPlus,
+            &self.header.extents,
+            extents_max,
+            report,
+        )
     }
 
-    /// Sweeps the catalogue; the whole volume, if that holds far less than the header claims.
-    fn catalog(&self, overflow: &mut Overflow, report: &mut Report) -> (Tree, Census) {
-        let fork = completed(&self.volume, overflow, special_file::CATALOG, &self.header.catalog);
-        let mut census = Census::default();
-        let bytes = ForkBytes::new(&self.volume, fork.size, &fork.runs);
-        let format = KeyFormat::CatalogPlus;
-        let mut tree = sweep(&self.volume, format, bytes, report, &mut |record| census.add(format, record));
-        let claimed = u64::from(self.header.file_count).saturating_add(u64::from(self.header.folder_count));
-        if census.is_far_below(claimed) {
-            let mut other = Census::default();
-            let swept = sweep_volume(&self.volume, format, report, &mut |record| other.add(format, record));
-            if swept.tally.by_sweep > tree.tally.by_sweep {
-                (tree, census) = (swept, other);
-                let detail = "the catalogue cannot be found or is mostly lost; the whole volume was searched for its leaves, \
-                              what was deleted or moved may be listed too";
-                report.push(Finding::new(Severity::Loss, Layer::FileSystem, FindingCode::Corrupt, detail));
-            }
-        }
-        (tree, census)
-    }
-
-    /// What the header claims, against what was found (R22).
-    fn compare(&self, tree: &Tree, census: &Census, report: &mut Report) {
-        if let Some(finding) = disagreement(tree, &self.volume) {
-            report.push(finding);
-        }
-        let found = (census.file_records, census.folder_records.saturating_sub(1));
-        let claimed = (u64::from(self.header.file_count), u64::from(self.header.folder_count));
-        if found != claimed {
-            let detail = format!(
-                "{} files and {} directories were found, the volume header claims {} and {}",
-                found.0, found.1, claimed.0, claimed.1
-            );
-            let severity = if found.0 < claimed.0 || found.1 < claimed.1 {
-                Severity::Loss
-            } else {
-                Severity::Warning
-            };
-            let finding = Finding::new(severity, Layer::FileSystem, FindingCode::Contradiction, detail);
-            report.push(finding.at(self.volume.in_image(self.volume.first_block.saturating_add(HEADER_OFFSET))));
+    fn claims(&self) -> Claims {
+        let head = self.volume.first_block.saturating_add(HEADER_OFFSET);
+        Claims {
+            files: u64::from(self.header.file_count),
+            folders: u64::from(self.header.folder_count),
+            head: "volume header",
+            image_offset: self.volume.in_image(head),
         }
     }
 }
@@ -170,16 +149,42 @@ impl FileSystem for HfsPlus<'_> {
             report.push(finding.clone());
         }
         let mut overflow = self.overflow(options.limits.extents_per_stream, &mut report);
-        let (tree, census) = self.catalog(&mut overflow, &mut report);
-        self.compare(&tree, &census, &mut report);
-        let fork = completed(&self.volume, &mut overflow, special_file::ATTRIBUTES, &self.header.attributes_file);
+        let catalog = completed(
+            &self.volume,
+            &mut overflow,
+            special_file::CATALOG,
+            &self.header.catalog,
+        );
+        let (tree, census) = sweep_catalog(
+            &self.volume,
+            KeyFormat::CatalogPlus,
+            &catalog,
+            &self.claims(),
+            &mut report,
+        );
+        let fork = completed(
+            &self.volume,
+            &mut overflow,
+            special_file::ATTRIBUTES,
+            &self.header.attributes_file,
+        );
         let attributes = Attributes::open(&self.volume, &fork, &mut report);
         let bad_blocks = overflow.bad_blocks(&self.volume);
         if bad_blocks > 0 {
             let detail = format!("{bad_blocks} allocation blocks are marked as bad");
-            report.push(Finding::new(Severity::Info, Layer::FileSystem, FindingCode::Io, detail));
+            report.push(Finding::new(
+                Severity::Info,
+                Layer::FileSystem,
+                FindingCode::Io,
+                detail,
+            ));
         }
-        let mut builder = Builder::new(&self.volume, overflow, attributes, options.limits.extents_per_stream);
+        let mut builder = Builder::new(
+            &self.volume,
+            overflow,
+            attributes,
+            options.limits.extents_per_stream,
+        );
         let catalog = Catalog {
             volume: &self.volume,
             tree: &tree,
@@ -190,7 +195,12 @@ impl FileSystem for HfsPlus<'_> {
 
     fn allocated(&self, each: &mut dyn FnMut(ByteRange)) -> Result<(), Error> {
         let mut overflow = self.overflow(u64::MAX, &mut Report::default());
-        let fork = completed(&self.volume, &mut overflow, special_file::ALLOCATION, &self.header.allocation);
+        let fork = completed(
+            &self.volume,
+            &mut overflow,
+            special_file::ALLOCATION,
+            &self.header.allocation,
+        );
         let bitmap = ForkBytes::new(&self.volume, fork.size, &fork.runs);
         allocated::allocated(&self.volume, &bitmap, each);
         Ok(())
@@ -216,14 +226,18 @@ fn reread(volume: &Volume<'_>, offset: u64) -> Option<VolumeHeader> {
 fn tell_size(volume: &Volume<'_>, header: &VolumeHeader, report: &mut Report) {
     let end = volume.first_block.saturating_add(header.size_bytes());
     if end > volume.len() {
-        let detail = format!("the file system ends at {end} bytes, the volume at {}", volume.len());
+        let detail = format!(
+            "the file system ends at {end} bytes, the volume at {}",
+            volume.len()
+        );
         let finding = Finding::new(Severity::Loss, Layer::Image, FindingCode::BeyondEnd, detail);
         report.push(finding.at(volume.home_in_image(volume.len())));
     }
 }
 
 fn facts(volume: &Volume<'_>, header: &VolumeHeader, is_dirty: bool) -> Facts {
-    let is_clean = header.attributes & (attribute::UNMOUNTED | attribute::INCONSISTENT) == attribute::UNMOUNTED;
+    let is_clean =
+        header.attributes & (attribute::UNMOUNTED | attribute::INCONSISTENT) == attribute::UNMOUNTED;
     let used = header.block_count.checked_sub(header.free_blocks);
     let (label, made) = root_record(volume, &header.catalog).unwrap_or_default();
     Facts {
@@ -236,7 +250,11 @@ fn facts(volume: &Volume<'_>, header: &VolumeHeader, is_dirty: bool) -> Facts {
         // The header has the time of making in local time, the root directory in UTC.
         created: made,
         written: time_at(header.raw(), 20),
-        state: if is_clean && !is_dirty { State::Clean } else { State::Dirty },
+        state: if is_clean && !is_dirty {
+            State::Clean
+        } else {
+            State::Dirty
+        },
         time_resolution_ns: 1_000_000_000,
         time_zone: TimeZone::Utc,
         root: u64::from(ROOT),
@@ -249,11 +267,20 @@ fn details(volume: &Volume<'_>, header: &VolumeHeader) -> Vec<(String, String)> 
     let mut details = vec![
         ("files", header.file_count.to_string()),
         ("directories", header.folder_count.to_string()),
-        ("last written by", ntt_model::name::escape(writer.as_bytes()).into_owned()),
-        ("journal", if header.is_journaled() { "yes" } else { "no" }.to_owned()),
+        (
+            "last written by",
+            ntt_model::name::escape(writer.as_bytes()).into_owned(),
+        ),
+        (
+            "journal",
+            if header.is_journaled() { "yes" } else { "no" }.to_owned(),
+        ),
     ];
     if volume.first_block > 0 {
-        details.push(("in an HFS wrapper, at", format!("{:#x}", volume.home_in_image(volume.first_block))));
+        details.push((
+            "in an HFS wrapper, at",
+            format!("{:#x}", volume.home_in_image(volume.first_block)),
+        ));
     }
     details
         .into_iter()
@@ -284,13 +311,21 @@ fn uuid(id: [u8; 8]) -> Option<String> {
     if id == [0; 8] {
         return None;
     }
-    let digest: [u8; 16] = Md5::new().chain_update(NAME_SPACE).chain_update(id).finalize().into();
+    let digest: [u8; 16] = Md5::new()
+        .chain_update(NAME_SPACE)
+        .chain_update(id)
+        .finalize()
+        .into();
     let number = u128::from_be_bytes(digest);
     let number = number & !(0xf << 76) | (3 << 76);
     let number = number & !(0x3 << 62) | (2 << 62);
     let hex = format!("{number:032x}");
     let parts = [0..8, 8..12, 12..16, 16..20, 20..32];
-    Some(parts.map(|part| hex.get(part).unwrap_or_default().to_owned()).join("-"))
+    Some(
+        parts
+            .map(|part| hex.get(part).unwrap_or_default().to_owned())
+            .join("-"),
+    )
 }
 
 #[cfg(test)]

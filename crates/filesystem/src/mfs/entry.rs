@@ -38,7 +38,9 @@ impl<'b> Entry<'b> {
             resource: (be_u16(bytes, 32)?, be_u32(bytes, 34)?),
             created: time_at(bytes, 42),
             modified: time_at(bytes, 46),
-            name: bytes.get(FIXED_LEN..FIXED_LEN.checked_add(name_len)?).filter(|name| !name.is_empty())?,
+            name: bytes
+                .get(FIXED_LEN..FIXED_LEN.checked_add(name_len)?)
+                .filter(|name| !name.is_empty())?,
         })
     }
 }
@@ -94,7 +96,11 @@ mod tests {
     fn entries_are_packed_to_even_places() {
         let sector = sector(&[b"ab", b"c", b"\x8e:"]);
         let found = entries(&sector);
-        let shape: Vec<_> = found.entries.iter().map(|(at, entry)| (*at, entry.name, entry.number)).collect();
+        let shape: Vec<_> = found
+            .entries
+            .iter()
+            .map(|(at, entry)| (*at, entry.name, entry.number))
+            .collect();
         assert_eq!(shape, [(0, &b"ab"[..], 7), (54, b"c", 7), (106, b"\x8e:", 7)]);
         assert_eq!(found.broken_at, None);
     }

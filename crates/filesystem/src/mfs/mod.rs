@@ -33,7 +33,10 @@ pub fn probe(source: &dyn ReadAt) -> Option<Candidate> {
     Some(Candidate {
         family: Family::Mfs,
         type_name: "mfs".to_owned(),
-        evidence: format!("master directory block, {} blocks of {}", mdb.block_count, mdb.block_bytes),
+        evidence: format!(
+            "master directory block, {} blocks of {}",
+            mdb.block_count, mdb.block_bytes
+        ),
         size_bytes: mdb.size_bytes(),
     })
 }
@@ -96,7 +99,10 @@ impl FileSystem for Mfs<'_> {
         let mut flush = |run: &std::ops::Range<u64>| {
             let (start, end) = (run.start.min(len), run.end.min(len));
             if start < end {
-                each(ByteRange::new(self.image_offset.saturating_add(start), end.saturating_sub(start)));
+                each(ByteRange::new(
+                    self.image_offset.saturating_add(start),
+                    end.saturating_sub(start),
+                ));
             }
         };
         let block_bytes = u64::from(self.mdb.block_bytes);
@@ -155,9 +161,18 @@ impl Scan<'_, '_> {
         let is_whole = self.volume.source.read_exact_at(start, &mut bytes).is_ok();
         let (sectors, _) = bytes.as_chunks_mut::<512>();
         for (at, sector) in (start..).step_by(512).zip(sectors) {
-            let read = if is_whole { Ok(()) } else { self.volume.source.read_exact_at(at, sector) };
+            let read = if is_whole {
+                Ok(())
+            } else {
+                self.volume.source.read_exact_at(at, sector)
+            };
             if let Err(error) = read {
-                let finding = unreadable(&error, Layer::Directory, "a sector of the directory", self.in_image(at));
+                let finding = unreadable(
+                    &error,
+                    Layer::Directory,
+                    "a sector of the directory",
+                    self.in_image(at),
+                );
                 self.report.push(finding.on_inode(ROOT_INODE));
             } else if !self.sector(sector, at)? {
                 return Ok(false);
@@ -184,7 +199,12 @@ impl Scan<'_, '_> {
 
     fn tell_volume(&mut self) {
         for (at, error) in &self.volume.map.unread {
-            let finding = unreadable(error, Layer::FileSystem, "a sector of the block map", self.volume.image_offset.saturating_add(*at));
+            let finding = unreadable(
+                error,
+                Layer::FileSystem,
+                "a sector of the block map",
+                self.volume.image_offset.saturating_add(*at),
+            );
             self.report.push(finding);
         }
         let (size, len) = (self.volume.mdb.size_bytes(), self.volume.source.len());
@@ -223,8 +243,16 @@ impl Scan<'_, '_> {
             u64::from(entry.number)
         } else {
             let number = ROOT_INODE.saturating_add(offset);
-            let detail = format!("file number {} is used twice; the second has the number {number} here", entry.number);
-            let finding = Finding::new(Severity::Warning, Layer::Directory, FindingCode::Contradiction, detail);
+            let detail = format!(
+                "file number {} is used twice; the second has the number {number} here",
+                entry.number
+            );
+            let finding = Finding::new(
+                Severity::Warning,
+                Layer::Directory,
+                FindingCode::Contradiction,
+                detail,
+            );
             self.report.push(finding.at(place).on_inode(number));
             number
         };
@@ -261,7 +289,8 @@ impl Scan<'_, '_> {
                 continue;
             }
             let volume = self.volume;
-            let (extents, extents_incomplete) = volume.map.extents(&volume.mdb, first, size, volume.image_offset);
+            let (extents, extents_incomplete) =
+                volume.map.extents(&volume.mdb, first, size, volume.image_offset);
             if extents_incomplete {
                 let detail = format!("the chain of blocks from {first} on ends before {size} bytes");
                 let finding = Finding::new(Severity::Loss, Layer::Inode, FindingCode::Corrupt, detail);
@@ -294,8 +323,15 @@ impl Scan<'_, '_> {
     fn tell_count(&mut self) {
         let claimed = u64::from(self.volume.mdb.file_count);
         if self.names != claimed {
-            let detail = format!("{} files were found, the master directory block claims {claimed}", self.names);
-            let severity = if self.names < claimed { Severity::Loss } else { Severity::Warning };
+            let detail = format!(
+                "{} files were found, the master directory block claims {claimed}",
+                self.names
+            );
+            let severity = if self.names < claimed {
+                Severity::Loss
+            } else {
+                Severity::Warning
+            };
             let finding = Finding::new(severity, Layer::FileSystem, FindingCode::Contradiction, detail);
             self.report.push(finding.at(self.in_image(MDB_OFFSET)));
         }

@@ -59,7 +59,10 @@ impl Mdb {
             block_bytes: be_u32(&raw, 20).unwrap_or(0),
             first_block: u64::from(half(28)).saturating_mul(SECTOR),
             free_blocks: half(34),
-            label: raw.get(37..label_len.saturating_add(37)).unwrap_or_default().to_vec(),
+            label: raw
+                .get(37..label_len.saturating_add(37))
+                .unwrap_or_default()
+                .to_vec(),
             raw,
         };
         let is_possible = mdb.block_bytes > 0
@@ -70,12 +73,16 @@ impl Mdb {
             && mdb.first_block > MDB_OFFSET
             && mdb.free_blocks <= mdb.block_count
             && label_len <= 27;
-        is_possible.then_some(mdb).ok_or_else(|| "its numbers cannot be".to_owned())
+        is_possible
+            .then_some(mdb)
+            .ok_or_else(|| "its numbers cannot be".to_owned())
     }
 
     /// Where a block starts; `None` if there is no such block.
     pub(super) fn block_offset(&self, block: u16) -> Option<u64> {
-        let index = block.checked_sub(FIRST_BLOCK).filter(|index| *index < self.block_count)?;
+        let index = block
+            .checked_sub(FIRST_BLOCK)
+            .filter(|index| *index < self.block_count)?;
         u64::from(index)
             .checked_mul(u64::from(self.block_bytes))?
             .checked_add(self.first_block)
@@ -86,7 +93,11 @@ impl Mdb {
         let said = u64::from(self.directory_sectors)
             .saturating_mul(SECTOR)
             .saturating_add(self.directory);
-        let before_blocks = if self.first_block > self.directory { self.first_block } else { said };
+        let before_blocks = if self.first_block > self.directory {
+            self.first_block
+        } else {
+            said
+        };
         said.min(before_blocks).min(len)
     }
 
@@ -130,7 +141,9 @@ impl Map {
 
     /// What the map holds for a block; 0 outside of it.
     fn entry(&self, block: u16) -> u16 {
-        let Some(index) = block.checked_sub(FIRST_BLOCK) else { return entry::FREE };
+        let Some(index) = block.checked_sub(FIRST_BLOCK) else {
+            return entry::FREE;
+        };
         let at = usize::from(index / 2).saturating_mul(3);
         let byte = |offset: usize| u16::from(self.bytes.get(at.saturating_add(offset)).copied().unwrap_or(0));
         if index % 2 == 0 {
@@ -151,7 +164,9 @@ impl Map {
         // No chain is longer than there are blocks: one that is goes in a circle.
         for _ in 0..mdb.block_count {
             let left = u64::from(size).saturating_sub(done);
-            let Some(offset) = mdb.block_offset(block).filter(|_| left > 0) else { break };
+            let Some(offset) = mdb.block_offset(block).filter(|_| left > 0) else {
+                break;
+            };
             let next = self.entry(block);
             if next == entry::FREE {
                 break;
@@ -181,7 +196,16 @@ mod tests {
     fn mdb() -> Mdb {
         let mut raw = [0; MDB_LEN];
         raw[..2].copy_from_slice(&[0xd2, 0xd7]);
-        for (at, value) in [(13, 1), (15, 4), (17, 12), (19, 100), (22, 4), (29, 16), (36, 1), (37, b'v')] {
+        for (at, value) in [
+            (13, 1),
+            (15, 4),
+            (17, 12),
+            (19, 100),
+            (22, 4),
+            (29, 16),
+            (36, 1),
+            (37, b'v'),
+        ] {
             raw[at] = value;
         }
         Mdb::parse(raw).expect("possible")
@@ -210,8 +234,14 @@ mod tests {
     fn chains_of_twelve_bits() {
         let map = map(&[3, 5, 0, 1]);
         let (extents, incomplete) = map.extents(&mdb(), 2, 2500, 0);
-        let shape: Vec<_> = extents.iter().map(|extent| (extent.image_offset, extent.len)).collect();
-        assert_eq!((shape, incomplete), (vec![(8192, 2048), (8192 + 3072, 452)], false));
+        let shape: Vec<_> = extents
+            .iter()
+            .map(|extent| (extent.image_offset, extent.len))
+            .collect();
+        assert_eq!(
+            (shape, incomplete),
+            (vec![(8192, 2048), (8192 + 3072, 452)], false)
+        );
         assert!(map.extents(&mdb(), 2, 4000, 0).1 && map.extents(&mdb(), 4, 10, 0).1);
         assert_eq!(map.extents(&mdb(), 0, 0, 0), (Vec::new(), false));
     }

@@ -58,10 +58,9 @@ fn r22_a_deep_tree_is_walked_to_its_bottom() {
         assert_eq!(listing.names.len(), LEVELS);
         let deepest = listing.names.iter().map(|listed| listed.path.len()).max();
         assert_eq!(deepest, Some(2 * LEVELS - 1));
-        let unexpected = listing
-            .findings
-            .iter()
-            .find(|finding| !finding.detail.contains("path table") && !finding.detail.contains("by its index"));
+        let unexpected = listing.findings.iter().find(|finding| {
+            !finding.detail.contains("path table") && !finding.detail.contains("by its index")
+        });
         assert_eq!(unexpected, None);
     }
 }
@@ -77,7 +76,10 @@ fn r22_a_file_in_many_pieces_is_mapped_whole() {
         hfsplus::fragmented(pieces),
     ] {
         let listing = Listing::of(&*volume(&image), &ScanOptions::default());
-        let unexpected = listing.findings.iter().find(|finding| !finding.detail.contains("by its index"));
+        let unexpected = listing
+            .findings
+            .iter()
+            .find(|finding| !finding.detail.contains("by its index"));
         assert_eq!(unexpected, None);
         let file = listing
             .inodes

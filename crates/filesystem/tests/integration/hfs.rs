@@ -20,18 +20,29 @@ fn listing(family: Family, image: &[u8]) -> Listing {
 }
 
 fn complaints(listing: &Listing) -> Vec<String> {
-    let bad = listing.findings.iter().filter(|finding| finding.severity > Severity::Info);
+    let bad = listing
+        .findings
+        .iter()
+        .filter(|finding| finding.severity > Severity::Info);
     bad.map(ToString::to_string).collect()
 }
 
 fn inode<'l>(listing: &'l Listing, path: &[u8]) -> &'l Inode {
-    let named = listing.names.iter().find(|named| named.path == path).expect("listed");
+    let named = listing
+        .names
+        .iter()
+        .find(|named| named.path == path)
+        .expect("listed");
     &listing.inodes[&named.name.inode]
 }
 
 /// The bytes of a stream through its extents.
 fn bytes(image: &[u8], inode: &Inode, kind: &StreamKind) -> Vec<u8> {
-    let stream = inode.streams.iter().find(|stream| stream.kind == *kind).expect("a stream");
+    let stream = inode
+        .streams
+        .iter()
+        .find(|stream| stream.kind == *kind)
+        .expect("a stream");
     assert!(!stream.extents_incomplete);
     let part = |extent: &ntt_model::Extent| {
         let start = usize::try_from(extent.image_offset).expect("small");
@@ -57,7 +68,10 @@ impl Floppy {
         let path = folder.path().join("floppy");
         std::fs::write(&path, vec![0; 1_474_560]).expect("written");
         let floppy = Self { folder, path };
-        floppy.run("hformat", &["-l", "A Floppy", floppy.path.to_str().expect("plain")]);
+        floppy.run(
+            "hformat",
+            &["-l", "A Floppy", floppy.path.to_str().expect("plain")],
+        );
         Some(floppy)
     }
 
@@ -102,15 +116,27 @@ fn mac_binary(name: &str, data: &[u8], resource: &[u8]) -> Vec<u8> {
 
 /// CRC-16 with the polynomial of CCITT, from 0.
 fn crc(bytes: &[u8]) -> u16 {
-    let step = |sum: u16, _| if sum & 0x8000 == 0 { sum << 1 } else { (sum << 1) ^ 0x1021 };
-    bytes.iter().fold(0, |sum, byte| (0..8).fold(sum ^ (u16::from(*byte) << 8), step))
+    let step = |sum: u16, _| {
+        if sum & 0x8000 == 0 {
+            sum << 1
+        } else {
+            (sum << 1) ^ 0x1021
+        }
+    };
+    bytes
+        .iter()
+        .fold(0, |sum, byte| (0..8).fold(sum ^ (u16::from(*byte) << 8), step))
 }
 
 #[test]
 fn r27_both_forks_type_and_creator_are_kept() {
     let Some(floppy) = Floppy::new() else { return };
     floppy.run("hmkdir", &[":Folder"]);
-    floppy.copy(&mac_binary("Read Me", b"data", &content(1, 3000)), "-m", ":Folder:");
+    floppy.copy(
+        &mac_binary("Read Me", b"data", &content(1, 3000)),
+        "-m",
+        ":Folder:",
+    );
     floppy.copy(b"10 to 12", "-r", ":10/12/98");
     let image = floppy.image();
     let found = listing(Family::Hfs, &image);
@@ -118,15 +144,27 @@ fn r27_both_forks_type_and_creator_are_kept() {
     let file = inode(&found, b"Folder/Read Me");
     assert_eq!(bytes(&image, file, &StreamKind::Data), b"data");
     assert!(bytes(&image, file, &resource()) == content(1, 3000));
-    assert_eq!((&file.xattrs[0].name[..], &file.xattrs[0].value[..8]), (&b"com.apple.FinderInfo"[..], &b"TEXTttxt"[..]));
-    assert_eq!(bytes(&image, inode(&found, b"10:12:98"), &StreamKind::Data), b"10 to 12");
+    assert_eq!(
+        (&file.xattrs[0].name[..], &file.xattrs[0].value[..8]),
+        (&b"com.apple.FinderInfo"[..], &b"TEXTttxt"[..])
+    );
+    assert_eq!(
+        bytes(&image, inode(&found, b"10:12:98"), &StreamKind::Data),
+        b"10 to 12"
+    );
     let volume = open(Family::Hfs, Box::new(image), 0).expect("opens");
     let facts = volume.facts();
-    assert_eq!((&facts.label[..], facts.state, facts.time_zone), (&b"A Floppy"[..], State::Clean, TimeZone::UnknownLocal));
+    assert_eq!(
+        (&facts.label[..], facts.state, facts.time_zone),
+        (&b"A Floppy"[..], State::Clean, TimeZone::UnknownLocal)
+    );
 }
 
+/// Contents by path.
+type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// A floppy on which every other file was deleted, so that the last one lies in many pieces.
-fn fragmented() -> Option<(Vec<u8>, BTreeMap<Vec<u8>, Vec<u8>>)> {
+fn fragmented() -> Option<(Vec<u8>, Contents)> {
     let floppy = Floppy::new()?;
     let mut truth = BTreeMap::new();
     for number in 0..70_u64 {
@@ -144,8 +182,11 @@ fn fragmented() -> Option<(Vec<u8>, BTreeMap<Vec<u8>, Vec<u8>>)> {
     Some((floppy.image(), truth))
 }
 
-fn contents(image: &[u8], found: &Listing) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let files = found.names.iter().filter(|named| found.inodes[&named.name.inode].kind == Kind::File);
+fn contents(image: &[u8], found: &Listing) -> Contents {
+    let files = found
+        .names
+        .iter()
+        .filter(|named| found.inodes[&named.name.inode].kind == Kind::File);
     let content = |named: &ntt_testkit::listing::ListedName| {
         let inode = &found.inodes[&named.name.inode];
         (named.path.clone(), bytes(image, inode, &StreamKind::Data))
@@ -155,7 +196,9 @@ fn contents(image: &[u8], found: &Listing) -> BTreeMap<Vec<u8>, Vec<u8>> {
 
 #[test]
 fn extents_beyond_the_third_are_in_the_overflow_file() {
-    let Some((image, truth)) = fragmented() else { return };
+    let Some((image, truth)) = fragmented() else {
+        return;
+    };
     let found = listing(Family::Hfs, &image);
     assert_eq!(complaints(&found), Vec::<String>::new());
     assert!(inode(&found, b"in pieces").streams[0].extents.len() > 3);
@@ -165,10 +208,16 @@ fn extents_beyond_the_third_are_in_the_overflow_file() {
 /// R22: the copy of the master directory block serves, and the index of the catalogue is not needed.
 #[test]
 fn r22_copy_and_sweep_serve_for_hfs() {
-    let Some((image, truth)) = fragmented() else { return };
+    let Some((image, truth)) = fragmented() else {
+        return;
+    };
     let mut without_mdb = image.clone();
     without_mdb[1024..1536].fill(0);
-    assert!(probe(&without_mdb).iter().any(|candidate| candidate.family == Family::Hfs));
+    assert!(
+        probe(&without_mdb)
+            .iter()
+            .any(|candidate| candidate.family == Family::Hfs)
+    );
     let found = listing(Family::Hfs, &without_mdb);
     assert_eq!(found.findings[0].code, FindingCode::BackupUsed);
     assert!(contents(&image, &found) == truth);
@@ -192,7 +241,10 @@ fn r22_copy_and_sweep_serve_for_hfs() {
         let mut damaged = image.clone();
         damaged[*leaf..leaf + 512].fill(0xf6);
         let found = contents(&image, &listing(Family::Hfs, &damaged));
-        let lost = truth.iter().filter(|(path, bytes)| found.get(*path) != Some(bytes)).count();
+        let lost = truth
+            .iter()
+            .filter(|(path, bytes)| found.get(*path) != Some(bytes))
+            .count();
         assert!(lost <= 4, "{lost}");
     }
 }
@@ -207,7 +259,12 @@ fn r18_public_volumes_of_hfs() {
     ] {
         let Some(copy) = corpus_image(path) else { return };
         let image = std::fs::read(copy.path()).expect("the image");
-        assert!(probe(&image).iter().any(|candidate| candidate.family == Family::Hfs), "{path}");
+        assert!(
+            probe(&image)
+                .iter()
+                .any(|candidate| candidate.family == Family::Hfs),
+            "{path}"
+        );
         let found = listing(Family::Hfs, &image);
         assert_eq!(complaints(&found), Vec::<String>::new(), "{path}");
         assert_eq!(found.names.len(), names, "{path}");
@@ -237,15 +294,30 @@ fn mfs_image(fill: impl FnOnce(&mut MfsVolume)) -> Vec<u8> {
 #[test]
 fn r27_mfs_forks_and_versions() {
     let mut image = mfs_image(|volume| {
-        volume.add_file("first", *b"APPL", *b"MACS", b"data", &content(3, 5000)).expect("room");
-        volume.add_file("second", *b"TEXT", *b"ttxt", &content(4, 100_000), b"").expect("room");
+        volume
+            .add_file("first", *b"APPL", *b"MACS", b"data", &content(3, 5000))
+            .expect("room");
+        volume
+            .add_file("second", *b"TEXT", *b"ttxt", &content(4, 100_000), b"")
+            .expect("room");
         volume.delete_file("first").expect("deleted");
-        volume.add_file("in pieces", *b"TEXT", *b"ttxt", &content(5, 30_000), &content(6, 700)).expect("room");
+        volume
+            .add_file(
+                "in pieces",
+                *b"TEXT",
+                *b"ttxt",
+                &content(5, 30_000),
+                &content(6, 700),
+            )
+            .expect("room");
     });
     // The version of the first entry of the directory.
     let directory = usize::from(u16::from_be_bytes([image[1038], image[1039]])) * 512;
     image[directory + 1] = 3;
-    assert_eq!(probe(&image).first().map(|candidate| candidate.family), Some(Family::Mfs));
+    assert_eq!(
+        probe(&image).first().map(|candidate| candidate.family),
+        Some(Family::Mfs)
+    );
     let found = listing(Family::Mfs, &image);
     assert_eq!(complaints(&found), Vec::<String>::new());
     let mut names: Vec<_> = found.names.iter().map(|named| &named.path[..]).collect();
@@ -253,7 +325,11 @@ fn r27_mfs_forks_and_versions() {
     let versioned = names.iter().filter(|name| name.ends_with(b";3")).count();
     assert_eq!((names.len(), versioned), (2, 1), "{names:?}");
     let plain = |name: &[u8]| {
-        let found = found.names.iter().find(|named| named.path.starts_with(name)).expect("listed");
+        let found = found
+            .names
+            .iter()
+            .find(|named| named.path.starts_with(name))
+            .expect("listed");
         found.name.inode
     };
     let file = &found.inodes[&plain(b"in pieces")];

@@ -59,14 +59,25 @@ fn small_classic() -> Option<Lab> {
 }
 
 fn seven_zip_plus() -> Referee {
-    seven_zip(&["x", "-y", "-snl", "-tHFS", "-o{out}", "{image}"], &[Aspect::Contents])
+    seven_zip(
+        &["x", "-y", "-snl", "-tHFS", "-o{out}", "{image}"],
+        &[Aspect::Contents],
+    )
 }
 
 fn plus_salvagers() -> Vec<Referee> {
-    vec![tsk_recover(&["-e", "-f", "hfs", "{image}", "{out}"]), seven_zip_plus()]
+    vec![
+        tsk_recover(&["-e", "-f", "hfs", "{image}", "{out}"]),
+        seven_zip_plus(),
+    ]
 }
 
-fn explained(judge: &'static str, aspect: Aspect, holds: fn(&Difference) -> bool, why: &'static str) -> Explained {
+fn explained(
+    judge: &'static str,
+    aspect: Aspect,
+    holds: fn(&Difference) -> bool,
+    why: &'static str,
+) -> Explained {
     Explained {
         judge,
         aspect,
@@ -118,7 +129,11 @@ fn r27_hfsplus_agrees_with_truth_and_referees() {
     ];
     if let Some(images) = images.into_iter().collect::<Option<_>>() {
         Lab {
-            referees: vec![fls("hfs"), tsk_recover(&["-a", "-f", "hfs", "{image}", "{out}"]), seven_zip_plus()],
+            referees: vec![
+                fls("hfs"),
+                tsk_recover(&["-a", "-f", "hfs", "{image}", "{out}"]),
+                seven_zip_plus(),
+            ],
             explained: plus_quirks(),
             ..lab("hfsplus", Family::HfsPlus, images)
         }
@@ -140,7 +155,12 @@ fn r27_hfs_agrees_with_truth_and_hfsutils() {
 #[test]
 fn r27_mfs_agrees_with_truth() {
     let folder = tempfile::tempdir().expect("a directory");
-    lab("mfs", Family::Mfs, vec![mfs(folder.path(), &classic_spec(Size::Small))]).compares();
+    lab(
+        "mfs",
+        Family::Mfs,
+        vec![mfs(folder.path(), &classic_spec(Size::Small))],
+    )
+    .compares();
 }
 
 #[test]
@@ -160,7 +180,12 @@ fn r22_variants_of_hfs() {
 #[test]
 fn r22_variants_of_mfs() {
     let folder = tempfile::tempdir().expect("a directory");
-    lab("mfs", Family::Mfs, vec![mfs(folder.path(), &classic_spec(Size::Small))]).survives(Amount::FULL);
+    lab(
+        "mfs",
+        Family::Mfs,
+        vec![mfs(folder.path(), &classic_spec(Size::Small))],
+    )
+    .survives(Amount::FULL);
 }
 
 #[test]
@@ -212,11 +237,20 @@ fn plus_structures(image: &[u8], listing: &Listing) -> Vec<Structure> {
 #[test]
 fn r11_holes_in_mfs_are_named() {
     let folder = tempfile::tempdir().expect("a directory");
-    lab("mfs", Family::Mfs, vec![mfs(folder.path(), &classic_spec(Size::Small))]).names_what_is_hit(|image, listing| {
+    lab(
+        "mfs",
+        Family::Mfs,
+        vec![mfs(folder.path(), &classic_spec(Size::Small))],
+    )
+    .names_what_is_hit(|image, listing| {
         let half = |at: usize| u64::from(u16::from_be_bytes([image[at], image[at + 1]]));
         vec![
             Structure::new("block map", ByteRange::new(1536, 512), Layer::FileSystem),
-            Structure::new("directory", ByteRange::new(half(1024 + 14) * 512, 512), Layer::Directory),
+            Structure::new(
+                "directory",
+                ByteRange::new(half(1024 + 14) * 512, 512),
+                Layer::Directory,
+            ),
             some_content(listing, 1024),
         ]
     });

@@ -11,6 +11,7 @@ mod fat_made;
 mod fat_public;
 mod hfs;
 mod hfsplus;
+mod hfsplus_damage;
 mod iso9660;
 mod lab_apple;
 mod lab_ext;

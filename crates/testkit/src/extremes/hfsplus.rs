@@ -59,7 +59,12 @@ impl Layout {
         let mut header = vec![0; 512];
         put(&mut header, 0, &[0x48, 0x2b, 0, 4]);
         put(&mut header, 4, &[0x80, 0, 1, 0]);
-        for (at, value) in [(32, self.files), (36, self.directories), (40, NODE), (44, self.blocks())] {
+        for (at, value) in [
+            (32, self.files),
+            (36, self.directories),
+            (40, NODE),
+            (44, self.blocks()),
+        ] {
             put(&mut header, at, &word(value));
         }
         for (at, first, blocks) in [
@@ -80,7 +85,12 @@ impl Layout {
         let tree_header = |nodes: u64, records: u64| {
             let mut node = vec![0; NODE_LEN];
             node[8] = 1;
-            for (at, value) in [(6, records), (10, u64::from(nodes > 1)), (14, nodes - 1), (22, nodes)] {
+            for (at, value) in [
+                (6, records),
+                (10, u64::from(nodes > 1)),
+                (14, nodes - 1),
+                (22, nodes),
+            ] {
                 put(&mut node, 14 + at, &word(value));
             }
             put(&mut node, 14 + 18, &half(NODE));
@@ -89,8 +99,14 @@ impl Layout {
         Synthetic::new(self.blocks() * NODE)
             .bytes(1024, &header)
             .bytes(self.blocks() * NODE - 1024, &header)
-            .bytes(self.overflow() * NODE, &tree_header(self.overflow_nodes, overflow_records))
-            .bytes(self.catalog() * NODE, &tree_header(self.catalog_nodes, catalog_records))
+            .bytes(
+                self.overflow() * NODE,
+                &tree_header(self.overflow_nodes, overflow_records),
+            )
+            .bytes(
+                self.catalog() * NODE,
+                &tree_header(self.catalog_nodes, catalog_records),
+            )
     }
 }
 
@@ -122,7 +138,11 @@ impl<'n> Leaf<'n> {
         put(self.node, self.end + key.len(), data);
         self.end += key.len() + len;
         self.records += 1;
-        put(self.node, table - 2, &half(u64::try_from(self.end).expect("small")));
+        put(
+            self.node,
+            table - 2,
+            &half(u64::try_from(self.end).expect("small")),
+        );
         put(self.node, 10, &half(u64::try_from(self.records).expect("few")));
     }
 
@@ -139,7 +159,9 @@ impl<'n> Leaf<'n> {
 
 fn utf16(name: &str) -> Vec<u8> {
     let len = half(u64::try_from(name.len()).expect("short"));
-    len.into_iter().chain(name.bytes().flat_map(|byte| [0, byte])).collect()
+    len.into_iter()
+        .chain(name.bytes().flat_map(|byte| [0, byte]))
+        .collect()
 }
 
 fn key(parent: u64, name: &str) -> Vec<u8> {
@@ -223,19 +245,26 @@ pub fn fragmented(pieces: u64) -> Synthetic {
     let data = layout.data();
     let extents = move |first: u64| -> Vec<u8> {
         let pairs = first..(first + 8).min(pieces);
-        pairs.flat_map(|piece| [word(data + 2 * piece), word(1)].concat()).collect()
+        pairs
+            .flat_map(|piece| [word(data + 2 * piece), word(1)].concat())
+            .collect()
     };
     let (overflow, catalog) = (layout.overflow(), layout.catalog());
     layout
         .volume(records, 4)
-        .records((overflow + 1) * NODE, NODE, overflow_leaves, move |index, node| {
-            let mut leaf = Leaf::new(node, index, overflow_leaves);
-            for record in index * EXTENTS..((index + 1) * EXTENTS).min(records) {
-                let first = 8 * (record + 1);
-                let key = [&[0, 10, 0, 0][..], &word(FIRST_CNID), &word(first)].concat();
-                leaf.push(&key, &extents(first), 64);
-            }
-        })
+        .records(
+            (overflow + 1) * NODE,
+            NODE,
+            overflow_leaves,
+            move |index, node| {
+                let mut leaf = Leaf::new(node, index, overflow_leaves);
+                for record in index * EXTENTS..((index + 1) * EXTENTS).min(records) {
+                    let first = 8 * (record + 1);
+                    let key = [&[0, 10, 0, 0][..], &word(FIRST_CNID), &word(first)].concat();
+                    leaf.push(&key, &extents(first), 64);
+                }
+            },
+        )
         .records((catalog + 1) * NODE, NODE, 1, move |_, node| {
             let mut leaf = Leaf::new(node, 0, 1);
             leaf.folder(1, "pieces", 2);

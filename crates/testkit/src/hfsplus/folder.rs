@@ -18,10 +18,17 @@ impl Builder {
         let mut waiting = vec![(folder.to_owned(), ROOT)];
         let mut files = 0;
         while let Some((path, parent)) = waiting.pop() {
-            let mut entries: Vec<_> = fs::read_dir(path).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+            let mut entries: Vec<_> = fs::read_dir(path)
+                .expect("a folder")
+                .map(|entry| entry.expect("an entry").path())
+                .collect();
             entries.sort();
             for path in entries {
-                let name = path.file_name().and_then(|name| name.to_str()).expect("a name in UTF-8").to_owned();
+                let name = path
+                    .file_name()
+                    .and_then(|name| name.to_str())
+                    .expect("a name in UTF-8")
+                    .to_owned();
                 let metadata = path.symlink_metadata().expect("there");
                 let cnid = if metadata.is_dir() {
                     let cnid = self.directory(parent, &name);
@@ -36,7 +43,11 @@ impl Builder {
                 } else {
                     files += 1;
                     let is_fifo = metadata.mode() & TYPE_BITS == FIFO;
-                    let content = if is_fifo { Vec::new() } else { fs::read(&path).expect("a file") };
+                    let content = if is_fifo {
+                        Vec::new()
+                    } else {
+                        fs::read(&path).expect("a file")
+                    };
                     let pieces = if files % 3 == 0 { 1 + files % 40 } else { 1 };
                     let cnid = self.fragmented(parent, &name, &content, pieces);
                     if is_fifo {
@@ -50,7 +61,10 @@ impl Builder {
             }
         }
         for (cnid, names) in links.into_values() {
-            let names: Vec<_> = names.iter().map(|(parent, name)| (*parent, name.as_str())).collect();
+            let names: Vec<_> = names
+                .iter()
+                .map(|(parent, name)| (*parent, name.as_str()))
+                .collect();
             self.hard_links(cnid, &names, None);
         }
     }

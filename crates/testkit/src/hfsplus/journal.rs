@@ -32,7 +32,8 @@ impl Builder {
         let (start, len) = (journal * block, self.shape.journal_blocks * block);
         let place = info * block;
         self.image[place + 3] = 1;
-        self.image[place + 36..place + 44].copy_from_slice(&u64::try_from(start).expect("fits").to_be_bytes());
+        self.image[place + 36..place + 44]
+            .copy_from_slice(&u64::try_from(start).expect("fits").to_be_bytes());
         self.image[place + 44..place + 52].copy_from_slice(&u64::try_from(len).expect("fits").to_be_bytes());
         let range = start..start + len;
         let shape = JournalShape {
@@ -47,11 +48,19 @@ impl Builder {
 
 fn long(is_little: bool, value: usize) -> [u8; 8] {
     let value = u64::try_from(value).expect("fits");
-    if is_little { value.to_le_bytes() } else { value.to_be_bytes() }
+    if is_little {
+        value.to_le_bytes()
+    } else {
+        value.to_be_bytes()
+    }
 }
 
 fn word(is_little: bool, value: u32) -> [u8; 4] {
-    if is_little { value.to_le_bytes() } else { value.to_be_bytes() }
+    if is_little {
+        value.to_le_bytes()
+    } else {
+        value.to_be_bytes()
+    }
 }
 
 fn small(value: usize) -> u32 {
@@ -107,7 +116,13 @@ impl Built {
 /// A block list of one run.
 fn block_list(shape: JournalShape, run: &Range<usize>, content: &[u8], sequence: u32) -> Vec<u8> {
     let is_little = shape.is_little;
-    let half = |value: u16| if is_little { value.to_le_bytes() } else { value.to_be_bytes() };
+    let half = |value: u16| {
+        if is_little {
+            value.to_le_bytes()
+        } else {
+            value.to_be_bytes()
+        }
+    };
     let mut list = [
         &half(255)[..],
         &half(2),

@@ -50,7 +50,14 @@ impl Node {
 }
 
 /// Builds a tree of sorted records; `free` more nodes are allocated for it.
-pub(super) fn build(records: &[Record], node_bytes: usize, key_max: u16, attributes: u32, compare: u8, free: usize) -> Nodes {
+pub(super) fn build(
+    records: &[Record],
+    node_bytes: usize,
+    key_max: u16,
+    attributes: u32,
+    compare: u8,
+    free: usize,
+) -> Nodes {
     let mut levels: Vec<Vec<(Vec<u8>, Node)>> = Vec::new();
     let leaves = level(records, node_bytes, 0xff, 1);
     if !leaves.is_empty() {
@@ -96,7 +103,14 @@ pub(super) fn build(records: &[Record], node_bytes: usize, key_max: u16, attribu
             nodes.push(bytes);
         }
     }
-    add_maps(&mut nodes, &mut kinds, node_bytes, maps, map_in_header, map_per_node);
+    add_maps(
+        &mut nodes,
+        &mut kinds,
+        node_bytes,
+        maps,
+        map_in_header,
+        map_per_node,
+    );
     nodes.resize(total, vec![0; node_bytes]);
     kinds.resize(total, "free");
     Nodes { nodes, kinds }
@@ -147,7 +161,11 @@ fn add_maps(
     for index in 0..maps {
         let mut node = Node::new(node_bytes, 2, 0);
         node.push(&vec![0; per_node / 8]);
-        let next = if index + 1 == maps { 0 } else { first_map + index + 1 };
+        let next = if index + 1 == maps {
+            0
+        } else {
+            first_map + index + 1
+        };
         put(&mut node.bytes, 0, u32::try_from(next).expect("few"));
         nodes.push(node.bytes);
         kinds.push("map");

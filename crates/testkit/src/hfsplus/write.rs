@@ -16,7 +16,10 @@ fn fork_data(fork: &Fork) -> Vec<u8> {
 }
 
 fn extent_record(extents: &[(usize, usize)]) -> Vec<u8> {
-    let mut bytes: Vec<u8> = extents.iter().flat_map(|(start, count)| [word(*start), word(*count)].concat()).collect();
+    let mut bytes: Vec<u8> = extents
+        .iter()
+        .flat_map(|(start, count)| [word(*start), word(*count)].concat())
+        .collect();
     bytes.resize(64, 0);
     bytes
 }
@@ -27,7 +30,9 @@ fn word(number: usize) -> [u8; 4] {
 
 fn utf16(name: &[u16]) -> Vec<u8> {
     let len = u16::try_from(name.len()).expect("short").to_be_bytes();
-    len.into_iter().chain(name.iter().flat_map(|unit| unit.to_be_bytes())).collect()
+    len.into_iter()
+        .chain(name.iter().flat_map(|unit| unit.to_be_bytes()))
+        .collect()
 }
 
 fn catalog_key(parent: u32, name: &[u16]) -> Vec<u8> {
@@ -104,7 +109,11 @@ impl Builder {
         for object in self.objects.values() {
             let record = match object.form {
                 Form::Folder => {
-                    let children = self.objects.values().filter(|child| child.parent == object.cnid).count();
+                    let children = self
+                        .objects
+                        .values()
+                        .filter(|child| child.parent == object.cnid)
+                        .count();
                     let mut record = common(object, 1, 88);
                     record[4..8].copy_from_slice(&word(children));
                     record
@@ -119,7 +128,13 @@ impl Builder {
             let key = (object.parent, self.sort_key(&object.name));
             records.push((key, (catalog_key(object.parent, &object.name), record)));
             let kind: u16 = if object.form == Form::Folder { 3 } else { 4 };
-            let thread = [&kind.to_be_bytes()[..], &[0, 0], &object.parent.to_be_bytes(), &utf16(&object.name)].concat();
+            let thread = [
+                &kind.to_be_bytes()[..],
+                &[0, 0],
+                &object.parent.to_be_bytes(),
+                &utf16(&object.name),
+            ]
+            .concat();
             records.push(((object.cnid, Vec::new()), (catalog_key(object.cnid, &[]), thread)));
         }
         records.sort_by(|left, right| left.0.cmp(&right.0));
@@ -134,7 +149,14 @@ impl Builder {
                 let name: Vec<u16> = name.encode_utf16().collect();
                 let key = |start: usize| {
                     let len = u16::try_from(12 + 2 * name.len()).expect("short");
-                    [&len.to_be_bytes()[..], &[0, 0], &object.cnid.to_be_bytes(), &word(start), &utf16(&name)].concat()
+                    [
+                        &len.to_be_bytes()[..],
+                        &[0, 0],
+                        &object.cnid.to_be_bytes(),
+                        &word(start),
+                        &utf16(&name),
+                    ]
+                    .concat()
                 };
                 let sort = |start: usize| (object.cnid, name.clone(), start);
                 match value {
@@ -177,7 +199,11 @@ impl Builder {
 
     fn write_header(&mut self, forks: [&Fork; 4]) {
         let mut header = vec![0; 512];
-        let (signature, version): (&[u8], u8) = if self.shape.is_hfsx { (b"HX", 5) } else { (b"H+", 4) };
+        let (signature, version): (&[u8], u8) = if self.shape.is_hfsx {
+            (b"HX", 5)
+        } else {
+            (b"H+", 4)
+        };
         header[..2].copy_from_slice(signature);
         header[3] = version;
         let journaled = if self.journal.is_some() { 0x2000_u32 } else { 0 };
@@ -212,7 +238,11 @@ impl Builder {
 
     fn node_places(&self, tree: &Nodes, fork: &Fork) -> Vec<(Range<usize>, &'static str)> {
         let (block, node) = (self.shape.block_bytes, self.shape.node_bytes);
-        let blocks: Vec<usize> = fork.extents.iter().flat_map(|(start, count)| *start..start + count).collect();
+        let blocks: Vec<usize> = fork
+            .extents
+            .iter()
+            .flat_map(|(start, count)| *start..start + count)
+            .collect();
         let place = |byte: usize| blocks[byte / block] * block + byte % block;
         (0..tree.nodes.len())
             .zip(&tree.kinds)

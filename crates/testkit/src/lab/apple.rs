@@ -56,7 +56,9 @@ fn short(name: &str) -> &str {
 /// A path below `root` as HFS has it, with `separator` before each name.
 fn hfs_path(root: &Path, path: &Path, separator: &str) -> String {
     let parts = path.strip_prefix(root).expect("below the root").iter();
-    parts.map(|part| format!("{separator}{}", short(part.to_str().expect("ASCII")))).collect()
+    parts
+        .map(|part| format!("{separator}{}", short(part.to_str().expect("ASCII"))))
+        .collect()
 }
 
 /// HFS by hformat and hcopy, `kib` KiB: `None` without them. Names are cut at their front, times are not kept.
@@ -76,7 +78,10 @@ pub fn hfs(kib: u64, spec: &Spec) -> Option<Image> {
         run("hformat", &["-l", "LAB", image.to_str().expect("plain")]);
         let mut waiting = vec![tree.to_owned()];
         while let Some(folder) = waiting.pop() {
-            let mut paths: Vec<PathBuf> = fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+            let mut paths: Vec<PathBuf> = fs::read_dir(&folder)
+                .expect("a folder")
+                .map(|entry| entry.expect("an entry").path())
+                .collect();
             paths.sort();
             for path in paths {
                 let target = hfs_path(tree, &path, ":");
@@ -91,7 +96,8 @@ pub fn hfs(kib: u64, spec: &Spec) -> Option<Image> {
         run("humount", &[]);
         let root = Path::new("");
         let renamed = truth.entries.into_iter().map(|entry| Entry {
-            path: hfs_path(root, Path::new(std::ffi::OsStr::from_bytes(&entry.path)), "/").as_bytes()[1..].to_vec(),
+            path: hfs_path(root, Path::new(std::ffi::OsStr::from_bytes(&entry.path)), "/").as_bytes()[1..]
+                .to_vec(),
             modified: None,
             ..entry
         });
@@ -113,15 +119,21 @@ pub fn mfs(folder: &Path, spec: &Spec) -> Image {
     let mut truth = Tree::default();
     let mut room = 300_000;
     for entry in fill(&tree, spec).entries {
-        let size = entry.size_bytes.filter(|_| entry.kind == Some(Kind::File)).unwrap_or(u64::MAX);
+        let size = entry
+            .size_bytes
+            .filter(|_| entry.kind == Some(Kind::File))
+            .unwrap_or(u64::MAX);
         if size > room.min(40_000) || truth.entries.len() >= 60 {
             continue;
         }
         room -= size.next_multiple_of(1024);
         let content = fs::read(tree.join(std::ffi::OsStr::from_bytes(&entry.path))).expect("a file");
-        let last = String::from_utf8_lossy(entry.path.rsplit(|byte| *byte == b'/').next().expect("a name")).into_owned();
+        let last = String::from_utf8_lossy(entry.path.rsplit(|byte| *byte == b'/').next().expect("a name"))
+            .into_owned();
         let name = format!("{} {}", truth.entries.len(), short(&last));
-        volume.add_file(&name, *b"TEXT", *b"ttxt", &content, b"").expect("room");
+        volume
+            .add_file(&name, *b"TEXT", *b"ttxt", &content, b"")
+            .expect("room");
         truth.entries.push(Entry {
             path: name.into_bytes(),
             modified: None,
@@ -158,12 +170,19 @@ fn copy_out(home: &Path, entries: &mut Vec<Entry>) {
             continue;
         }
         let listed = hfsutils(home, "hls", &["-1aFN", &format!("{folder}:")]).unwrap_or_default();
-        for line in listed.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        for line in listed
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
             let line = String::from_utf8_lossy(line).into_owned();
             let name = line.trim_end_matches([':', '*']);
             let path = format!("{folder}:{name}");
             let mut entry = Entry {
-                path: path[1..].replace('/', "\0").replace(':', "/").replace('\0', ":").into_bytes(),
+                path: path[1..]
+                    .replace('/', "\0")
+                    .replace(':', "/")
+                    .replace('\0', ":")
+                    .into_bytes(),
                 kind: Some(Kind::Directory),
                 ..Entry::default()
             };

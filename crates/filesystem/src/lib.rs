@@ -26,11 +26,15 @@ use ntt_model::{ByteRange, ScanEvent, Timestamp};
 use ntt_source::{ReadAt, ReadError};
 use serde::{Deserialize, Serialize};
 
+mod apple;
 mod disc;
 mod emit;
 pub mod ext;
 pub mod fat;
+pub mod hfs;
+pub mod hfsplus;
 pub mod iso9660;
+pub mod mfs;
 pub mod name;
 pub mod ntfs;
 mod report;
@@ -53,6 +57,12 @@ pub enum Family {
     Ntfs,
     /// UDF 1.02 to 2.60.
     Udf,
+    /// HFS+ and HFSX.
+    HfsPlus,
+    /// HFS, the older one of the Macintosh.
+    Hfs,
+    /// MFS, the first one of the Macintosh.
+    Mfs,
 }
 
 /// What a probe recognised.
@@ -245,6 +255,9 @@ pub fn probe(source: &dyn ReadAt) -> Vec<Candidate> {
     candidates.extend(iso9660::probe(source));
     candidates.extend(ntfs::probe(source));
     candidates.extend(udf::probe(source));
+    candidates.extend(hfsplus::probe(source));
+    candidates.extend(hfs::probe(source));
+    candidates.extend(mfs::probe(source));
     candidates
 }
 
@@ -275,5 +288,8 @@ pub fn open<'a>(
         Family::Iso9660 => iso9660::open(source, image_offset),
         Family::Ntfs => ntfs::open(source, image_offset),
         Family::Udf => udf::open(source, image_offset),
+        Family::HfsPlus => hfsplus::open(source, image_offset),
+        Family::Hfs => hfs::open(source, image_offset),
+        Family::Mfs => mfs::open(source, image_offset),
     }
 }

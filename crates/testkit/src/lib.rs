@@ -7,6 +7,7 @@ pub mod extremes;
 pub mod faulty;
 #[cfg(feature = "fuse")]
 pub mod faulty_file;
+pub mod hfsplus;
 pub mod lab;
 pub mod listing;
 pub mod ntfs;

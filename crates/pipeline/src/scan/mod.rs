@@ -328,6 +328,9 @@ const fn family_name(family: Family) -> &'static str {
         Family::Iso9660 => "iso9660",
         Family::Ntfs => "ntfs",
         Family::Udf => "udf",
+        Family::HfsPlus => "hfsplus",
+        Family::Hfs => "hfs",
+        Family::Mfs => "mfs",
         _ => "other",
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod ext;
 pub mod fat;
+pub mod hfsplus;
 pub mod iso9660;
 pub mod ntfs;
 

@@ -205,6 +205,11 @@ pub fn stream_sum(image: &dyn ReadAt, stream: &Stream) -> Option<Sum> {
     missing.ranges.is_empty().then(|| hasher.finalize().into())
 }
 
+/// SHA-256 of some bytes.
+pub fn sum_of(content: &[u8]) -> Sum {
+    Sha256::digest(content).into()
+}
+
 fn of_path(root: &Path, path: &Path) -> Entry {
     let mut entry = Entry {
         path: path

@@ -44,9 +44,11 @@ impl Scan<'_> {
             lost.insert(u64::from(directory.cluster));
         }
         // Those below another lost directory are found in it, mostly.
-        let (below, top): (Vec<_>, Vec<_>) = directories
-            .into_iter()
-            .partition(|directory| directory.parent.is_some_and(|parent| lost.contains(u64::from(parent))));
+        let (below, top): (Vec<_>, Vec<_>) = directories.into_iter().partition(|directory| {
+            directory
+                .parent
+                .is_some_and(|parent| lost.contains(u64::from(parent)))
+        });
         self.lost_directories(LOST_DIRECTORIES, &top)?;
         let below: Vec<_> = below
             .into_iter()

@@ -115,7 +115,7 @@ impl<'v, 'a> Builder<'v, 'a> {
         }
     }
 
-    /// The owner, as `ntfs.owner`: from the descriptor of the volume, or of the file before version 3.0.
+    /// The owner, as `user.ntfs.owner`: from the descriptor of the volume, or of the file before version 3.0.
     fn owner(&self, draft: &mut Draft<'_, '_, '_>, security_id: u32) {
         let own = draft.value(kind::SECURITY_DESCRIPTOR, b"").and_then(|value| {
             let bytes = value.read(self.volume, VALUE_MAX)?;
@@ -123,7 +123,7 @@ impl<'v, 'a> Builder<'v, 'a> {
         });
         if let Some(sid) = own.as_deref().or_else(|| self.owners.get(security_id)) {
             draft.xattrs.push(Xattr {
-                name: b"ntfs.owner".to_vec(),
+                name: b"user.ntfs.owner".to_vec(),
                 value: sid.as_bytes().to_vec(),
             });
         }
@@ -316,7 +316,7 @@ impl<'d, 'g, 'a> Draft<'d, 'g, 'a> {
         let reparse = value
             .read(self.volume, VALUE_MAX)
             .and_then(|bytes| Reparse::parse(&bytes));
-        self.attribute(b"system.ntfs_reparse_data", &value);
+        self.attribute(b"user.ntfs.reparse_data", &value);
         if reparse
             .as_ref()
             .is_none_or(|reparse| reparse.effect == Effect::Link(None))
@@ -343,8 +343,8 @@ impl<'d, 'g, 'a> Draft<'d, 'g, 'a> {
     fn extended(&mut self, linux: &mut LinuxMetadata) {
         const EFS: &[u8] = b"$\0E\0F\0S\0";
         for (kind, name, xattr) in [
-            (kind::OBJECT_ID, &b""[..], &b"system.ntfs_object_id"[..]),
-            (kind::LOGGED_UTILITY_STREAM, EFS, b"system.ntfs_efsinfo"),
+            (kind::OBJECT_ID, &b""[..], &b"user.ntfs.object_id"[..]),
+            (kind::LOGGED_UTILITY_STREAM, EFS, b"user.ntfs.efs_info"),
         ] {
             if let Some(value) = self.value(kind, name) {
                 self.attribute(xattr, &value);
@@ -360,13 +360,13 @@ impl<'d, 'g, 'a> Draft<'d, 'g, 'a> {
             .read(self.volume, VALUE_MAX)
             .map(|bytes| ea::parse(&bytes).collect());
         let Some(found) = found.filter(|found| found.iter().flatten().all(is_small)) else {
-            return self.stream(StreamKind::Xattr(b"system.ntfs_ea".to_vec()), value);
+            return self.stream(StreamKind::Xattr(b"user.ntfs.ea".to_vec()), value);
         };
         for xattr in found {
             match xattr {
                 Some(xattr) => {
                     linux.take(&xattr);
-                    self.xattrs.push(xattr);
+                    self.xattrs.push(in_user_namespace(xattr));
                 }
                 None => {
                     let detail = "an extended attribute is broken, those behind it are lost".to_owned();
@@ -437,6 +437,17 @@ impl<'d, 'g, 'a> Draft<'d, 'g, 'a> {
             _ => return,
         }
         self.streams.retain(|stream| stream.kind != StreamKind::Data);
+    }
+}
+
+/// Linux restores attributes of the namespace `user` only; its own driver writes names that have it.
+fn in_user_namespace(xattr: Xattr) -> Xattr {
+    if xattr.name.starts_with(b"user.") {
+        return xattr;
+    }
+    Xattr {
+        name: [&b"user.ntfs.ea."[..], &xattr.name].concat(),
+        value: xattr.value,
     }
 }
 

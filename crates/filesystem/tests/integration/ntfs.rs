@@ -188,7 +188,7 @@ fn encrypted_content_is_said_to_be() {
     );
     assert_eq!(
         (inode.xattrs[0].name.as_slice(), inode.xattrs[0].value.as_slice()),
-        (&b"system.ntfs_efsinfo"[..], &b"keys"[..])
+        (&b"user.ntfs.efs_info"[..], &b"keys"[..])
     );
     assert_eq!(listing.findings[0].code, FindingCode::Encrypted);
 }
@@ -283,7 +283,7 @@ fn links_have_their_targets() {
     let raw = &listing.inodes[&31].xattrs[0];
     assert_eq!(
         (raw.name.as_slice(), raw.value.len()),
-        (&b"system.ntfs_reparse_data"[..], 8 + symlink.len())
+        (&b"user.ntfs.reparse_data"[..], 8 + symlink.len())
     );
 }
 
@@ -494,7 +494,7 @@ fn security_ids_lead_to_owners() {
     assert_eq!(inode.flags, 0x20);
     assert_eq!(
         (inode.xattrs[0].name.as_slice(), inode.xattrs[0].value.as_slice()),
-        (&b"ntfs.owner"[..], &b"S-1-5-32-544"[..])
+        (&b"user.ntfs.owner"[..], &b"S-1-5-32-544"[..])
     );
 }
 
@@ -524,6 +524,7 @@ fn attributes_of_the_subsystem_for_linux_are_read() {
         (inode.uid, inode.mode, inode.gid),
         (Some(1000), Some(0o640), None)
     );
+    assert_eq!(inode.xattrs[0].name, b"user.ntfs.ea.$LXUID");
     assert_eq!(inode.xattrs.len(), 2);
 }
 

@@ -66,7 +66,6 @@ impl<'a> Reader<'a> {
     }
 
     /// What was not read yet.
-    #[cfg(feature = "postgres")]
     pub(crate) const fn rest(&self) -> &'a [u8] {
         self.bytes
     }

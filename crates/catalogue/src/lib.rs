@@ -1,7 +1,7 @@
 //! The catalogue: every medium, volume, path and inode, what became of each, and the queue of copy work.
 //!
-//! [`Catalogue`] is one object-safe trait with coarse methods. [`sqlite`] is the embedded implementation. Every implementation passes
-//! the conformance suite. The catalogue never opens a file of a medium and never sees a reader; it keeps rows.
+//! [`Catalogue`] is one object-safe trait with coarse methods. [`sqlite`] is the embedded implementation, [`postgres`] the one in a server. Every
+//! implementation passes the conformance suite. The catalogue never opens a file of a medium and never sees a reader; it keeps rows.
 
 mod code;
 mod codec;
@@ -11,7 +11,6 @@ mod cutting;
 mod dump;
 mod error;
 pub mod lease;
-#[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod query;
 pub mod record;

@@ -57,9 +57,8 @@ pub(crate) struct Global {
         value_name = "DIR"
     )]
     pub(crate) archive: Option<PathBuf>,
-    /// URL of a catalogue in a PostgreSQL server (`postgres://USER@HOST/DATABASE`), for many workers and hosts [default: the setting
-    /// `catalogue`, else the catalogue in the archive].
-    #[arg(long, global = true, value_name = "URL", hide_short_help = true)]
+    /// URL of a catalogue in a PostgreSQL server [default: from the configuration, else the catalogue lies in the archive].
+    #[arg(long, global = true, value_name = "URL")]
     pub(crate) catalogue: Option<String>,
     /// Print JSON on stdout (schema version 1, see docs/json.md).
     #[arg(long, global = true)]

@@ -290,6 +290,10 @@ pub(super) fn error_of(place: &Place, error: postgres::Error) -> Error {
         _ if is_full_or_read_only(state) => Error::Storage(Box::new(error)),
         _ if *state == SqlState::LOCK_NOT_AVAILABLE => Error::Held,
         _ if *state == SqlState::TOO_MANY_CONNECTIONS => place.unreachable(error),
+        // The leaf tables of a scan are there as soon as it is sealed.
+        _ if *state == SqlState::UNDEFINED_TABLE => Error::NotFound {
+            what: "sealed scan".to_owned(),
+        },
         "08" | "28" | "3D" => place.unreachable(error),
         "57" if *state != SqlState::QUERY_CANCELED => place.unreachable(error),
         "23" => Error::Conflict(told(&error)),

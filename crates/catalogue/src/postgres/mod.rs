@@ -36,7 +36,7 @@ mod trait_impl;
 mod value;
 mod wire;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,6 +67,8 @@ pub struct PostgresCatalogue {
     loads: Mutex<HashMap<ScanId, Load>>,
     /// Ordinals of the chunks leased last, by scan.
     leased: Mutex<HashMap<ScanId, i64>>,
+    /// Scans of which chunks were leased here.
+    worked: Mutex<BTreeSet<ScanId>>,
 }
 
 impl fmt::Debug for PostgresCatalogue {
@@ -166,6 +168,7 @@ impl PostgresCatalogue {
             idle: Mutex::new(vec![connection]),
             loads: Mutex::default(),
             leased: Mutex::default(),
+            worked: Mutex::default(),
         })
     }
 
@@ -223,7 +226,8 @@ impl PostgresCatalogue {
         result
     }
 
-    /// Runs one statement that is a transaction by itself.
+    /// Runs statements that are transactions by themselves and may be run again: a lease, a heartbeat, or questions about rows that do not change
+    /// together. Three round trips less than a transaction of their own.
     fn at_once<T>(&self, work: impl Fn(&Connection) -> Result<T, Error>) -> Result<T, Error> {
         let mut attempt = 0;
         loop {
@@ -245,18 +249,43 @@ impl PostgresCatalogue {
         let mut look = behind.map_or(Look::Everywhere, Look::Behind);
         loop {
             match self.at_once(|connection| queue::claim(connection, scan, worker, look))? {
-                Claim::Sweep => self.write(Durability::Process, queue::sweep)?,
-                Claim::Nothing if look == Look::Everywhere => return Ok(None),
+                Claim::Sweep => {
+                    self.write(Durability::Process, queue::sweep)?;
+                }
+                // Nothing is free: what the sweep of another worker passed over may be.
+                Claim::Nothing if look == Look::Everywhere => {
+                    if self.write(Durability::Process, queue::sweep)? == 0 {
+                        return Ok(None);
+                    }
+                }
                 Claim::Nothing => {
                     self.leased().remove(&scan);
                     look = Look::Everywhere;
                 }
                 Claim::Leased(claimed) => {
                     self.leased().insert(scan, claimed.seq);
+                    self.worked().insert(scan);
                     return Ok(Some(claimed));
                 }
             }
         }
+    }
+
+    /// Gives the results of scans that were worked off here an index by content, once nothing of them waits: it costs a tenth to build it then of what it
+    /// costs to keep it meanwhile. Until there is one, a search for a content reads the results.
+    fn index_results(&self) -> Result<(), Error> {
+        let scans = std::mem::take(&mut *self.worked());
+        for scan in scans {
+            let is_done = self.at_once(|connection| queue::is_worked_off(connection, scan))?;
+            if is_done {
+                self.write_with(seal::BEGIN, |connection| schema::index_results(connection, scan))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn worked(&self) -> MutexGuard<'_, BTreeSet<ScanId>> {
+        self.worked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn leased(&self) -> MutexGuard<'_, HashMap<ScanId, i64>> {

@@ -197,12 +197,12 @@ pub(super) fn retire(connection: &Connection, worker: WorkerId) -> Result<(), Er
 }
 
 /// Frees leased chunks. Labels leave leased chunks to their workers: what was excluded meanwhile leaves them here (R33). A chunk that
-/// somebody works on at this moment (its completion, another sweep) is passed over.
-fn free(connection: &Connection, which: &str) -> Result<(), Error> {
+/// somebody works on at this moment (its completion, another sweep) is passed over. Tells how many.
+fn free(connection: &Connection, which: &str) -> Result<usize, Error> {
     let sql = format!("SELECT DISTINCT c.scan FROM chunk c WHERE c.state = 1 AND {which}");
     let scans: Vec<i32> = connection.collect(&sql, &[], |row| get(row, 0))?;
     if scans.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     share(connection, &scans)?;
     let sql = format!(
@@ -211,10 +211,10 @@ fn free(connection: &Connection, which: &str) -> Result<(), Error> {
     );
     let freed: Vec<(i32, i64)> =
         connection.collect(&sql, &[&scans], |row| Ok((get(row, 0)?, get(row, 1)?)))?;
-    for (scan, chunk) in freed {
-        label::prune(connection, ScanId(i64::from(scan)), chunk)?;
+    for (scan, chunk) in &freed {
+        label::prune(connection, ScanId(i64::from(*scan)), *chunk)?;
     }
-    Ok(())
+    Ok(freed.len())
 }
 
 /// Keeps the queues of scans from being rebuilt until the transaction ends.
@@ -255,8 +255,8 @@ pub(super) fn workers(connection: &Connection) -> Result<Vec<WorkerRow>, Error> 
     })
 }
 
-/// Takes back the leases of dead workers.
-pub(super) fn sweep(connection: &Connection) -> Result<(), Error> {
+/// Takes back the leases of workers that are dead or have ended; tells how many.
+pub(super) fn sweep(connection: &Connection) -> Result<usize, Error> {
     let which = format!(
         "c.owner IN (SELECT w.id FROM worker w WHERE w.retired OR w.seen < {} - {LEASE_NANOS})",
         connection.now_sql()
@@ -360,7 +360,7 @@ pub(super) fn release(
         "c.id = {} AND c.owner = {} AND c.epoch = {epoch}",
         chunk.0, worker.0
     );
-    free(connection, &held)
+    free(connection, &held).map(drop)
 }
 
 /// Fails unless the scan is sealed.
@@ -370,6 +370,13 @@ pub(super) fn sealed(connection: &Connection, scan: ScanId) -> Result<(), Error>
         .first("SELECT 1 FROM scan WHERE id = $1", &[&number])?
         .map(drop)
         .ok_or_else(|| no_scan(scan))
+}
+
+/// Whether all chunks of a scan are done.
+pub(super) fn is_worked_off(connection: &Connection, scan: ScanId) -> Result<bool, Error> {
+    let sql = "SELECT NOT EXISTS (SELECT 1 FROM chunk WHERE scan = $1 AND state = 0) \
+               AND NOT EXISTS (SELECT 1 FROM chunk WHERE scan = $1 AND state = 1)";
+    connection.one(sql, &[&leaf(scan)?])
 }
 
 /// A `bigint` that stands for an unsigned one, as an SQL number that sums cannot overflow.

@@ -253,7 +253,7 @@ impl Restore for PostgresRestoration {
         let spool = || Spool::new(folder.clone());
         self.scan = Some(Scan {
             row: row.clone(),
-            load: Load::new(row.id, row.scan.clone(), medium, row.begun, folder.clone()),
+            load: Load::new(row.id, row.scan.clone(), medium, row.begun, folder.as_deref()),
             labels: spool(),
             results: spool(),
             attempts: spool(),
@@ -326,6 +326,7 @@ impl Restore for PostgresRestoration {
         )?;
         connection.load(&Target::table(&into("result", RESULT_COLUMNS)), &mut scan.results)?;
         connection.load(&Target::table(ATTEMPTS), &mut scan.attempts)?;
+        schema::index_results(connection, id)?;
         seal::build_chunks(connection, id, true)?;
         Self::queue_again(connection, &scan.row)?;
         schema::attach_leaves(connection, id)?;

@@ -127,6 +127,13 @@ pub(super) fn index_leaves(connection: &Connection, scan: ScanId) -> Result<(), 
     connection.batch(&for_scan(LEAF_INDEXES, scan))
 }
 
+/// Gives the results of a scan an index by content, if they have none.
+pub(super) fn index_results(connection: &Connection, scan: ScanId) -> Result<(), Error> {
+    connection.batch(&format!(
+        "CREATE INDEX IF NOT EXISTS result_{scan}_blob ON result_{scan} (blob); ANALYZE result_{scan} (ino, blob, state)"
+    ))
+}
+
 /// Makes the leaf tables part of the tables of all scans. Cheap: their checks prove what the server would otherwise look up row by row. Comes
 /// last, since loaders wait for each other from here to the commit.
 pub(super) fn attach_leaves(connection: &Connection, scan: ScanId) -> Result<(), Error> {

@@ -43,6 +43,9 @@ pub(super) fn seal(
     let mut report = build_chunks(connection, scan, carried_streams > 0)?;
     report.carried_streams = carried_streams;
     report.excluded_paths = labelled.excluded_paths;
+    if report.chunks == 0 {
+        schema::index_results(connection, scan)?;
+    }
     schema::attach_leaves(connection, scan)?;
     Ok(report)
 }

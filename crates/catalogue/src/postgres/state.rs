@@ -11,7 +11,7 @@ use super::media::{digest, small, time};
 use crate::Error;
 use crate::lease::History;
 use crate::rows::StreamState;
-use crate::standing::{NO_NAME, ResultRow, Standing, derive};
+use crate::standing::{DAMAGED, FAILED, NO_NAME, ResultRow, STORED, Standing, StreamRow, derive};
 
 /// SQL that tells whether the inode in `column` has an eligible path (R33).
 pub(super) fn is_eligible(scan: ScanId, column: &str) -> String {
@@ -97,7 +97,17 @@ pub(super) fn of_inodes(
 ) -> Result<HashMap<i64, Vec<StreamState>>, Error> {
     let streams = inodes::streams(connection, scan, inodes)?;
     let results = results(connection, scan, inodes)?;
-    let standings = standings(connection, scan, inodes)?;
+    // What paths ask for decides only where no result does.
+    let is_settled = |inode: i64, stream: &StreamRow| {
+        let result = results.get(&(inode, stream.ordinal));
+        result.is_some_and(|row| [STORED, DAMAGED, FAILED].contains(&row.state))
+    };
+    let open: Vec<i64> = streams
+        .iter()
+        .filter(|(inode, streams)| !streams.iter().all(|stream| is_settled(**inode, stream)))
+        .map(|(inode, _)| *inode)
+        .collect();
+    let standings = standings(connection, scan, &open)?;
     let nameless = Standing::Withheld(NO_NAME.to_owned());
     let mut states = HashMap::with_capacity(streams.len());
     for (inode, rows) in streams {
@@ -118,12 +128,13 @@ pub(super) fn of_inodes(
 /// The states of all streams of an inode.
 pub(super) fn of_inode(connection: &Connection, scan: ScanId, inode: u64) -> Result<Vec<StreamState>, Error> {
     let number = inode.cast_signed();
-    let sql = format!("SELECT 1 FROM inode_{scan} WHERE ino = $1");
-    if connection.first(&sql, &[&number])?.is_none() {
-        return Err(Error::NotFound {
-            what: format!("inode {inode} in scan {scan}"),
-        });
-    }
     let mut states = of_inodes(connection, scan, &[number])?;
-    Ok(states.remove(&number).unwrap_or_default())
+    if let Some(states) = states.remove(&number) {
+        return Ok(states);
+    }
+    let sql = format!("SELECT 1 FROM inode_{scan} WHERE ino = $1");
+    let found = connection.first(&sql, &[&number])?;
+    found.map(|_| Vec::new()).ok_or_else(|| Error::NotFound {
+        what: format!("inode {inode} in scan {scan}"),
+    })
 }

@@ -27,11 +27,11 @@ impl Catalogue for PostgresCatalogue {
     }
 
     fn media(&self) -> Result<Vec<MediumRow>, Error> {
-        self.read(media::all)
+        self.at_once(media::all)
     }
 
     fn medium(&self, medium: MediumKey) -> Result<MediumRow, Error> {
-        self.read(|connection| media::one(connection, medium))
+        self.at_once(|connection| media::one(connection, medium))
     }
 
     fn set_label(&self, medium: MediumKey, label: &str) -> Result<(), Error> {
@@ -47,11 +47,11 @@ impl Catalogue for PostgresCatalogue {
     }
 
     fn evidence(&self, medium: MediumKey) -> Result<Vec<Evidence>, Error> {
-        self.read(|connection| media::evidence(connection, medium))
+        self.at_once(|connection| media::evidence(connection, medium))
     }
 
     fn media_with_evidence(&self, evidence: &[Evidence]) -> Result<Vec<(MediumKey, Vec<Evidence>)>, Error> {
-        self.read(|connection| media::with_evidence(connection, evidence))
+        self.at_once(|connection| media::with_evidence(connection, evidence))
     }
 
     fn set_image(&self, medium: MediumKey, image: &Image) -> Result<(), Error> {
@@ -59,7 +59,7 @@ impl Catalogue for PostgresCatalogue {
     }
 
     fn image(&self, medium: MediumKey) -> Result<Option<Image>, Error> {
-        self.read(|connection| media::image(connection, medium))
+        self.at_once(|connection| media::image(connection, medium))
     }
 
     fn put_volume(&self, medium: MediumKey, volume: &NewVolume) -> Result<VolumeKey, Error> {
@@ -69,12 +69,12 @@ impl Catalogue for PostgresCatalogue {
     }
 
     fn volumes(&self, medium: MediumKey) -> Result<Vec<VolumeRow>, Error> {
-        self.read(|connection| media::volumes(connection, medium))
+        self.at_once(|connection| media::volumes(connection, medium))
     }
 
     fn begin_scan(&self, scan: &NewScan) -> Result<ScanId, Error> {
         let load = self.write(Process, |connection| {
-            load::begin(connection, scan, self.spool_folder.clone())
+            load::begin(connection, scan, self.spool_folder.as_deref())
         })?;
         let id = load.scan;
         self.loads().insert(id, load);
@@ -105,7 +105,7 @@ impl Catalogue for PostgresCatalogue {
     }
 
     fn scans(&self, volume: VolumeKey) -> Result<Vec<ScanRow>, Error> {
-        self.read(|connection| answer::scans(connection, volume))
+        self.at_once(|connection| answer::scans(connection, volume))
     }
 
     fn each_path(
@@ -136,11 +136,14 @@ impl Catalogue for PostgresCatalogue {
     }
 
     fn retire_worker(&self, worker: WorkerId) -> Result<(), Error> {
-        self.write(Process, |connection| queue::retire(connection, worker))
+        self.write(Process, |connection| queue::retire(connection, worker))?;
+        // Searches work without the index, and the worker has ended.
+        let _ = self.index_results();
+        Ok(())
     }
 
     fn workers(&self) -> Result<Vec<WorkerRow>, Error> {
-        self.read(queue::workers)
+        self.at_once(queue::workers)
     }
 
     fn claim_chunk(&self, scan: ScanId, worker: WorkerId) -> Result<Option<Chunk>, Error> {
@@ -196,38 +199,23 @@ impl Catalogue for PostgresCatalogue {
     }
 
     fn resolve_dirs(&self, scan: ScanId, path: &[u8]) -> Result<Vec<DirRow>, Error> {
-        self.read(|connection| {
-            queue::sealed(connection, scan)?;
-            paths::resolve_dirs(connection, scan, path)
-        })
+        self.at_once(|connection| paths::resolve_dirs(connection, scan, path))
     }
 
     fn directory(&self, scan: ScanId, inode: u64) -> Result<Option<DirRow>, Error> {
-        self.read(|connection| {
-            queue::sealed(connection, scan)?;
-            paths::directory(connection, scan, inode)
-        })
+        self.at_once(|connection| paths::directory(connection, scan, inode))
     }
 
     fn resolve_path(&self, scan: ScanId, path: &[u8]) -> Result<Vec<ChildRow>, Error> {
-        self.read(|connection| {
-            queue::sealed(connection, scan)?;
-            paths::resolve(connection, scan, path)
-        })
+        self.at_once(|connection| paths::resolve(connection, scan, path))
     }
 
     fn children(&self, scan: ScanId, directory: u64) -> Result<Vec<ChildRow>, Error> {
-        self.read(|connection| {
-            queue::sealed(connection, scan)?;
-            paths::children(connection, scan, directory)
-        })
+        self.at_once(|connection| paths::children(connection, scan, directory))
     }
 
     fn inode(&self, scan: ScanId, inode: u64) -> Result<Option<InodeRow>, Error> {
-        self.read(|connection| {
-            queue::sealed(connection, scan)?;
-            inodes::one(connection, scan, inode)
-        })
+        self.at_once(|connection| inodes::one(connection, scan, inode))
     }
 
     fn each_inode(
@@ -253,15 +241,11 @@ impl Catalogue for PostgresCatalogue {
     }
 
     fn stream_states(&self, scan: ScanId, inode: u64) -> Result<Vec<StreamState>, Error> {
-        self.read(|connection| {
-            queue::sealed(connection, scan)?;
-            state::of_inode(connection, scan, inode)
-        })
+        self.at_once(|connection| state::of_inode(connection, scan, inode))
     }
 
     fn paths_of(&self, scan: ScanId, inode: u64) -> Result<Vec<PathRow>, Error> {
-        self.read(|connection| {
-            queue::sealed(connection, scan)?;
+        self.at_once(|connection| {
             paths::of_inodes(&mut paths::Paths::new(connection, scan)?, &[inode.cast_signed()])
         })
     }
@@ -283,7 +267,7 @@ impl Catalogue for PostgresCatalogue {
     }
 
     fn blob(&self, hash: &BlobHash) -> Result<Option<BlobRow>, Error> {
-        self.read(|connection| blob::one(connection, hash))
+        self.at_once(|connection| blob::one(connection, hash))
     }
 
     fn each_blob(
@@ -300,7 +284,7 @@ impl Catalogue for PostgresCatalogue {
     }
 
     fn blob_count(&self) -> Result<u64, Error> {
-        self.read(blob::count)
+        self.at_once(blob::count)
     }
 
     fn record_verified(&self, verified: &[(BlobHash, bool)]) -> Result<(), Error> {
@@ -324,7 +308,7 @@ impl Catalogue for PostgresCatalogue {
     }
 
     fn findings(&self, medium: MediumKey) -> Result<Vec<FindingRow>, Error> {
-        self.read(|connection| media::findings(connection, medium))
+        self.at_once(|connection| media::findings(connection, medium))
     }
 
     fn add_event(&self, event: &EventRow) -> Result<(), Error> {
@@ -334,7 +318,7 @@ impl Catalogue for PostgresCatalogue {
     }
 
     fn events(&self, medium: Option<MediumKey>) -> Result<Vec<EventRow>, Error> {
-        self.read(|connection| media::events(connection, medium))
+        self.at_once(|connection| media::events(connection, medium))
     }
 
     fn check(&self) -> Result<Vec<String>, Error> {

@@ -19,8 +19,7 @@ use crate::units;
 pub(crate) struct CopyArgs {
     /// The medium.
     medium: OsString,
-    /// Workers of this run: threads that lease, read and hash. With a catalogue in a server, any number of runs on any hosts may
-    /// copy the same medium.
+    /// Threads that read and hash. With a catalogue in a server, other runs may copy the same medium, on any hosts.
     #[arg(long, short, visible_alias = "workers", value_name = "N")]
     jobs: Option<String>,
     /// Say what waits and copy nothing.

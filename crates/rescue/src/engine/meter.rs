@@ -120,5 +120,8 @@ impl Meter {
 }
 
 fn per_second(bytes: u64, elapsed: Duration) -> u64 {
-    bytes.saturating_mul(1000).checked_div(millis(elapsed)).unwrap_or(0)
+    bytes
+        .saturating_mul(1000)
+        .checked_div(millis(elapsed))
+        .unwrap_or(0)
 }

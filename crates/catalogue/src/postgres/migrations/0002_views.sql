@@ -11,8 +11,9 @@ $$;
 
 CREATE FUNCTION ntt_text(bytes bytea) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
-    words text := convert_from(bytes, 'UTF8');
+    words text;
 BEGIN
+    words := convert_from(bytes, 'UTF8');
     IF words ~ '[\\\x01-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]' THEN
         RETURN ntt_bytes_as_hex(bytes);
     END IF;

@@ -10,6 +10,7 @@ mod copy;
 mod corpus;
 mod machine;
 mod measure;
+mod rescue;
 mod scan;
 mod server;
 mod shell;
@@ -73,6 +74,13 @@ enum Command {
         #[command(flatten)]
         setting: Setting,
     },
+    /// Rescue of failing media, beside ddrescue and dd: needs FUSE and the Debian package gddrescue.
+    Rescue {
+        #[command(flatten)]
+        arguments: rescue::RescueArgs,
+        #[command(flatten)]
+        setting: Setting,
+    },
     /// Load, size, claims and drain of the catalogue in a PostgreSQL server, beside bare COPY and the SQL of the predecessor.
     Server {
         /// Number of inodes.
@@ -84,7 +92,7 @@ enum Command {
         #[command(flatten)]
         setting: Setting,
     },
-    /// All of the above in their full size.
+    /// All of the above but rescue, in their full size.
     All {
         #[command(flatten)]
         setting: Setting,
@@ -102,6 +110,7 @@ fn main() -> io::Result<()> {
         Command::Copy { files, setting } => copy::run(files, &setting),
         Command::Scan { files, setting } => scan::run(files, &setting),
         Command::Catalogue { inodes, setting } => catalogue::run(inodes, &setting),
+        Command::Rescue { arguments, setting } => rescue::run(&arguments, &setting),
         Command::Server {
             inodes,
             before,

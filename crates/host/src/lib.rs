@@ -182,6 +182,13 @@ pub trait Disk: Send + Sync + Debug {
     /// Any error of the system except `NotFound`.
     fn entry(&self, path: &Path) -> io::Result<Option<DiskEntry>>;
 
+    /// Bytes that an ordinary user may still write to the file system that holds `path`.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, or what else the system says.
+    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+
     /// Names in a directory, sorted.
     ///
     /// # Errors

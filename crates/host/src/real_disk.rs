@@ -145,6 +145,11 @@ impl Disk for RealDisk {
         }
     }
 
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        let file_system = rustix::fs::statvfs(path)?;
+        Ok(file_system.f_bavail.saturating_mul(file_system.f_frsize))
+    }
+
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(path)? {

@@ -116,6 +116,71 @@ impl Mapfile {
         })
     }
 
+    /// The map over exactly the first `image_bytes`: cut there, and `NonTried` where it said nothing.
+    #[must_use]
+    pub fn covering(&self, image_bytes: u64) -> Self {
+        let window = ByteRange::new(0, image_bytes.min(POSITION_MAX));
+        let mut blocks = Vec::with_capacity(self.blocks.len().saturating_add(2));
+        let start = self.extent().offset.min(window.end());
+        push(
+            &mut blocks,
+            Block::new(ByteRange::new(0, start), Status::NonTried),
+        );
+        for block in self.blocks.iter().filter_map(|block| block.within(&window)) {
+            push(&mut blocks, block);
+        }
+        let end = blocks.last().map_or(0, |last: &Block| last.range.end());
+        let tail = ByteRange::new(end, window.end().saturating_sub(end));
+        push(&mut blocks, Block::new(tail, Status::NonTried));
+        Self {
+            blocks,
+            ..self.clone()
+        }
+    }
+
+    /// The map with no block that ends inside a unit of `unit_bytes` (0 counts as 1), as a larger sector size demands: a unit with
+    /// several states gets the least processed of them, so that nothing is called rescued or bad that is not.
+    #[must_use]
+    pub fn aligned_to(&self, unit_bytes: u64) -> Self {
+        let unit_bytes = unit_bytes.max(1);
+        let end = self.extent().end();
+        let mut blocks = Vec::with_capacity(self.blocks.len());
+        let mut position = self.extent().offset;
+        while let Some(part) = self.least_part(position, unit_bytes, end) {
+            position = part.range.end();
+            push(&mut blocks, part);
+        }
+        Self {
+            blocks,
+            ..self.clone()
+        }
+    }
+
+    /// From `position`, an edge of units: as many whole units of one state as there are, else one unit in its least processed state.
+    fn least_part(&self, position: u64, unit_bytes: u64, end: u64) -> Option<Block> {
+        let first = self.blocks.partition_point(|block| block.range.end() <= position);
+        let block = self.blocks.get(first)?;
+        let whole_end = if block.range.end() == end {
+            end
+        } else {
+            edge_before(block.range.end(), unit_bytes)
+        };
+        if whole_end > position {
+            let range = ByteRange::new(position, whole_end.saturating_sub(position));
+            return Some(Block::new(range, block.status));
+        }
+        let unit_end = edge_before(position, unit_bytes)
+            .saturating_add(unit_bytes)
+            .min(end);
+        let inside = self.blocks.get(first..).unwrap_or_default().iter();
+        let status = inside
+            .take_while(|block| block.range.offset < unit_end)
+            .map(|block| block.status)
+            .min()?;
+        let range = ByteRange::new(position, unit_end.saturating_sub(position));
+        Some(Block::new(range, status))
+    }
+
     /// The map with rescued and not rescued exchanged, as `ddrescuelog --invert-mapfile` does: `+` becomes `-`, all else `+`.
     #[must_use]
     pub fn inverted(&self) -> Self {
@@ -132,6 +197,11 @@ impl Mapfile {
             ..self.clone()
         }
     }
+}
+
+/// The last edge of units at or before `position`.
+fn edge_before(position: u64, unit_bytes: u64) -> u64 {
+    position.saturating_sub(position.checked_rem(unit_bytes).unwrap_or(0))
 }
 
 /// The preference of a merge that loses no work: rescued if either map says so, otherwise the more processed status.
@@ -218,6 +288,39 @@ mod tests {
                 }
             }
             prop_assert_eq!(flat_of(&merged), flat);
+        }
+
+        #[test]
+        fn alignment_agrees_with_an_array((map, _) in any_map(), unit in 1..9_usize) {
+            let map = map.covering(48);
+            let flat = flat_of(&map);
+            let aligned = map.aligned_to(u64::try_from(unit).expect("small"));
+            assert_invariants(&aligned);
+            let expected: Vec<Option<Status>> =
+                flat.chunks(unit).flat_map(|chunk| chunk.iter().map(|_| *chunk.iter().min().expect("bytes"))).collect();
+            prop_assert_eq!(flat_of(&aligned), expected);
+        }
+
+        #[test]
+        fn runs_zones_and_sums_agree_with_an_array((map, _) in any_map(), at in 0..48_u64, status in any_status()) {
+            let map = map.covering(48);
+            let flat = flat_of(&map);
+            let index = usize::try_from(at).expect("small");
+            let next = (index..SECTORS).find(|at| flat[*at] == Some(status));
+            let run = map.next_run(status, at);
+            prop_assert_eq!(run.map(|run| usize::try_from(run.offset.max(at)).expect("small")), next);
+            let previous = (0..index).rev().find(|at| flat[*at] == Some(status));
+            let run = map.previous_run(status, at);
+            prop_assert_eq!(run.map(|run| usize::try_from(run.end().min(at)).expect("small") - 1), previous);
+            let lost = |at: &usize| flat[*at] != Some(Status::Finished);
+            let zone = lost(&index).then(|| {
+                let before = (0..index).rev().take_while(lost).count();
+                let after = (index..SECTORS).take_while(lost).count();
+                ByteRange::new(at - u64::try_from(before).expect("small"), u64::try_from(before + after).expect("small"))
+            });
+            prop_assert_eq!(map.zone_at(at), zone);
+            let sum = flat[index..].iter().filter(|found| **found == Some(status)).count();
+            prop_assert_eq!(map.bytes_within(status, ByteRange::new(at, 48)), u64::try_from(sum).expect("small"));
         }
 
         #[test]

@@ -3,7 +3,7 @@
 use ntt_model::ByteRange;
 use ntt_model::range::push_joined;
 
-use crate::{Mapfile, Status};
+use crate::{Block, Mapfile, Status};
 
 /// Bytes and areas of one status.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -57,6 +57,53 @@ impl Mapfile {
             .iter()
             .filter(move |block| block.status == status)
             .map(|block| block.range)
+    }
+
+    /// The first run with `status` that has a byte at or after `from`, whole.
+    pub fn next_run(&self, status: Status, from: u64) -> Option<ByteRange> {
+        let index = self.blocks.partition_point(|block| block.range.end() <= from);
+        let mut rest = self.blocks.get(index..).unwrap_or_default().iter();
+        rest.find(|block| block.status == status).map(|block| block.range)
+    }
+
+    /// The last run with `status` that has a byte before `before`, whole.
+    pub fn previous_run(&self, status: Status, before: u64) -> Option<ByteRange> {
+        let index = self.blocks.partition_point(|block| block.range.offset < before);
+        let mut rest = self.blocks.get(..index).unwrap_or_default().iter().rev();
+        rest.find(|block| block.status == status).map(|block| block.range)
+    }
+
+    /// The largest range around `offset` none of whose bytes is rescued; `None` if the byte is rescued or outside the map.
+    pub fn zone_at(&self, offset: u64) -> Option<ByteRange> {
+        let index = self.blocks.partition_point(|block| block.range.end() <= offset);
+        let lost = |block: &&Block| block.status != Status::Finished;
+        let at = self.blocks.get(index).filter(lost)?;
+        if at.range.offset > offset {
+            return None;
+        }
+        let before = self.blocks.get(..index).unwrap_or_default().iter().rev();
+        let start = before.take_while(lost).last().unwrap_or(at).range.offset;
+        let after = self.blocks.get(index..).unwrap_or_default().iter();
+        let end = after.take_while(lost).last().unwrap_or(at).range.end();
+        Some(ByteRange::new(start, end.saturating_sub(start)))
+    }
+
+    /// The parts of `window` with `status`, ascending.
+    pub fn runs_within(&self, status: Status, window: ByteRange) -> impl Iterator<Item = ByteRange> {
+        let first = self
+            .blocks
+            .partition_point(|block| block.range.end() <= window.offset);
+        let inside = self.blocks.get(first..).unwrap_or_default().iter();
+        inside
+            .take_while(move |block| block.range.offset < window.end())
+            .filter(move |block| block.status == status)
+            .filter_map(move |block| block.range.intersection(&window))
+    }
+
+    /// Bytes of `window` with `status`.
+    pub fn bytes_within(&self, status: Status, window: ByteRange) -> u64 {
+        self.runs_within(status, window)
+            .fold(0, |sum: u64, part| sum.saturating_add(part.len))
     }
 
     /// The bytes of an image of `image_len` bytes that were never rescued: everything that is not `+`, and what the map does

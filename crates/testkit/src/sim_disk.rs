@@ -196,6 +196,7 @@ struct State {
     steps: u64,
     crash_after: Option<u64>,
     failure: Option<(u64, i32)>,
+    free_bytes: Option<u64>,
     crashed: bool,
     has_barrier: bool,
 }
@@ -336,6 +337,11 @@ impl SimDisk {
     /// Makes step number `step` (from 0) fail with an error of the system, once.
     pub fn fail_at(&self, step: u64, errno: i32) {
         self.state().failure = Some((step, errno));
+    }
+
+    /// What the disk says of its free space; it never runs out by itself.
+    pub fn set_free_bytes(&self, free_bytes: u64) {
+        self.state().free_bytes = Some(free_bytes);
     }
 
     /// What is on the disk after the power is cut now (or was cut before); `seed` decides what of the unsynced survives.
@@ -516,6 +522,12 @@ impl Disk for SimDisk {
             is_dir: inode.is_none(),
             len: inode.as_ref().map_or(0, inode_len),
         }))
+    }
+
+    fn free_bytes(&self, _: &Path) -> io::Result<u64> {
+        let state = self.state();
+        state.alive()?;
+        Ok(state.free_bytes.unwrap_or(u64::MAX))
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {

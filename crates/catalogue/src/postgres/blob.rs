@@ -7,6 +7,7 @@ use postgres::Row;
 
 use super::connection::{Connection, get};
 use super::media::{fixed, time, unsigned};
+use super::value::Value;
 use crate::Error;
 use crate::rows::BlobRow;
 
@@ -58,7 +59,7 @@ pub(super) fn keep(
 fn ids(
     connection: &Connection,
     blobs: &BTreeMap<BlobHash, NewBlob<'_>>,
-    hashes: &Vec<&[u8]>,
+    hashes: &dyn Value,
 ) -> Result<HashMap<BlobHash, i64>, Error> {
     let sql = "SELECT hash, id, size FROM blob WHERE hash = ANY ($1)";
     let mut ids = HashMap::with_capacity(blobs.len());

@@ -1,6 +1,6 @@
 //! Taking the events of a scan: encoded at once, kept aside until the seal.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use ntt_model::entry::{Allocation, Directory, Inode, Name, ScanCounts, Stream, StreamKind};
 use ntt_model::{Finding, MediumKey, ScanEvent, ScanId, Timestamp};
@@ -56,7 +56,7 @@ struct OpenDir {
 }
 
 /// Takes a number for a scan and looks whether it can begin.
-pub(super) fn begin(connection: &Connection, new: &NewScan, folder: Option<PathBuf>) -> Result<Load, Error> {
+pub(super) fn begin(connection: &Connection, new: &NewScan, folder: Option<&Path>) -> Result<Load, Error> {
     let medium = medium_of_volume(connection, new.volume)?;
     if let Some(previous) = new.previous {
         let row = connection.first("SELECT volume FROM scan WHERE id = $1", &[&leaf(previous)?])?;
@@ -84,9 +84,9 @@ impl Load {
         new: NewScan,
         medium: MediumKey,
         begun: Timestamp,
-        folder: Option<PathBuf>,
+        folder: Option<&Path>,
     ) -> Self {
-        let spool = || Spool::new(folder.clone());
+        let spool = || Spool::new(folder.map(Path::to_owned));
         Self {
             scan,
             new,

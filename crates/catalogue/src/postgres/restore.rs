@@ -253,7 +253,7 @@ impl Restore for PostgresRestoration {
         let spool = || Spool::new(folder.clone());
         self.scan = Some(Scan {
             row: row.clone(),
-            load: Load::new(row.id, row.scan.clone(), medium, row.begun, folder.clone()),
+            load: Load::new(row.id, row.scan.clone(), medium, row.begun, folder.as_deref()),
             labels: spool(),
             results: spool(),
             attempts: spool(),

@@ -74,7 +74,7 @@ impl Catalogue for PostgresCatalogue {
 
     fn begin_scan(&self, scan: &NewScan) -> Result<ScanId, Error> {
         let load = self.write(Process, |connection| {
-            load::begin(connection, scan, self.spool_folder.clone())
+            load::begin(connection, scan, self.spool_folder.as_deref())
         })?;
         let id = load.scan;
         self.loads().insert(id, load);

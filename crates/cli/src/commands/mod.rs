@@ -14,6 +14,7 @@ mod layers;
 mod ls;
 mod man;
 mod medium;
+mod rescue;
 mod restore;
 mod retry;
 mod scan;
@@ -32,6 +33,7 @@ use crate::exit::CommandResult;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Ingest(ingest::IngestArgs),
+    Rescue(rescue::RescueArgs),
     Inspect(inspect::InspectArgs),
     Scan(scan::ScanArgs),
     Copy(copy::CopyArgs),
@@ -59,6 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> CommandResult {
     let global = &arguments.global;
     match &arguments.command {
         Command::Ingest(args) => ingest::run(global, args),
+        Command::Rescue(args) => rescue::run(global, args),
         Command::Inspect(args) => inspect::run(global, args),
         Command::Scan(args) => scan::run(global, args),
         Command::Copy(args) => copy::run(global, args),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Layers from the bottom up: a crate may use those before it that its row names, and no others.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("ntt-model", &[]),
     ("ntt-host", &["ntt-model"]),
     ("ntt-mapfile", &["ntt-model"]),
@@ -25,6 +25,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
         ],
     ),
     ("ntt-store", &["ntt-model", "ntt-host", "ntt-source"]),
+    ("ntt-rescue", &["ntt-model", "ntt-host", "ntt-mapfile"]),
     ("ntt-catalogue", &["ntt-model", "ntt-host"]),
     ("ntt-report", &["ntt-model", "ntt-catalogue", "ntt-store"]),
     (
@@ -45,6 +46,9 @@ const ARROWS: [(&str, &[&str]); 13] = [
         "ntt",
         &[
             "ntt-model",
+            "ntt-host",
+            "ntt-mapfile",
+            "ntt-rescue",
             "ntt-source",
             "ntt-inspect",
             "ntt-store",

@@ -70,6 +70,20 @@ const COMMANDS: &[(&[&str], i32)] = &[
     (&["restore", "demo.img", "out"], 0),
     (&["restore", "--compare", "demo.img", "out"], 0),
     (&["restore", "--compare", "demo.img/1", "empty"], 12),
+    (&["rescue", "--dry-run", "demo.img", "--output", "rescued.img"], 0),
+    (&["rescue", "demo.img", "--output", "rescued.img", "--sha256"], 0),
+    (&["rescue", "--show", "rescued.img"], 0),
+    (
+        &[
+            "rescue",
+            "--merge",
+            "rescued.img",
+            "rescued.img",
+            "--output",
+            "merged.img",
+        ],
+        0,
+    ),
     (&["worker", "list"], 0),
     (
         &[

@@ -19,6 +19,7 @@ mod losses;
 mod names;
 mod packed;
 mod postgres;
+mod rescue;
 mod restore;
 mod scale_small;
 mod thirty_years;

@@ -11,15 +11,15 @@ use crate::{Stop, Visitor};
 /// Findings of one layer and code that are told one by one.
 const FINDINGS_MAX: u64 = 1000;
 
-pub(super) struct Emitter<'v> {
+pub(crate) struct Emitter<'v> {
     visitor: &'v mut dyn Visitor,
     counts: BTreeMap<(Layer, FindingCode), u64>,
     /// Whether a finding said that entries are lost.
-    pub(super) lossy: bool,
+    pub(crate) lossy: bool,
 }
 
 impl<'v> Emitter<'v> {
-    pub(super) fn new(visitor: &'v mut dyn Visitor) -> Self {
+    pub(crate) fn new(visitor: &'v mut dyn Visitor) -> Self {
         Self {
             visitor,
             counts: BTreeMap::new(),
@@ -27,15 +27,15 @@ impl<'v> Emitter<'v> {
         }
     }
 
-    pub(super) fn event(&mut self, event: ScanEvent) -> Result<(), Stop> {
+    pub(crate) fn event(&mut self, event: ScanEvent) -> Result<(), Stop> {
         self.visitor.visit(event)
     }
 
-    pub(super) fn inode(&mut self, inode: Inode) -> Result<(), Stop> {
+    pub(crate) fn inode(&mut self, inode: Inode) -> Result<(), Stop> {
         self.visitor.visit(ScanEvent::Inode(Box::new(inode)))
     }
 
-    pub(super) fn finding(&mut self, finding: Finding) -> Result<(), Stop> {
+    pub(crate) fn finding(&mut self, finding: Finding) -> Result<(), Stop> {
         self.lossy |= finding.severity == Severity::Loss && finding.layer != Layer::Inode;
         let count = self.counts.entry((finding.layer, finding.code)).or_default();
         *count = count.saturating_add(1);
@@ -46,7 +46,7 @@ impl<'v> Emitter<'v> {
     }
 
     /// Emits a name; one that cannot stand in a path is changed, with a finding that holds the true bytes.
-    pub(super) fn name(
+    pub(crate) fn name(
         &mut self,
         (directory, inode): (u64, u64),
         (namespace, raw): (Namespace, &[u8]),
@@ -69,8 +69,28 @@ impl<'v> Emitter<'v> {
         }))
     }
 
+    /// Emits a deleted entry: its inode, which is its own, and its name.
+    pub(crate) fn deleted(
+        &mut self,
+        (directory, mut inode): (u64, Inode),
+        (namespace, raw): (Namespace, &[u8]),
+    ) -> Result<(), Stop> {
+        let allocation = Allocation::Deleted;
+        let number = inode.number;
+        inode.allocation = allocation;
+        self.inode(inode)?;
+        self.event(ScanEvent::Name(Name {
+            directory,
+            name: path_safe(raw).0,
+            inode: number,
+            namespace,
+            alternate: false,
+            allocation,
+        }))
+    }
+
     /// Tells how many findings were only counted.
-    pub(super) fn finish(&mut self) -> Result<(), Stop> {
+    pub(crate) fn finish(&mut self) -> Result<(), Stop> {
         for ((layer, code), count) in std::mem::take(&mut self.counts) {
             if count > FINDINGS_MAX {
                 let more = count.saturating_sub(FINDINGS_MAX);

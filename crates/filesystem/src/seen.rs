@@ -8,7 +8,7 @@ const KIND_MASK: u8 = 0x0f;
 
 /// A thing that can be remembered of an inode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Mark {
+pub(crate) enum Mark {
     /// A name was emitted for it.
     Named,
     /// A directory that was entered or waits to be.
@@ -32,14 +32,14 @@ impl Mark {
 
 /// A byte per inode, in pages allocated on demand, so that a claimed inode count costs nothing.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     pages: Vec<Option<Box<[u8]>>>,
     inodes: u32,
 }
 
 impl Seen {
     /// Nothing seen of `inodes` inodes.
-    pub(super) fn new(inodes: u32) -> Self {
+    pub(crate) fn new(inodes: u32) -> Self {
         let pages = usize::try_from(inodes / PAGE_INODES)
             .unwrap_or(0)
             .saturating_add(1);
@@ -50,24 +50,24 @@ impl Seen {
     }
 
     /// Kind of an inode that was emitted.
-    pub(super) fn kind(&self, inode: u32) -> Option<Kind> {
+    pub(crate) fn kind(&self, inode: u32) -> Option<Kind> {
         kind_of_code(self.get(inode) & KIND_MASK)
     }
 
     /// Remembers that an inode was emitted.
-    pub(super) fn set_kind(&mut self, inode: u32, kind: Kind) {
+    pub(crate) fn set_kind(&mut self, inode: u32, kind: Kind) {
         if let Some(byte) = self.slot(inode) {
             *byte = (*byte & !KIND_MASK) | code_of_kind(kind);
         }
     }
 
     /// Whether `mark` was set.
-    pub(super) fn has(&self, inode: u32, mark: Mark) -> bool {
+    pub(crate) fn has(&self, inode: u32, mark: Mark) -> bool {
         self.get(inode) & mark.bit() != 0
     }
 
     /// Sets `mark`; whether it was new. An inode number beyond the count is never new.
-    pub(super) fn mark(&mut self, inode: u32, mark: Mark) -> bool {
+    pub(crate) fn mark(&mut self, inode: u32, mark: Mark) -> bool {
         let Some(byte) = self.slot(inode) else {
             return false;
         };
@@ -77,7 +77,7 @@ impl Seen {
     }
 
     /// The lowest emitted inode from `from` on that has neither of `marks`.
-    pub(super) fn next_without(&self, from: u32, marks: [Mark; 2]) -> Option<u32> {
+    pub(crate) fn next_without(&self, from: u32, marks: [Mark; 2]) -> Option<u32> {
         let unwanted = marks.iter().fold(0, |bits, mark| bits | mark.bit());
         let mut inode = from;
         while inode <= self.inodes {
@@ -134,7 +134,7 @@ const fn code_of_kind(kind: Kind) -> u8 {
 }
 
 /// The kind that a directory entry's file type stands for; the codes of [`Seen`] are the same.
-pub(super) const fn kind_of_code(code: u8) -> Option<Kind> {
+pub(crate) const fn kind_of_code(code: u8) -> Option<Kind> {
     match code {
         1 => Some(Kind::File),
         2 => Some(Kind::Directory),

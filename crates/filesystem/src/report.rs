@@ -10,14 +10,14 @@ const FINDINGS_PER_CODE_MAX: u64 = 5_000;
 
 /// Collects findings between two events of a scan.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub(crate) struct Report {
     pending: Vec<Finding>,
     counts: BTreeMap<FindingCode, u64>,
 }
 
 impl Report {
     /// Adds a finding, unless there were too many of its code.
-    pub(super) fn push(&mut self, finding: Finding) {
+    pub(crate) fn push(&mut self, finding: Finding) {
         let count = self.counts.entry(finding.code).or_default();
         *count = count.saturating_add(1);
         if *count <= FINDINGS_PER_CODE_MAX {
@@ -26,17 +26,17 @@ impl Report {
     }
 
     /// Whether nothing waits.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
 
     /// What was added since the last call.
-    pub(super) fn take(&mut self) -> Vec<Finding> {
+    pub(crate) fn take(&mut self) -> Vec<Finding> {
         std::mem::take(&mut self.pending)
     }
 
     /// Drops what was added since the last [`Report::take`].
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         for finding in std::mem::take(&mut self.pending) {
             if let Some(count) = self.counts.get_mut(&finding.code) {
                 *count = count.saturating_sub(1);
@@ -45,7 +45,7 @@ impl Report {
     }
 
     /// One finding per code whose findings were too many to list.
-    pub(super) fn closing(&self) -> Vec<Finding> {
+    pub(crate) fn closing(&self) -> Vec<Finding> {
         self.counts
             .iter()
             .filter(|(_, count)| **count > FINDINGS_PER_CODE_MAX)
@@ -59,7 +59,7 @@ impl Report {
 }
 
 /// The finding for a structure that could not be read.
-pub(super) fn unreadable(error: &ReadError, layer: Layer, what: &str, image_offset: u64) -> Finding {
+pub(crate) fn unreadable(error: &ReadError, layer: Layer, what: &str, image_offset: u64) -> Finding {
     let (code, why) = match error {
         ReadError::Unread { .. } => (FindingCode::Unread, "was never rescued"),
         ReadError::BeyondEnd { .. } => (FindingCode::BeyondEnd, "lies beyond the end of the image"),

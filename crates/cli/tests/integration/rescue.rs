@@ -1,0 +1,92 @@
+//! `ntt rescue` on files; faults are the business of the crate's own tests.
+
+use crate::environment::Environment;
+
+const LEN: usize = 3_000_123;
+
+fn content() -> Vec<u8> {
+    (0..LEN).map(|at| (at / 7 % 253) as u8).collect()
+}
+
+fn read(environment: &Environment, name: &str) -> Vec<u8> {
+    std::fs::read(environment.work().join(name)).expect("a file")
+}
+
+#[test]
+fn a_file_is_rescued_and_the_map_is_ddrescues() {
+    let environment = Environment::new();
+    let _ = environment.write("source", &content());
+    let shown = environment.ntt(["rescue", "source", "--output", "image"]).code(0);
+    assert!(shown.starts_with("complete: every byte was read"), "{shown}");
+    assert!(
+        shown.contains(blake3::hash(&content()).to_hex().as_str()),
+        "{shown}"
+    );
+    assert!(read(&environment, "image") == content());
+    let map = String::from_utf8(read(&environment, "image.map")).expect("text");
+    assert!(map.ends_with("0x00000000  0x002DC73B  +\n"), "{map}");
+    let drawn = environment.ntt(["rescue", "--show", "image.map"]).code(0);
+    assert_eq!(drawn.matches('+').count(), 1024 + 1, "all cells, and the legend");
+}
+
+/// Bytes that an earlier map calls bad are missing: exit 3, and never a percentage.
+#[test]
+fn r7_missing_bytes_are_a_loss() {
+    let environment = Environment::new();
+    let _ = environment.write("source", &content());
+    let _ = environment.write("image", &content());
+    let map = "0x0 + 1\n0x00000000  0x00100000  +\n0x00100000  0x00000200  -\n0x00100200  0x001DC53B  +\n";
+    let _ = environment.write("image.map", map.as_bytes());
+    let arguments = ["rescue", "source", "--output", "image", "--phases", "copy"];
+    let shown = environment.ntt(arguments).code(3);
+    assert!(
+        shown.contains("512 bytes are missing in 1 place") && !shown.contains('%'),
+        "{shown}"
+    );
+    // With all phases, the bad sector is tried again, and comes.
+    let shown = environment.ntt(["rescue", "source", "--output", "image"]).code(0);
+    assert!(shown.starts_with("complete"), "{shown}");
+}
+
+#[test]
+fn what_would_be_overwritten_is_refused() {
+    let environment = Environment::new();
+    let _ = environment.write("source", &content());
+    let _ = environment.write("image", b"mine");
+    let told = environment
+        .ntt(["rescue", "source", "--output", "image"])
+        .stderr(1);
+    assert!(told.contains("would be overwritten"), "{told}");
+    let told = environment
+        .ntt(["rescue", "source", "--output", "source"])
+        .stderr(1);
+    assert!(told.contains("is the source itself"), "{told}");
+    let _ = environment.write("empty", b"");
+    let told = environment.ntt(["rescue", "empty", "--output", "new"]).stderr(1);
+    assert!(told.contains("it has no bytes"), "{told}");
+    let told = environment
+        .ntt(["rescue", "source", "image", "--output", "new"])
+        .stderr(2);
+    assert!(told.contains("one SOURCE"), "{told}");
+    assert_eq!(read(&environment, "image"), b"mine");
+}
+
+#[test]
+fn two_halves_are_merged() {
+    let environment = Environment::new();
+    let whole = content();
+    for (name, status) in [("one", ["+", "-"]), ("two", ["-", "+"])] {
+        let _ = environment.write(name, &whole);
+        let map = format!(
+            "0 + 1\n0x0  0x00100000  {}\n0x00100000  0x001DC73B  {}\n",
+            status[0], status[1]
+        );
+        let _ = environment.write(format!("{name}.map"), map.as_bytes());
+    }
+    let shown = environment
+        .ntt(["rescue", "--merge", "one", "two", "--output", "both"])
+        .code(0);
+    assert!(shown.contains("1,048,576 bytes from one"), "{shown}");
+    assert!(shown.contains("1,951,547 bytes from two"), "{shown}");
+    assert!(read(&environment, "both") == whole);
+}

@@ -1,0 +1,230 @@
+//! The circuit breaker: tells a device that went away from sectors that are bad (R8).
+//!
+//! A vanished device fails every read, mostly at once. Neither proves anything, so suspicion only leads to a *check*: known-good bytes, the
+//! *sentinels*, are read again and compared. While they come, failures are the medium's. When they do not, everything since the last check
+//! that passed is void.
+
+use std::time::Duration;
+
+use ntt_model::ByteRange;
+
+use crate::device::says_gone;
+
+/// A failure quicker than this is no drive fighting for a sector.
+const INSTANT: Duration = Duration::from_millis(50);
+/// Instant failures in a row that raise suspicion.
+const INSTANT_FAILURES: u32 = 3;
+/// Failures in a row, however slow, that do.
+const FAILURES: u32 = 8;
+/// Both thresholds double with each check that passes, up to here.
+const THRESHOLD_MAX: u32 = 64;
+/// As long as nothing at all was ever read, there is no sentinel, and so many failures in a row mean that nobody answers.
+const FAILURES_BEFORE_ANY_SUCCESS: u32 = 32;
+/// Bytes of a sentinel.
+pub(crate) const SENTINEL_BYTES: usize = 4096;
+
+/// Known-good bytes of the medium.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sentinel {
+    /// Where.
+    pub range: ByteRange,
+    /// What was read there.
+    pub bytes: Vec<u8>,
+}
+
+impl Sentinel {
+    fn of(range: ByteRange, bytes: &[u8]) -> Self {
+        let len = bytes.len().min(SENTINEL_BYTES);
+        Self {
+            range: ByteRange::new(range.offset, range.len.min(SENTINEL_BYTES as u64)),
+            bytes: bytes.get(..len).unwrap_or_default().to_vec(),
+        }
+    }
+}
+
+/// What a failure calls for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Suspicion {
+    /// Nothing: the sector is bad.
+    None,
+    /// A check of the sentinels.
+    Check,
+    /// No read has ever succeeded, and they fail at once: nobody answers.
+    NobodyAnswers,
+}
+
+#[derive(Debug)]
+pub(crate) struct Breaker {
+    first: Option<Sentinel>,
+    last: Option<Sentinel>,
+    instant_failures: u32,
+    failures: u32,
+    instant_limit: u32,
+    limit: u32,
+    /// Failures since the last check that passed.
+    unchecked: u32,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            first: None,
+            last: None,
+            instant_failures: 0,
+            failures: 0,
+            instant_limit: INSTANT_FAILURES,
+            limit: FAILURES,
+            unchecked: 0,
+        }
+    }
+}
+
+impl Breaker {
+    /// Begins with what an earlier run read.
+    pub(crate) fn knowing(sentinels: &[Sentinel]) -> Self {
+        Self {
+            first: sentinels.first().cloned(),
+            last: sentinels.last().cloned(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether nothing was ever read, and everything failed at once.
+    pub(crate) fn hears_nothing(&self) -> bool {
+        self.last.is_none() && self.failures > 0 && self.instant_failures == self.failures
+    }
+
+    /// A read came.
+    pub(crate) fn good(&mut self, range: ByteRange, bytes: &[u8]) {
+        if self.first.is_none() {
+            self.first = Some(Sentinel::of(range, bytes));
+        }
+        match &mut self.last {
+            // The memory is used again: this is on the path of every read.
+            Some(last) => {
+                let len = bytes.len().min(SENTINEL_BYTES);
+                last.bytes.clear();
+                last.bytes.extend_from_slice(bytes.get(..len).unwrap_or_default());
+                last.range = ByteRange::new(range.offset, len as u64);
+            }
+            None => self.last = Some(Sentinel::of(range, bytes)),
+        }
+        self.instant_failures = 0;
+        self.failures = 0;
+    }
+
+    /// A read failed.
+    pub(crate) fn failed(&mut self, errno: i32, latency: Duration) -> Suspicion {
+        self.unchecked += 1;
+        self.failures += 1;
+        self.instant_failures = if latency < INSTANT {
+            self.instant_failures + 1
+        } else {
+            0
+        };
+        if self.last.is_none() {
+            let silent = self.instant_failures >= FAILURES_BEFORE_ANY_SUCCESS || says_gone(errno);
+            return if silent {
+                Suspicion::NobodyAnswers
+            } else {
+                Suspicion::None
+            };
+        }
+        let suspicious = self.instant_failures >= self.instant_limit || self.failures >= self.limit;
+        if says_gone(errno) || suspicious {
+            Suspicion::Check
+        } else {
+            Suspicion::None
+        }
+    }
+
+    /// Whether there were failures since the last check: the map must not be kept before the next one.
+    pub(crate) fn is_unchecked(&self) -> bool {
+        self.unchecked > 0 && self.last.is_some()
+    }
+
+    /// Whether there is anything to check by.
+    pub(crate) fn has_sentinel(&self) -> bool {
+        self.last.is_some()
+    }
+
+    /// Sentinels to read again: one that matches is enough.
+    pub(crate) fn sentinels(&self) -> Vec<Sentinel> {
+        let mut sentinels: Vec<Sentinel> = self.last.iter().chain(&self.first).cloned().collect();
+        sentinels.dedup();
+        sentinels
+    }
+
+    /// The sentinels came as they were.
+    pub(crate) fn passed(&mut self) {
+        if self.instant_failures >= self.instant_limit {
+            self.instant_limit = (self.instant_limit * 2).min(THRESHOLD_MAX);
+        }
+        if self.failures >= self.limit {
+            self.limit = (self.limit * 2).min(THRESHOLD_MAX);
+        }
+        self.instant_failures = 0;
+        self.failures = 0;
+        self.unchecked = 0;
+    }
+
+    /// The device came back, or work starts from an earlier map: suspicion starts afresh, the sentinels stay.
+    pub(crate) fn restart(&mut self) {
+        let (first, last) = (self.first.take(), self.last.take());
+        *self = Self {
+            first,
+            last,
+            ..Self::default()
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLOW: Duration = Duration::from_millis(75);
+    const AT_ONCE: Duration = Duration::from_micros(20);
+
+    fn breaker() -> Breaker {
+        let mut breaker = Breaker::default();
+        breaker.good(ByteRange::new(0, 8192), &[1; 8192]);
+        breaker.good(ByteRange::new(8192, 512), &[2; 512]);
+        breaker
+    }
+
+    #[test]
+    fn r8_three_instant_failures_in_a_row_raise_suspicion() {
+        let mut breaker = breaker();
+        let verdicts = [AT_ONCE; 3].map(|latency| breaker.failed(5, latency));
+        assert_eq!(verdicts, [Suspicion::None, Suspicion::None, Suspicion::Check]);
+        let lens: Vec<usize> = breaker.sentinels().iter().map(|one| one.bytes.len()).collect();
+        assert_eq!(lens, [512, 4096]);
+        breaker.passed();
+        assert!(!breaker.is_unchecked());
+        let verdicts = [AT_ONCE; 5].map(|latency| breaker.failed(5, latency));
+        assert_eq!(verdicts, [Suspicion::None; 5], "the next time it takes six");
+    }
+
+    #[test]
+    fn slow_failures_are_the_mediums_for_longer() {
+        let mut breaker = breaker();
+        let verdicts = [SLOW; 8].map(|latency| breaker.failed(5, latency));
+        assert_eq!(verdicts[..7], [Suspicion::None; 7]);
+        assert_eq!(verdicts[7], Suspicion::Check);
+    }
+
+    #[test]
+    fn r8_a_device_that_says_it_is_gone_is_checked_at_once() {
+        assert_eq!(breaker().failed(6, SLOW), Suspicion::Check);
+        assert_eq!(Breaker::default().failed(6, SLOW), Suspicion::NobodyAnswers);
+    }
+
+    #[test]
+    fn a_medium_that_never_answered_is_given_up() {
+        let mut breaker = Breaker::default();
+        let verdicts: Vec<Suspicion> = (0..32).map(|_| breaker.failed(5, AT_ONCE)).collect();
+        assert_eq!(verdicts[30], Suspicion::None);
+        assert_eq!(verdicts[31], Suspicion::NobodyAnswers);
+    }
+}

@@ -1,0 +1,270 @@
+//! Opening the files of a rescue: new ones, or those of an earlier run.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use ntt_host::{Disk, DiskFile, OpenMode};
+use ntt_mapfile::{Mapfile, Status};
+use ntt_model::ByteRange;
+
+use super::checkpoint::{Checkpointer, Checkpoints, publish};
+use super::hashing::{Hashing, TreeWriter};
+use super::{ImageReader, Sink, require_space, tree_file};
+use crate::breaker::{SENTINEL_BYTES, Sentinel};
+use crate::error::Error;
+use crate::geometry::Geometry;
+use crate::paths::{Paths, directory_of};
+use crate::tree::HashTree;
+
+/// A mapfile larger than this is refused: it is none.
+const MAP_BYTES_MAX: u64 = 512 << 20;
+/// Groups that are hashed again before an image is gone on with.
+const SAMPLES: usize = 64;
+/// Places that must be the same on the medium as in the image, if they can be read.
+const SENTINELS: usize = 4;
+
+/// How to open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OpenOptions {
+    /// Hash and sync in threads of their own.
+    pub background: bool,
+    /// Go on although the map speaks of a medium of another size: the same disc in another drive.
+    pub accept_size: bool,
+    /// Begin although the target has less room than the medium may need.
+    pub accept_space: bool,
+}
+
+/// What an earlier run left.
+#[derive(Debug)]
+pub struct Existing {
+    /// Its map; untried if there was none.
+    pub map: Mapfile,
+    /// Whether there was one.
+    pub resumed: bool,
+    /// Some of what it rescued, to tell whether this is the same medium.
+    pub sentinels: Vec<Sentinel>,
+}
+
+/// Reads a map; `None` if there is none.
+pub(crate) fn read_map(disk: &dyn Disk, path: &Path) -> Result<Option<Mapfile>, Error> {
+    let Some(bytes) = read_file(disk, path, MAP_BYTES_MAX)? else {
+        return Ok(None);
+    };
+    let map = Mapfile::parse(&bytes).map_err(|source| Error::Map {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(Some(map))
+}
+
+/// Reads a whole file; `None` if there is none.
+pub(crate) fn read_file(disk: &dyn Disk, path: &Path, most: u64) -> Result<Option<Vec<u8>>, Error> {
+    let file = match disk.open(path, OpenMode::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::target("opening", path)(error)),
+    };
+    let len = file.len().map_err(Error::target("reading", path))?;
+    if len > most {
+        return Err(Error::Refused(format!(
+            "{}: {len} bytes are too many",
+            path.display()
+        )));
+    }
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    file.read_exact_at(0, &mut bytes)
+        .map_err(Error::target("reading", path))?;
+    Ok(Some(bytes))
+}
+
+impl Sink {
+    /// Opens the files of a rescue of a medium, or makes them. The image has the medium's full size from the start (R6).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] if what is there does not belong together: an image without a map, a map that claims what the image cannot hold,
+    /// another size, or bytes that are not what their digests say; [`Error::Held`]; [`Error::Full`]; any error of the target.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        paths: Paths,
+        geometry: &Geometry,
+        options: OpenOptions,
+    ) -> Result<(Self, Existing), Error> {
+        let found = read_map(disk.as_ref(), &paths.map)?;
+        let resumed = found.is_some();
+        let size_bytes = check_size(&paths, found.as_ref(), geometry, options)?;
+        let map = found
+            .unwrap_or_else(|| Mapfile::untried(size_bytes))
+            .covering(size_bytes);
+        let image = open_image(disk.as_ref(), &paths, &map, resumed, size_bytes)?;
+        if !image.try_lock().map_err(Error::target("locking", &paths.image))? {
+            return Err(Error::Held(paths.image));
+        }
+        if !options.accept_space {
+            let missing_bytes = size_bytes - map.totals().finished.bytes;
+            require_space(disk.as_ref(), &paths, missing_bytes)?;
+        }
+        let tree = open_tree(disk.as_ref(), &paths, size_bytes, &map)?;
+        verify_samples(&tree.tree, &map, image.as_ref(), &paths)?;
+        let second = disk
+            .open(&paths.image, OpenMode::Write)
+            .map_err(Error::target("opening", &paths.image))?;
+        let checkpointer = Checkpointer::new(Arc::clone(&disk), paths.clone(), second);
+        let (hashing, checkpoints) = if options.background {
+            (Hashing::thread(tree)?, Checkpoints::thread(checkpointer)?)
+        } else {
+            (Hashing::inline(tree), Checkpoints::inline(checkpointer))
+        };
+        let sentinels = sentinels(&map, image.as_ref(), &paths)?;
+        let sink = Self {
+            disk,
+            paths,
+            image,
+            size_bytes,
+            hashing,
+            checkpoints,
+            since_look_bytes: 0,
+        };
+        let existing = Existing {
+            map,
+            resumed,
+            sentinels,
+        };
+        Ok((sink, existing))
+    }
+}
+
+/// The size of the image: the medium's, or that of the map when both may differ and the map goes further.
+fn check_size(
+    paths: &Paths,
+    map: Option<&Mapfile>,
+    geometry: &Geometry,
+    options: OpenOptions,
+) -> Result<u64, Error> {
+    let size_bytes = geometry.size_bytes;
+    let Some(map) = map else { return Ok(size_bytes) };
+    let mapped = map.extent().end();
+    if mapped == size_bytes || options.accept_size {
+        return Ok(mapped.max(size_bytes));
+    }
+    Err(Error::Refused(format!(
+        "{} speaks of a medium of {mapped} bytes, the source has {size_bytes}",
+        paths.map.display()
+    )))
+}
+
+/// The map is made first, so that an image without a map is never ours.
+fn open_image(
+    disk: &dyn Disk,
+    paths: &Paths,
+    map: &Mapfile,
+    resumed: bool,
+    size_bytes: u64,
+) -> Result<Box<dyn DiskFile>, Error> {
+    let path = &paths.image;
+    let exists = disk
+        .entry(path)
+        .map_err(Error::target("looking at", path))?
+        .is_some();
+    match (exists, resumed) {
+        (true, false) => {
+            return Err(Error::Refused(format!(
+                "{} exists and has no mapfile {}: it would be overwritten",
+                path.display(),
+                paths.map.display()
+            )));
+        }
+        (false, false) => publish(disk, &paths.map_temporary, &paths.map, &map.to_bytes())?,
+        (false, true) if map.totals().finished.bytes > 0 => {
+            return Err(Error::Refused(format!(
+                "{} calls bytes rescued, but {} is not there",
+                paths.map.display(),
+                path.display()
+            )));
+        }
+        _ => {}
+    }
+    let mode = if exists {
+        OpenMode::Write
+    } else {
+        OpenMode::CreateNew
+    };
+    let mut image = disk.open(path, mode).map_err(Error::target("opening", path))?;
+    let len = image.len().map_err(Error::target("reading", path))?;
+    let claimed = map.runs(Status::Finished).last().map_or(0, |run| run.end());
+    if claimed > len {
+        return Err(Error::Refused(format!(
+            "{} calls bytes up to {claimed} rescued, but {} has {len} bytes",
+            paths.map.display(),
+            path.display()
+        )));
+    }
+    if len < size_bytes {
+        image
+            .set_len(size_bytes)
+            .and_then(|()| image.sync_data())
+            .and_then(|()| disk.sync_dir(directory_of(path)))
+            .map_err(Error::target("extending", path))?;
+    }
+    Ok(image)
+}
+
+fn open_tree(disk: &dyn Disk, paths: &Paths, size_bytes: u64, map: &Mapfile) -> Result<TreeWriter, Error> {
+    let path = &paths.tree;
+    let fits = tree_file::position(HashTree::new(size_bytes).groups());
+    // A file that is too long is no tree of this image; it is begun anew below.
+    let bytes = read_file(disk, path, fits).unwrap_or_default();
+    let tree = tree_file::load(bytes.as_deref().unwrap_or_default(), size_bytes, map);
+    let exists = disk
+        .entry(path)
+        .map_err(Error::target("looking at", path))?
+        .is_some();
+    let mode = if exists {
+        OpenMode::Write
+    } else {
+        OpenMode::CreateNew
+    };
+    let mut file = disk.open(path, mode).map_err(Error::target("opening", path))?;
+    file.set_len(fits)
+        .and_then(|()| file.write_all_at(0, &tree_file::header(size_bytes)))
+        .map_err(Error::target("writing", path))?;
+    Ok(TreeWriter::new(tree, file, path))
+}
+
+/// The first bytes of a few rescued runs.
+fn sentinels(map: &Mapfile, image: &dyn DiskFile, paths: &Paths) -> Result<Vec<Sentinel>, Error> {
+    let runs: Vec<ByteRange> = map.runs(Status::Finished).collect();
+    let stride = runs.len().div_ceil(SENTINELS).max(1);
+    let mut sentinels = Vec::new();
+    for run in runs.into_iter().step_by(stride) {
+        let range = ByteRange::new(run.offset, run.len.min(SENTINEL_BYTES as u64));
+        let mut bytes = vec![0; usize::try_from(range.len).unwrap_or(0)];
+        image
+            .read_exact_at(range.offset, &mut bytes)
+            .map_err(Error::target("reading", &paths.image))?;
+        sentinels.push(Sentinel { range, bytes });
+    }
+    Ok(sentinels)
+}
+
+/// Hashes some of the known groups again: an image that changed since must not be gone on with.
+fn verify_samples(tree: &HashTree, map: &Mapfile, image: &dyn DiskFile, paths: &Paths) -> Result<(), Error> {
+    let known: Vec<usize> = (0..tree.groups())
+        .filter(|group| tree.known(*group).is_some())
+        .collect();
+    let stride = known.len().div_ceil(SAMPLES).max(1);
+    let reader = ImageReader { image, paths };
+    for group in known.into_iter().step_by(stride) {
+        let found = reader.group(tree, group, map)?;
+        if tree.known(group) != Some(&found) {
+            return Err(Error::Refused(format!(
+                "{} changed since it was written: the MiB at {} is not what {} says; remove that file if the image is right",
+                paths.image.display(),
+                tree.range(group).offset,
+                paths.tree.display()
+            )));
+        }
+    }
+    Ok(())
+}

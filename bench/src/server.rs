@@ -15,5 +15,5 @@ pub(crate) fn run(inodes: u64, before: u8, setting: &Setting) -> io::Result<()> 
     if status.success() {
         return Ok(());
     }
-    Err(io::Error::other(format!("{}: {status}", program.display())))
+    Err(io::Error::other(format!("{program}: {status}")))
 }

@@ -81,13 +81,7 @@ fn ddrescue_options(case: &str, long: bool) -> &'static [&'static str] {
     }
 }
 
-fn both(
-    case: &'static str,
-    medium: Medium,
-    ntt: &str,
-    work: &Path,
-    long: bool,
-) -> io::Result<[Run; 2]> {
+fn both(case: &'static str, medium: Medium, ntt: &str, work: &Path, long: bool) -> io::Result<[Run; 2]> {
     let options = ddrescue_options(case, long);
     let [image, map] = ["image", "image.map"].map(|name| work.join(name).display().to_string());
     let ours = one(medium, work, |source| {
@@ -158,12 +152,7 @@ fn print_table(runs: &[Run]) {
         "| case | program | s to 50 / 90 / 95 / 99 / 100 % of recoverable | total s | failed reads | lost bytes | of them wrongly bad |"
     );
     println!("|---|---|---|---:|---:|---:|---:|");
-    for Run {
-        case,
-        program,
-        curve,
-    } in runs
-    {
+    for Run { case, program, curve } in runs {
         let marks = [500, 900, 950, 990, 1000].map(|per_mille| match curve.seconds_to(per_mille) {
             Some(seconds) => format!("{seconds:.1}"),
             None => "-".to_owned(),

@@ -17,7 +17,10 @@ const POINTS: usize = 400;
 pub(super) fn svg(runs: &[Run]) -> String {
     let panels: Vec<&[Run]> = runs.chunk_by(|one, other| one.case == other.case).collect();
     let rows = panels.len().div_ceil(2);
-    let (width, height) = (2.0 * (PANEL.0 + MARGIN.0) + 20.0, rows as f64 * (PANEL.1 + MARGIN.1 * 2.0));
+    let (width, height) = (
+        2.0 * (PANEL.0 + MARGIN.0) + 20.0,
+        rows as f64 * (PANEL.1 + MARGIN.1 * 2.0),
+    );
     let mut out = String::new();
     let _ = writeln!(
         out,

@@ -74,7 +74,14 @@ const COMMANDS: &[(&[&str], i32)] = &[
     (&["rescue", "demo.img", "--output", "rescued.img", "--sha256"], 0),
     (&["rescue", "--show", "rescued.img"], 0),
     (
-        &["rescue", "--merge", "rescued.img", "rescued.img", "--output", "merged.img"],
+        &[
+            "rescue",
+            "--merge",
+            "rescued.img",
+            "rescued.img",
+            "--output",
+            "merged.img",
+        ],
         0,
     ),
     (&["doctor"], 0),

@@ -18,7 +18,10 @@ fn a_file_is_rescued_and_the_map_is_ddrescues() {
     let _ = environment.write("source", &content());
     let shown = environment.ntt(["rescue", "source", "--output", "image"]).code(0);
     assert!(shown.starts_with("complete: every byte was read"), "{shown}");
-    assert!(shown.contains(blake3::hash(&content()).to_hex().as_str()), "{shown}");
+    assert!(
+        shown.contains(blake3::hash(&content()).to_hex().as_str()),
+        "{shown}"
+    );
     assert!(read(&environment, "image") == content());
     let map = String::from_utf8(read(&environment, "image.map")).expect("text");
     assert!(map.ends_with("0x00000000  0x002DC73B  +\n"), "{map}");
@@ -50,14 +53,20 @@ fn what_would_be_overwritten_is_refused() {
     let environment = Environment::new();
     let _ = environment.write("source", &content());
     let _ = environment.write("image", b"mine");
-    let told = environment.ntt(["rescue", "source", "--output", "image"]).stderr(1);
+    let told = environment
+        .ntt(["rescue", "source", "--output", "image"])
+        .stderr(1);
     assert!(told.contains("would be overwritten"), "{told}");
-    let told = environment.ntt(["rescue", "source", "--output", "source"]).stderr(1);
+    let told = environment
+        .ntt(["rescue", "source", "--output", "source"])
+        .stderr(1);
     assert!(told.contains("is the source itself"), "{told}");
     let _ = environment.write("empty", b"");
     let told = environment.ntt(["rescue", "empty", "--output", "new"]).stderr(1);
     assert!(told.contains("it has no bytes"), "{told}");
-    let told = environment.ntt(["rescue", "source", "image", "--output", "new"]).stderr(2);
+    let told = environment
+        .ntt(["rescue", "source", "image", "--output", "new"])
+        .stderr(2);
     assert!(told.contains("one SOURCE"), "{told}");
     assert_eq!(read(&environment, "image"), b"mine");
 }
@@ -74,7 +83,9 @@ fn two_halves_are_merged() {
         );
         let _ = environment.write(&format!("{name}.map"), map.as_bytes());
     }
-    let shown = environment.ntt(["rescue", "--merge", "one", "two", "--output", "both"]).code(0);
+    let shown = environment
+        .ntt(["rescue", "--merge", "one", "two", "--output", "both"])
+        .code(0);
     assert!(shown.contains("1,048,576 bytes from one"), "{shown}");
     assert!(shown.contains("1,951,547 bytes from two"), "{shown}");
     assert!(read(&environment, "both") == whole);

@@ -38,6 +38,7 @@ mod outcome;
 mod paths;
 mod stage;
 mod tree;
+mod xattr;
 
 pub use archive::Archive;
 pub use config::Config;

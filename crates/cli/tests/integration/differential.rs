@@ -213,17 +213,18 @@ fn the_iso_variants_and_the_directory_hold_the_same_contents() {
         template.as_os_str(),
     ];
     run("tar", words);
-    let isos: Vec<CorpusImage> = ["rockridge", "joliet", "hybrid"]
+    // The HFS tree of the hybrid disc has two files of its own: `Desktop DB` and `Desktop DF`.
+    let isos: Vec<(CorpusImage, u64)> = [("rockridge", 0), ("joliet", 0), ("hybrid", 2)]
         .iter()
-        .filter_map(|name| corpus_image(&format!("disktype/iso9660-{name}.image.gz")))
+        .filter_map(|(name, own)| Some((corpus_image(&format!("disktype/iso9660-{name}.image.gz"))?, *own)))
         .collect();
 
     let first = environment.ntt(["ingest", "--json", "template"]).summary(0);
     assert_eq!(first["media"][0]["copied"]["new_blobs"], 8);
-    for iso in &isos {
+    for (iso, own) in &isos {
         let arguments = [OsStr::new("ingest"), OsStr::new("--json"), iso.path().as_os_str()];
         let summary = environment.ntt(arguments).summary(0);
-        assert_eq!(summary["media"][0]["copied"]["new_blobs"], 0, "{summary}");
+        assert_eq!(summary["media"][0]["copied"]["new_blobs"], *own, "{summary}");
     }
     for (path, blob) in trees::contents(&template) {
         let lines = environment.ntt(["where", "--json", &blob]).json(0);

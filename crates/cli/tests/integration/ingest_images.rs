@@ -28,9 +28,9 @@ fn redacted(environment: &Environment) -> insta::internals::SettingsBindDropGuar
     settings.add_filter(r"medium   [0-9a-f]{12}", "medium   [medium]");
     settings.add_filter(r"20[2-9]\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+Z)?", "[now]");
     settings.add_filter(r" +\d+ (ms)\b| +\d+\.\d s\b", " [time]");
-    settings.add_filter(r"\d+ bytes free, \d+ inodes free", "[free]");
+    settings.add_filter(r"[\d.]+ [KMGT]?i?B and [\d,]+ inodes free", "[free]");
     // Each worker has a pack of its own; how many of them found work is up to the system.
-    settings.add_filter(r"\b\d+ packs\b", "[n] packs");
+    settings.add_filter(r"\b\d+ packs?\b", "[n] packs");
     settings.add_filter(r"\d+(\.\d)? [kMG]?B/s", "[rate]");
     settings.add_filter(r"jobs = \d+", "jobs = [cores]");
     settings.add_filter(r"TOOK +ITEMS", "TOOK ITEMS");

@@ -14,6 +14,7 @@ use ntt_model::{BlobHash, Kind, Timestamp};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
 use super::Comparer;
+use crate::xattr::host_name;
 use crate::{Error, tree};
 
 /// How much of a content is read at a time.
@@ -139,7 +140,7 @@ impl Comparer<'_> {
     fn xattrs(&mut self, path: &[u8], inode: &Inode, file: &File) {
         for xattr in &inode.xattrs {
             let mut value = vec![0; xattr.value.len() + 1];
-            let read = rustix::fs::fgetxattr(file, OsStr::from_bytes(&xattr.name), &mut value[..]);
+            let read = rustix::fs::fgetxattr(file, &*host_name(&xattr.name), &mut value[..]);
             let actual = read.ok().and_then(|len| value.get(..len));
             if actual != Some(xattr.value.as_slice()) {
                 let actual = actual.map_or("absent or longer".into(), escape);

@@ -2,13 +2,14 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
 
 use ntt_model::Timestamp;
 use ntt_model::entry::Inode;
 use ntt_model::time::Times;
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
 use rustix::io::Errno;
+
+use crate::xattr::host_name;
 
 /// Applies everything to an open file or directory, times last. Answers with what was refused, in one sentence.
 pub(super) fn apply(
@@ -25,7 +26,7 @@ pub(super) fn apply(
         note(
             &mut refused,
             &what,
-            rustix::fs::fsetxattr(file, OsStr::from_bytes(name), value, XattrFlags::empty()),
+            rustix::fs::fsetxattr(file, &*host_name(name), value, XattrFlags::empty()),
         );
     }
     // The mode after the owner, because a change of owner clears the set-id bits.

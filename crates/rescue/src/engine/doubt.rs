@@ -52,26 +52,50 @@ impl Engine<'_> {
     }
 
     fn sentinel_trouble(&mut self) -> Option<String> {
+        let mut trouble = self.size_trouble();
+        if trouble.is_some() {
+            return trouble;
+        }
+        for sentinel in self.breaker.sentinels() {
+            trouble = self.trouble_at(&sentinel);
+            if trouble.is_none() {
+                return None;
+            }
+        }
+        trouble
+    }
+
+    fn size_trouble(&mut self) -> Option<String> {
         let expected = self.parts.device.geometry().size_bytes;
         match self.parts.device.size_now() {
-            Ok(size) if size == expected => {}
-            Ok(size) => return Some(format!("its size changed from {expected} to {size} bytes")),
-            Err(error) => return Some(format!("its size cannot be had: {error}")),
+            Ok(size) if size == expected => None,
+            Ok(size) => Some(format!("its size changed from {expected} to {size} bytes")),
+            Err(error) => Some(format!("its size cannot be had: {error}")),
         }
-        let mut reason = None;
-        for sentinel in self.breaker.sentinels() {
-            let offset = sentinel.range.offset;
-            reason = match self.compare(&sentinel) {
-                Comparison::Same => return None,
-                Comparison::Differs => Some(format!(
-                    "the bytes at {offset} are not what they were: another medium"
-                )),
-                Comparison::Fails(errno) => Some(format!(
-                    "the bytes at {offset}, read before, fail with error {errno}"
-                )),
-            };
+    }
+
+    fn trouble_at(&mut self, sentinel: &Sentinel) -> Option<String> {
+        let offset = sentinel.range.offset;
+        match self.compare(sentinel) {
+            Comparison::Same => None,
+            Comparison::Differs => Some(format!(
+                "the bytes at {offset} are not what they were: another medium"
+            )),
+            Comparison::Fails(errno) => Some(format!(
+                "the bytes at {offset}, read before, fail with error {errno}"
+            )),
         }
-        reason
+    }
+
+    /// Whether the device is there again, by one sentinel: it may still be gone, and each read of it may take long. The next attempt takes
+    /// another one.
+    fn is_back(&mut self, attempt: usize) -> bool {
+        if self.parts.device.reopen().is_err() || self.size_trouble().is_some() {
+            return false;
+        }
+        let sentinels = self.breaker.sentinels();
+        let sentinel = sentinels.get(attempt % sentinels.len().max(1));
+        sentinel.is_some_and(|sentinel| self.trouble_at(sentinel).is_none())
     }
 
     /// Reads a sentinel again.
@@ -119,17 +143,20 @@ impl Engine<'_> {
 
     /// Whether the same device came back in time.
     fn wait_for_device(&mut self) -> Result<bool, Error> {
-        let end = self.parts.watch.elapsed() + self.parts.policy.wait_for_device;
+        let begin = self.parts.watch.elapsed();
+        let end = begin + self.parts.policy.wait_for_device;
         let mut pause = FIRST_WAIT;
         self.meter.waiting = true;
         self.publish();
-        let mut back = false;
+        let (mut back, mut attempt) = (false, 0);
         while !back && self.parts.watch.elapsed() < end && !self.parts.monitor.is_stopping() {
             self.sleep(pause.min(end.saturating_sub(self.parts.watch.elapsed())));
             pause *= 2;
-            back = self.parts.device.reopen().is_ok() && self.sentinel_trouble().is_none();
+            back = self.is_back(attempt);
+            attempt += 1;
         }
         self.meter.waiting = false;
+        self.idle += self.parts.watch.elapsed().saturating_sub(begin);
         self.publish();
         Ok(back)
     }

@@ -96,6 +96,8 @@ pub struct Engine<'a> {
     trusted: Mapfile,
     last_checkpoint: Duration,
     checkpoint_after: Duration,
+    /// Time in pauses, and without a device: it does not count as effort.
+    idle: Duration,
 }
 
 impl<'a> Engine<'a> {
@@ -108,6 +110,7 @@ impl<'a> Engine<'a> {
             trusted,
             last_checkpoint: now,
             checkpoint_after: FIRST_CHECKPOINT,
+            idle: Duration::ZERO,
             breaker: Breaker::knowing(&parts.sentinels),
             parts,
             buffer: Buffer::default(),
@@ -124,9 +127,11 @@ impl<'a> Engine<'a> {
     pub fn run(mut self) -> Result<Ended, Error> {
         self.parts.stats.runs += 1;
         self.note_device()?;
-        let outcome = match self.recognise()? {
-            Some(outcome) => outcome,
-            None => self.work()?,
+        let outcome = match self.recognise_and_work() {
+            Ok(outcome) => outcome,
+            // Not when the system said so: what a failed write or sync left behind is not known.
+            Err(error @ Error::Full { .. }) => return Err(self.close_full(error)),
+            Err(error) => return Err(error),
         };
         self.phase = None;
         self.publish();
@@ -141,7 +146,23 @@ impl<'a> Engine<'a> {
         })
     }
 
-    fn work(&mut self) -> Result<Outcome, Error> {
+    /// There is no room for more, but for what there is: it is kept.
+    fn close_full(mut self, full: Error) -> Error {
+        let kept = self.lost().and_then(|reason| match reason {
+            Some(reason) => self.roll_back(reason),
+            None => Ok(()),
+        });
+        let map = self.parts.planner.map().clone();
+        match kept.and_then(|()| self.parts.sink.finish(&map)) {
+            Ok(_) => full,
+            Err(error) => error,
+        }
+    }
+
+    fn recognise_and_work(&mut self) -> Result<Outcome, Error> {
+        if let Some(outcome) = self.recognise()? {
+            return Ok(outcome);
+        }
         loop {
             if let Some(outcome) = self.step()? {
                 return Ok(outcome);
@@ -157,8 +178,8 @@ impl<'a> Engine<'a> {
         if let Some(outcome) = self.obey()? {
             return Ok(Some(outcome));
         }
-        let now = self.parts.watch.elapsed();
-        let Some(request) = self.parts.planner.next(now) else {
+        let worked = self.parts.watch.elapsed().saturating_sub(self.idle);
+        let Some(request) = self.parts.planner.next(worked) else {
             return self.end_of_work();
         };
         self.enter(request.phase)?;
@@ -212,9 +233,11 @@ impl<'a> Engine<'a> {
             self.checkpoint()?;
         }
         self.publish();
+        let begin = self.parts.watch.elapsed();
         while self.parts.monitor.is_paused() && !self.parts.monitor.is_stopping() {
             self.parts.watch.sleep(PAUSE_STEP);
         }
+        self.idle += self.parts.watch.elapsed().saturating_sub(begin);
         self.parts.log.add(&Event::Continued)
     }
 

@@ -124,7 +124,8 @@ impl Planner {
         }
     }
 
-    /// The next read, or `None` when there is no more to do; `now` is the time that the run has taken so far.
+    /// The next read, or `None` when there is no more to do; `now` is the time that the run has worked so
+    /// far.
     pub fn next(&mut self, now: Duration) -> Option<Request> {
         loop {
             if self.effort_is_spent(now) {

@@ -300,3 +300,23 @@ fn a_map_with_smaller_sectors_is_taken_up() {
         Some(ByteRange::new(2048, 2048))
     );
 }
+
+/// Good ground in the middle of a dead zone is found long before every sector of the zone was tried.
+#[test]
+fn an_island_in_a_dead_zone_is_found_early() {
+    let island = ByteRange::new((1 << 20) + (300 << 10), 128 << 10);
+    let before = ByteRange::new(64 << 10, island.offset - (64 << 10));
+    let after = ByteRange::new(island.end(), SIZE - (64 << 10) - island.end());
+    // Only the zone is left: what a run with less patience leaves.
+    let mut map = Mapfile::untried(SIZE);
+    let zone = ByteRange::new(before.offset, after.end() - before.offset);
+    map.set(ByteRange::new(0, SIZE), Status::Finished)
+        .expect("few blocks");
+    map.set(zone, Status::NonScraped).expect("few blocks");
+    let mut drive = Drive::new(medium(&[before, after]), days());
+    drive.planner = planner(&map, SIZE, &days());
+    while drive.planner.map().bytes_within(Status::Finished, island) < island.len {
+        assert!(drive.step());
+    }
+    assert!(drive.medium.failures() < 400, "{}", drive.medium.failures());
+}

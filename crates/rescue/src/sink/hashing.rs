@@ -12,8 +12,11 @@ use crate::buffer::Buffer;
 use crate::error::Error;
 use crate::tree::HashTree;
 
-/// Buffers between the reader and the hasher: enough to keep both busy, few enough to stay in the processor's caches.
-const BUFFERS: usize = 8;
+/// Messages between the reader and the hasher: enough to keep both busy, few enough to stay in the processor's caches.
+const MESSAGES: usize = 8;
+/// Small reads are handed over together: waking a thread costs more than hashing a few sectors.
+const BATCH_BYTES: usize = 128 << 10;
+const BATCH_READS: usize = 64;
 
 /// The tree and its file.
 #[derive(Debug)]
@@ -58,7 +61,7 @@ impl TreeWriter {
 }
 
 enum Message {
-    Add(u64, Buffer),
+    Add(Vec<(u64, Buffer)>),
     Forget(ByteRange),
 }
 
@@ -75,7 +78,43 @@ pub(crate) enum Hashing {
 pub(crate) struct Worker {
     messages: Sender<Message>,
     returned: Receiver<Buffer>,
-    thread: JoinHandle<Result<TreeWriter, Error>>,
+    /// Until it is joined.
+    thread: Option<JoinHandle<Result<TreeWriter, Error>>>,
+    batch: Vec<(u64, Buffer)>,
+    batch_bytes: usize,
+}
+
+impl Worker {
+    fn add(&mut self, offset: u64, buffer: Buffer) -> Result<Buffer, Error> {
+        self.batch_bytes += buffer.bytes().len();
+        self.batch.push((offset, buffer));
+        if self.batch_bytes >= BATCH_BYTES || self.batch.len() >= BATCH_READS {
+            self.send_batch()?;
+        }
+        Ok(self.returned.try_recv().unwrap_or_default())
+    }
+
+    fn send_batch(&mut self) -> Result<(), Error> {
+        self.batch_bytes = 0;
+        let batch = std::mem::take(&mut self.batch);
+        self.send(Message::Add(batch))
+    }
+
+    /// A thread that does not listen any more has failed: its error is the reason.
+    fn send(&mut self, message: Message) -> Result<(), Error> {
+        if self.messages.send(message).is_ok() {
+            return Ok(());
+        }
+        match self.join() {
+            Err(error) => Err(error),
+            Ok(_) => Err(Error::Thread("hashing")),
+        }
+    }
+
+    fn join(&mut self) -> Result<TreeWriter, Error> {
+        let thread = self.thread.take().ok_or(Error::Thread("hashing"))?;
+        thread.join().map_err(|_| Error::Thread("hashing"))?
+    }
 }
 
 impl Hashing {
@@ -84,7 +123,7 @@ impl Hashing {
     }
 
     pub(crate) fn thread(writer: TreeWriter) -> Result<Self, Error> {
-        let (messages, inbox) = bounded(BUFFERS);
+        let (messages, inbox) = bounded(MESSAGES);
         let (back, returned) = unbounded();
         let thread = std::thread::Builder::new()
             .name("hash".to_owned())
@@ -93,7 +132,9 @@ impl Hashing {
         Ok(Self::Thread(Worker {
             messages,
             returned,
-            thread,
+            thread: Some(thread),
+            batch: Vec::new(),
+            batch_bytes: 0,
         }))
     }
 
@@ -104,13 +145,7 @@ impl Hashing {
                 writer.add(offset, buffer.bytes())?;
                 Ok(buffer)
             }
-            Self::Thread(worker) => {
-                worker
-                    .messages
-                    .send(Message::Add(offset, buffer))
-                    .map_err(|_| Error::Thread("hashing"))?;
-                Ok(worker.returned.try_recv().unwrap_or_default())
-            }
+            Self::Thread(worker) => worker.add(offset, buffer),
         }
     }
 
@@ -118,10 +153,10 @@ impl Hashing {
     pub(crate) fn forget(&mut self, range: ByteRange) -> Result<(), Error> {
         match self {
             Self::Inline(writer) => writer.tree.forget(range),
-            Self::Thread(worker) => worker
-                .messages
-                .send(Message::Forget(range))
-                .map_err(|_| Error::Thread("hashing"))?,
+            Self::Thread(worker) => {
+                worker.send_batch()?;
+                worker.send(Message::Forget(range))?;
+            }
         }
         Ok(())
     }
@@ -130,9 +165,11 @@ impl Hashing {
     pub(crate) fn finish(self) -> Result<TreeWriter, Error> {
         match self {
             Self::Inline(writer) => Ok(*writer),
-            Self::Thread(worker) => {
-                drop(worker.messages);
-                worker.thread.join().map_err(|_| Error::Thread("hashing"))?
+            Self::Thread(mut worker) => {
+                worker.send_batch()?;
+                // With no sender left the thread ends.
+                worker.messages = bounded(0).0;
+                worker.join()
             }
         }
     }
@@ -145,10 +182,12 @@ fn work(
 ) -> Result<TreeWriter, Error> {
     for message in inbox {
         match message {
-            Message::Add(offset, buffer) => {
-                writer.add(offset, buffer.bytes())?;
-                // The engine may be gone already.
-                let _ = back.send(buffer);
+            Message::Add(batch) => {
+                for (offset, buffer) in batch {
+                    writer.add(offset, buffer.bytes())?;
+                    // The engine may be gone already.
+                    let _ = back.send(buffer);
+                }
             }
             Message::Forget(range) => writer.tree.forget(range),
         }

@@ -154,3 +154,21 @@ fn r39_it_stops_before_the_target_is_full() {
     assert!(error.is_full());
     assert!(world.medium().log().is_empty(), "not one read was wasted");
 }
+
+/// A target that fills up while it works: it stops in time, and what was read is kept.
+#[test]
+fn r39_what_was_read_before_the_target_filled_up_is_kept() {
+    let disk = fresh_disk();
+    let size = 66 << 20;
+    let medium = FaultyMedium::new(size, 3).zeros(ByteRange::new(0, size));
+    let mut world = World::new(medium, Arc::new(disk.clone()), Path::new("/d"));
+    let filling = disk.clone();
+    world.on_read = Some(Box::new(move |_| filling.set_free_bytes(1 << 20)));
+    let error = world.run().expect_err("no room for all of it");
+    assert!(error.is_full(), "{error}");
+    let map = disk.files().remove(&paths().map).expect("a map");
+    let kept = Mapfile::parse(&map).expect("whole").totals().finished.bytes;
+    let read: u64 = world.medium().log().iter().map(|read| read.range.len).sum();
+    let last = world.medium().log().last().expect("reads").range.len;
+    assert_eq!(kept, read - last, "all but the read that found no room");
+}

@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
-install_packages dosfstools mtools e2fsprogs genisoimage fdisk gzip
+install_packages dosfstools mtools e2fsprogs genisoimage fdisk gzip hfsutils ntfs-3g
 PATH=$PATH:/usr/sbin:/sbin
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
@@ -23,14 +23,28 @@ if [ ! -d "$fixtures" ]; then
     truncate -s 512K "$work/ext.img"
     mke2fs -q -t ext4 -O inline_data,^has_journal -I 256 -b 1024 -N 32 -d "$work/tree" "$work/ext.img"
     genisoimage -quiet -J -R -o "$work/iso9660.img" "$work/tree"
+    truncate -s 1100K "$work/ntfs.img"
+    mkntfs -F -q -Q "$work/ntfs.img" > /dev/null 2>&1
+    ntfscp "$work/ntfs.img" "$work/tree/a/A long name of a file.txt" big.txt
+    ntfscp "$work/ntfs.img" "$work/tree/a/b/short.txt" small.txt
+    ntfscp -N stream "$work/ntfs.img" "$work/tree/a/b/short.txt" small.txt
+    genisoimage -quiet -udf -o "$work/udf.img" "$work/tree"
     truncate -s 1M "$work/disk.img"
     printf 'label: dos\nstart=64, size=600, type=1\nstart=700, size=1300, type=5\nstart=701, size=400, type=83\nstart=1201, size=600, type=6\n' |
         sfdisk -q "$work/disk.img"
     dd if="$work/fat.img" of="$work/disk.img" bs=512 seek=64 conv=notrunc status=none
+    truncate -s 800K "$work/hfs.img"
+    HOME=$work hformat -l Fuzz "$work/hfs.img" > /dev/null
+    HOME=$work hmkdir :a
+    HOME=$work hcopy -r "$work/tree/a/A long name of a file.txt" ":a:A long name"
+    HOME=$work hcopy -r "$work/tree/a/b/short.txt" ":a:short"
+    HOME=$work humount
+    cargo run -q -p ntt-testkit --example apple -- hfsplus "$work/hfsplus.img"
+    cargo run -q -p ntt-testkit --example apple -- mfs "$work/mfs.img"
     mv "$work"/*.img "$fixtures/"
     rm -rf "$work"
 fi
-[ $# -gt 0 ] || set -- mapfile volume tree fat ext iso9660 codec
+[ $# -gt 0 ] || set -- mapfile volume tree fat ext iso9660 ntfs udf hfsplus hfs mfs codec
 for target in "$@"; do
     cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -max_len=600 -timeout=20 -rss_limit_mb=512
 done

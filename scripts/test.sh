@@ -6,6 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
 install_packages $(cat scripts/test-packages.txt)
+install_postgresql
 PATH=$PATH:/usr/sbin:/sbin
 
 cargo fmt --all --check

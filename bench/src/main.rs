@@ -1,7 +1,7 @@
 //! Benchmarks of `ntt` against its peers: every figure is a ratio within one run, on one machine, over the same files.
 //!
 //! `cargo build --release -p ntt -p ntt-bench -p ntt-inspect -p ntt-catalogue --bins --examples`, then `target/release/ntt-bench all`. Needs the
-//! Debian packages b3sum, restic, borgbackup, e2fsprogs, sleuthkit, findutils and time; `scan` mounts an image and so needs root.
+//! Debian packages postgresql, b3sum, restic, borgbackup, e2fsprogs, sleuthkit, findutils and time; `scan` mounts an image and so needs root.
 
 #![allow(clippy::print_stdout, reason = "printing a table is what this program is for")]
 
@@ -12,6 +12,7 @@ mod machine;
 mod measure;
 mod rescue;
 mod scan;
+mod server;
 mod shell;
 
 use std::io;
@@ -80,6 +81,17 @@ enum Command {
         #[command(flatten)]
         setting: Setting,
     },
+    /// Load, size, claims and drain of the catalogue in a PostgreSQL server, beside bare COPY and the SQL of the predecessor.
+    Server {
+        /// Number of inodes.
+        #[arg(long, default_value_t = 2_000_000)]
+        inodes: u64,
+        /// Loads of as many that the catalogue holds already when the last one is timed.
+        #[arg(long, default_value_t = 5)]
+        before: u8,
+        #[command(flatten)]
+        setting: Setting,
+    },
     /// All of the above but rescue, in their full size.
     All {
         #[command(flatten)]
@@ -99,9 +111,15 @@ fn main() -> io::Result<()> {
         Command::Scan { files, setting } => scan::run(files, &setting),
         Command::Catalogue { inodes, setting } => catalogue::run(inodes, &setting),
         Command::Rescue { arguments, setting } => rescue::run(&arguments, &setting),
+        Command::Server {
+            inodes,
+            before,
+            setting,
+        } => server::run(inodes, before, &setting),
         Command::All { setting } => {
             scan::run(1_000_000, &setting)?;
             catalogue::run(3_000_000, &setting)?;
+            server::run(2_000_000, 24, &setting)?;
             copy::run(150_000, &setting)
         }
     }

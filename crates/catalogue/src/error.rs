@@ -11,8 +11,14 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The database is there, and empty.
+    #[error("{place} holds no catalogue")]
+    Missing {
+        /// The database, without secrets.
+        place: String,
+    },
     /// The schema is newer than this program, or not a catalogue at all (R31).
-    #[error("the catalogue has schema version {found}; this program knows up to {known}")]
+    #[error("the catalogue has schema version {found}; this program works with {known}")]
     Version {
         /// What the database says.
         found: i64,

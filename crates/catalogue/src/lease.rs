@@ -10,6 +10,8 @@
 use ntt_model::failure::{Failure, STRIKES};
 use ntt_model::{FailureClass, Timestamp, WorkerId};
 
+use crate::rows::Progress;
+
 /// A worker that was not heard of for this long is taken for dead.
 pub const LEASE_NANOS: i64 = 60_000_000_000;
 /// Pause after the first failed attempt: short, so that a file that fails the same way every time settles within the run that met it.
@@ -51,6 +53,44 @@ impl Lease {
 /// The last moment of a heartbeat that is too old at `now`: workers heard of before it are dead.
 pub fn dead_before(now: Timestamp) -> Timestamp {
     Timestamp::from_nanos(now.as_nanos().saturating_sub(LEASE_NANOS))
+}
+
+/// What the sums of a queue need of a chunk, or of several alike.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct QueuedChunks {
+    pub(crate) chunks: u64,
+    /// 0 free, 1 leased, 2 done.
+    pub(crate) state: i64,
+    pub(crate) not_before: Timestamp,
+    pub(crate) streams: u64,
+    pub(crate) bytes: u64,
+    /// Whether its owner is dead or has ended.
+    pub(crate) is_orphan: bool,
+}
+
+impl Progress {
+    /// Counts chunks as they stand at `now`. Several must have an equal state, and be all due or all not.
+    pub(crate) fn count(&mut self, queued: &QueuedChunks, now: Timestamp) {
+        match queued.state {
+            2 => {
+                self.done_chunks += queued.chunks;
+                self.done_streams += queued.streams;
+                self.done_bytes = self.done_bytes.saturating_add(queued.bytes);
+                return;
+            }
+            1 if !queued.is_orphan => self.leased_chunks += queued.chunks,
+            _ if queued.not_before <= now => self.free_chunks += queued.chunks,
+            _ => {
+                self.waiting_chunks += queued.chunks;
+                let earliest = self
+                    .next_retry
+                    .map_or(queued.not_before, |time| time.min(queued.not_before));
+                self.next_retry = Some(earliest);
+            }
+        }
+        self.pending_streams += queued.streams;
+        self.pending_bytes = self.pending_bytes.saturating_add(queued.bytes);
+    }
 }
 
 /// What is remembered of the failed attempts on one stream.

@@ -1,30 +1,43 @@
 //! The catalogue: every medium, volume, path and inode, what became of each, and the queue of copy work.
 //!
-//! [`Catalogue`] is one object-safe trait with coarse methods. [`sqlite`] is the embedded implementation. Every implementation passes
-//! the conformance suite. The catalogue never opens a file of a medium and never sees a reader; it keeps rows.
+//! [`Catalogue`] is one object-safe trait with coarse methods. [`sqlite`] is the embedded implementation, [`postgres`] the one in a server. Every
+//! implementation passes the conformance suite. The catalogue never opens a file of a medium and never sees a reader; it keeps rows.
 
+mod code;
+mod codec;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod cutting;
+mod dump;
 mod error;
 pub mod lease;
+pub mod postgres;
 pub mod query;
 pub mod record;
+mod restoration;
 pub mod rows;
+mod settlement;
 pub mod sqlite;
+mod standing;
+mod tally;
+mod tree;
 
 use ntt_model::entry::ScanCounts;
 use ntt_model::{
     BlobHash, ChunkId, FailureClass, Finding, MediumKey, ScanEvent, ScanId, VolumeKey, WorkerId,
 };
 
+pub use dump::{dump, dump_exact};
 pub use error::Error;
 use query::{FindQuery, FoundRow};
 use record::ScanRecord;
+pub use restoration::Restore;
 use rows::{
     BlobRow, Census, ChildRow, Chunk, ChunkResult, DirRow, EventRow, Evidence, FindingRow, Image, InodeRow,
     MediumRow, NewMedium, NewScan, NewVolume, Occurrence, PathRow, Progress, RelabelReport, ScanRow,
-    SealReport, StreamState, VolumeRow, WorkerRow,
+    SealReport, StreamState, VolumeRow, WorkerRow, WorkerWish,
 };
+pub use standing::NO_NAME;
 
 /// Decides which paths are excluded, and by which rule.
 #[derive(Clone, Copy)]
@@ -104,8 +117,14 @@ pub trait Catalogue: Send + Sync {
 
     /// Registers a worker.
     fn register_worker(&self, name: &str) -> Result<WorkerId, Error>;
-    /// Says that a worker lives; every lease it holds lives with it.
-    fn heartbeat(&self, worker: WorkerId) -> Result<(), Error>;
+    /// Says that a worker lives; every lease it holds lives with it. Tells what was asked of it.
+    fn heartbeat(&self, worker: WorkerId) -> Result<WorkerWish, Error>;
+    /// Asks a living worker, of any host, to go on, to finish or to stop; it learns of it by its next heartbeat.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if the back end has room for one run only: that run can be interrupted instead.
+    fn ask_worker(&self, worker: WorkerId, wish: WorkerWish) -> Result<(), Error>;
     /// Says that a worker has ended; its leases return at once.
     fn retire_worker(&self, worker: WorkerId) -> Result<(), Error>;
     /// The workers, newest first.

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use ntt_model::{FailureClass, Kind, MediumKey, Timestamp};
 
-use crate::rows::{PathRow, StreamState};
+use crate::rows::{PathRow, State, StreamState};
 
 /// What to look for. All given conditions must hold.
 #[derive(Default)]
@@ -30,6 +30,47 @@ pub struct FindQuery<'a> {
     pub alternates: bool,
     /// Whether deleted entries are searched too.
     pub deleted: bool,
+}
+
+impl FindQuery<'_> {
+    /// Whether the facts of an inode are those asked for. One that is not known never is.
+    pub(crate) fn passes_facts(
+        &self,
+        kind: Option<Kind>,
+        size: Option<u64>,
+        modified: Option<Timestamp>,
+    ) -> bool {
+        (self.kinds.is_empty() || kind.is_some_and(|kind| self.kinds.contains(&kind)))
+            && within(self.size_bytes.as_ref(), size)
+            && within(self.modified.as_ref(), modified)
+    }
+
+    /// Whether at least one stream is in a state asked for.
+    pub(crate) fn passes_states(&self, streams: &[StreamState]) -> bool {
+        let passes = |stream: &StreamState| self.states.iter().any(|filter| filter.matches(&stream.state));
+        self.states.is_empty() || streams.iter().any(passes)
+    }
+}
+
+/// Whether a fact lies in the range asked for.
+fn within<T: PartialOrd>(range: Option<&RangeInclusive<T>>, fact: Option<T>) -> bool {
+    range.is_none_or(|range| fact.is_some_and(|fact| range.contains(&fact)))
+}
+
+impl StateFilter {
+    fn matches(self, state: &State) -> bool {
+        match (self, state) {
+            (Self::Pending, State::Pending)
+            | (Self::Stored, State::Stored { .. })
+            | (Self::Damaged, State::Damaged { .. })
+            | (Self::Excluded, State::Excluded { .. })
+            | (Self::Retryable, State::Retryable { .. }) => true,
+            (Self::Failed(class), State::Failed { failure, .. }) => {
+                class.is_none_or(|class| class == failure.class)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// A test on the bytes of a name or path.

@@ -230,6 +230,19 @@ pub struct PathRow {
     pub rule: Option<String>,
 }
 
+/// What a person wishes of a worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkerWish {
+    /// To work on.
+    #[default]
+    Work,
+    /// To finish the chunk that it holds, and end.
+    Drain,
+    /// To give back what it holds, and end.
+    Stop,
+}
+
 /// A worker.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct WorkerRow {
@@ -243,6 +256,14 @@ pub struct WorkerRow {
     pub retired: bool,
     /// Chunks it holds.
     pub leased_chunks: u64,
+    /// When it registered, if the back end keeps it.
+    pub begun: Option<Timestamp>,
+    /// Streams that it completed, if the back end counts them.
+    pub done_streams: Option<u64>,
+    /// Their bytes.
+    pub done_bytes: Option<u64>,
+    /// What was asked of it.
+    pub wish: WorkerWish,
 }
 
 /// A leased chunk: what to copy, in the order of the image.

@@ -57,6 +57,9 @@ pub(crate) struct Global {
         value_name = "DIR"
     )]
     pub(crate) archive: Option<PathBuf>,
+    /// URL of a catalogue in a PostgreSQL server [default: from the configuration, else the catalogue lies in the archive].
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) catalogue: Option<String>,
     /// Print JSON on stdout (schema version 1, see docs/json.md).
     #[arg(long, global = true)]
     pub(crate) json: bool,

@@ -105,9 +105,9 @@ impl From<std::io::Error> for Failure {
 impl From<ntt_catalogue::Error> for Failure {
     fn from(error: ntt_catalogue::Error) -> Self {
         let kind = match &error {
-            ntt_catalogue::Error::Unreachable { .. } | ntt_catalogue::Error::Version { .. } => {
-                FailureKind::Unreachable
-            }
+            ntt_catalogue::Error::Unreachable { .. }
+            | ntt_catalogue::Error::Missing { .. }
+            | ntt_catalogue::Error::Version { .. } => FailureKind::Unreachable,
             ntt_catalogue::Error::Held => FailureKind::Held,
             _ => FailureKind::Failed,
         };

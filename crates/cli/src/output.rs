@@ -1,6 +1,6 @@
 //! Stdout: tables and names for people, raw names with `-0`, JSON for programs.
 
-use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
 use ntt_model::name::escape;
 use serde::Serialize;
@@ -22,7 +22,8 @@ pub(crate) enum Names {
 
 /// Stdout with the choice of form made.
 pub(crate) struct Output {
-    out: BufWriter<StdoutLock<'static>>,
+    /// Not locked: while a run lasts, its threads tell their progress on stdout too.
+    out: BufWriter<Stdout>,
     json: bool,
     flush_lines: bool,
 }
@@ -33,7 +34,7 @@ impl Output {
         let stdout = io::stdout();
         let flush_lines = stdout.is_terminal();
         Self {
-            out: BufWriter::new(stdout.lock()),
+            out: BufWriter::new(stdout),
             json: global.json,
             flush_lines,
         }

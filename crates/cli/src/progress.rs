@@ -204,6 +204,39 @@ fn items(stage: Stage) -> (&'static str, &'static str) {
         Stage::Manifest => ("line", "lines"),
         Stage::Exclude | Stage::Restore | Stage::Compare => ("path", "paths"),
         Stage::Rebuild => ("manifest", "manifests"),
+        Stage::Transfer => ("entry", "entries"),
         Stage::Doctor => ("check", "checks"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::args::Global;
+    use crate::output::Output;
+
+    /// Many commands open their answer before the run whose threads tell their progress: neither may wait for the other.
+    #[test]
+    fn progress_is_told_while_an_answer_is_open() {
+        let global = Global {
+            archive: None,
+            catalogue: None,
+            json: true,
+            quiet: false,
+            log: None,
+        };
+        let answer = Output::new(&global);
+        let (told, done) = channel();
+        std::thread::spawn(move || {
+            print_json(&Event::Progress {
+                stage: Stage::Copy,
+                done: Done::default(),
+            });
+            told.send(())
+        });
+        assert_eq!(done.recv_timeout(Duration::from_secs(60)), Ok(()));
+        drop(answer);
     }
 }

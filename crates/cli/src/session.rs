@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use ntt_catalogue::rows::MediumRow;
-use ntt_pipeline::archive::Access;
+use ntt_pipeline::archive::{Access, CataloguePlace};
 use ntt_pipeline::config::{ConfigLayer, Origin};
 use ntt_pipeline::{Archive, Config, Context, Error, ErrorKind, Interrupt};
 use ntt_report::selector::find_medium;
@@ -34,20 +34,23 @@ impl Session {
     /// mistyped name gives an error and not an empty archive.
     pub(crate) fn open(global: &Global, access: Access, flags: &[Flag<'_>]) -> Result<Self, Failure> {
         let root = archive_root(global)?;
-        if !Archive::exists(&root) {
+        let config = config(global, &root, flags)?;
+        if !Archive::exists(&root, &CataloguePlace::of(&config)?) {
             return Err(Error::NoArchive(root).into());
         }
-        Self::open_at(global, &root, access, flags)
+        Self::open_at(global, &root, access, config)
     }
 
     /// Opens the archive for writing, a new one if there is none.
     pub(crate) fn open_or_create(global: &Global, flags: &[Flag<'_>]) -> Result<Self, Failure> {
-        Self::open_at(global, &archive_root(global)?, Access::Write, flags)
+        let root = archive_root(global)?;
+        let config = config(global, &root, flags)?;
+        Self::open_at(global, &root, Access::Write, config)
     }
 
-    fn open_at(global: &Global, root: &Path, access: Access, flags: &[Flag<'_>]) -> Result<Self, Failure> {
-        let config = config(root, flags)?;
-        let archive = Archive::open(root, access, config.pack_threshold_bytes.value)?;
+    fn open_at(global: &Global, root: &Path, access: Access, config: Config) -> Result<Self, Failure> {
+        let place = CataloguePlace::of(&config)?;
+        let archive = Archive::open(root, access, config.pack_threshold_bytes.value, &place)?;
         Ok(Self {
             archive,
             config,
@@ -94,7 +97,14 @@ impl Session {
 
 /// Opens the archive for looking only.
 pub(crate) fn look(global: &Global) -> Result<Archive, Failure> {
-    Ok(Archive::open(&archive_root(global)?, Access::ReadOnly, 0)?)
+    let root = archive_root(global)?;
+    Ok(Archive::open(&root, Access::ReadOnly, 0, &place(global)?)?)
+}
+
+/// Where the catalogue lies, by the settings in force.
+pub(crate) fn place(global: &Global) -> Result<CataloguePlace, Failure> {
+    let config = config(global, &archive_root(global)?, &[])?;
+    Ok(CataloguePlace::of(&config)?)
 }
 
 /// The program that is started as scan child: this one.
@@ -118,7 +128,7 @@ pub(crate) fn archive_root(global: &Global) -> Result<PathBuf, Failure> {
 }
 
 /// The settings in force for the archive in `root`.
-pub(crate) fn config(root: &Path, flags: &[Flag<'_>]) -> Result<Config, Failure> {
+pub(crate) fn config(global: &Global, root: &Path, flags: &[Flag<'_>]) -> Result<Config, Failure> {
     let path = Archive::config_path(root);
     let place = path.display().to_string();
     let variables: Vec<(String, String, String)> = std::env::vars()
@@ -127,9 +137,12 @@ pub(crate) fn config(root: &Path, flags: &[Flag<'_>]) -> Result<Config, Failure>
     let environment = variables
         .iter()
         .map(|(key, value, name)| (key.as_str(), value.as_str(), Origin::Environment(name.clone())));
+    let catalogue = global.catalogue.as_deref().map(|url| ("catalogue", url));
     let flags = flags
         .iter()
-        .map(|(key, value)| (*key, *value, Origin::Flag(format!("--{}", key.replace('_', "-")))));
+        .copied()
+        .chain(catalogue)
+        .map(|(key, value)| (key, value, Origin::Flag(format!("--{}", key.replace('_', "-")))));
     let layers = [
         user_layer()?,
         ConfigLayer::from_file(&path, Origin::Archive(place))?,
@@ -180,6 +193,14 @@ impl From<Error> for Failure {
         let hint = match &error {
             Error::NoArchive(_) => {
                 Some("name it with --archive DIR or NTT_ARCHIVE; `ntt ingest` makes a new one")
+            }
+            Error::Catalogue(ntt_catalogue::Error::Missing { .. }) => {
+                Some("`ntt catalogue init` makes one, `ntt catalogue copy` fills one from another")
+            }
+            Error::Catalogue(ntt_catalogue::Error::Version { found, known })
+                if found < known && *found > 0 =>
+            {
+                Some("`ntt catalogue init` brings it to the version of this program")
             }
             Error::Held { .. } => Some("wait for the other run to end; `ntt status` shows what it does"),
             _ => None,

@@ -6,7 +6,7 @@
 //! Stored bytes are hostile: a decoder never panics, never runs for ever, and never allocates from a length that they announce. It needs memory
 //! for what the caller wants and for the window of its format, which is bounded by [`WINDOW_BYTES_MAX`].
 //!
-//! Formats that are no more than copies of what came before are decoded here, over one bounded [`output`]; Deflate, Zstandard, LZMA and bzip2 by
+//! Formats that are no more than copies of what came before are decoded here, over one bounded output; Deflate, Zstandard, LZMA and bzip2 by
 //! crates. What runs here runs in the confined child all the same.
 
 #![forbid(unsafe_code)]

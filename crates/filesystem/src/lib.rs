@@ -26,10 +26,21 @@ use ntt_model::{ByteRange, ScanEvent, Timestamp};
 use ntt_source::{ReadAt, ReadError};
 use serde::{Deserialize, Serialize};
 
+mod apple;
+mod disc;
+mod emit;
 pub mod ext;
 pub mod fat;
+pub mod hfs;
+pub mod hfsplus;
 pub mod iso9660;
+pub mod mfs;
 pub mod name;
+pub mod ntfs;
+mod report;
+mod seen;
+mod sparse_set;
+pub mod udf;
 
 /// A family of file systems that this crate can read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -42,6 +53,16 @@ pub enum Family {
     Ext,
     /// ISO 9660 with Joliet and Rock Ridge.
     Iso9660,
+    /// NTFS 1.2 to 3.1.
+    Ntfs,
+    /// UDF 1.02 to 2.60.
+    Udf,
+    /// HFS+ and HFSX.
+    HfsPlus,
+    /// HFS, the older one of the Macintosh.
+    Hfs,
+    /// MFS, the first one of the Macintosh.
+    Mfs,
 }
 
 /// What a probe recognised.
@@ -232,7 +253,23 @@ pub fn probe(source: &dyn ReadAt) -> Vec<Candidate> {
     candidates.extend(fat::probe(source));
     candidates.extend(ext::probe(source));
     candidates.extend(iso9660::probe(source));
+    candidates.extend(ntfs::probe(source));
+    candidates.extend(udf::probe(source));
+    candidates.extend(hfsplus::probe(source));
+    candidates.extend(hfs::probe(source));
+    candidates.extend(mfs::probe(source));
     candidates
+}
+
+/// Looks for what is left of a volume that no family recognises and nothing else explains: copies of superblocks at unusual places, tables
+/// without a boot sector.
+///
+/// Reads some thousand sectors.
+pub fn probe_deep(source: &dyn ReadAt) -> Vec<Candidate> {
+    fat::probe_deep(source)
+        .into_iter()
+        .chain(ext::probe_deep(source))
+        .collect()
 }
 
 /// Opens the volume as `family`. `image_offset` is where the volume starts in the image.
@@ -249,5 +286,10 @@ pub fn open<'a>(
         Family::Fat => fat::open(source, image_offset),
         Family::Ext => ext::open(source, image_offset),
         Family::Iso9660 => iso9660::open(source, image_offset),
+        Family::Ntfs => ntfs::open(source, image_offset),
+        Family::Udf => udf::open(source, image_offset),
+        Family::HfsPlus => hfsplus::open(source, image_offset),
+        Family::Hfs => hfs::open(source, image_offset),
+        Family::Mfs => mfs::open(source, image_offset),
     }
 }

@@ -49,9 +49,36 @@ pub fn path_safe(raw: &[u8]) -> (Vec<u8>, bool) {
     (name, true)
 }
 
+/// A name of a Macintosh volume as Unix shows it, and whether it had to be changed beyond that.
+///
+/// On the Macintosh `:` separates names and `/` is a character like any other; the Unix side of macOS, and every Unix that reads such volumes,
+/// swaps the two. So `10/12/98` becomes `10:12:98`, which is no change worth telling: a `:` cannot stand in such a name. One that does all the
+/// same becomes `%3A`; what is left is as in [`path_safe`].
+pub fn unix_from_mac(raw: &[u8]) -> (Vec<u8>, bool) {
+    let has_colon = raw.contains(&b':');
+    let mut swapped = Vec::with_capacity(raw.len());
+    for byte in raw {
+        match byte {
+            b':' => swapped.extend_from_slice(b"%3A"),
+            b'/' => swapped.push(b':'),
+            other => swapped.push(*other),
+        }
+    }
+    let (name, changed) = path_safe(&swapped);
+    (name, changed || has_colon)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slashes_of_the_macintosh_are_colons_of_unix() {
+        assert_eq!(unix_from_mac(b"10/12/98"), (b"10:12:98".to_vec(), false));
+        assert_eq!(unix_from_mac(b"a:b"), (b"a%3Ab".to_vec(), true));
+        assert_eq!(unix_from_mac(b"\0x"), (b"%00x".to_vec(), true));
+        assert_eq!(unix_from_mac(b".."), (b"%2E%2E".to_vec(), true));
+    }
 
     #[test]
     fn lone_surrogates_survive_as_wtf8() {

@@ -7,6 +7,7 @@
 use ntt_filesystem::{Candidate, Error, Facts, Family};
 use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity};
 use ntt_source::{ReadAt, ReadError, SubRange};
+use ntt_volume::el_torito::{self, Media};
 use ntt_volume::identify::{Identified, identify};
 use ntt_volume::{Found, Slot, fill, scan, table};
 
@@ -88,7 +89,58 @@ impl<'a> Builder<'a> {
         if let Some(whole) = unrecognised.filter(|_| self.tree.volumes.is_empty()) {
             self.push(whole);
         }
+        self.add_boot_images(image);
         self.report_missing_tail();
+    }
+
+    /// Lists the boot images of a disc that hold a file system or a partition table. Others are programs, which its facts tell.
+    fn add_boot_images(&mut self, image: ByteRange) {
+        let is_disc = |volume: &VolumeLayer| {
+            let mut layers = volume.file_systems.iter();
+            volume.range.offset == image.offset
+                && layers.any(|layer| layer.family == Family::Iso9660 && layer.facts.is_some())
+        };
+        if !self.tree.volumes.iter().any(is_disc) {
+            return;
+        }
+        let images = self.step(StepKind::Tables, image.offset, || {
+            el_torito::boot_images(&self.window(image))
+        });
+        for boot in images {
+            let found_by = format!("el torito {}", boot.number);
+            let room = image.end().saturating_sub(boot.offset);
+            match boot.media {
+                Media::HardDisk => {
+                    let found = self.find_tables(ByteRange::new(boot.offset, room));
+                    self.add_tables(found, &found_by, 1);
+                }
+                Media::Floppy(_) | Media::NoEmulation => {
+                    self.add_boot_volume(&found_by, ByteRange::new(boot.offset, room));
+                }
+            }
+        }
+    }
+
+    /// A boot image is as long as the file system in it says; without one it is not listed.
+    fn add_boot_volume(&mut self, found_by: &str, room: ByteRange) {
+        let size = self
+            .probe(room)
+            .into_iter()
+            .map(|candidate| candidate.size_bytes)
+            .max();
+        let Some(size) = size else {
+            return;
+        };
+        let range = ByteRange::new(room.offset, size.min(room.len));
+        let file_systems = self.open_all(range);
+        // Hybrid discs name it in a partition table too.
+        if self.same_as(range, &file_systems).is_some() {
+            return;
+        }
+        let volume = self.judged(blank_volume(found_by, range), file_systems);
+        if volume.verdict == Verdict::Readable {
+            self.push(volume);
+        }
     }
 
     /// Whether sector 0 is the boot sector of a file system or the head of a container, and so no partition table.
@@ -119,6 +171,13 @@ impl<'a> Builder<'a> {
     fn find_tables(&self, range: ByteRange) -> Found {
         self.step(StepKind::Tables, range.offset, || {
             table::find(&self.window(range), range.offset)
+        })
+    }
+
+    /// What is left of a volume that nothing recognises.
+    fn probe_deep(&self, range: ByteRange) -> Vec<Candidate> {
+        self.step(StepKind::Probe, range.offset, || {
+            ntt_filesystem::probe_deep(&self.window(range))
         })
     }
 
@@ -257,7 +316,14 @@ impl<'a> Builder<'a> {
     /// The volume with its verdict.
     fn judged(&mut self, mut volume: VolumeLayer, file_systems: Vec<FileSystemLayer>) -> VolumeLayer {
         volume.available_bytes = self.available(volume.range);
-        let known = self.identify(volume.range).into_iter().next();
+        let is_read = |known: &Identified| {
+            let facts = file_systems.iter().filter_map(|layer| layer.facts.as_ref());
+            facts.into_iter().any(|facts| facts.type_name == known.type_name)
+        };
+        let known = self
+            .identify(volume.range)
+            .into_iter()
+            .find(|known| !is_read(known));
         let is_readable = file_systems.iter().any(|layer| layer.facts.is_some());
         volume.file_systems = file_systems;
         volume.verdict = match known {
@@ -277,7 +343,26 @@ impl<'a> Builder<'a> {
             }
             None => self.unrecognised(&volume),
         };
+        if matches!(
+            volume.verdict,
+            Verdict::Unknown { .. } | Verdict::BeyondEnd | Verdict::Unread
+        ) {
+            self.look_deeper(&mut volume);
+        }
         volume
+    }
+
+    /// Whether something is left of a file system that nothing recognises at the start of its volume.
+    fn look_deeper(&mut self, volume: &mut VolumeLayer) {
+        let remains = self.probe_deep(volume.range);
+        let layers: Vec<_> = remains
+            .into_iter()
+            .map(|candidate| self.open_one(candidate, volume.range))
+            .collect();
+        if layers.iter().any(|layer| layer.facts.is_some()) {
+            volume.file_systems = layers;
+            volume.verdict = Verdict::Readable;
+        }
     }
 
     /// Something else is recognised over the same bytes: hybrid discs, RAID1 members, remains of an earlier use.

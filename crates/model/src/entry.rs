@@ -45,7 +45,7 @@ pub enum Kind {
 pub enum Namespace {
     /// The only namespace of a format that has one; NTFS's POSIX names.
     Native,
-    /// FAT or NTFS 8.3 name, raw OEM bytes.
+    /// FAT's 8.3 name, raw OEM bytes; NTFS's, WTF-8.
     Dos,
     /// FAT or NTFS long name, WTF-8.
     Windows,

@@ -8,7 +8,7 @@ use ntt_inspect::live::LiveTree;
 use ntt_source::{FileSource, Masked, ReadAt};
 
 use crate::identify::{self, Source, SourceKind};
-use crate::{Archive, Context, Error, HostPath};
+use crate::{Archive, Context, Error};
 
 /// An image with its unread ranges masked (R11).
 pub(crate) type MaskedImage = Masked<FileSource>;
@@ -38,11 +38,11 @@ pub(crate) fn open_tree(source: &Source, mount_point: &[u8]) -> Result<LiveTree,
     })
 }
 
-/// Opens the source of a medium again where it was last seen, and makes sure that it is still the same bytes. If more of them was rescued
-/// meanwhile, the medium's record is renewed.
+/// Opens the source of a medium again where it was last seen (as this host has it), and makes sure that it is still the same bytes. If more of
+/// them was rescued meanwhile, the medium's record is renewed.
 pub(crate) fn source_of(context: &Context<'_>, medium: &MediumRow) -> Result<Source, Error> {
     let image = image_row(context.archive, medium)?;
-    let source = Source::open(HostPath::from_bytes(&image.path).as_path())?;
+    let source = Source::open(&context.config.path_map.value.local(&image.path))?;
     let refuse = |reason: &str| {
         Err(Error::Source {
             path: source.path.as_path().to_owned(),

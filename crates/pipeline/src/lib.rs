@@ -8,7 +8,7 @@
 //! ```text
 //! identify -> inspect -> scan -> copy -> verify -> manifest      (one `ingest`)
 //!                          |       |
-//!                       exclude  retry                 restore -> compare        doctor, rebuild
+//!                       exclude  retry                 restore -> compare        doctor, rebuild, transfer
 //! ```
 //!
 //! Nothing here parses what a medium says: inspecting and scanning happen in the child process of `ntt-inspect`, and copying reads
@@ -29,6 +29,7 @@ pub mod rebuild;
 pub mod restore;
 pub mod retry;
 pub mod scan;
+pub mod transfer;
 pub mod verify;
 
 mod content;

@@ -34,6 +34,8 @@ pub enum Stage {
     Compare,
     /// Make the catalogue again from the manifests.
     Rebuild,
+    /// Copying a catalogue into another one.
+    Transfer,
     /// Check the archive.
     Doctor,
 }
@@ -53,6 +55,7 @@ impl Stage {
             Self::Restore => "restore",
             Self::Compare => "compare",
             Self::Rebuild => "rebuild",
+            Self::Transfer => "transfer",
             Self::Doctor => "doctor",
         }
     }

@@ -101,11 +101,17 @@ pub struct World<'a> {
 ///
 /// What keeps the run from beginning, or errors of the target; never errors of the source.
 pub fn run(world: World<'_>, request: &Request) -> Result<Record, Error> {
-    let disk = Arc::clone(&world.disk);
+    let World {
+        disk,
+        device,
+        clock,
+        watch,
+        monitor,
+    } = world;
     let paths = &request.paths;
-    let geometry = world.device.geometry();
+    let geometry = device.geometry();
     let (sink, existing) = Sink::open(Arc::clone(&disk), paths.clone(), &geometry, request.options)?;
-    let mut log = EventLog::open(disk.as_ref(), &paths.log, world.clock)?;
+    let mut log = EventLog::open(disk.as_ref(), &paths.log, clock)?;
     log.add(&Event::Started {
         source: request.source.clone(),
         geometry,
@@ -115,20 +121,20 @@ pub fn run(world: World<'_>, request: &Request) -> Result<Record, Error> {
     let mut planner = Planner::new(&headed(existing.map, geometry), geometry, request.policy.clone());
     planner.prioritise(request.priority.clone());
     let ended = Engine::new(Parts {
-        device: world.device,
+        device,
         sink,
         planner,
         sentinels: existing.sentinels,
         policy: request.policy.clone(),
         stats: Record::stats(disk.as_ref(), paths)?,
         log,
-        watch: world.watch,
-        monitor: world.monitor,
+        watch,
+        monitor,
     })
     .run()?;
-    let record = record(disk.as_ref(), request, geometry, &ended, world.clock)?;
+    let record = record(disk.as_ref(), request, geometry, &ended, clock)?;
     record.write(disk.as_ref(), paths)?;
-    let mut log = EventLog::open(disk.as_ref(), &paths.log, world.clock)?;
+    let mut log = EventLog::open(disk.as_ref(), &paths.log, clock)?;
     log.add(&Event::Ended {
         outcome: ended.outcome,
         health: Box::new(record.health.clone()),

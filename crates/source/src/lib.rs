@@ -4,6 +4,7 @@
 //! permission and no method writes. A [`masked::Masked`] source answers [`ReadError::Unread`] where the mapfile says
 //! that bytes were never rescued, so that no reader can mistake them for zeros (R11).
 
+pub mod container;
 mod error;
 pub mod extents;
 pub mod field;

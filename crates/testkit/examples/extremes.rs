@@ -1,6 +1,6 @@
 //! Scans a volume at the edge of its format and tells what that cost, or writes it to a sparse file for other tools.
 //!
-//!     extremes fat-wide|fat-deep|fat-fragmented|ext-wide|ext-deep|ext-fragmented|iso-wide|iso-deep COUNT [FILE]
+//!     extremes fat-wide|fat-deep|fat-fragmented|ext-wide|ext-deep|ext-fragmented|iso-wide|iso-deep|hfsplus-wide|hfsplus-deep|hfsplus-fragmented COUNT [FILE]
 //!
 //! The cost holds that of computing the volume: a reader alone is faster.
 
@@ -15,7 +15,7 @@ use ntt_filesystem::{ScanOptions, open, probe};
 use ntt_model::ScanEvent;
 use ntt_model::entry::ScanCounts;
 use ntt_source::ReadAt;
-use ntt_testkit::extremes::{ext, fat, iso9660};
+use ntt_testkit::extremes::{ext, fat, hfsplus, iso9660, ntfs};
 use ntt_testkit::synthetic::Synthetic;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -33,6 +33,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         "ext-fragmented" => ext::fragmented(count),
         "iso-wide" => iso9660::wide(count),
         "iso-deep" => iso9660::deep(count),
+        "ntfs-wide" => ntfs::wide(count),
+        "ntfs-deep" => ntfs::deep(count),
+        "hfsplus-wide" => hfsplus::wide(count),
+        "hfsplus-deep" => hfsplus::deep(count),
+        "hfsplus-fragmented" => hfsplus::fragmented(count),
         other => return Err(format!("no case {other}").into()),
     };
     match words.get(2) {

@@ -7,7 +7,11 @@ pub mod extremes;
 pub mod faulty;
 #[cfg(feature = "fuse")]
 pub mod faulty_file;
+pub mod hfsplus;
 pub mod lab;
 pub mod listing;
+pub mod ntfs;
+pub mod postgres;
 pub mod sim_disk;
 pub mod synthetic;
+pub mod udf;

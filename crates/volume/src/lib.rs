@@ -1,6 +1,7 @@
 //! Where the volumes of an image lie: partition tables, identify-only signatures, fill detection and the signature scan.
 //!
 //! - [`table`]: MBR with its chain of logical partitions, GPT with either header, Apple Partition Map.
+//! - [`el_torito`]: the boot images of a disc.
 //! - [`identify`]: names what no reader here opens: swap, encryption, RAID, LVM, foreign file systems.
 //! - [`scan`]: looks for volumes where tables are damaged or absent, within fixed bounds.
 //! - [`fill`]: tells an erased volume from an unknown one.
@@ -21,6 +22,7 @@
 )]
 
 mod bytes;
+pub mod el_torito;
 pub mod fill;
 pub mod identify;
 pub mod scan;

@@ -6,7 +6,7 @@
 
 use ntt_model::ByteRange;
 use ntt_source::ReadAt;
-use ntt_source::field::{le_u16, u8_at};
+use ntt_source::field::{be_u16, be_u32, le_u16, u8_at};
 
 /// Bytes that one scan reads: more than any floppy, Zip, CD or DVD holds.
 pub const BYTES_MAX: u64 = 8 << 30;
@@ -111,7 +111,8 @@ fn read_good_sectors(source: &dyn ReadAt, start: u64, bytes: &mut [u8]) {
 fn looks_like_a_start(bytes: &[u8]) -> bool {
     is_boot_sector(bytes).unwrap_or(false)
         || is_first_ext_superblock(bytes).unwrap_or(false)
-        || bytes.get(32_769..32_774) == Some(b"CD001")
+        || is_macintosh_volume(bytes).unwrap_or(false)
+        || matches!(bytes.get(32_769..32_774), Some(b"CD001" | b"BEA01"))
 }
 
 /// A boot sector of the FAT family: a jump, a sector size, `55 AA`.
@@ -124,6 +125,16 @@ fn is_boot_sector(bytes: &[u8]) -> Option<bool> {
 /// The superblock of ext2/3/4 that belongs to block group 0: its copies in other groups are not the start of a volume.
 fn is_first_ext_superblock(bytes: &[u8]) -> Option<bool> {
     Some(le_u16(bytes, 1024 + 56)? == 0xef53 && le_u16(bytes, 1024 + 90)? == 0)
+}
+
+/// Volume header of HFS+ or HFSX with its version; master directory block of HFS or MFS with a block size that can be.
+fn is_macintosh_volume(bytes: &[u8]) -> Option<bool> {
+    let block_bytes = be_u32(bytes, 1024 + 20)?;
+    Some(match (be_u16(bytes, 1024)?, be_u16(bytes, 1026)?) {
+        (0x482b, 4) | (0x4858, 5) => true,
+        (0x4244 | 0xd2d7, _) => block_bytes > 0 && block_bytes % 512 == 0 && u8_at(bytes, 1024 + 36)? <= 27,
+        _ => false,
+    })
 }
 
 #[cfg(test)]

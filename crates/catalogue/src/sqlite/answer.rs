@@ -1,18 +1,17 @@
 //! Scans, the items of chunks, and the census.
 
-use std::collections::BTreeMap;
-
 use ntt_model::entry::ScanCounts;
-use ntt_model::{FailureClass, ScanId, Timestamp, VolumeKey};
+use ntt_model::{ScanId, Timestamp, VolumeKey};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::inodes;
 use super::label::members_of;
 use super::media::{collect, not_found};
 use super::paths::Paths;
 use super::state::{self, DAMAGED, STORED};
-use super::{code, inodes};
 use crate::Error;
-use crate::rows::{Census, ChunkItem, DIRECTORY_READER, NewScan, ScanRow, State, Tally};
+use crate::rows::{Census, ChunkItem, DIRECTORY_READER, NewScan, ScanRow, Tally};
+use crate::tally::{Heading, Sums};
 
 /// The sealed scans of a volume, oldest first.
 pub(super) fn scans(connection: &Connection, volume: VolumeKey) -> Result<Vec<ScanRow>, Error> {
@@ -107,56 +106,11 @@ fn read_paths(connection: &Connection, scan: ScanId, inodes: &[i64]) -> Result<V
     Ok(found)
 }
 
-/// The sums of a census while it is counted.
-#[derive(Default)]
-struct Sums {
-    census: Census,
-    inodes: BTreeMap<i64, u64>,
-    excluded: BTreeMap<String, Tally>,
-    failed: BTreeMap<FailureClass, Tally>,
-}
-
-fn add(tally: &mut Tally, bytes: u64) {
-    tally.count += 1;
-    tally.bytes = tally.bytes.saturating_add(bytes);
-}
-
-impl Sums {
-    fn add_stored(&mut self, size: u64) {
-        add(&mut self.census.found, size);
-        add(&mut self.census.stored, size);
-    }
-
-    fn add(&mut self, size: u64, state: State) {
-        let census = &mut self.census;
-        add(&mut census.found, size);
-        let tally = match state {
-            State::Pending => &mut census.pending,
-            State::Stored { .. } => &mut census.stored,
-            State::Damaged { .. } => &mut census.damaged,
-            State::Excluded { rule } => self.excluded.entry(rule).or_default(),
-            State::Retryable { .. } => &mut census.retryable,
-            State::Failed { failure, .. } => self.failed.entry(failure.class).or_default(),
-        };
-        add(tally, size);
-    }
-
-    fn finish(self) -> Result<Census, Error> {
-        let mut census = self.census;
-        for (bits, count) in self.inodes {
-            census.inodes.push((code::value_of(&code::KINDS, bits)?, count));
-        }
-        census.excluded = self.excluded.into_iter().collect();
-        census.failed = self.failed.into_iter().collect();
-        Ok(census)
-    }
-}
-
 /// Counts everything of a scan in one pass over its inodes.
 pub(super) fn census(connection: &Connection, scan: ScanId) -> Result<Census, Error> {
     super::queue::sealed(connection, scan)?;
     let mut sums = Sums::default();
-    count_names(connection, scan, &mut sums.census)?;
+    count_names(connection, scan, &mut sums)?;
     let sql = format!(
         "SELECT i.ino, i.bits, i.size, r.state FROM inode_{scan} i \
          LEFT JOIN result_{scan} r ON r.ino = i.ino AND r.stream = 0 ORDER BY i.ino"
@@ -168,12 +122,12 @@ pub(super) fn census(connection: &Connection, scan: ScanId) -> Result<Census, Er
         if bits & 8 != 0 {
             continue;
         }
-        *sums.inodes.entry(bits & 7).or_default() += 1;
+        sums.add_inodes(bits & 7, 1);
         let size: Option<i64> = row.get(2)?;
         match (size, row.get::<_, Option<i64>>(3)?) {
             // Nearly all: the data stream alone, stored whole.
             (Some(size), Some(STORED)) if bits & inodes::MORE_STREAMS == 0 => {
-                sums.add_stored(size.cast_unsigned());
+                sums.add(Heading::Stored, Tally::one(size.cast_unsigned()));
             }
             _ => count_streams(connection, scan, (row.get(0)?, bits, size), &mut sums)?,
         }
@@ -196,22 +150,18 @@ fn count_streams(
     let standing = state::standing(connection, scan, inode)?;
     for stream in streams {
         let result = state::result(connection, scan, inode, stream.ordinal)?;
-        sums.add(stream.size, state::derive(result.as_ref(), &standing)?);
+        let state = state::derive(result.as_ref(), &standing)?;
+        sums.add(state.into(), Tally::one(stream.size));
     }
     Ok(())
 }
 
-fn count_names(connection: &Connection, scan: ScanId, census: &mut Census) -> Result<(), Error> {
+fn count_names(connection: &Connection, scan: ScanId, sums: &mut Sums) -> Result<(), Error> {
     let sql = format!("SELECT flags >= 16, flags & 8 <> 0, count(*) FROM path_{scan} GROUP BY 1, 2");
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let count = row.get::<_, i64>(2)?.cast_unsigned();
-        match (row.get(0)?, row.get(1)?) {
-            (true, _) => census.deleted += count,
-            (false, true) => census.alternate_names += count,
-            (false, false) => census.paths += count,
-        }
+        sums.add_names(row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.cast_unsigned());
     }
     Ok(())
 }
@@ -224,7 +174,7 @@ fn distinct_blobs(connection: &Connection, scan: ScanId) -> Result<Tally, Error>
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        add(&mut tally, row.get::<_, i64>(0)?.cast_unsigned());
+        tally.add(Tally::one(row.get::<_, i64>(0)?.cast_unsigned()));
     }
     Ok(tally)
 }

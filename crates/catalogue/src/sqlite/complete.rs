@@ -6,14 +6,15 @@ use ntt_model::failure::Failure;
 use ntt_model::{BlobHash, ChunkId, FailureClass, Outcome, ScanId, Timestamp, WorkerId};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
-use super::codec::{Member, put_ranges};
+use super::codec::Member;
 use super::label::{members_of, work_of};
 use super::queue::{Work, enqueue, lease, sealed, shrink};
-use super::state::{self, DAMAGED, FAILED, REOPENED, RETRYABLE, ResultRow, STORED, is_eligible};
+use super::state::{self, DAMAGED, FAILED, REOPENED, RETRYABLE, STORED, is_eligible};
 use super::{blob, media};
 use crate::Error;
 use crate::lease::{History, Verdict};
 use crate::rows::{ChunkResult, StreamResult};
+use crate::settlement::{self, KeptBlob, Settlement};
 
 /// Records the results of chunks; returns those whose lease was lost.
 pub(super) fn complete(
@@ -156,74 +157,24 @@ impl Completion<'_, '_> {
     }
 
     fn settle(&mut self, result: &StreamResult) -> Result<Verdict, Error> {
-        match &result.outcome {
-            Outcome::Stored { blob, size } => {
-                let blob = self.keep_blob(result, blob, *size)?;
-                let inode = result.inode.cast_signed();
-                self.stored.execute(params![inode, result.stream, blob])?;
-                Ok(Verdict::Settled)
-            }
-            Outcome::Damaged {
-                blob,
-                size,
-                missing,
-                failure,
-            } => {
-                let blob = self.keep_blob(result, blob, *size)?;
-                let (_, history) = self.prior(result)?;
-                let (history, _) = history.fail(failure, self.now);
-                let details = Details {
-                    failure: Some(failure),
-                    missing: Some(put_ranges(missing)),
-                    not_before: None,
-                };
-                self.add_attempt(result, failure, history)?;
-                self.write(result, DAMAGED, Some(blob), history, &details)?;
-                Ok(Verdict::Settled)
-            }
-            Outcome::Failed { failure } => {
-                let (prior, history) = self.prior(result)?;
-                let (history, verdict) = history.fail(failure, self.now);
-                self.add_attempt(result, failure, history)?;
-                self.write_failure(result, failure, prior, history, verdict)?;
-                Ok(verdict)
-            }
-        }
-    }
-
-    /// What is known of the stream so far.
-    fn prior(&self, result: &StreamResult) -> Result<(Option<ResultRow>, History), Error> {
         let inode = result.inode.cast_signed();
+        if let Outcome::Stored { blob, size } = &result.outcome {
+            let blob = self.keep_blob(result, blob, *size)?;
+            self.stored.execute(params![inode, result.stream, blob])?;
+            return Ok(Verdict::Settled);
+        }
         let prior = state::result(self.connection, self.scan, inode, result.stream)?;
-        let history = prior.as_ref().map_or(History::default(), |row| row.history);
-        Ok((prior, history))
-    }
-
-    /// A stream that was damaged, reopened and now fails for good keeps what was once read of it.
-    fn write_failure(
-        &self,
-        result: &StreamResult,
-        failure: &Failure,
-        prior: Option<ResultRow>,
-        history: History,
-        verdict: Verdict,
-    ) -> Result<(), Error> {
-        let (blob, missing) = prior.map_or((None, None), |row| (row.blob, row.missing));
-        let not_before = match verdict {
-            Verdict::Retry { not_before } => Some(not_before),
-            Verdict::Settled => None,
+        let settlement = settlement::settle(&result.outcome, prior, self.now);
+        let blob = match settlement.blob {
+            KeptBlob::None => None,
+            KeptBlob::Earlier(id) => Some(id),
+            KeptBlob::New(hash, size) => Some(self.keep_blob(result, &hash, size)?),
         };
-        let state = match (verdict, blob.is_some() && missing.is_some()) {
-            (Verdict::Retry { .. }, _) => RETRYABLE,
-            (Verdict::Settled, true) => DAMAGED,
-            (Verdict::Settled, false) => FAILED,
-        };
-        let details = Details {
-            failure: Some(failure),
-            missing,
-            not_before,
-        };
-        self.write(result, state, blob, history, &details)
+        if let Some(failure) = settlement.failure {
+            self.add_attempt(result, failure, settlement.history)?;
+        }
+        self.write(result, blob, &settlement)?;
+        Ok(settlement.verdict)
     }
 
     fn keep_blob(&mut self, result: &StreamResult, hash: &BlobHash, size: u64) -> Result<i64, Error> {
@@ -252,10 +203,8 @@ impl Completion<'_, '_> {
     fn write(
         &self,
         result: &StreamResult,
-        state: i64,
         blob: Option<i64>,
-        history: History,
-        details: &Details<'_>,
+        settlement: &Settlement<'_>,
     ) -> Result<(), Error> {
         let mut statement = self.connection.prepare_cached(&format!(
             "INSERT OR REPLACE INTO result_{} \
@@ -266,15 +215,15 @@ impl Completion<'_, '_> {
         statement.execute(params![
             result.inode.cast_signed(),
             result.stream,
-            state,
+            settlement.state,
             blob,
-            history.attempts,
-            history.strikes,
-            details.failure.map(|failure| failure.code),
-            details.not_before.map(|time| time.as_nanos()),
-            details.failure.map(|failure| failure.class.as_str()),
-            details.failure.map(|failure| failure.detail.as_str()),
-            details.missing
+            settlement.history.attempts,
+            settlement.history.strikes,
+            settlement.failure.map(|failure| failure.code),
+            settlement.not_before().map(|time| time.as_nanos()),
+            settlement.failure.map(|failure| failure.class.as_str()),
+            settlement.failure.map(|failure| failure.detail.as_str()),
+            settlement.missing
         ])?;
         Ok(())
     }
@@ -296,14 +245,6 @@ impl Wanted {
         let place = self.0.iter().position(|wanted| *wanted == (inode, stream));
         place.is_some_and(|place| self.0.remove(place).is_some())
     }
-}
-
-/// What a result has besides its state and blob.
-#[derive(Default)]
-struct Details<'f> {
-    failure: Option<&'f Failure>,
-    missing: Option<Vec<u8>>,
-    not_before: Option<Timestamp>,
 }
 
 /// Where a stream that may be reopened stands: it failed, waits or is damaged, and is still wanted.

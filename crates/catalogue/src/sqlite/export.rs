@@ -9,17 +9,9 @@ use super::inodes::{self, hash, time};
 use super::paths::Paths;
 use super::{codec, state};
 use crate::Error;
-use crate::record::{AttemptRecord, PathRecord, ResultRecord, ResultState, ScanRecord};
+use crate::record::{AttemptRecord, PathRecord, ResultRecord, ScanRecord};
 use crate::rows::DirRow;
-
-/// States of results by their codes in `result_{n}`.
-const RESULT_STATES: [ResultState; 5] = [
-    ResultState::Reopened,
-    ResultState::Stored,
-    ResultState::Damaged,
-    ResultState::Retryable,
-    ResultState::Failed,
-];
+use crate::standing::RESULT_STATES;
 
 /// Columns of [`Paths::row`] come first, then those of the inode, then what is stored of its data stream.
 const FIRST_INODE_COLUMN: usize = 8;
@@ -156,9 +148,4 @@ fn failure(row: &Row<'_>, first: usize) -> Result<Option<Failure>, Error> {
         code: row.get::<_, Option<i32>>(first + 1)?.unwrap_or(0),
         detail: row.get::<_, Option<String>>(first + 2)?.unwrap_or_default(),
     }))
-}
-
-/// The code of a result's state.
-pub(super) fn code_of_state(state: ResultState) -> Result<i64, Error> {
-    super::code::code_of(&RESULT_STATES, &state)
 }

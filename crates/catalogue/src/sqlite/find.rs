@@ -10,7 +10,7 @@ use super::paths::{self, Paths};
 use super::state::{self, DAMAGED, FAILED, RETRYABLE, STORED};
 use crate::Error;
 use crate::query::{FindQuery, FoundRow, StateFilter};
-use crate::rows::{Occurrence, PathRow, State, StreamState};
+use crate::rows::{Occurrence, PathRow, StreamState};
 
 /// The latest sealed scan of a volume.
 pub(super) struct Latest {
@@ -177,22 +177,13 @@ impl<'s> Search<'s> {
         let kind = bits.map(|bits| value_of(&KINDS, bits & 7)).transpose()?;
         let size = row.get::<_, Option<i64>>(7)?.map(i64::cast_unsigned);
         let modified = inodes::time(row, 8)?;
-        let query = self.query;
-        Ok(
-            (query.kinds.is_empty() || kind.is_some_and(|kind| query.kinds.contains(&kind)))
-                && within(query.size_bytes.as_ref(), size)
-                && within(query.modified.as_ref(), modified),
-        )
+        Ok(self.query.passes_facts(kind, size, modified))
     }
 
     fn found(&mut self, row: &Row<'_>) -> Result<Option<FoundRow>, Error> {
         let path = self.paths.row(row)?;
         let states = self.states(&path)?;
-        let wanted = &self.query.states;
-        let passes = wanted.is_empty()
-            || states
-                .iter()
-                .any(|state| wanted.iter().any(|filter| matches(*filter, &state.state)));
+        let passes = self.query.passes_states(&states);
         if !passes {
             return Ok(None);
         }
@@ -233,24 +224,5 @@ fn has_result(scan: ScanId, states: &[StateFilter]) -> String {
             format!("AND EXISTS (SELECT 1 FROM result_{scan} r WHERE r.ino = p.ino AND r.state IN ({codes}))")
         }
         _ => String::new(),
-    }
-}
-
-/// Whether a fact lies in the range asked for; a fact that is not known never does.
-fn within<T: PartialOrd>(range: Option<&std::ops::RangeInclusive<T>>, fact: Option<T>) -> bool {
-    range.is_none_or(|range| fact.is_some_and(|fact| range.contains(&fact)))
-}
-
-fn matches(filter: StateFilter, state: &State) -> bool {
-    match (filter, state) {
-        (StateFilter::Pending, State::Pending)
-        | (StateFilter::Stored, State::Stored { .. })
-        | (StateFilter::Damaged, State::Damaged { .. })
-        | (StateFilter::Excluded, State::Excluded { .. })
-        | (StateFilter::Retryable, State::Retryable { .. }) => true,
-        (StateFilter::Failed(class), State::Failed { failure, .. }) => {
-            class.is_none_or(|class| class == failure.class)
-        }
-        _ => false,
     }
 }

@@ -8,6 +8,7 @@ use super::code::{KINDS, allocation, encoding, value_of};
 use super::codec::{self, Rare};
 use super::media::collect;
 use crate::Error;
+pub(super) use crate::standing::stream_kind;
 
 /// Columns of `inode_{n}`, in the order that [`from_row`] reads.
 pub(super) const COLUMNS: &str =
@@ -84,15 +85,6 @@ fn further_streams(connection: &Connection, scan: ScanId, inode: u64) -> Result<
             extents_incomplete: row.get(3)?,
         })
     })
-}
-
-/// The kind of a row of `stream_{n}`; the table's check admits no other codes.
-pub(super) fn stream_kind(code: i64, name: Vec<u8>) -> StreamKind {
-    match code {
-        0 => StreamKind::Data,
-        1 => StreamKind::Named(name),
-        _ => StreamKind::Xattr(name),
-    }
 }
 
 /// One inode.

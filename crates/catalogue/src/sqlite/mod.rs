@@ -8,11 +8,8 @@
 mod answer;
 mod blob;
 mod check;
-mod code;
-mod codec;
 mod complete;
 mod connection;
-mod dump;
 mod export;
 mod find;
 mod inodes;
@@ -32,7 +29,6 @@ mod trait_impl;
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -40,10 +36,10 @@ use ntt_host::Clock;
 use ntt_model::ScanId;
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::Error;
+pub use crate::standing::NO_NAME;
+use crate::{Error, code, codec};
 use load::Load;
 pub use restore::Restoration;
-pub use state::NO_NAME;
 
 /// The catalogue in one SQLite file.
 ///
@@ -156,26 +152,6 @@ impl SqliteCatalogue {
             writer: None,
             readers: Mutex::new(vec![connection]),
         })
-    }
-
-    /// Writes all logical rows as text, one JSON value a line, in a canonical order: two catalogues hold the same if their dumps are
-    /// equal. Left out is what a rebuilt catalogue cannot share: times of the tool's own doing, workers, chunks, attempts and events.
-    ///
-    /// # Errors
-    ///
-    /// Of the database; [`Error::Storage`] if `out` cannot be written.
-    pub fn dump(&self, out: &mut dyn Write) -> Result<(), Error> {
-        self.read(|connection| dump::dump(connection, out))
-    }
-
-    /// As [`SqliteCatalogue::dump`], with all that a catalogue made again from manifests must share with the one before: also times, attempts,
-    /// what results remember of failures, and the events of media. Left out are the queue (chunks and workers) and events of no medium.
-    ///
-    /// # Errors
-    ///
-    /// Of the database; [`Error::Storage`] if `out` cannot be written.
-    pub fn dump_exact(&self, out: &mut dyn Write) -> Result<(), Error> {
-        self.read(|connection| dump::dump_exact(connection, out))
     }
 
     fn writer(&self) -> Result<MutexGuard<'_, Writer>, Error> {

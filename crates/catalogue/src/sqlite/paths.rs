@@ -10,17 +10,14 @@ use super::code::{KINDS, NAMESPACES, name_facts, value_of};
 use super::media::collect;
 use crate::Error;
 use crate::rows::{ChildRow, DirRow, PathRow};
-
-/// The cache of directory paths is emptied when it holds this many bytes.
-const CACHE_BYTES: usize = 16 << 20;
+use crate::tree::{DirectoryPaths, push_name};
 
 /// Paths of the directories of one scan, and names of rules.
 pub(super) struct Paths<'c> {
     connection: &'c Connection,
     scan: ScanId,
     rules: HashMap<i64, String>,
-    cache: HashMap<u64, Arc<[u8]>>,
-    cached_bytes: usize,
+    directories: DirectoryPaths,
 }
 
 /// Columns and tables that [`Paths::row`] reads.
@@ -41,8 +38,7 @@ impl<'c> Paths<'c> {
             connection,
             scan,
             rules: rules.into_iter().collect(),
-            cache: HashMap::new(),
-            cached_bytes: 0,
+            directories: DirectoryPaths::default(),
         })
     }
 
@@ -79,60 +75,24 @@ impl<'c> Paths<'c> {
         Ok(path)
     }
 
-    /// The path of a directory. Climbs to the nearest known ancestor and comes down again: no recursion however deep the tree.
-    ///
-    /// Ends, because the seal made sure that every parent has a smaller `seq` than its children.
+    /// The path of a directory.
     pub(super) fn directory(&mut self, directory: u64) -> Result<Arc<[u8]>, Error> {
-        let mut below = Vec::new();
-        let mut at = directory;
-        let known = loop {
-            if let Some(path) = self.cache.get(&at) {
-                break Arc::clone(path);
-            }
-            let (parent, name) = self.parent(at)?;
-            let Some(parent) = parent else {
-                break self.remember(at, Vec::new());
-            };
-            below.push((at, name));
-            at = parent;
-        };
-        let mut path = known;
-        for (inode, name) in below.into_iter().rev() {
-            let mut longer = path.to_vec();
-            push_name(&mut longer, &name);
-            path = self.remember(inode, longer);
-        }
-        Ok(path)
-    }
-
-    fn parent(&self, directory: u64) -> Result<(Option<u64>, Vec<u8>), Error> {
-        let sql = format!("SELECT parent, name FROM dir_{} WHERE ino = ?1", self.scan);
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let row = statement
-            .query_row([directory.cast_signed()], |row| {
-                Ok((row.get::<_, Option<i64>>(0)?.map(i64::cast_unsigned), row.get(1)?))
-            })
-            .optional()?;
-        row.ok_or_else(|| Error::Damaged(format!("scan {} lacks directory {directory}", self.scan)))
-    }
-
-    fn remember(&mut self, directory: u64, path: Vec<u8>) -> Arc<[u8]> {
-        if self.cached_bytes > CACHE_BYTES {
-            self.cache.clear();
-            self.cached_bytes = 0;
-        }
-        let path: Arc<[u8]> = path.into();
-        self.cached_bytes += path.len() + size_of::<(u64, Arc<[u8]>)>();
-        self.cache.insert(directory, Arc::clone(&path));
-        path
+        let (connection, scan) = (self.connection, self.scan);
+        self.directories
+            .get(directory, |directory| parent(connection, scan, directory))
     }
 }
 
-fn push_name(path: &mut Vec<u8>, name: &[u8]) {
-    if !path.is_empty() {
-        path.push(b'/');
-    }
-    path.extend_from_slice(name);
+/// The parent and the name of a directory.
+fn parent(connection: &Connection, scan: ScanId, directory: u64) -> Result<(Option<u64>, Vec<u8>), Error> {
+    let sql = format!("SELECT parent, name FROM dir_{scan} WHERE ino = ?1");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let row = statement
+        .query_row([directory.cast_signed()], |row| {
+            Ok((row.get::<_, Option<i64>>(0)?.map(i64::cast_unsigned), row.get(1)?))
+        })
+        .optional()?;
+    row.ok_or_else(|| Error::Damaged(format!("scan {scan} lacks directory {directory}")))
 }
 
 /// Visits all paths in the order of the scan.

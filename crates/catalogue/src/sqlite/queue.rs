@@ -3,27 +3,14 @@
 use ntt_model::{ChunkId, ScanId, Timestamp, WorkerId};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::codec::{Member, put_members};
+use super::codec::put_members;
 use super::label::prune;
 use super::media::{collect, not_found};
 use crate::Error;
-use crate::lease::{Lease, dead_before};
-use crate::rows::{Progress, WorkerRow};
-
-/// Inodes of a chunk at most.
-pub(super) const CHUNK_INODES: usize = 512;
-/// Bytes of a chunk at most, unless it is a single stream that is bigger.
-pub(super) const CHUNK_BYTES: u64 = 64 << 20;
-
-/// A stream to be copied.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Work {
-    /// Image offset of the inode's first extent; 0 if it has none.
-    pub(super) position: u64,
-    pub(super) inode: u64,
-    pub(super) stream: u32,
-    pub(super) bytes: u64,
-}
+pub(super) use crate::cutting::Work;
+use crate::cutting::{Cut, Cutting};
+use crate::lease::{Lease, QueuedChunks, dead_before};
+use crate::rows::{Progress, WorkerRow, WorkerWish};
 
 /// Cuts work, in the order in which it comes, into chunks.
 pub(super) struct Cutter<'c> {
@@ -31,9 +18,7 @@ pub(super) struct Cutter<'c> {
     scan: ScanId,
     not_before: Timestamp,
     seq: i64,
-    members: Vec<Member>,
-    streams: i64,
-    bytes: u64,
+    cutting: Cutting,
     pub(super) chunks: u64,
 }
 
@@ -50,31 +35,28 @@ impl<'c> Cutter<'c> {
             scan,
             not_before,
             seq: connection.query_row(sql, [scan.0], |row| row.get(0))?,
-            members: Vec::new(),
-            streams: 0,
-            bytes: 0,
+            cutting: Cutting::default(),
             chunks: 0,
         })
     }
 
     /// Adds one stream. Streams of one inode come one after the other.
     pub(super) fn push(&mut self, work: Work) -> Result<(), Error> {
-        let continues = self.members.last().is_some_and(|last| last.inode == work.inode);
-        let is_full = self.members.len() >= CHUNK_INODES && !continues;
-        if is_full || (self.streams > 0 && self.bytes.saturating_add(work.bytes) > CHUNK_BYTES) {
-            self.cut()?;
+        match self.cutting.push(work) {
+            Some(full) => self.write(&full),
+            None => Ok(()),
         }
-        push_member(&mut self.members, work);
-        self.streams += 1;
-        self.bytes = self.bytes.saturating_add(work.bytes);
-        Ok(())
     }
 
     /// Writes the chunk begun, if there is one.
     pub(super) fn cut(&mut self) -> Result<(), Error> {
-        if self.members.is_empty() {
-            return Ok(());
+        match self.cutting.finish() {
+            Some(last) => self.write(&last),
+            None => Ok(()),
         }
+    }
+
+    fn write(&mut self, cut: &Cut) -> Result<(), Error> {
         self.seq += 1;
         self.chunks += 1;
         let mut chunk = self.connection.prepare_cached(
@@ -84,51 +66,33 @@ impl<'c> Cutter<'c> {
             self.scan.0,
             self.seq,
             self.not_before.as_nanos(),
-            self.streams,
-            self.bytes.cast_signed()
+            cut.streams.cast_signed(),
+            cut.bytes.cast_signed()
         ])?;
         let mut members = self
             .connection
             .prepare_cached("INSERT INTO chunk_members (chunk, members) VALUES (?1, ?2)")?;
         members.execute(params![
             self.connection.last_insert_rowid(),
-            put_members(&self.members)
+            put_members(&cut.members)
         ])?;
-        self.members.clear();
-        (self.streams, self.bytes) = (0, 0);
         Ok(())
-    }
-}
-
-/// Adds a stream to its inode, if that is the last member, or as a new one.
-fn push_member(members: &mut Vec<Member>, work: Work) {
-    match members.last_mut() {
-        Some(last) if last.inode == work.inode => last.streams.push(work.stream),
-        _ => members.push(Member {
-            inode: work.inode,
-            streams: vec![work.stream],
-        }),
     }
 }
 
 /// Leaves only `kept` of a free chunk; a chunk with nothing left is done.
 pub(super) fn shrink(connection: &Connection, chunk: i64, kept: &[Work]) -> Result<(), Error> {
-    let mut members = Vec::with_capacity(kept.len());
-    kept.iter().for_each(|work| push_member(&mut members, *work));
-    let bytes = kept
-        .iter()
-        .fold(0_u64, |sum, work| sum.saturating_add(work.bytes));
-    let streams = i64::try_from(kept.len()).unwrap_or(i64::MAX);
+    let cut = Cut::of(kept);
     let state = if kept.is_empty() { 2 } else { 0 };
     connection.execute(
         "UPDATE chunk SET state = ?2, streams = ?3, bytes = ?4 WHERE id = ?1",
-        params![chunk, state, streams, bytes.cast_signed()],
+        params![chunk, state, cut.streams.cast_signed(), cut.bytes.cast_signed()],
     )?;
     if kept.is_empty() {
         connection.execute("DELETE FROM chunk_members WHERE chunk = ?1", [chunk])?;
     } else {
         let sql = "UPDATE chunk_members SET members = ?2 WHERE chunk = ?1";
-        connection.execute(sql, params![chunk, put_members(&members)])?;
+        connection.execute(sql, params![chunk, put_members(&cut.members)])?;
     }
     Ok(())
 }
@@ -201,6 +165,10 @@ pub(super) fn workers(connection: &Connection) -> Result<Vec<WorkerRow>, Error> 
             seen: Timestamp::from_nanos(row.get(2)?),
             retired: row.get(3)?,
             leased_chunks: row.get::<_, i64>(4)?.cast_unsigned(),
+            begun: None,
+            done_streams: None,
+            done_bytes: None,
+            wish: WorkerWish::Work,
         })
     })
 }
@@ -286,29 +254,15 @@ pub(super) fn progress(connection: &Connection, scan: ScanId, now: Timestamp) ->
     )?;
     let mut rows = statement.query(params![scan.0, dead_before(now).as_nanos()])?;
     while let Some(row) = rows.next()? {
-        let streams = row.get::<_, i64>(2)?.cast_unsigned();
-        let bytes = row.get::<_, i64>(3)?.cast_unsigned();
-        let not_before = Timestamp::from_nanos(row.get(1)?);
-        let is_orphan = row.get::<_, Option<bool>>(4)?.unwrap_or(false);
-        match row.get::<_, i64>(0)? {
-            2 => {
-                progress.done_chunks += 1;
-                progress.done_streams += streams;
-                progress.done_bytes = progress.done_bytes.saturating_add(bytes);
-                continue;
-            }
-            1 if !is_orphan => progress.leased_chunks += 1,
-            _ if not_before <= now => progress.free_chunks += 1,
-            _ => {
-                progress.waiting_chunks += 1;
-                let earliest = progress
-                    .next_retry
-                    .map_or(not_before, |time| time.min(not_before));
-                progress.next_retry = Some(earliest);
-            }
-        }
-        progress.pending_streams += streams;
-        progress.pending_bytes = progress.pending_bytes.saturating_add(bytes);
+        let chunk = QueuedChunks {
+            chunks: 1,
+            state: row.get(0)?,
+            not_before: Timestamp::from_nanos(row.get(1)?),
+            streams: row.get::<_, i64>(2)?.cast_unsigned(),
+            bytes: row.get::<_, i64>(3)?.cast_unsigned(),
+            is_orphan: row.get::<_, Option<bool>>(4)?.unwrap_or(false),
+        };
+        progress.count(&chunk, now);
     }
     Ok(progress)
 }

@@ -12,16 +12,16 @@ use super::codec::put_ranges;
 use super::load::Load;
 use super::media::collect;
 use super::state::{REOPENED, RETRYABLE, is_eligible};
-use super::{complete, connection, export, label, media, queue, schema, seal};
-use crate::Error;
+use super::{complete, connection, label, media, queue, schema, seal};
 use crate::record::{AttemptRecord, ResultRecord};
 use crate::rows::{BlobRow, EventRow, Evidence, FindingRow, Image, MediumRow, ScanRow, VolumeRow};
+use crate::standing::code_of_state;
+use crate::{Error, Restore};
 
 /// A catalogue in the making: takes rows with the keys and times that they had.
 ///
-/// It fills a file of its own that is worth nothing before [`Restoration::finish`]: all is one transaction, and nothing is synced until then.
-/// Rows must come after those that they name: media, their volumes, their findings and events, then each scan with its blobs, entries, results
-/// and attempts. A volume may name one that comes later as its original.
+/// It fills a file of its own: all is one transaction, and nothing is synced before [`Restore::finish`]. The file can then be renamed to where a
+/// catalogue is expected.
 pub struct Restoration {
     path: PathBuf,
     connection: Connection,
@@ -60,29 +60,16 @@ impl Restoration {
             rules: HashMap::new(),
         })
     }
+}
 
-    /// Adds a medium.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Conflict`] if its key or id is taken.
-    pub fn medium(
-        &mut self,
-        row: &MediumRow,
-        evidence: &[Evidence],
-        image: Option<&Image>,
-    ) -> Result<(), Error> {
+impl Restore for Restoration {
+    fn medium(&mut self, row: &MediumRow, evidence: &[Evidence], image: Option<&Image>) -> Result<(), Error> {
         media::insert(&self.connection, Some(row.key), &row.medium, row.added)?;
         media::add_evidence(&self.connection, row.key, evidence)?;
         image.map_or(Ok(()), |image| media::set_image(&self.connection, row.key, image))
     }
 
-    /// Adds a volume.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Conflict`] if its key is taken.
-    pub fn volume(&mut self, row: &VolumeRow) -> Result<(), Error> {
+    fn volume(&mut self, row: &VolumeRow) -> Result<(), Error> {
         let key = media::put_volume(&self.connection, row.medium, &row.volume)?;
         self.connection.execute(
             "UPDATE volume SET id = ?2 WHERE id = ?1",
@@ -91,30 +78,15 @@ impl Restoration {
         Ok(())
     }
 
-    /// Adds a finding.
-    ///
-    /// # Errors
-    ///
-    /// Of the database.
-    pub fn finding(&mut self, medium: MediumKey, row: &FindingRow) -> Result<(), Error> {
+    fn finding(&mut self, medium: MediumKey, row: &FindingRow) -> Result<(), Error> {
         media::insert_finding(&self.connection, medium, row.volume, row.scan, &row.finding)
     }
 
-    /// Adds to the log.
-    ///
-    /// # Errors
-    ///
-    /// Of the database.
-    pub fn event(&mut self, row: &EventRow) -> Result<(), Error> {
+    fn event(&mut self, row: &EventRow) -> Result<(), Error> {
         media::add_event(&self.connection, row, Timestamp::from_nanos(0))
     }
 
-    /// Adds a blob, or what is not known of it yet; the later verification counts.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Conflict`] if it is known with another length.
-    pub fn blob(&mut self, row: &BlobRow) -> Result<(), Error> {
+    fn blob(&mut self, row: &BlobRow) -> Result<(), Error> {
         let id = super::blob::Keeper::new(&self.connection)?.keep(
             &row.hash,
             row.size_bytes,
@@ -130,12 +102,7 @@ impl Restoration {
         Ok(())
     }
 
-    /// Begins a scan; what follows belongs to it until [`Restoration::end_scan`].
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Conflict`] if its number is taken, or another scan has not ended.
-    pub fn begin_scan(&mut self, row: &ScanRow) -> Result<(), Error> {
+    fn begin_scan(&mut self, row: &ScanRow) -> Result<(), Error> {
         if self.scan.is_some() {
             return Err(Error::Conflict("the scan before has not ended".to_owned()));
         }
@@ -163,12 +130,7 @@ impl Restoration {
         Ok(())
     }
 
-    /// Adds directories, names and inodes in the order of the scan, then the labels of names by their ordinals, from 1.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Conflict`] if the order is wrong or no scan has begun.
-    pub fn entries(&mut self, events: &[ScanEvent], labels: &[(i64, String)]) -> Result<(), Error> {
+    fn entries(&mut self, events: &[ScanEvent], labels: &[(i64, String)]) -> Result<(), Error> {
         let (row, load) = self.scan.as_mut().ok_or_else(no_scan)?;
         load.append(&self.connection, events)?;
         let sql = format!("UPDATE path_{} SET rule = ?2 WHERE id = ?1", row.id);
@@ -181,12 +143,7 @@ impl Restoration {
         Ok(())
     }
 
-    /// Adds the result of a stream.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Conflict`] if its blob is not known.
-    pub fn result(&mut self, record: &ResultRecord) -> Result<(), Error> {
+    fn result(&mut self, record: &ResultRecord) -> Result<(), Error> {
         let (row, _) = self.scan.as_ref().ok_or_else(no_scan)?;
         let failure = record.failure.as_ref();
         let sql = format!(
@@ -197,7 +154,7 @@ impl Restoration {
         self.connection.prepare_cached(&sql)?.execute(params![
             record.inode.cast_signed(),
             record.stream,
-            export::code_of_state(record.result)?,
+            code_of_state(record.result)?,
             record.blob.as_ref().map(ntt_model::BlobHash::as_bytes),
             record.attempts,
             record.strikes,
@@ -210,12 +167,7 @@ impl Restoration {
         Ok(())
     }
 
-    /// Adds a failed attempt.
-    ///
-    /// # Errors
-    ///
-    /// Of the database.
-    pub fn attempt(&mut self, record: &AttemptRecord) -> Result<(), Error> {
+    fn attempt(&mut self, record: &AttemptRecord) -> Result<(), Error> {
         let (row, _) = self.scan.as_ref().ok_or_else(no_scan)?;
         let sql = "INSERT INTO attempt (scan, ino, stream, n, class, code, at, detail) \
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
@@ -232,12 +184,7 @@ impl Restoration {
         Ok(())
     }
 
-    /// Ends a scan: its rows must be as many as it says; what is still wanted enters the queue.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Conflict`] if the counts differ or a directory comes before its parent.
-    pub fn end_scan(&mut self) -> Result<(), Error> {
+    fn end_scan(&mut self) -> Result<(), Error> {
         let (row, mut load) = self.scan.take().ok_or_else(no_scan)?;
         load.finish(&self.connection)?;
         let found = seal::count_rows(&self.connection, row.id)?;
@@ -253,6 +200,28 @@ impl Restoration {
         self.queue_again(&row)
     }
 
+    fn finish(self: Box<Self>) -> Result<(), Error> {
+        if self.scan.is_some() {
+            return Err(Error::Conflict("the last scan has not ended".to_owned()));
+        }
+        self.connection.execute_batch("COMMIT")?;
+        let astray = collect(&self.connection, "PRAGMA foreign_key_check", [], |row| {
+            Ok(row.get::<_, String>(0)?)
+        })?;
+        if let Some(table) = astray.first() {
+            return Err(Error::Conflict(format!(
+                "a row of the table {table} names a row that never came"
+            )));
+        }
+        // The last connection takes its write-ahead log into the file when it closes.
+        self.connection.close().map_err(|(_, error)| Error::from(error))?;
+        File::open(&self.path)
+            .and_then(|file| file.sync_all())
+            .map_err(|error| Error::Storage(Box::new(error)))
+    }
+}
+
+impl Restoration {
     /// Puts what failed and may be tried again, and what was reopened, into the queue.
     fn queue_again(&self, row: &ScanRow) -> Result<(), Error> {
         let scan = row.id;
@@ -273,31 +242,6 @@ impl Restoration {
             queue::enqueue(&self.connection, scan, work, Timestamp::from_nanos(not_before))?;
         }
         Ok(())
-    }
-
-    /// Ends the restoration: commits, and syncs the file. It can then be renamed to where a catalogue is expected.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Conflict`] if a row names another one that never came.
-    pub fn finish(self) -> Result<(), Error> {
-        if self.scan.is_some() {
-            return Err(Error::Conflict("the last scan has not ended".to_owned()));
-        }
-        self.connection.execute_batch("COMMIT")?;
-        let astray = collect(&self.connection, "PRAGMA foreign_key_check", [], |row| {
-            Ok(row.get::<_, String>(0)?)
-        })?;
-        if let Some(table) = astray.first() {
-            return Err(Error::Conflict(format!(
-                "a row of the table {table} names a row that never came"
-            )));
-        }
-        // The last connection takes its write-ahead log into the file when it closes.
-        self.connection.close().map_err(|(_, error)| Error::from(error))?;
-        File::open(&self.path)
-            .and_then(|file| file.sync_all())
-            .map_err(|error| Error::Storage(Box::new(error)))
     }
 }
 

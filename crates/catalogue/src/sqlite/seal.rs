@@ -9,12 +9,9 @@ use super::load::Load;
 use super::queue::{Cutter, Work};
 use super::state::is_eligible;
 use super::{codec, label, schema, state};
+use crate::cutting::WINDOW;
 use crate::rows::SealReport;
 use crate::{Error, Labels};
-
-/// The queue is put in the order of the image within windows of this many streams, taken in the order of inode numbers (which follows
-/// the order of the medium in all formats): a sort in bounded memory, at the price of one sweep of the disk per window.
-const WINDOW: usize = 1 << 20;
 
 /// Seals a loaded scan.
 pub(super) fn seal(
@@ -129,7 +126,8 @@ fn carry_over(connection: &Connection, scan: ScanId) -> Result<u64, Error> {
     Ok(carried)
 }
 
-/// Cuts everything that is wanted and has no result into chunks.
+/// Cuts everything that is wanted and has no result into chunks. Windows are taken in the order of inode numbers, which follows the order of
+/// the medium in all formats.
 pub(super) fn build_chunks(
     connection: &Connection,
     scan: ScanId,

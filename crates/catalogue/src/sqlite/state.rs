@@ -1,34 +1,18 @@
 //! States of streams, derived from results and labels, never stored.
 
+use ntt_model::ScanId;
 use ntt_model::entry::StreamKind;
-use ntt_model::failure::Failure;
-use ntt_model::{ScanId, Timestamp};
 use rusqlite::{Connection, Row, params};
 
+use super::inodes;
 use super::inodes::{MORE_STREAMS, hash, stream_kind, time};
 use super::media::collect;
-use super::{codec, inodes};
 use crate::Error;
 use crate::lease::History;
-use crate::rows::{State, StreamState};
-
-/// What stands in `Excluded` for an inode that has no name, or only deleted ones: not wanted, but counted (R29).
-pub const NO_NAME: &str = "(no allocated name)";
-
-/// Codes of `result.state`.
-pub(super) const REOPENED: i64 = 0;
-pub(super) const STORED: i64 = 1;
-pub(super) const DAMAGED: i64 = 2;
-pub(super) const RETRYABLE: i64 = 3;
-pub(super) const FAILED: i64 = 4;
-
-/// A stream by ordinal.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct StreamRow {
-    pub(super) ordinal: u32,
-    pub(super) kind: StreamKind,
-    pub(super) size: u64,
-}
+use crate::rows::StreamState;
+pub(super) use crate::standing::{
+    DAMAGED, FAILED, NO_NAME, REOPENED, RETRYABLE, ResultRow, STORED, Standing, StreamRow, derive,
+};
 
 /// The streams of an inode from its `bits` and `size` columns.
 pub(super) fn streams(
@@ -56,18 +40,6 @@ pub(super) fn streams(
         })?);
     }
     Ok(streams)
-}
-
-/// A row of `result_{n}`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct ResultRow {
-    pub(super) state: i64,
-    pub(super) blob: Option<i64>,
-    pub(super) missing: Option<Vec<u8>>,
-    pub(super) history: History,
-    pub(super) not_before: Option<Timestamp>,
-    detail: String,
-    hash: Option<ntt_model::BlobHash>,
 }
 
 /// The result of a stream, if there is one.
@@ -106,34 +78,6 @@ fn result_row(row: &Row<'_>) -> Result<ResultRow, Error> {
     })
 }
 
-impl ResultRow {
-    fn failure(&self) -> Result<Failure, Error> {
-        let (class, code) = self
-            .history
-            .last
-            .ok_or_else(|| Error::Damaged("a failure without a class".to_owned()))?;
-        Ok(Failure {
-            class,
-            code,
-            detail: self.detail.clone(),
-        })
-    }
-
-    fn blob(&self) -> Result<ntt_model::BlobHash, Error> {
-        self.hash
-            .ok_or_else(|| Error::Damaged("a stored stream without its blob".to_owned()))
-    }
-}
-
-/// Whether the paths of an inode ask for it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Standing {
-    /// At least one path does.
-    Wanted,
-    /// None does; the rule of the first path, or [`NO_NAME`].
-    Withheld(String),
-}
-
 /// SQL that tells whether the inode in `column` has an eligible path (R33); one search in a covering index.
 pub(super) fn is_eligible(scan: ScanId, column: &str) -> String {
     format!("EXISTS (SELECT 1 FROM path_{scan} e WHERE e.ino = {column} AND e.rule IS NULL AND e.flags < 16)")
@@ -160,36 +104,6 @@ pub(super) fn standing(connection: &Connection, scan: ScanId, inode: i64) -> Res
     Ok(Standing::Withheld(
         rule.into_iter().next().unwrap_or_else(|| NO_NAME.to_owned()),
     ))
-}
-
-/// The state that follows from the result and the standing.
-pub(super) fn derive(result: Option<&ResultRow>, standing: &Standing) -> Result<State, Error> {
-    match result {
-        Some(row) if row.state == STORED => return Ok(State::Stored { blob: row.blob()? }),
-        Some(row) if row.state == DAMAGED => {
-            return Ok(State::Damaged {
-                blob: row.blob()?,
-                missing: codec::ranges(row.missing.as_deref().unwrap_or(&[]))?,
-                failure: row.failure()?,
-            });
-        }
-        Some(row) if row.state == FAILED => {
-            return Ok(State::Failed {
-                failure: row.failure()?,
-                attempts: row.history.attempts,
-            });
-        }
-        _ => {}
-    }
-    match (standing, result) {
-        (Standing::Withheld(rule), _) => Ok(State::Excluded { rule: rule.clone() }),
-        (Standing::Wanted, Some(row)) if row.state == RETRYABLE => Ok(State::Retryable {
-            failure: row.failure()?,
-            attempts: row.history.attempts,
-            not_before: row.not_before.unwrap_or(Timestamp::from_nanos(0)),
-        }),
-        (Standing::Wanted, _) => Ok(State::Pending),
-    }
 }
 
 /// The states of all streams of an inode.

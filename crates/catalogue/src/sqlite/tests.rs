@@ -249,7 +249,7 @@ fn two_catalogues_of_the_same_media_have_equal_dumps() {
             load(&catalogue, 1);
         }
         let mut text = Vec::new();
-        catalogue.dump(&mut text).unwrap();
+        crate::dump(&catalogue, &mut text).unwrap();
         String::from_utf8(text).unwrap()
     };
     let plain = dump("a", false);

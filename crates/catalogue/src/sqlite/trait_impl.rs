@@ -15,7 +15,7 @@ use crate::record::ScanRecord;
 use crate::rows::{
     BlobRow, Census, ChildRow, Chunk, ChunkResult, DirRow, EventRow, Evidence, FindingRow, Image, InodeRow,
     MediumRow, NewMedium, NewScan, NewVolume, Occurrence, PathRow, Progress, RelabelReport, ScanRow,
-    SealReport, StreamState, VolumeRow, WorkerRow,
+    SealReport, StreamState, VolumeRow, WorkerRow, WorkerWish,
 };
 use crate::{Catalogue, Error, Labels};
 
@@ -141,10 +141,17 @@ impl Catalogue for SqliteCatalogue {
         })
     }
 
-    fn heartbeat(&self, worker: WorkerId) -> Result<(), Error> {
+    fn heartbeat(&self, worker: WorkerId) -> Result<WorkerWish, Error> {
         self.write(Process, |connection| {
             queue::heartbeat(connection, worker, self.clock.now())
-        })
+        })?;
+        Ok(WorkerWish::Work)
+    }
+
+    fn ask_worker(&self, _: WorkerId, _: WorkerWish) -> Result<(), Error> {
+        Err(Error::Conflict(
+            "the embedded catalogue has one run at a time; interrupt that run instead".to_owned(),
+        ))
     }
 
     fn retire_worker(&self, worker: WorkerId) -> Result<(), Error> {

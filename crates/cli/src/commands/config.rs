@@ -27,7 +27,7 @@ enum Action {
 pub(crate) fn run(global: &Global, args: &ConfigArgs) -> CommandResult {
     let Action::Show { origin } = args.action;
     let root = session::archive_root(global)?;
-    let config = session::config(&root, &[])?;
+    let config = session::config(global, &root, &[])?;
     let mut out = Output::new(global);
     if out.json() {
         let settings = config.shown();

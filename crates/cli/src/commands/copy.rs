@@ -19,8 +19,8 @@ use crate::units;
 pub(crate) struct CopyArgs {
     /// The medium.
     medium: OsString,
-    /// Threads that read and hash.
-    #[arg(long, short, value_name = "N")]
+    /// Threads that read and hash. With a catalogue in a server, other runs may copy the same medium, on any hosts.
+    #[arg(long, short, visible_alias = "workers", value_name = "N")]
     jobs: Option<String>,
     /// Say what waits and copy nothing.
     #[arg(long)]
@@ -31,7 +31,7 @@ pub(crate) fn run(global: &Global, args: &CopyArgs) -> CommandResult {
     let access = if args.dry_run {
         Access::ReadOnly
     } else {
-        Access::Write
+        Access::Copy
     };
     let flags: Vec<_> = args
         .jobs

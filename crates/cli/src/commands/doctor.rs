@@ -26,7 +26,8 @@ pub(crate) struct DoctorArgs {
     /// lost pending for `ntt copy`. Never deletes a content.
     #[arg(long)]
     fix: bool,
-    /// Make the catalogue again from the manifests of the media and the store; the earlier one is kept beside it.
+    /// Make the catalogue again from the manifests of the media and the store; the earlier one is kept beside it. With a catalogue in a
+    /// server, the database must be empty.
     #[arg(long, conflicts_with = "fix")]
     rebuild_catalogue: bool,
     /// With --fix or --rebuild-catalogue: say what would be done and change nothing.
@@ -49,7 +50,7 @@ pub(crate) fn run(global: &Global, args: &DoctorArgs) -> CommandResult {
     }
     if args.dump_catalogue {
         let root = session::archive_root(global)?;
-        archive::dump_catalogue(&root, &mut std::io::stdout().lock())?;
+        archive::dump_catalogue(&root, &session::place(global)?, &mut std::io::stdout().lock())?;
         return Ok(Exit::Done);
     }
     let session = Session::open(global, Access::ReadOnly, &[])?;
@@ -143,7 +144,8 @@ fn print_report(out: &mut Output, report: &DoctorReport) -> std::io::Result<()> 
 
 fn rebuild(global: &Global, dry_run: bool) -> CommandResult {
     let root = session::archive_root(global)?;
-    let plan = rebuild::plan(&root)?;
+    let place = session::place(global)?;
+    let plan = rebuild::plan(&root, &place)?;
     let mut out = Output::new(global);
     if dry_run {
         print_rebuild_plan(&mut out, &plan)?;
@@ -151,7 +153,8 @@ fn rebuild(global: &Global, dry_run: bool) -> CommandResult {
     }
     let renderer = Renderer::new(global);
     let observer: &dyn Observer = &renderer;
-    let summary = rebuild::run(&root, &plan, observer, &Interrupt::from_flag(interrupt::flag()?))?;
+    let interrupt = Interrupt::from_flag(interrupt::flag()?);
+    let summary = rebuild::run(&root, &place, &plan, observer, &interrupt)?;
     if out.json() {
         out.document("rebuild-summary", &summary)?;
         return Ok(Exit::Done);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use ntt_pipeline::archive::CataloguePlace;
 use ntt_pipeline::identify::{Recognition, Source, SourceKind};
 use ntt_pipeline::ingest::{self, IngestPlan, IngestRequest, SourcePlan};
 use ntt_pipeline::scan::ScanSettings;
@@ -121,8 +122,8 @@ fn borrowed<'a>(flags: &'a [(&'static str, String)]) -> Vec<session::Flag<'a>> {
 /// Prints the plan. An archive that is not there yet is not made (R40).
 fn dry_run(global: &Global, args: &IngestArgs, request: &IngestRequest) -> CommandResult {
     let root = session::archive_root(global)?;
-    let config = session::config(&root, &borrowed(&flags(args)?))?;
-    let archive = if Archive::exists(&root) {
+    let config = session::config(global, &root, &borrowed(&flags(args)?))?;
+    let archive = if Archive::exists(&root, &CataloguePlace::of(&config)?) {
         Some(session::look(global)?)
     } else {
         None

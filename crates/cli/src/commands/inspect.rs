@@ -28,7 +28,7 @@ pub(crate) struct InspectArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &InspectArgs) -> CommandResult {
-    let config = session::config(&session::archive_root(global)?, &[])?;
+    let config = session::config(global, &session::archive_root(global)?, &[])?;
     let program = session::scan_program()?;
     let interrupt = Interrupt::from_flag(interrupt::flag()?);
     let mut out = Output::new(global);

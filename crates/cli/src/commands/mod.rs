@@ -1,6 +1,7 @@
 //! One file per command: an arguments struct whose doc comments are the help, and a function that runs it.
 
 mod cat;
+mod catalogue;
 mod completions;
 mod config;
 mod copy;
@@ -22,6 +23,7 @@ mod summary;
 mod tree;
 mod verify;
 mod where_;
+mod worker;
 
 use clap::Subcommand;
 
@@ -47,6 +49,8 @@ pub(crate) enum Command {
     Where(where_::WhereArgs),
     Status(status::StatusArgs),
     Doctor(doctor::DoctorArgs),
+    Worker(worker::WorkerArgs),
+    Catalogue(catalogue::CatalogueArgs),
     Config(config::ConfigArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -73,6 +77,8 @@ pub(crate) fn run(arguments: &Arguments) -> CommandResult {
         Command::Where(args) => where_::run(global, args),
         Command::Status(args) => status::run(global, args),
         Command::Doctor(args) => doctor::run(global, args),
+        Command::Worker(args) => worker::run(global, args),
+        Command::Catalogue(args) => catalogue::run(global, args),
         Command::Config(args) => config::run(global, args),
         Command::Completions(args) => completions::run(global, args),
         Command::Man(args) => man::run(global, args),

@@ -84,6 +84,17 @@ const COMMANDS: &[(&[&str], i32)] = &[
         ],
         0,
     ),
+    (&["worker", "list"], 0),
+    (
+        &[
+            "catalogue",
+            "copy",
+            "--dry-run",
+            "../archive/catalogue.db",
+            "copy.db",
+        ],
+        0,
+    ),
     (&["doctor"], 0),
     (&["config", "show"], 0),
 ];

@@ -18,6 +18,7 @@ mod json_docs;
 mod losses;
 mod names;
 mod packed;
+mod postgres;
 mod rescue;
 mod restore;
 mod scale_small;

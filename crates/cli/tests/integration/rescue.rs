@@ -81,7 +81,7 @@ fn two_halves_are_merged() {
             "0 + 1\n0x0  0x00100000  {}\n0x00100000  0x001DC73B  {}\n",
             status[0], status[1]
         );
-        let _ = environment.write(&format!("{name}.map"), map.as_bytes());
+        let _ = environment.write(format!("{name}.map"), map.as_bytes());
     }
     let shown = environment
         .ntt(["rescue", "--merge", "one", "two", "--output", "both"])

@@ -5,10 +5,10 @@ use ntt_model::{Extent, ExtentKind, Finding, FindingCode, Kind, Layer, Severity}
 
 use super::inode::{MAP_LEN, RawInode, flag};
 use super::map::{MapContext, MapRoot, map};
-use super::report::{Report, unreadable};
 use super::stream::{InlineValue, data_stream, mapped_extents};
 use super::volume::Volume;
 use super::xattr::{self, Place, RawAttribute};
+use crate::report::{Report, unreadable};
 
 /// Values up to this length travel with the inode; longer ones are streams.
 const INLINE_VALUE_MAX: u64 = 4096;

@@ -6,8 +6,8 @@ use ntt_source::field::{le_u16, le_u32};
 use super::blocks::Blocks;
 use super::checksum::{crc16, crc32c};
 use super::features::incompat;
-use super::report::{Report, unreadable};
 use super::superblock::Superblock;
+use crate::report::{Report, unreadable};
 
 /// Groups that are read at most: 128 TiB of 4 KiB blocks.
 const GROUPS_MAX: u64 = 1 << 20;
@@ -290,22 +290,54 @@ impl GroupReader<'_, '_> {
         le_u16(bytes, CHECKSUM_OFFSET) == Some(computed)
     }
 
-    /// Where mke2fs puts the inode table of a group without `flex_bg`: after superblock, descriptors and two bitmaps.
+    /// Where mke2fs puts the inode table of a group, if what stands there looks like one; else 0.
     fn guess_inode_table(&self, group: u64) -> u64 {
-        let superblock = self.superblock;
-        if superblock.has_incompat(incompat::FLEX_BG | incompat::META_BG) {
-            return 0;
-        }
-        let mut block = superblock.group_first_block(group);
-        if superblock.group_has_superblock(group) {
-            let descriptors = superblock.group_count().div_ceil(self.per_block().max(1));
-            block = block
-                .saturating_add(1)
-                .saturating_add(descriptors)
-                .saturating_add(u64::from(superblock.reserved_gdt_blocks));
-        }
-        block.saturating_add(2)
+        let block = self.usual_inode_table(group);
+        let is_table = block.filter(|block| {
+            let mut bytes = vec![0; self.blocks.block_len()];
+            let read = self.blocks.read(*block, &mut bytes);
+            read.is_ok() && holds_inodes(&bytes, usize::from(self.superblock.inode_bytes))
+        });
+        is_table.unwrap_or(0)
     }
+
+    /// After superblock, descriptors and two bitmaps; with `flex_bg` after those of the first group of its set, where bitmaps and tables of the
+    /// whole set follow (e2fsprogs `lib/ext2fs/alloc_tables.c`).
+    fn usual_inode_table(&self, group: u64) -> Option<u64> {
+        let superblock = self.superblock;
+        if superblock.has_incompat(incompat::META_BG) {
+            return None;
+        }
+        let set = if superblock.has_incompat(incompat::FLEX_BG) {
+            superblock.flex_groups
+        } else {
+            1
+        };
+        let within = group.checked_rem(set)?;
+        let first = group.checked_sub(within)?;
+        let mut block = superblock.group_first_block(first);
+        if superblock.group_has_superblock(first) {
+            let descriptors = superblock.group_count().div_ceil(self.per_block().max(1));
+            let fixed = descriptors.checked_add(u64::from(superblock.reserved_gdt_blocks))?;
+            block = self.after_superblock(first).checked_add(fixed)?;
+        }
+        let table_bytes =
+            u64::from(superblock.inodes_per_group).checked_mul(superblock.inode_bytes.into())?;
+        let table_blocks = table_bytes.div_ceil(self.blocks.block_bytes().max(1));
+        block
+            .checked_add(set.checked_mul(2)?)?
+            .checked_add(within.checked_mul(table_blocks)?)
+    }
+}
+
+/// Whether every inode of a block has a type that exists, or is all zeros.
+fn holds_inodes(bytes: &[u8], inode_bytes: usize) -> bool {
+    let inodes = bytes.chunks_exact(inode_bytes.max(1));
+    let is_possible = |inode: &[u8]| {
+        let is_type = |mode: u16| matches!(mode >> 12, 0 | 1 | 2 | 4 | 6 | 8 | 10 | 12);
+        le_u16(inode, 0).is_some_and(is_type) && (le_u16(inode, 0) != Some(0) || le_u16(inode, 26) == Some(0))
+    };
+    inodes.into_iter().all(is_possible)
 }
 
 struct Chosen {

@@ -5,20 +5,22 @@
 use std::collections::BTreeMap;
 
 use ntt_model::{Finding, FindingCode, Kind, Layer, Severity};
-use ntt_source::field::{array, be_u16, be_u32, be_u64};
+use ntt_source::field::{array, be_u16, be_u32, be_u64, le_u16, le_u32};
 
 use super::blocks::{Copy, JOURNAL_MAGIC};
 use super::checksum::crc32c;
 use super::features::{compat, incompat};
 use super::inode::RawInode;
 use super::map::{MapContext, MapRoot, Run, map};
-use super::report::Report;
 use super::volume::Volume;
+use crate::report::Report;
 
 /// Copies that are remembered at most; about 100 MB.
 const COPIES_MAX: usize = 1 << 20;
 const HEADER_LEN: usize = 12;
 const UUID_LEN: usize = 16;
+const FAST_COMMIT_HEAD: u16 = 9;
+const FAST_COMMIT_HEAD_LEN: u16 = 8;
 
 mod block_type {
     pub(super) const DESCRIPTOR: u32 = 1;
@@ -88,6 +90,7 @@ struct Replayed {
     overlay: BTreeMap<u64, Copy>,
     transactions: u64,
     wrong_checksums: u64,
+    /// Fast commits stand after the last transaction and were not replayed.
     fast_commits: bool,
 }
 
@@ -108,7 +111,7 @@ impl Replayed {
         }
         if self.fast_commits {
             severity = severity.max(Severity::Warning);
-            detail.push_str("; fast commits, if there are any, were not");
+            detail.push_str("; the fast commits after them were not");
         }
         Finding::new(severity, Layer::FileSystem, FindingCode::DirtyJournal, detail)
             .at(volume.blocks.volume_offset())
@@ -259,8 +262,20 @@ impl<'j, 'a> Journal<'j, 'a> {
             overlay: valid.map(|(block, copy, _)| (*block, *copy)).collect(),
             transactions: log.transactions,
             wrong_checksums: log.wrong_checksums,
-            fast_commits: self.has(feature::FAST_COMMIT),
+            fast_commits: self.has_fast_commits(log.transactions),
         })
+    }
+
+    /// Whether the area behind the log starts with a fast commit of the transaction that is still missing (Linux
+    /// `fs/ext4/fast_commit.h`: tag, length, then in a head the features and the transaction, all little-endian).
+    fn has_fast_commits(&self, transactions: u64) -> bool {
+        let sequence = self
+            .sequence
+            .wrapping_add(u32::try_from(transactions).unwrap_or(0));
+        let area = self.has(feature::FAST_COMMIT).then(|| self.read(self.end));
+        let Some(Ok(block)) = area else { return false };
+        let head = (le_u16(&block, 0), le_u16(&block, 2), le_u32(&block, 8));
+        head == (Some(FAST_COMMIT_HEAD), Some(FAST_COMMIT_HEAD_LEN), Some(sequence))
     }
 
     /// Reads the transaction that starts at `at`; `None` if none was committed there, else where the next one starts and how

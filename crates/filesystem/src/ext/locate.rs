@@ -3,9 +3,9 @@
 use ntt_model::{Finding, FindingCode, Layer, Severity};
 use ntt_source::{ReadAt, ReadError};
 
-use super::report::unreadable;
 use super::superblock::{SUPERBLOCK_LEN, SUPERBLOCK_OFFSET, Superblock};
 use crate::Error;
+use crate::report::unreadable;
 
 /// Groups that have a copy with and without `sparse_super`.
 const BACKUP_GROUPS: [u64; 12] = [1, 3, 5, 7, 9, 2, 25, 27, 49, 81, 125, 243];
@@ -50,7 +50,7 @@ pub(super) fn locate(source: &dyn ReadAt, image_offset: u64) -> Result<Located, 
             offset: SUPERBLOCK_OFFSET,
             findings: Vec::new(),
         }),
-        Err(refusal) => match find_backup(source, BACKUP_GROUPS.len()) {
+        Err(refusal) => match find_backup(source, BACKUP_GROUPS.len()).or_else(|| sweep(source)) {
             Some((offset, superblock)) => Ok(from_backup(&refusal, offset, superblock, at)),
             None => Err(refusal.into_error(at)),
         },
@@ -86,6 +86,25 @@ fn find_backup(source: &dyn ReadAt, groups: usize) -> Option<(u64, Superblock)> 
             let is_sound = superblock.checksum_right != Some(false);
             (is_sound && stands_at(&superblock, group, offset)).then_some((offset, superblock))
         })
+}
+
+/// A copy in a file system with groups of an unusual length (`mke2fs -g`, and what resized or embedded ones have): group 1 starts within as many
+/// blocks as a bitmap has bits, and the number of blocks of a group is a multiple of 8. Block sizes above 4 KiB are left out: their groups are
+/// spread too far.
+pub(super) fn sweep(source: &dyn ReadAt) -> Option<(u64, Superblock)> {
+    block_sizes().take(3).find_map(|block| {
+        let first = u64::from(block == 1024);
+        let offsets =
+            (1..=block).map(|step| step.saturating_mul(8).saturating_add(first).saturating_mul(block));
+        offsets
+            .take_while(|offset| *offset < source.len())
+            .find_map(|offset| {
+                let superblock = read(source, offset).ok()?;
+                let group = u64::from(superblock.block_group);
+                let is_sound = superblock.checksum_right != Some(false);
+                (is_sound && stands_at(&superblock, group, offset)).then_some((offset, superblock))
+            })
+    })
 }
 
 /// Block sizes that Linux can mount and those that it cannot.
@@ -207,6 +226,21 @@ mod tests {
         assert_eq!(located.findings[1].code, FindingCode::BackupUsed);
         assert_eq!(located.findings[1].image_offset, Some(4096 + 8193 * 1024));
         assert_eq!(probe(&volume).expect("probed").0, 8193 * 1024);
+    }
+
+    /// Groups of 4,096 blocks, as `mke2fs -g 4096` makes them.
+    #[test]
+    fn r22_a_copy_at_an_unusual_place_is_found() {
+        let mut volume = vec![0; 20 << 20];
+        let mut superblock = sample();
+        superblock[0x4..0x8].copy_from_slice(&20_480_u32.to_le_bytes());
+        superblock[0x20..0x24].copy_from_slice(&4096_u32.to_le_bytes());
+        superblock[0x5a] = 1;
+        volume[4097 * 1024..4098 * 1024].copy_from_slice(&superblock);
+        assert_eq!(locate(&volume, 0).expect("copy").offset, 4097 * 1024);
+        assert!(probe(&volume).is_none());
+        volume[4097 * 1024 + 0x5a] = 2;
+        assert!(locate(&volume, 0).is_err());
     }
 
     #[test]

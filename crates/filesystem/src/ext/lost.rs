@@ -6,9 +6,9 @@ use ntt_model::entry::{Allocation, Directory, Name, Namespace};
 use ntt_model::{Finding, FindingCode, Kind, Layer, ScanEvent, Severity};
 
 use super::scan::Scan;
-use super::seen::Mark;
 use super::walk::{LOST, Waiting};
 use crate::Stop;
+use crate::seen::Mark;
 
 impl Scan<'_, '_> {
     /// Emits the lost directory, if something is lost, and walks the directories in it.

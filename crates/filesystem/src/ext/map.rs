@@ -3,9 +3,9 @@
 use ntt_model::{Finding, FindingCode, Layer, Severity};
 
 use super::inode::{MAP_LEN, RawInode, flag};
-use super::report::{Report, unreadable};
 use super::volume::Volume;
 use super::{block_map, extent_tree};
+use crate::report::{Report, unreadable};
 
 /// Blocks of a file that follow each other on the volume.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -19,10 +19,8 @@ mod journal;
 mod locate;
 mod lost;
 mod map;
-mod report;
 mod scan;
 mod seal;
-mod seen;
 mod stream;
 mod superblock;
 mod volume;
@@ -32,13 +30,13 @@ mod xattr;
 use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity};
 use ntt_source::ReadAt;
 
+use crate::report::Report;
 use crate::{
     Candidate, Error, Facts, Family, FileSystem, ScanOptions, State, TimeZone, Visitor, VolumeSource,
 };
 use blocks::Blocks;
 use features::incompat;
 use locate::Located;
-use report::Report;
 use superblock::{SUPERBLOCK_OFFSET, Superblock, moment};
 use volume::Volume;
 
@@ -49,7 +47,15 @@ const STATE_ERRORS: u16 = 2;
 
 /// Recognises the family by a superblock whose geometry is possible, or by a copy of one in its place.
 pub fn probe(source: &dyn ReadAt) -> Option<Candidate> {
-    let (offset, superblock) = locate::probe(source)?;
+    candidate(locate::probe(source)?)
+}
+
+/// Recognises the family by a copy of a superblock at an unusual place. Reads some thousand sectors.
+pub fn probe_deep(source: &dyn ReadAt) -> Option<Candidate> {
+    candidate(locate::sweep(source)?)
+}
+
+fn candidate((offset, superblock): (u64, Superblock)) -> Option<Candidate> {
     if superblock.has_incompat(incompat::JOURNAL_DEV) {
         return None;
     }

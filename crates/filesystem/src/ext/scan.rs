@@ -10,10 +10,10 @@ use ntt_source::field::le_u16;
 use super::attributes::{InodeBuilder, on};
 use super::group::Group;
 use super::inode::{RawInode, flag};
-use super::report::{Report, unreadable};
-use super::seen::{Mark, Seen};
 use super::volume::{NoInode, Volume};
 use super::walk::Pending;
+use crate::report::{Report, unreadable};
+use crate::seen::{Mark, Seen};
 use crate::{ScanOptions, Stop, Visitor};
 
 /// Bytes of an inode table, or of a directory, that are read at once.

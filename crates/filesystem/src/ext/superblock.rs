@@ -33,6 +33,8 @@ pub(super) struct Superblock {
     pub(super) desc_bytes: u16,
     pub(super) reserved_gdt_blocks: u16,
     pub(super) first_meta_bg: u32,
+    /// Groups whose structures stand together in the first of them, with `flex_bg`; else 1.
+    pub(super) flex_groups: u64,
     pub(super) state: u16,
     pub(super) revision: u32,
     pub(super) block_group: u16,
@@ -107,6 +109,7 @@ impl Superblock {
             desc_bytes: if wide { wide_desc_bytes(half(0xfe)) } else { 32 },
             reserved_gdt_blocks: half(0xce),
             first_meta_bg: word(0x104),
+            flex_groups: 1_u64.checked_shl(u32::from(byte(0x174)).min(31)).unwrap_or(1),
             state: half(0x3a),
             revision: word(0x4c),
             block_group: half(0x5a),

@@ -9,14 +9,14 @@ use super::directory::{Entries, Entry, EntryRules, Item};
 use super::features::incompat;
 use super::inode::{MAP_LEN, RawInode, flag};
 use super::map::{MapRoot, Run, map};
-use super::report::unreadable;
 use super::scan::{CHUNK_BYTES, ROOT, Scan};
 use super::seal::Seal;
-use super::seen::{Mark, kind_of_code};
 use super::volume::NoInode;
 use super::xattr::{Place, in_body};
 use crate::Stop;
 use crate::name::path_safe;
+use crate::report::unreadable;
+use crate::seen::{Mark, kind_of_code};
 
 /// Number of the made-up directory of inodes without a name: ext never uses inode 0.
 pub(super) const LOST: u32 = 0;

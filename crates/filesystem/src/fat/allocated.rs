@@ -7,7 +7,7 @@ use super::geometry::Geometry;
 use super::table::{Link, Table};
 
 /// Calls `each` for the metadata area and every run of clusters in use, ascending, in image offsets. Clusters whose table entry cannot be
-/// read or makes no sense count as in use; bad clusters do not.
+/// read or makes no sense, and those that only one copy of the table has, count as in use; bad clusters do not.
 pub(super) fn runs(
     source: &dyn ReadAt,
     geometry: &Geometry,
@@ -22,7 +22,7 @@ pub(super) fn runs(
         let Some(offset) = geometry.cluster_offset(cluster) else {
             break;
         };
-        if matches!(table.link(cluster), Link::Free | Link::Bad) {
+        if matches!(table.chain_link(cluster), Link::Free | Link::Bad) {
             continue;
         }
         let here = image_offset.saturating_add(offset);

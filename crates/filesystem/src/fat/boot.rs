@@ -1,10 +1,11 @@
 //! Finding the boot sector, or what stands for it, and telling it from the boot sectors of other formats.
 
+use ntt_model::FindingCode;
 use ntt_source::ReadAt;
 use ntt_source::field::{array, le_u32, u8_at};
 
-use super::floppy;
 use super::geometry::{Geometry, SECTOR_SIZES, Variant};
+use super::{floppy, rebuilt};
 
 /// Bytes of a boot sector that this reader looks at, whatever the sector size.
 pub(super) const BOOT_BYTES: usize = 512;
@@ -18,6 +19,8 @@ pub(super) enum Origin {
     Primary,
     /// The FAT32 backup, at this byte of the volume, because the boot sector is damaged.
     Backup(u64),
+    /// The tables and directories, because the boot sector is lost and there is no copy.
+    Rebuilt,
     /// The media descriptor in the table and the size of the source: a floppy without a parameter block.
     MediaDescriptor,
 }
@@ -31,6 +34,19 @@ pub(super) struct Found {
     /// What was wrong with the boot sector, if it was not used.
     pub(super) primary_fault: Option<String>,
 }
+
+impl Found {
+    /// Whether the boot sector was never rescued or is corrupt.
+    pub(super) fn fault_code(&self) -> FindingCode {
+        match &self.primary_fault {
+            Some(fault) if fault == UNREADABLE => FindingCode::Unread,
+            _ => FindingCode::Corrupt,
+        }
+    }
+}
+
+/// What is wrong with a boot sector that cannot be read.
+const UNREADABLE: &str = "it cannot be read";
 
 /// Finds the geometry: boot sector, else FAT32 backup, else a standard floppy without a parameter block.
 ///
@@ -51,7 +67,7 @@ pub(super) fn find(source: &dyn ReadAt) -> Result<Found, String> {
 }
 
 fn primary(source: &dyn ReadAt) -> Result<Found, String> {
-    let sector = read_boot(source, 0).ok_or("it cannot be read")?;
+    let sector = read_boot(source, 0).ok_or(UNREADABLE)?;
     let geometry = Geometry::parse(&sector)?;
     let traits = Traits::of(&sector, &geometry, source);
     if !traits.convincing() {
@@ -94,6 +110,20 @@ fn without_bpb(source: &dyn ReadAt) -> Option<Found> {
         geometry,
         origin: Origin::MediaDescriptor,
         primary_fault: None,
+    })
+}
+
+/// What remains of a FAT12 or FAT16 volume without a boot sector. Not for a probe: some thousand reads.
+pub(super) fn remains(source: &dyn ReadAt, fault: String) -> Option<Found> {
+    let geometry = rebuilt::find(source)?;
+    Some(Found {
+        evidence: format!(
+            "two equal tables and directories that lie where the tables say, no boot sector; {} clusters",
+            geometry.cluster_count
+        ),
+        geometry,
+        origin: Origin::Rebuilt,
+        primary_fault: Some(fault),
     })
 }
 

@@ -1,9 +1,9 @@
 //! From cluster chains to extents, in bounded work whatever the table says.
 
+use crate::sparse_set::SparseSet;
 use ntt_model::extent::push_joined;
 use ntt_model::{ByteRange, Extent, ExtentKind, FindingCode};
 
-use super::cluster_set::ClusterSet;
 use super::geometry::Geometry;
 use super::table::{Link, Table};
 
@@ -103,8 +103,8 @@ pub(super) struct Walker<'a> {
     pub(super) table: Table<'a>,
     image_offset: u64,
     extents_max: u64,
-    claimed: ClusterSet,
-    directories: ClusterSet,
+    claimed: SparseSet,
+    directories: SparseSet,
     /// Clusters that may still be walked a second time.
     rewalks: u64,
 }
@@ -118,8 +118,8 @@ impl<'a> Walker<'a> {
             table,
             image_offset,
             extents_max,
-            claimed: ClusterSet::default(),
-            directories: ClusterSet::default(),
+            claimed: SparseSet::default(),
+            directories: SparseSet::default(),
             rewalks: clusters.saturating_mul(REWALKS).max(REWALKED_CLUSTERS_MIN),
         }
     }
@@ -162,6 +162,34 @@ impl<'a> Walker<'a> {
         map
     }
 
+    /// The extents of a chain that no entry names: all clusters from `first` to its end, or to one that is taken. Its length is that of the
+    /// clusters, as the true one stood in the entry.
+    pub(super) fn lost_chain(&mut self, first: u32) -> (Map, u64) {
+        let mut map = Map::default();
+        let cluster_bytes = u64::from(self.geometry.cluster_bytes);
+        let mut following = Some(first);
+        let mut count: u64 = 0;
+        while let Some(cluster) = following.filter(|cluster| !self.claimed.contains(u64::from(*cluster))) {
+            let link = self.table.chain_link(cluster);
+            let size = count.saturating_add(1).saturating_mul(cluster_bytes);
+            if unusable(cluster, link).is_some() || !self.push(&mut map, count, cluster, size) {
+                break;
+            }
+            self.claimed.insert(u64::from(cluster));
+            count = count.saturating_add(1);
+            following = match link {
+                Link::Next(next) => Some(next),
+                _ => None,
+            };
+        }
+        (map, count.saturating_mul(cluster_bytes))
+    }
+
+    /// Whether a cluster belongs to something that was met.
+    pub(super) fn is_claimed(&self, cluster: u32) -> bool {
+        self.claimed.contains(u64::from(cluster))
+    }
+
     /// The extents that a deleted file of `size` bytes probably had: one run from its first cluster, as far as clusters are free.
     pub(super) fn deleted_file(&mut self, first: u32, size: u64) -> Map {
         let mut map = Map::default();
@@ -189,8 +217,8 @@ impl<'a> Walker<'a> {
 
     /// Notes a cluster as part of a directory; false if a directory was seen there before.
     pub(super) fn enter_directory(&mut self, cluster: u32) -> bool {
-        self.claimed.insert(cluster);
-        self.directories.insert(cluster)
+        self.claimed.insert(cluster.into());
+        self.directories.insert(cluster.into())
     }
 
     fn rewalk(&mut self) -> bool {
@@ -201,7 +229,7 @@ impl<'a> Walker<'a> {
 
     /// Notes a cluster as part of the chain; a cluster seen before is a loop, the end of the budget, or (once) a cross-link.
     fn claim(&mut self, cluster: u32, pace: &mut Pace, map: &mut Map) -> Option<Fault> {
-        if self.claimed.insert(cluster) {
+        if self.claimed.insert(cluster.into()) {
             return None;
         }
         if !self.rewalk() {

@@ -9,13 +9,13 @@
 mod allocated;
 mod boot;
 mod chain;
-mod cluster_set;
 mod damage;
 mod directory;
 mod entry;
 mod floppy;
 mod geometry;
 mod long_name;
+mod rebuilt;
 mod scan;
 mod table;
 
@@ -41,13 +41,22 @@ const LABEL_RUNS_MAX: usize = 16;
 
 /// Recognises the family.
 pub fn probe(source: &dyn ReadAt) -> Option<Candidate> {
-    let found = boot::find(source).ok()?;
-    Some(Candidate {
+    boot::find(source).ok().map(candidate)
+}
+
+/// Recognises a FAT12 or FAT16 volume without a boot sector by its tables and directories. Reads some thousand sectors.
+pub fn probe_deep(source: &dyn ReadAt) -> Option<Candidate> {
+    let fault = boot::find(source).err()?;
+    boot::remains(source, fault).map(candidate)
+}
+
+fn candidate(found: Found) -> Candidate {
+    Candidate {
         family: Family::Fat,
         type_name: found.geometry.variant.name().to_owned(),
         evidence: found.evidence,
         size_bytes: found.geometry.size_bytes,
-    })
+    }
 }
 
 /// Opens a volume of the family.
@@ -55,21 +64,22 @@ pub fn probe(source: &dyn ReadAt) -> Option<Candidate> {
 /// # Errors
 ///
 /// [`Error::Read`] if the boot sector cannot be read, [`Error::Corrupt`] if it is not one; in both cases only when no FAT32 backup
-/// boot sector and no standard floppy layout could take its place.
+/// boot sector and no standard floppy layout could take its place, and the layout does not show in tables and directories.
 pub fn open<'a>(source: VolumeSource<'a>, image_offset: u64) -> Result<Box<dyn FileSystem + 'a>, Error> {
+    let found = boot::find(&*source)
+        .or_else(|fault| boot::remains(&*source, fault.clone()).ok_or(fault))
+        .map_err(|fault| no_boot_sector(&*source, fault, image_offset))?;
+    Ok(Box::new(Volume::new(source, image_offset, found)))
+}
+
+fn no_boot_sector(source: &dyn ReadAt, detail: String, image_offset: u64) -> Error {
     let structure = "FAT boot sector";
-    match boot::find(&*source) {
-        Ok(found) => Ok(Box::new(Volume::new(source, image_offset, found))),
-        Err(detail) => match source.read_exact_at(0, &mut [0; boot::BOOT_BYTES]) {
-            Err(error) => Err(Error::Read {
-                structure,
-                source: error,
-            }),
-            Ok(()) => Err(Error::Corrupt {
-                structure,
-                detail,
-                image_offset,
-            }),
+    match source.read_exact_at(0, &mut [0; boot::BOOT_BYTES]) {
+        Err(source) => Error::Read { structure, source },
+        Ok(()) => Error::Corrupt {
+            structure,
+            detail,
+            image_offset,
         },
     }
 }
@@ -150,9 +160,18 @@ fn opening_findings(found: &Found, source_len: u64, image_offset: u64) -> Vec<Fi
     let mut add = |severity, code, detail: String| {
         findings.push(Finding::new(severity, Layer::FileSystem, code, detail).at(image_offset));
     };
-    if let (Origin::Backup(offset), Some(fault)) = (found.origin, &found.primary_fault) {
-        let detail = format!("the boot sector is unusable ({fault}); its backup at {offset:#x} was used");
-        add(Severity::Warning, FindingCode::BackupUsed, detail);
+    match (found.origin, &found.primary_fault) {
+        (Origin::Backup(offset), Some(fault)) => {
+            let detail = format!("the boot sector is unusable ({fault}); its backup at {offset:#x} was used");
+            add(Severity::Warning, FindingCode::BackupUsed, detail);
+        }
+        (Origin::Rebuilt, Some(fault)) => {
+            let detail = format!(
+                "the boot sector is unusable ({fault}); the layout was worked out from tables and directories"
+            );
+            add(Severity::Warning, found.fault_code(), detail);
+        }
+        _ => {}
     }
     let geometry = &found.geometry;
     if geometry.size_bytes > source_len {

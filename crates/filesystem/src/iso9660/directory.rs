@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity};
 
+use super::apple::{self, FinderInfo};
 use super::disc::{Disc, SECTOR_BYTES};
 use super::record::{FLAG_ASSOCIATED, FLAG_DIRECTORY, FLAG_MORE, Record, Section};
 use super::rock_ridge::RockRidge;
@@ -39,6 +40,8 @@ pub(super) struct Entry {
     /// Recording date, undecoded.
     pub(super) date: [u8; 7],
     pub(super) rock_ridge: RockRidge,
+    /// Type and creator of a Macintosh file.
+    pub(super) finder_info: Option<FinderInfo>,
     /// The sections of its associated file, a Macintosh resource fork.
     pub(super) fork: Vec<Section>,
     /// The last record says that more follow, but none does.
@@ -265,6 +268,7 @@ impl<'d, 's> DirectoryReader<'d, 's> {
             sections: vec![record.section(blocks)],
             date: record.date(),
             rock_ridge: self.rock_ridge(record, offset),
+            finder_info: apple::finder_info(record.system_use()),
             fork: Vec::new(),
             incomplete: false,
         })

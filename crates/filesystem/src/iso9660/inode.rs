@@ -1,6 +1,6 @@
 //! From a directory entry to an inode.
 
-use ntt_model::entry::{Allocation, Encoding, Inode, Stream, StreamKind};
+use ntt_model::entry::{Allocation, Encoding, Inode, Stream, StreamKind, Xattr};
 use ntt_model::time::Times;
 use ntt_model::{Finding, FindingCode, Kind, Layer, Severity};
 
@@ -110,6 +110,10 @@ fn bare(entry: &Entry, number: u64, kind: Kind) -> Inode {
     let recorded = date::short(&entry.date);
     let mut times = rock_ridge.times.unwrap_or_default();
     times.modified = times.modified.or(recorded);
+    let finder_info = entry.finder_info.map(|info| Xattr {
+        name: b"com.apple.FinderInfo".to_vec(),
+        value: info.to_vec(),
+    });
     Inode {
         kind,
         mode: attributes.map(|px| px.mode & 0o7777),
@@ -122,6 +126,7 @@ fn bare(entry: &Entry, number: u64, kind: Kind) -> Inode {
             .device
             .filter(|_| matches!(kind, Kind::BlockDevice | Kind::CharDevice)),
         flags: u64::from(entry.flags),
+        xattrs: finder_info.into_iter().collect(),
         ..of_directory(None, number)
     }
 }

@@ -5,12 +5,12 @@
 //! ISO; names of the other trees for the same content are alternates of the same inode, and what stands only in another
 //! tree is listed there and reported (R18). See `docs/formats/iso9660.md` for what is kept and how.
 
+mod apple;
 mod compare;
 mod date;
 mod descriptor;
 mod directory;
 mod disc;
-mod emit;
 mod facts;
 mod inode;
 mod joliet;

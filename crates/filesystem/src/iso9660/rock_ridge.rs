@@ -48,7 +48,7 @@ pub(super) struct RockRidge {
 }
 
 impl RockRidge {
-    /// Takes one system use entry; unknown ones (Apple's `AA`, arbitrary attributes `AL`) are passed over.
+    /// Takes one system use entry; others (Apple's `AA`, arbitrary attributes `AL`) are not of Rock Ridge.
     pub(super) fn add(&mut self, entry: SystemUseEntry<'_>) {
         let data = entry.data;
         match &entry.signature {

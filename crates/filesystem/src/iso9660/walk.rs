@@ -9,11 +9,11 @@ use ntt_model::{ByteRange, Finding, FindingCode, Layer, Namespace, ScanEvent, Se
 use super::compare::{Comparer, Comparison, content_key};
 use super::directory::{DirectoryReader, Entry, Item};
 use super::disc::{Disc, SECTOR_BYTES};
-use super::emit::Emitter;
 use super::known::{ContentKey, KnownFiles};
 use super::path_table::PathTable;
 use super::tree::{Tree, itself};
 use super::{inode, joliet, number};
+use crate::emit::Emitter;
 use crate::{ScanOptions, Stop, Visitor};
 
 /// Differences between two trees that are named one by one.

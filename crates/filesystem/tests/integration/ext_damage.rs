@@ -255,3 +255,59 @@ fn r22_loops_end_and_keep_their_names() {
             == 5
     );
 }
+
+/// Groups of an unusual length: the copy of the superblock is found all the same, if one asks for it.
+#[test]
+fn r22_a_superblock_is_found_in_groups_of_any_length() {
+    for arguments in [
+        &["-t", "ext2", "-b", "1024", "-g", "2048"][..],
+        &["-t", "ext4", "-b", "4096", "-g", "1024"],
+    ] {
+        let Some(image) = Image::new(arguments, "16M", small_tree) else {
+            return;
+        };
+        let mut bytes = image.bytes();
+        let (whole, _) = scan(bytes.clone());
+        bytes[1024..2048].fill(0);
+        assert_eq!(ntt_filesystem::probe(&bytes), [], "{arguments:?}");
+        let found = ntt_filesystem::probe_deep(&bytes);
+        assert_eq!(found.len(), 1, "{arguments:?}");
+        assert!(found[0].evidence.contains("in group 1"), "{}", found[0].evidence);
+        let (listing, _) = scan(bytes);
+        assert_eq!(paths(&whole), paths(&listing), "{arguments:?}");
+    }
+}
+
+/// Without any copy of the descriptors, tables are where mke2fs puts them, with and without `flex_bg`.
+#[test]
+fn r22_tables_are_found_without_descriptors() {
+    for (arguments, size) in [
+        (&["-t", "ext2", "-b", "1024"][..], "6M"),
+        (&["-t", "ext4", "-b", "1024"], "6M"),
+        (&["-t", "ext4", "-b", "1024", "-G", "4"], "30M"),
+        (&["-t", "ext4", "-b", "4096"], "32M"),
+    ] {
+        let Some(image) = Image::new(arguments, size, small_tree) else {
+            return;
+        };
+        let mut bytes = image.bytes();
+        let (whole, _) = scan(bytes.clone());
+        let block = if arguments.contains(&"1024") { 1024 } else { 4096 };
+        let first = usize::from(block == 1024);
+        for group in [0, 1, 3] {
+            let at = (group * 8 * block + first + 1) * block;
+            if at < bytes.len() {
+                bytes[at..at + block].fill(0xa5);
+            }
+        }
+        let (listing, _) = scan(bytes);
+        assert_eq!(paths(&whole), paths(&listing), "{arguments:?}");
+        let told = |listing: &Listing| {
+            listing
+                .findings
+                .iter()
+                .any(|finding| finding.detail.contains("descriptor"))
+        };
+        assert!(told(&listing) && !told(&whole), "{arguments:?}");
+    }
+}

@@ -337,8 +337,47 @@ fn r22_a_broken_chain_costs_only_its_file() {
                 .iter()
                 .map(|finding| (finding.code, finding.inode))
                 .collect::<Vec<_>>(),
-            [(code, Some(number))]
+            [(code, Some(number)), (FindingCode::Orphan, None)]
         );
-        assert_eq!(listing.names, whole.names);
+        // What followed is listed as a lost chain.
+        let (lost, named): (Vec<_>, Vec<_>) = listing
+            .names
+            .into_iter()
+            .partition(|listed| listed.name.namespace == Namespace::Lost);
+        assert_eq!(named, whole.names);
+        let rest = listing.inodes[&lost[0].name.inode].data().expect("a file");
+        assert_eq!((lost.len(), rest.size_bytes % 512), (1, 0));
+    }
+}
+
+/// R22: FAT12 and FAT16 keep no copy of the boot sector; tables and directories tell the layout.
+#[test]
+fn r22_a_volume_without_a_boot_sector_is_read() {
+    for mkfs in [
+        &["-F", "12", "2000"][..],
+        FAT16,
+        &["-F", "16", "-s", "4", "-r", "256", "-R", "8", "32768"],
+        &["-F", "12", "-s", "8", "-r", "96", "8000"],
+    ] {
+        let Some(made) = Made::new(mkfs) else { return };
+        let image = made.image();
+        let whole = Listing::of(&*open(&image), &ScanOptions::default());
+        let mut wiped = image.clone();
+        wiped[..512].fill(0);
+        assert_eq!(ntt_filesystem::probe(&wiped), [], "{mkfs:?}");
+        let found = ntt_filesystem::probe_deep(&wiped);
+        assert_eq!(found.len(), 1, "{mkfs:?}");
+        let listing = Listing::of(&*open(&wiped), &ScanOptions::default());
+        assert_eq!(listing.names, whole.names, "{mkfs:?}");
+        assert_eq!(listing.contents(&wiped), made.expected(), "{mkfs:?}");
+        assert_eq!(listing.findings.len(), 1);
+        let holed = Masked::new(image, vec![ByteRange::new(0, 512)]);
+        let volume = fat::open(Box::new(holed), 0).expect("opens");
+        let listing = Listing::of(&*volume, &ScanOptions::default());
+        assert_eq!(listing.findings[0].code, FindingCode::Unread);
+        // Without directories nothing can be told.
+        let mut tables_only = wiped;
+        tables_only[60_000..].fill(0);
+        assert_eq!(ntt_filesystem::probe_deep(&tables_only), []);
     }
 }

@@ -305,8 +305,64 @@ fn the_active_table_alone_counts_without_mirroring() {
             expected,
             "{flags:#x}"
         );
-        assert_eq!(listing.findings.len(), told, "{flags:#x}");
+        let (lost, others): (Vec<_>, Vec<_>) = findings(&listing)
+            .into_iter()
+            .partition(|(code, _)| *code == FindingCode::Orphan);
+        assert_eq!((lost.len(), others.len()), (1, told), "{flags:#x}");
     }
+}
+
+/// A piece of a directory that was wiped does not end it; garbage after its end is no part of it.
+#[test]
+fn r22_zeros_inside_a_directory_cost_only_what_stood_there() {
+    for (name, is_entry) in [("AFTER", true), ("\x01\x02", false)] {
+        let mut laid = Laid::fat16();
+        let root = laid.root_at();
+        laid.entry(root, 0, "BEFORE", FILE, 0, 0);
+        for slot in 1..16 {
+            laid.entry(root, slot, &format!("FILL{slot}"), FILE, 0, 0);
+        }
+        laid.entry(root + 1024, 0, name, FILE, 0, 0);
+        let listing = laid.listing();
+        assert_eq!(listing.names.len(), 16 + usize::from(is_entry));
+        let told: Vec<_> = is_entry
+            .then_some((FindingCode::Corrupt, root + 512))
+            .into_iter()
+            .collect();
+        assert_eq!(findings(&listing), told);
+    }
+}
+
+/// What hangs on nothing is listed: a directory with what it holds, and a chain of unknown content.
+#[test]
+fn r22_chains_that_no_entry_names_are_listed() {
+    let mut laid = Laid::fat16();
+    let at = laid.cluster_at(10);
+    laid.entry(at, 0, ".", DIRECTORY, 10, 0);
+    laid.entry(at, 1, "..", DIRECTORY, 99, 0);
+    laid.entry(at, 2, "INSIDE", FILE, 12, 700);
+    for chain in [&[10][..], &[12, 14], &[20, 21, 30]] {
+        laid.chain(chain);
+    }
+    laid.fill(&[(12, b'a'), (14, b'b'), (20, b'1'), (21, b'2'), (30, b'3')]);
+    let listing = laid.listing();
+    let contents = listing.contents(&laid.bytes);
+    let expected = |parts: &[u8], len: usize| {
+        let mut bytes: Vec<u8> = parts.iter().flat_map(|part| [*part; SECTOR]).collect();
+        bytes.truncate(len);
+        BlobHash::of(&bytes)
+    };
+    assert_eq!(
+        contents.into_iter().collect::<Vec<_>>(),
+        [
+            (b"#10/INSIDE".to_vec(), expected(b"ab", 700)),
+            (b"#20".to_vec(), expected(b"123", 3 * SECTOR)),
+        ]
+    );
+    let orphans = findings(&listing)
+        .into_iter()
+        .filter(|(code, _)| *code == FindingCode::Orphan);
+    assert_eq!(orphans.count(), 2);
 }
 
 /// Each of the bits that say "not cleanly unmounted" or "had errors" makes the volume dirty.

@@ -1062,3 +1062,48 @@ fn scans_are_repeatable() {
     };
     assert_eq!(listing(&image).events, listing(&image).events);
 }
+
+/// Type, creator and resource fork of a Macintosh file, with Rock Ridge and beside the attributes of CD-ROM XA.
+#[test]
+fn type_and_creator_of_macintosh_files_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("hello.txt"), "the data fork").unwrap();
+    fs::write(
+        tree.join("._hello.txt"),
+        apple_double(b"TEXTttxt", b"the resource fork"),
+    )
+    .unwrap();
+    for form in ["-R", "-XA"] {
+        let Some(image) = made("genisoimage", &["-apple", "--osx-double", form], &tree) else {
+            return;
+        };
+        let listing = listing(&image);
+        assert_eq!(listing.findings, [], "{form}");
+        let [name] = listing.preferred().collect::<Vec<_>>()[..] else {
+            panic!("{form}: {:?}", listing.names);
+        };
+        let inode = &listing.inodes[&name.name.inode];
+        assert_eq!(inode.xattrs.len(), 1, "{form}");
+        assert_eq!(inode.xattrs[0].name, b"com.apple.FinderInfo");
+        assert_eq!(
+            (&inode.xattrs[0].value[..8], inode.xattrs[0].value.len()),
+            (&b"TEXTttxt"[..], 32)
+        );
+        let sizes: Vec<u64> = inode.streams.iter().map(|stream| stream.size_bytes).collect();
+        assert_eq!(sizes, [13, 17], "{form}");
+    }
+}
+
+/// An AppleDouble file: Finder info and resource fork.
+fn apple_double(type_and_creator: &[u8], fork: &[u8]) -> Vec<u8> {
+    let mut bytes = [0x0005_1607_u32, 0x0002_0000].map(u32::to_be_bytes).concat();
+    bytes.extend(b"Mac OS X        \0\x02");
+    let fork_len = u32::try_from(fork.len()).unwrap();
+    bytes.extend([9_u32, 50, 32, 2, 82, fork_len].map(u32::to_be_bytes).concat());
+    bytes.extend(type_and_creator);
+    bytes.resize(82, 0);
+    bytes.extend(fork);
+    bytes
+}

@@ -101,6 +101,33 @@ fn r27_ext4_agrees_with_truth_and_referees() {
     compares("ext4", &[EXT4, &["-t", "ext4", "-b", "4096"]]);
 }
 
+/// One image for each feature that moves structures or content about.
+#[test]
+fn r27_features_of_ext4_agree_with_truth() {
+    let features = [
+        "inline_data",
+        "bigalloc",
+        "meta_bg,^resize_inode",
+        "sparse_super2",
+        "^64bit,^flex_bg,^metadata_csum,uninit_bg",
+        "metadata_csum_seed,large_dir",
+        "orphan_file",
+        "casefold",
+        "quota,project",
+        "ea_inode,encrypt,verity,stable_inodes",
+        "^has_journal,^extent,^64bit,^metadata_csum",
+        "fast_commit",
+    ];
+    let variants: Vec<Vec<&str>> = features
+        .iter()
+        .map(|features| vec!["-t", "ext4", "-b", "1024", "-I", "256", "-O", *features])
+        .collect();
+    let variants: Vec<&[&str]> = variants.iter().map(Vec::as_slice).collect();
+    if let Some(lab) = lab("ext4, features", &SMALL, "12M", &variants) {
+        lab.compares();
+    }
+}
+
 #[test]
 fn r22_variants_of_ext() {
     if let Some(lab) = lab(

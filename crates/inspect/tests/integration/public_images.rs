@@ -67,7 +67,12 @@ fn r15_superfloppies_are_one_volume() {
         ("disktype/ext2.image.gz", "ext2"),
         ("disktype/ext3.image.gz", "ext3"),
         ("retro/test_ext4.img.zst", "ext4"),
+        ("retro/test_ntfs.img.zst", "ntfs"),
         ("disktype/iso9660-rockridge.image.gz", "iso9660"),
+        ("disktype/hfs.image.gz", "hfs"),
+        ("disktype/hfs-plus.image.gz", "hfsplus"),
+        ("retro/test_hfsplus_journaled_dirty.img.zst", "hfsplus"),
+        ("preservation/hello-world-hfs.img.gz", "hfs"),
     ] {
         let Some(tree) = tree_of(image) else { return };
         assert_eq!(lines(&tree), [format!("whole image at 0: {expected}")], "{image}");
@@ -78,13 +83,9 @@ fn r15_superfloppies_are_one_volume() {
 #[test]
 fn foreign_file_systems_are_identified() {
     for (image, expected) in [
-        ("disktype/hfs.image.gz", "hfs"),
-        ("disktype/hfs-plus.image.gz", "hfsplus"),
         ("disktype/reiserfs-3.5.image.gz", "reiserfs"),
         ("disktype/linux-swap-v2-i386-4k.image.gz", "swap"),
-        ("preservation/hello-world-hfs.img.gz", "hfs"),
         ("retro/test_exfat.img.zst", "exfat"),
-        ("retro/test_ntfs.img.zst", "ntfs"),
         ("retro/test_ufs2.img.zst", "ufs"),
         ("retro/xfs_v5_modern_small.img.zst", "xfs"),
     ] {
@@ -218,10 +219,34 @@ fn r18_a_hybrid_disc_shows_both_sides() {
     };
     let lines = lines(&tree);
     assert!(lines.iter().any(|line| line.ends_with("iso9660")), "{lines:#?}");
-    let hfs_found = lines.iter().any(|line| line.ends_with(": hfs"))
-        || tree
-            .findings
-            .iter()
-            .any(|finding| finding.detail.contains("recognised as hfs"));
-    assert!(hfs_found, "{lines:#?} {:#?}", tree.findings);
+    assert!(lines.iter().any(|line| line.ends_with("hfs")), "{lines:#?}");
+}
+
+/// A disc that starts from the image of a floppy: both are volumes.
+#[test]
+fn the_boot_image_of_a_disc_is_a_volume() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(floppy) = fat(folder.path(), 1440).filter(|_| have("genisoimage")) else {
+        return;
+    };
+    let (tree, disc) = (folder.path().join("tree"), folder.path().join("disc.iso"));
+    std::fs::create_dir(&tree).expect("a folder");
+    std::fs::write(tree.join("boot.img"), &floppy).expect("written");
+    std::fs::write(tree.join("loader"), b"no file system".repeat(200)).expect("written");
+    let status = Command::new("genisoimage")
+        .args(["-quiet", "-b", "boot.img", "-c", "boot.cat"])
+        .args(["-eltorito-alt-boot", "-no-emul-boot", "-b", "loader", "-o"])
+        .arg(&disc)
+        .arg(&tree)
+        .stderr(Stdio::null())
+        .status();
+    assert!(status.expect("a run").success());
+    let tree = build(&FileSource::open(&disc).expect("an image"));
+    let [disc, boot] = lines(&tree).try_into().expect("two volumes");
+    assert_eq!(disc, "whole image at 0: iso9660");
+    assert!(
+        boot.starts_with("el torito 1 at ") && boot.ends_with(": fat12"),
+        "{boot}"
+    );
+    assert_eq!(tree.volumes[1].range.len, 1_474_560);
 }

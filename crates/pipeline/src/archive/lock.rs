@@ -1,4 +1,4 @@
-//! The lock of an archive: one writing run at a time.
+//! The locks of an archive: one run that changes it, or any number that only copy into it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
@@ -6,24 +6,40 @@ use std::path::Path;
 
 use crate::Error;
 
-/// An exclusive lock on the file `lock`; the system gives it back when the process ends, however it ends.
+/// A lock on the file `lock`, alone or with others of its kind; the system gives it back when the process ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: File,
 }
 
 impl Lock {
-    /// Takes the lock or says who has it.
+    /// Takes the lock alone or says who has it.
     pub(crate) fn take(root: &Path) -> Result<Self, Error> {
+        let own = format!("process {}", std::process::id());
+        Self::take_as(root, File::try_lock, &own)
+    }
+
+    /// Takes the lock with other copying runs, of this host or another one, or says who has it alone.
+    pub(crate) fn share(root: &Path) -> Result<Self, Error> {
+        Self::take_as(root, File::try_lock_shared, "copying runs")
+    }
+
+    /// Waits for the lock under which manifests are written, so that copying runs that end together do not write one another's.
+    pub(crate) fn manifests(root: &Path) -> Result<Self, Error> {
+        let path = root.join("lock-manifests");
+        let file = open(&path)?;
+        file.lock().map_err(Error::io("locking", &path))?;
+        Ok(Self { file })
+    }
+
+    fn take_as(
+        root: &Path,
+        lock: impl FnOnce(&File) -> Result<(), TryLockError>,
+        own: &str,
+    ) -> Result<Self, Error> {
         let path = root.join("lock");
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(Error::io("opening the lock", &path))?;
-        match file.try_lock() {
+        let mut file = open(&path)?;
+        match lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::Held {
@@ -32,7 +48,7 @@ impl Lock {
             }
             Err(TryLockError::Error(error)) => return Err(Error::io("locking", &path)(error)),
         }
-        sign(&mut file).map_err(Error::io("signing the lock", &path))?;
+        sign(&mut file, own).map_err(Error::io("signing the lock", &path))?;
         Ok(Self { file })
     }
 }
@@ -45,10 +61,20 @@ impl Drop for Lock {
     }
 }
 
+fn open(path: &Path) -> Result<File, Error> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(Error::io("opening the lock", path))
+}
+
 /// Says in the file who holds it; for people only.
-fn sign(file: &mut File) -> std::io::Result<()> {
+fn sign(file: &mut File, own: &str) -> std::io::Result<()> {
     file.set_len(0)?;
-    file.write_all(format!("process {}\n", std::process::id()).as_bytes())
+    file.write_all(format!("{own}\n").as_bytes())
 }
 
 fn holder(file: &mut File) -> String {
@@ -70,7 +96,14 @@ mod tests {
             Err(Error::Held { holder }) => assert_eq!(holder, format!("process {}", std::process::id())),
             other => panic!("expected held, got {other:?}"),
         }
+        assert!(Lock::share(dir.path()).is_err());
         drop(first);
+        let (one, two) = (Lock::share(dir.path())?, Lock::share(dir.path())?);
+        match Lock::take(dir.path()) {
+            Err(Error::Held { holder }) => assert_eq!(holder, "copying runs"),
+            other => panic!("expected held, got {other:?}"),
+        }
+        drop((one, two));
         Lock::take(dir.path()).map(drop)
     }
 }

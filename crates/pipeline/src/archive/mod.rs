@@ -1,4 +1,4 @@
-//! An archive directory: store, catalogue, settings, manifests and the lock that admits one writing run.
+//! An archive directory: store, catalogue, settings, manifests and the lock that admits one run that changes it, or several that copy.
 //!
 //! Opening for writing creates what is missing, takes the lock, and lets the store and the catalogue recover from a crash. Opening to look
 //! creates nothing, recovers nothing and takes no lock (R40).
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ntt_catalogue::Catalogue;
+use ntt_catalogue::postgres::{self, PostgresCatalogue};
 use ntt_catalogue::sqlite::SqliteCatalogue;
 use ntt_host::{RealDisk, SystemClock, SystemRandom};
 use ntt_model::MediumId;
@@ -23,8 +24,69 @@ use crate::Error;
 pub enum Access {
     /// Only look; nothing is created, recovered or locked (R40).
     ReadOnly,
+    /// Copy what a scan left in the queue, beside other runs that do the same. With the embedded catalogue there is one such run at a time.
+    Copy,
     /// Write; takes the lock, and creates the archive if there is none.
     Write,
+}
+
+/// Where the catalogue of an archive lies.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum CataloguePlace {
+    /// In the archive.
+    #[default]
+    Embedded,
+    /// In the database of a PostgreSQL server that this URL names.
+    Server(String),
+}
+
+impl CataloguePlace {
+    /// The place that the setting `catalogue` names.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] if it is no URL of a PostgreSQL server.
+    pub fn of(config: &crate::Config) -> Result<Self, Error> {
+        let setting = &config.catalogue;
+        match setting.value.as_deref() {
+            None | Some("") => Ok(Self::Embedded),
+            Some(url) if postgres::is_url(url) => Ok(Self::Server(url.to_owned())),
+            Some(_) => Err(Error::Config {
+                place: setting.origin.to_string(),
+                reason: "`catalogue` is not like `postgres://user@host/database`".to_owned(),
+            }),
+        }
+    }
+
+    /// Opens the catalogue alone, to look.
+    ///
+    /// # Errors
+    ///
+    /// What the catalogue says.
+    pub fn look(&self, root: &Path) -> Result<Box<dyn Catalogue>, Error> {
+        Ok(match self {
+            Self::Embedded => Box::new(SqliteCatalogue::open_read_only(
+                &catalogue_path(root),
+                Arc::new(SystemClock),
+            )?),
+            Self::Server(url) => Box::new(PostgresCatalogue::open_read_only(url)?),
+        })
+    }
+
+    /// Opens the catalogue alone, to change it. The lock of the archive is not taken: that is for what touches neither store nor scans.
+    ///
+    /// # Errors
+    ///
+    /// What the catalogue says.
+    pub fn open(&self, root: &Path) -> Result<Box<dyn Catalogue>, Error> {
+        Ok(match self {
+            Self::Embedded => Box::new(SqliteCatalogue::open(
+                &catalogue_path(root),
+                Arc::new(SystemClock),
+            )?),
+            Self::Server(url) => Box::new(PostgresCatalogue::open(url, Some(spool_folder(root)))?),
+        })
+    }
 }
 
 /// An open archive. Shared between threads by reference. Dropping it gives the lock back.
@@ -37,35 +99,66 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Opens the archive in `root` with the catalogue that stands in it. `pack_threshold_bytes` counts only for a new archive.
+    /// Opens the archive in `root` with its catalogue. `pack_threshold_bytes` counts only for a new archive.
     ///
     /// # Errors
     ///
-    /// [`Error::NoArchive`] for [`Access::ReadOnly`] if there is none, [`Error::Held`] for [`Access::Write`] if another run has it,
-    /// and what store and catalogue say.
-    pub fn open(root: &Path, access: Access, pack_threshold_bytes: u64) -> Result<Self, Error> {
+    /// [`Error::NoArchive`] if there is none and `access` does not make one, [`Error::Held`] if another run has it, and what store and catalogue say.
+    pub fn open(
+        root: &Path,
+        access: Access,
+        pack_threshold_bytes: u64,
+        place: &CataloguePlace,
+    ) -> Result<Self, Error> {
         match access {
-            Access::ReadOnly => Self::look(root),
-            Access::Write => Self::hold(root, pack_threshold_bytes),
+            Access::ReadOnly => Self::look(root, place),
+            Access::Copy => Self::join(root, place),
+            Access::Write => Self::hold(root, pack_threshold_bytes, place),
         }
     }
 
-    fn look(root: &Path) -> Result<Self, Error> {
-        if !Self::exists(root) {
+    fn look(root: &Path, place: &CataloguePlace) -> Result<Self, Error> {
+        if !Self::exists(root, place) {
             return Err(Error::NoArchive(root.to_owned()));
         }
-        let store = Store::open_read_only(Arc::new(RealDisk), Arc::new(SystemRandom), root)?;
-        let catalogue = SqliteCatalogue::open_read_only(&catalogue_path(root), Arc::new(SystemClock))?;
         Ok(Self {
             root: root.to_owned(),
-            catalogue: Box::new(catalogue),
-            store,
+            store: Store::open_read_only(Arc::new(RealDisk), Arc::new(SystemRandom), root)?,
+            catalogue: place.look(root)?,
             access: Access::ReadOnly,
             _lock: None,
         })
     }
 
-    fn hold(root: &Path, pack_threshold_bytes: u64) -> Result<Self, Error> {
+    /// Others may copy at the same time: the store gives every writer a journal and a pack of its own, and chunks of work are leased. What a killed
+    /// run held returns when its lease ends.
+    fn join(root: &Path, place: &CataloguePlace) -> Result<Self, Error> {
+        if !Self::exists(root, place) {
+            return Err(Error::NoArchive(root.to_owned()));
+        }
+        let lock = match place {
+            CataloguePlace::Embedded => Lock::take(root)?,
+            CataloguePlace::Server(_) => Lock::share(root)?,
+        };
+        let catalogue = place.open(root)?;
+        if *place == CataloguePlace::Embedded {
+            bury_workers(catalogue.as_ref())?;
+        }
+        Ok(Self {
+            root: root.to_owned(),
+            store: Store::open(Arc::new(RealDisk), Arc::new(SystemRandom), root)?,
+            catalogue,
+            access: Access::Copy,
+            _lock: Some(lock),
+        })
+    }
+
+    fn hold(root: &Path, pack_threshold_bytes: u64, place: &CataloguePlace) -> Result<Self, Error> {
+        // A server that does not answer leaves no empty archive behind.
+        let server = match place {
+            CataloguePlace::Embedded => None,
+            CataloguePlace::Server(_) => Some(place.open(root)?),
+        };
         std::fs::create_dir_all(root).map_err(Error::io("creating the archive", root))?;
         let lock = Lock::take(root)?;
         let options = StoreOptions {
@@ -73,20 +166,24 @@ impl Archive {
             ..StoreOptions::default()
         };
         let store = Store::create(Arc::new(RealDisk), Arc::new(SystemRandom), root, options)?;
-        let catalogue = SqliteCatalogue::open(&catalogue_path(root), Arc::new(SystemClock))?;
-        bury_workers(&catalogue)?;
+        let catalogue = match server {
+            Some(catalogue) => catalogue,
+            None => place.open(root)?,
+        };
+        bury_workers(catalogue.as_ref())?;
         Ok(Self {
             root: root.to_owned(),
-            catalogue: Box::new(catalogue),
+            catalogue,
             store,
             access: Access::Write,
             _lock: Some(lock),
         })
     }
 
-    /// Whether `root` holds an archive.
-    pub fn exists(root: &Path) -> bool {
-        root.join("FORMAT").is_file() && catalogue_path(root).is_file()
+    /// Whether `root` holds an archive whose catalogue, if it is embedded, is there.
+    pub fn exists(root: &Path, place: &CataloguePlace) -> bool {
+        root.join("FORMAT").is_file()
+            && (*place != CataloguePlace::Embedded || catalogue_path(root).is_file())
     }
 
     /// The directory.
@@ -125,9 +222,12 @@ impl Archive {
 /// # Errors
 ///
 /// When there is no catalogue or `out` cannot be written.
-pub fn dump_catalogue(root: &Path, out: &mut dyn std::io::Write) -> Result<(), Error> {
-    let catalogue = SqliteCatalogue::open_read_only(&catalogue_path(root), Arc::new(SystemClock))?;
-    Ok(catalogue.dump_exact(out)?)
+pub fn dump_catalogue(
+    root: &Path,
+    place: &CataloguePlace,
+    out: &mut dyn std::io::Write,
+) -> Result<(), Error> {
+    Ok(ntt_catalogue::dump_exact(place.look(root)?.as_ref(), out)?)
 }
 
 /// Gives back what the workers of killed runs held (R38). Whoever has the lock knows that none of them lives, and need not wait until their
@@ -143,4 +243,9 @@ fn bury_workers(catalogue: &dyn Catalogue) -> Result<(), Error> {
 /// The embedded catalogue of an archive.
 pub(crate) fn catalogue_path(root: &Path) -> PathBuf {
     root.join("catalogue.db")
+}
+
+/// Where rows wait while a scan is loaded into a server: unnamed files, on the disk that has room for an archive.
+pub(crate) fn spool_folder(root: &Path) -> PathBuf {
+    root.join("tmp")
 }

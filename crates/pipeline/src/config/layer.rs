@@ -6,13 +6,15 @@ use super::{Config, Origin, Values};
 use crate::Error;
 
 /// Keys that a layer may hold, for hints.
-const KEYS: [&str; 6] = [
+const KEYS: [&str; 8] = [
     "pack_threshold",
     "jobs",
     "scan_time",
     "scan_stall",
     "scan_memory",
     "rules",
+    "catalogue",
+    "path_map",
 ];
 
 /// The values of one source of settings, typed, with their origins.
@@ -95,6 +97,8 @@ impl ConfigLayer {
             config.scan_stall.set(span(values.scan_stall), origin);
             config.scan_memory_bytes.set(size(values.scan_memory), origin);
             config.rules.set(values.rules.clone().map(Some), origin);
+            config.catalogue.set(values.catalogue.clone().map(Some), origin);
+            config.path_map.set(values.path_map.clone(), origin);
         }
     }
 }
@@ -106,6 +110,11 @@ impl Config {
         let rules = self.rules.value.as_deref().map_or(String::new(), |path| {
             ntt_model::name::escape(path.as_os_str().as_encoded_bytes()).into_owned()
         });
+        let catalogue = self
+            .catalogue
+            .value
+            .as_deref()
+            .map_or(String::new(), without_password);
         let shown = [
             (
                 self.pack_threshold_bytes.value.to_string(),
@@ -119,6 +128,8 @@ impl Config {
                 &self.scan_memory_bytes.origin,
             ),
             (rules, &self.rules.origin),
+            (catalogue, &self.catalogue.origin),
+            (self.path_map.value.to_string(), &self.path_map.origin),
         ];
         KEYS.into_iter()
             .zip(shown)
@@ -128,6 +139,24 @@ impl Config {
                 origin: origin.clone(),
             })
             .collect()
+    }
+}
+
+/// A URL without the password that may stand in it.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let authority = rest.split('/').next().unwrap_or_default();
+    match authority
+        .rsplit_once('@')
+        .and_then(|(user, _)| user.split_once(':'))
+    {
+        Some((user, password)) => {
+            let rest = rest.get(user.len() + 1 + password.len()..).unwrap_or_default();
+            format!("{scheme}://{user}{rest}")
+        }
+        None => url.to_owned(),
     }
 }
 
@@ -191,6 +220,31 @@ mod tests {
         assert_eq!(config.pack_threshold_bytes.value, 1 << 20);
         assert_eq!(config.scan_stall.value, Duration::from_secs(120));
         assert_eq!(config.scan_time.origin, Origin::BuiltIn);
+        Ok(())
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_not_shown() {
+        assert_eq!(
+            without_password("postgres://me:se:cr@t@host/db"),
+            "postgres://me@host/db"
+        );
+        for url in [
+            "postgres://me@host/db",
+            "postgres:///db?host=/run/a:b@c",
+            "/a/file",
+        ] {
+            assert_eq!(without_password(url), url);
+        }
+    }
+
+    #[test]
+    fn a_path_map_is_a_table_or_a_list() -> Result<(), Error> {
+        let table = archive("path_map = { \"/srv/a\" = \"/mnt/a\" }")?;
+        let list = ConfigLayer::from_pairs([("path_map", "/srv/a=/mnt/a", Origin::Environment("X".into()))])?;
+        let of = |layer| Config::from_layers(&[layer]).path_map.value;
+        assert_eq!(of(table), of(list));
+        assert!(archive("path_map = \"nonsense\"").is_err());
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Settings: typed values, each with the place it came from.
 
 mod layer;
+mod path_map;
 mod value;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use layer::{ConfigLayer, Shown};
+pub use path_map::PathMap;
 pub(crate) use value::Size;
 pub use value::{Origin, Setting};
 
@@ -27,6 +29,10 @@ pub struct Config {
     pub scan_memory_bytes: Setting<u64>,
     /// File with exclusion rules; relative paths count from the archive.
     pub rules: Setting<Option<PathBuf>>,
+    /// URL of a catalogue in a PostgreSQL server; without one the catalogue lies in the archive.
+    pub catalogue: Setting<Option<String>>,
+    /// Where this host has what the catalogue knows by the paths of another one.
+    pub path_map: Setting<PathMap>,
 }
 
 impl Default for Config {
@@ -38,6 +44,8 @@ impl Default for Config {
             scan_stall: Setting::built_in(Duration::from_secs(60)),
             scan_memory_bytes: Setting::built_in(2 << 30),
             rules: Setting::built_in(None),
+            catalogue: Setting::built_in(None),
+            path_map: Setting::built_in(PathMap::default()),
         }
     }
 }
@@ -63,6 +71,8 @@ pub(crate) struct Values {
     pub(crate) scan_stall: Option<value::Seconds>,
     pub(crate) scan_memory: Option<value::Size>,
     pub(crate) rules: Option<PathBuf>,
+    pub(crate) catalogue: Option<String>,
+    pub(crate) path_map: Option<PathMap>,
     /// Only in the user's file: where the archive is. It is what finds the other settings, so it is none of them.
     pub(crate) archive: Option<PathBuf>,
 }

@@ -36,6 +36,8 @@ use ntt_report::selector::current_scans;
 
 /// A retry that is due within this time is waited for.
 const WAIT_FOR_RETRY: Duration = Duration::from_secs(4);
+/// How often a run that has nothing to do looks whether others gave something back.
+const WAIT_FOR_OTHERS: Duration = Duration::from_secs(1);
 /// The interrupt is looked at this often while waiting.
 const WAIT_STEP: Duration = Duration::from_millis(50);
 
@@ -157,6 +159,7 @@ fn copy_all(
                 ledger: ledger::Ledger::default(),
                 failing: Mutex::default(),
                 stop: AtomicBool::new(false),
+                asked_to_end: AtomicBool::new(false),
             };
             drain(&shared)?;
             totals.failed.fetch_add(
@@ -214,9 +217,14 @@ fn drain(shared: &Shared<'_>) -> Result<(), Error> {
         let pause = queue
             .next_retry
             .map(|at| Duration::from_nanos(u64::try_from(at.as_nanos().saturating_sub(now)).unwrap_or(0)));
+        if shared.asked_to_end.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
         match pause {
             _ if queue.free_chunks > 0 => {}
             Some(pause) if pause <= WAIT_FOR_RETRY => wait(pause, shared.context.interrupt)?,
+            // Other runs hold the rest. Should one of them die, its chunks return, and somebody must be there.
+            _ if queue.leased_chunks > 0 => wait(WAIT_FOR_OTHERS, shared.context.interrupt)?,
             _ => return Ok(()),
         }
     }
@@ -257,6 +265,8 @@ struct Shared<'a> {
     failing: Mutex<HashSet<(u64, u32)>>,
     /// Raised when one thread failed, so that the others stop too.
     stop: AtomicBool,
+    /// Raised when a person asked a worker of this run to finish or to stop (`ntt worker`).
+    asked_to_end: AtomicBool,
 }
 
 impl Shared<'_> {

@@ -1,12 +1,12 @@
 //! The threads of a copy: claim, copy, commit, complete.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ntt_catalogue::rows::{Chunk, ChunkResult};
+use ntt_catalogue::rows::{Chunk, ChunkResult, WorkerWish};
 use ntt_model::{Outcome, WorkerId};
 
 use super::intake::{Desk, Halt};
@@ -26,11 +26,18 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Runs the configured number of threads until the queue is empty; the first error stops all. To the catalogue they are one worker.
 pub(super) fn run_all(shared: &Shared<'_>) -> Result<(), Error> {
     let catalogue = shared.context.archive.catalogue();
-    let id = catalogue.register_worker(&format!("process {}", std::process::id()))?;
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy();
+    let worker = Worker {
+        shared,
+        id: catalogue.register_worker(&format!("{host} process {}", std::process::id()))?,
+        wish: AtomicU8::new(WORK),
+    };
+    let (id, worker) = (worker.id, &worker);
     let (bell, silence) = channel();
     thread::scope(|scope| {
-        let heart = scope.spawn(move || beat(shared, id, &silence));
-        let result = run_threads(shared, id);
+        let heart = scope.spawn(move || worker.beat(&silence));
+        let result = worker.run_threads();
         drop::<Sender<()>>(bell);
         // A heart that failed only means that leases may be lost, which completion finds out by itself.
         let _ = heart.join();
@@ -40,61 +47,85 @@ pub(super) fn run_all(shared: &Shared<'_>) -> Result<(), Error> {
     })
 }
 
-fn run_threads(shared: &Shared<'_>, id: WorkerId) -> Result<(), Error> {
-    let jobs = shared.jobs();
-    let results: Vec<Result<(), Error>> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..jobs)
-            .map(|_| scope.spawn(move || run_one(shared, id)))
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-            .collect()
-    });
-    results.into_iter().find(Result::is_err).unwrap_or(Ok(()))
+/// What a person wishes of a worker, as its threads share it.
+const WORK: u8 = 0;
+const DRAIN: u8 = 1;
+const STOP: u8 = 2;
+
+/// The threads of this run that copy, with the one that says that they live.
+struct Worker<'a> {
+    shared: &'a Shared<'a>,
+    id: WorkerId,
+    wish: AtomicU8,
 }
 
-fn run_one(shared: &Shared<'_>, id: WorkerId) -> Result<(), Error> {
-    let result = work(shared, id);
-    if result.is_err() {
-        shared.stop.store(true, Ordering::Relaxed);
+impl Worker<'_> {
+    fn run_threads(&self) -> Result<(), Error> {
+        let results: Vec<Result<(), Error>> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.shared.jobs())
+                .map(|_| scope.spawn(move || self.run_one()))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| {
+                    thread
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
+                .collect()
+        });
+        results.into_iter().find(Result::is_err).unwrap_or(Ok(()))
     }
-    result
-}
 
-/// Says regularly that the worker lives, until the bell is dropped.
-fn beat(shared: &Shared<'_>, id: WorkerId, silence: &Receiver<()>) {
-    while silence.recv_timeout(HEARTBEAT) == Err(RecvTimeoutError::Timeout) {
-        if let Err(error) = shared.context.archive.catalogue().heartbeat(id) {
-            tracing::warn!(%error, "heartbeat failed");
+    fn run_one(&self) -> Result<(), Error> {
+        let result = self.work();
+        if result.is_err() {
+            self.shared.stop.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    /// Says regularly that the worker lives, until the bell is dropped, and hears what is wished of it.
+    fn beat(&self, silence: &Receiver<()>) {
+        while silence.recv_timeout(HEARTBEAT) == Err(RecvTimeoutError::Timeout) {
+            match self.shared.context.archive.catalogue().heartbeat(self.id) {
+                Ok(WorkerWish::Work) => {}
+                Ok(WorkerWish::Drain) => self.wish.store(DRAIN, Ordering::Relaxed),
+                Ok(WorkerWish::Stop) => self.wish.store(STOP, Ordering::Relaxed),
+                Err(error) => tracing::warn!(%error, "heartbeat failed"),
+            }
         }
     }
-}
 
-fn work(shared: &Shared<'_>, id: WorkerId) -> Result<(), Error> {
-    let mut batch = Batch::open(shared, id)?;
-    while !shared.must_stop() {
-        let Some(chunk) = shared
-            .context
-            .archive
-            .catalogue()
-            .claim_chunk(shared.task.scan, id)?
-        else {
-            break;
-        };
-        match batch.chunk(&chunk) {
-            Ok(()) => {}
-            Err(Halt::Stopped) => break,
-            Err(Halt::Store(error)) => return Err(error.into()),
-            Err(Halt::Child(error)) => return Err(error),
-        }
-        batch.commit_if_due()?;
+    fn must_stop(&self) -> bool {
+        self.shared.must_stop() || self.wish.load(Ordering::Relaxed) == STOP
     }
-    batch.end()
+
+    fn work(&self) -> Result<(), Error> {
+        let shared = self.shared;
+        let mut batch = Batch::open(shared, self.id)?;
+        while !self.must_stop() && self.wish.load(Ordering::Relaxed) == WORK {
+            let Some(chunk) = shared
+                .context
+                .archive
+                .catalogue()
+                .claim_chunk(shared.task.scan, self.id)?
+            else {
+                break;
+            };
+            match batch.chunk(&chunk, &|| self.must_stop()) {
+                Ok(()) => {}
+                Err(Halt::Stopped) => break,
+                Err(Halt::Store(error)) => return Err(error.into()),
+                Err(Halt::Child(error)) => return Err(error),
+            }
+            batch.commit_if_due()?;
+        }
+        if self.wish.load(Ordering::Relaxed) != WORK {
+            shared.asked_to_end.store(true, Ordering::Relaxed);
+        }
+        batch.end()
+    }
 }
 
 /// Results whose contents are not durable yet.
@@ -121,7 +152,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Copies every wanted stream of a chunk. A chunk that is not finished leaves no result.
-    fn chunk(&mut self, chunk: &Chunk) -> Result<(), Halt> {
+    fn chunk(&mut self, chunk: &Chunk, stop: &dyn Fn() -> bool) -> Result<(), Halt> {
         let mut result = ChunkResult {
             chunk: chunk.id,
             epoch: chunk.epoch,
@@ -130,10 +161,9 @@ impl<'a> Batch<'a> {
         };
         let mut needs = BTreeSet::new();
         let shared = self.shared;
-        let stop = || shared.must_stop();
         for item in &chunk.items {
             for ordinal in &item.streams {
-                let copied = stream::copy(shared.contents, item, *ordinal, &mut self.desk, &stop)?;
+                let copied = stream::copy(shared.contents, item, *ordinal, &mut self.desk, stop)?;
                 self.count(&copied);
                 needs.extend(copied.batch.filter(|batch| *batch != self.desk.writer.batch()));
                 if let Some(finding) = copied.finding {

@@ -205,7 +205,7 @@ fn relocate(context: &Context<'_>, plan: &IdentifyPlan, key: MediumKey) -> Resul
     if earlier.unread != now.unread {
         return Ok(catalogue.set_image(key, &rescued_further(&earlier, &plan.source))?);
     }
-    let still_there = Source::open(HostPath::from_bytes(&earlier.path).as_path())
+    let still_there = Source::open(&context.config.path_map.value.local(&earlier.path))
         .is_ok_and(|source| (source.size_bytes, source.modified) == (earlier.size_bytes, earlier.modified));
     let moved = earlier.path != now.path && !still_there;
     let touched = earlier.path == now.path && earlier.modified != now.modified;

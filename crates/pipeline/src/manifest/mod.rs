@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use line::{DirectoryLine, Line, PathLine};
 pub(crate) use read::Manifest;
 
+use crate::archive::Lock;
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, HostPath, RunOutcome, Stage};
 
@@ -64,6 +65,7 @@ pub fn run(context: &Context<'_>, medium: &MediumRow) -> Result<ManifestSummary,
 ///
 /// As [`run`].
 pub fn refresh(context: &Context<'_>) -> Result<Vec<ManifestSummary>, Error> {
+    let _alone = Lock::manifests(context.archive.root())?;
     let mut written = Vec::new();
     let events = context.archive.catalogue().events(None)?;
     for medium in context.archive.catalogue().media()? {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ntt_catalogue::sqlite::Restoration;
+use ntt_catalogue::Restore;
 use ntt_model::MediumKey;
 use ntt_model::entry::{Directory, Name, ScanEvent};
 
@@ -16,7 +16,7 @@ const BATCH: usize = 4096;
 /// Loads a manifest; returns how many lines it has.
 pub(super) fn manifest(
     path: &Path,
-    restoration: &mut Restoration,
+    restoration: &mut dyn Restore,
     stage: &Running<'_>,
     interrupt: &Interrupt,
 ) -> Result<u64, Error> {
@@ -41,7 +41,7 @@ pub(super) fn manifest(
 
 struct Load<'r> {
     medium: MediumKey,
-    restoration: &'r mut Restoration,
+    restoration: &'r mut dyn Restore,
     entries: Vec<ScanEvent>,
     labels: Vec<(i64, String)>,
     directory: Option<u64>,

@@ -1,18 +1,21 @@
 //! The catalogue made again from the manifests of the media (R37), with the keys and times that it had.
 //!
-//! A new file is filled beside the old one and put in its place only when every line of every manifest was taken; the old one is kept.
+//! A new file is filled beside the old one and put in its place only when every line of every manifest was taken; the old one is kept. In a server an
+//! empty database is filled.
 
 mod load;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use ntt_catalogue::Restore;
+use ntt_catalogue::postgres::PostgresRestoration;
 use ntt_catalogue::sqlite::Restoration;
 use ntt_host::{Clock, SystemClock};
 use ntt_model::{MediumId, MediumKey};
 use serde::{Deserialize, Serialize};
 
-use crate::archive::{Lock, catalogue_path};
+use crate::archive::{CataloguePlace, Lock, catalogue_path, spool_folder};
 use crate::manifest::Manifest;
 use crate::stage::{Running, Subject};
 use crate::{Error, HostPath, Interrupt, Observer, RunOutcome, Stage};
@@ -45,7 +48,7 @@ pub struct RebuildSummary {
 /// # Errors
 ///
 /// [`Error::NoArchive`] if `root` holds no store, [`Error::Manifest`] if a manifest does not say which medium it is about.
-pub fn plan(root: &Path) -> Result<RebuildPlan, Error> {
+pub fn plan(root: &Path, place: &CataloguePlace) -> Result<RebuildPlan, Error> {
     if !root.join("FORMAT").is_file() {
         return Err(Error::NoArchive(root.to_owned()));
     }
@@ -59,7 +62,7 @@ pub fn plan(root: &Path) -> Result<RebuildPlan, Error> {
     let kept = HostPath::from(present.clone()).with_suffix(&format!(".{}", SystemClock.now()));
     Ok(RebuildPlan {
         manifests: found.into_iter().map(|(_, id, path)| (id, path.into())).collect(),
-        keeps: present.exists().then_some(kept),
+        keeps: (*place == CataloguePlace::Embedded && present.exists()).then_some(kept),
     })
 }
 
@@ -89,13 +92,17 @@ fn manifests(root: &Path) -> Result<Vec<PathBuf>, Error> {
 /// then stays as it is.
 pub fn run(
     root: &Path,
+    place: &CataloguePlace,
     plan: &RebuildPlan,
     observer: &dyn Observer,
     interrupt: &Interrupt,
 ) -> Result<RebuildSummary, Error> {
     let _lock = Lock::take(root)?;
     let stage = Running::start(observer, Stage::Rebuild, Subject::NOTHING);
-    let result = rebuild(root, plan, &stage, interrupt);
+    let result = match place {
+        CataloguePlace::Embedded => rebuild(root, plan, &stage, interrupt),
+        CataloguePlace::Server(url) => rebuild_in_server(root, url, plan, &stage, interrupt),
+    };
     stage.end(match &result {
         Ok(_) => RunOutcome::Complete,
         Err(error) => RunOutcome::of_error(error),
@@ -112,7 +119,9 @@ fn rebuild(
     let present = catalogue_path(root);
     let new = root.join("catalogue.db.new");
     remove(&new)?;
-    let loaded = fill(&new, plan, stage, interrupt);
+    let loaded = Restoration::create(&new)
+        .map_err(Error::from)
+        .and_then(|restoration| fill(Box::new(restoration), plan, stage, interrupt));
     if loaded.is_err() {
         // The first error matters more; the next rebuild removes what is left.
         let _ = remove(&new);
@@ -131,11 +140,31 @@ fn rebuild(
     })
 }
 
-fn fill(new: &Path, plan: &RebuildPlan, stage: &Running<'_>, interrupt: &Interrupt) -> Result<u64, Error> {
-    let mut restoration = Restoration::create(new)?;
+/// Fills an empty database. What was in another one stays there.
+fn rebuild_in_server(
+    root: &Path,
+    url: &str,
+    plan: &RebuildPlan,
+    stage: &Running<'_>,
+    interrupt: &Interrupt,
+) -> Result<RebuildSummary, Error> {
+    let restoration = PostgresRestoration::create(url, Some(spool_folder(root)))?;
+    Ok(RebuildSummary {
+        media: u64::try_from(plan.manifests.len()).unwrap_or(u64::MAX),
+        lines: fill(Box::new(restoration), plan, stage, interrupt)?,
+        kept: None,
+    })
+}
+
+fn fill(
+    mut restoration: Box<dyn Restore>,
+    plan: &RebuildPlan,
+    stage: &Running<'_>,
+    interrupt: &Interrupt,
+) -> Result<u64, Error> {
     let mut lines = 0;
     for (_, path) in &plan.manifests {
-        lines += load::manifest(path.as_path(), &mut restoration, stage, interrupt)?;
+        lines += load::manifest(path.as_path(), restoration.as_mut(), stage, interrupt)?;
     }
     restoration.finish()?;
     Ok(lines)

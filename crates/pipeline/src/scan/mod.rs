@@ -54,7 +54,7 @@ pub struct ScanSummary {
     pub volume: u32,
     /// The scan.
     pub scan: ScanId,
-    /// Who read it: `fat`, `ext`, `iso9660`, `directory`.
+    /// Who read it: `fat`, `ext`, `iso9660`, `ntfs`, `directory`.
     pub reader: String,
     /// What was listed.
     pub counts: ScanCounts,
@@ -326,6 +326,11 @@ const fn family_name(family: Family) -> &'static str {
         Family::Fat => "fat",
         Family::Ext => "ext",
         Family::Iso9660 => "iso9660",
+        Family::Ntfs => "ntfs",
+        Family::Udf => "udf",
+        Family::HfsPlus => "hfsplus",
+        Family::Hfs => "hfs",
+        Family::Mfs => "mfs",
         _ => "other",
     }
 }

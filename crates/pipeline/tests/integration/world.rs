@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ntt_pipeline::archive::Access;
+use ntt_pipeline::archive::{Access, CataloguePlace};
 use ntt_pipeline::ingest::{self, IngestRequest, IngestSummary};
 use ntt_pipeline::observer::Silent;
 use ntt_pipeline::restore::RestoreRequest;
@@ -19,7 +19,13 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let archive = Archive::open(&dir.path().join("archive"), Access::Write, 64 * 1024).unwrap();
+        let archive = Archive::open(
+            &dir.path().join("archive"),
+            Access::Write,
+            64 * 1024,
+            &CataloguePlace::Embedded,
+        )
+        .unwrap();
         Self {
             dir,
             archive,
@@ -33,7 +39,7 @@ impl World {
         let root = self.archive.root().to_owned();
         drop(self.archive);
         Self {
-            archive: Archive::open(&root, Access::Write, 0).unwrap(),
+            archive: Archive::open(&root, Access::Write, 0, &CataloguePlace::Embedded).unwrap(),
             ..self
         }
     }

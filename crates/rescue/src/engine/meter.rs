@@ -120,10 +120,8 @@ impl Meter {
 }
 
 fn per_second(bytes: u64, elapsed: Duration) -> u64 {
-    let millis = millis(elapsed);
-    if millis == 0 {
-        0
-    } else {
-        bytes.saturating_mul(1000) / millis
-    }
+    bytes
+        .saturating_mul(1000)
+        .checked_div(millis(elapsed))
+        .unwrap_or(0)
 }

@@ -4,7 +4,9 @@
 
 pub mod ext;
 pub mod fat;
+pub mod hfsplus;
 pub mod iso9660;
+pub mod ntfs;
 
 /// Writes little-endian bytes into a record.
 fn put(record: &mut [u8], at: usize, bytes: &[u8]) {

@@ -71,10 +71,17 @@ impl Image {
         options: &str,
         format: impl FnOnce(&Path) -> bool,
     ) -> Option<Self> {
+        Self::filled(name, spec, |path, folder| {
+            format(path).then_some(())?;
+            Mounted::new(path, folder, options)
+        })
+    }
+
+    /// The same with any driver: `mount` gets the image's path and a folder for whatever it needs.
+    fn filled(name: &str, spec: &Spec, mount: impl FnOnce(&Path, &Path) -> Option<Mounted>) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("image");
-        format(&path).then_some(())?;
-        let mounted = Mounted::new(&path, folder.path(), options)?;
+        let mounted = mount(&path, folder.path())?;
         let truth = fill(mounted.path(), spec);
         drop(mounted);
         Some(Self {
@@ -194,6 +201,25 @@ pub fn disc(program: &str, arguments: &[&str], spec: &Spec) -> Option<Image> {
     )
 }
 
+/// NTFS by `mkntfs`, filled through ntfs-3g: `None` without them, or where FUSE cannot be used.
+///
+/// # Panics
+///
+/// If `mkntfs` fails.
+pub fn ntfs(arguments: &[&str], size_bytes: u64, spec: &Spec) -> Option<Image> {
+    ["mkntfs", "ntfs-3g", "fusermount"]
+        .iter()
+        .all(|program| have(program))
+        .then_some(())?;
+    Image::filled(&arguments.join(" "), spec, |path, folder| {
+        let file = fs::File::create(path).expect("a new file");
+        file.set_len(size_bytes).expect("a length");
+        let fixed = ["-F", "-q", "-Q", "-L", "LAB"];
+        run("mkntfs", &[&fixed[..], arguments, &[utf8(path)]].concat(), folder);
+        Mounted::ntfs_3g(path, folder)
+    })
+}
+
 fn utf8(path: &Path) -> &str {
     path.to_str().expect("temporary paths are plain")
 }
@@ -202,6 +228,8 @@ fn utf8(path: &Path) -> &str {
 #[derive(Debug)]
 pub struct Mounted {
     at: PathBuf,
+    /// Program and option that unmount it.
+    unmount: &'static [&'static str],
 }
 
 impl Mounted {
@@ -218,9 +246,31 @@ impl Mounted {
         } else {
             format!("loop,{options}")
         };
-        let status = Command::new("mount")
+        Self::by("mount", &options, image, at, &["umount"])
+    }
+
+    /// Mounts an NTFS image through FUSE: streams as `file:stream`, folders may compress.
+    ///
+    /// # Panics
+    ///
+    /// If the folder cannot be made.
+    pub fn ntfs_3g(image: &Path, folder: &Path) -> Option<Self> {
+        let at = folder.join("mounted");
+        fs::create_dir(&at).expect("a new folder");
+        let options = "streams_interface=windows,compression";
+        Self::by("ntfs-3g", options, image, at, &["fusermount", "-u"])
+    }
+
+    fn by(
+        program: &str,
+        options: &str,
+        image: &Path,
+        at: PathBuf,
+        unmount: &'static [&'static str],
+    ) -> Option<Self> {
+        let status = Command::new(program)
             .env("PATH", tool_path())
-            .args(["-o", &options])
+            .args(["-o", options])
             .args([image, &at])
             .stderr(Stdio::null())
             .status();
@@ -228,7 +278,7 @@ impl Mounted {
         if !is_mounted {
             eprintln!("skipped: images cannot be mounted here");
         }
-        is_mounted.then_some(Self { at })
+        is_mounted.then_some(Self { at, unmount })
     }
 
     /// Where its root is.
@@ -239,8 +289,10 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let status = Command::new("umount")
+        let (program, options) = self.unmount.split_first().expect("a program");
+        let status = Command::new(program)
             .env("PATH", tool_path())
+            .args(options)
             .arg(&self.at)
             .status();
         if !std::thread::panicking() {

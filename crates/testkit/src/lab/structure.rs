@@ -1,8 +1,8 @@
 //! A hole in each structure in turn: the report must name what was hit (R11).
 
+use ntt_codec::read_stream;
 use ntt_filesystem::{Error, Family, ScanOptions, open};
 use ntt_model::{ByteRange, FindingCode, Kind, Layer};
-use ntt_source::extents::read_stream;
 use ntt_source::{Masked, ReadAt};
 
 use crate::lab::watch::Bytes;

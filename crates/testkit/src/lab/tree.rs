@@ -8,10 +8,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use ntt_codec::read_stream;
 use ntt_model::Kind;
 use ntt_model::entry::{Encoding, Inode, Stream, StreamKind};
 use ntt_source::ReadAt;
-use ntt_source::extents::{Piece, read_stream};
+use ntt_source::extents::Piece;
 use sha2::{Digest, Sha256};
 
 use crate::listing::Listing;
@@ -179,9 +180,10 @@ fn of_inode(inode: &Inode, image: &dyn ReadAt) -> Vec<Entry> {
     std::iter::once(main).chain(named).collect()
 }
 
-/// SHA-256 of a stream, read through its extents; `None` if any of it is missing or cannot be decoded.
+/// SHA-256 of a stream, read through its extents, and decoded if it is packed; `None` if any of it is missing or cannot be decoded.
 pub fn stream_sum(image: &dyn ReadAt, stream: &Stream) -> Option<Sum> {
-    if stream.encoding != Encoding::Plain || stream.size_bytes > READ_BYTES_MAX {
+    let is_read = matches!(stream.encoding, Encoding::Plain | Encoding::Packed(_));
+    if !is_read || stream.size_bytes > READ_BYTES_MAX {
         return None;
     }
     let mut hasher = Sha256::new();
@@ -201,6 +203,11 @@ pub fn stream_sum(image: &dyn ReadAt, stream: &Stream) -> Option<Sum> {
     });
     let missing = missing.unwrap_or_else(|never| match never {});
     missing.ranges.is_empty().then(|| hasher.finalize().into())
+}
+
+/// SHA-256 of some bytes.
+pub fn sum_of(content: &[u8]) -> Sum {
+    Sha256::digest(content).into()
 }
 
 fn of_path(root: &Path, path: &Path) -> Entry {

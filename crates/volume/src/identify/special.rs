@@ -1,7 +1,7 @@
 //! Types whose signature moves about, needs a second look, or whose identifiers need some work.
 
 use ntt_source::ReadAt;
-use ntt_source::field::{array, be_u16, be_u32, le_u16, le_u32, le_u64, u8_at};
+use ntt_source::field::{array, be_u16, be_u32, le_u16, le_u32, le_u64};
 
 use super::magic::uuid_at;
 use super::{Class, Identified};
@@ -21,8 +21,6 @@ pub(super) const DETECTORS: &[Detector] = &[
     swap,
     ntfs,
     exfat,
-    hfs,
-    udf,
     ufs,
     squashfs,
     minix,
@@ -155,39 +153,6 @@ fn exfat(source: &dyn ReadAt) -> Option<Identified> {
     let serial = le_u32(&sector, 100)?;
     let uuid = format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff);
     Some(Identified::new(Class::FileSystem, "exfat").with_uuid(uuid))
-}
-
-/// HFS and HFS+, the latter alone or in an HFS wrapper (Apple TN1150); looked for whatever the boot blocks look like.
-fn hfs(source: &dyn ReadAt) -> Option<Identified> {
-    let block = read::<512>(source, 1024).ok()?;
-    let allocation_block = be_u32(&block, 20)?;
-    match block.get(..2)? {
-        b"H+" | b"HX" => Some(Identified::new(Class::FileSystem, "hfsplus")),
-        b"BD" if be_u16(&block, 124)? == 0x482b => Some(Identified::new(Class::FileSystem, "hfsplus")),
-        b"BD" if allocation_block > 0 && allocation_block % 512 == 0 => {
-            let len = usize::from(u8_at(&block, 36)?.min(27));
-            let label = padded_text(block.get(37..37_usize.checked_add(len)?)?);
-            Some(Identified::new(Class::FileSystem, "hfs").with_label(label))
-        }
-        _ => None,
-    }
-}
-
-/// UDF: `NSR02` or `NSR03` in the volume recognition sequence (ECMA-167, 2/8), whose descriptors stand from byte 32,768 on, one a
-/// sector but at least 2048 bytes apart.
-fn udf(source: &dyn ReadAt) -> Option<Identified> {
-    [2048_u64, 4096].into_iter().find_map(|step| {
-        for index in 0..64_u64 {
-            let at = index.checked_mul(step)?.checked_add(32_768)?;
-            let descriptor = read::<7>(source, at).ok()?;
-            match descriptor.get(1..6)? {
-                b"NSR02" | b"NSR03" => return Some(Identified::new(Class::FileSystem, "udf")),
-                b"BEA01" | b"CD001" | b"CDW02" | b"BOOT2" => {}
-                _ => return None,
-            }
-        }
-        None
-    })
 }
 
 /// UFS: superblock at one of four places, in either byte order (BSD `ffs/fs.h`).

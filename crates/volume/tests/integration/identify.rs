@@ -8,10 +8,11 @@ use ntt_testkit::corpus::{corpus, decompressed};
 use ntt_volume::identify::identify;
 
 /// Types that belong to a reader of `ntt-filesystem`, and those that nothing here knows yet.
-const NOT_IDENTIFIED_HERE: [&str; 7] = [
+const NOT_IDENTIFIED_HERE: [&str; 8] = [
     "vfat",
     "ext3",
     "iso9660",
+    "hfsplus",
     "cs_fvault2",
     "drbd",
     "scoutfs_meta",

@@ -2,7 +2,9 @@
 //! what is wrong.
 
 mod entry;
+mod lost;
 mod pending;
+mod plausible;
 mod report;
 mod slot;
 
@@ -38,6 +40,8 @@ struct Current {
     names: u64,
     names_max: u64,
     long: LongName,
+    /// Where zeros began that may be the end of the directory, or a piece of it that was wiped.
+    zeros_from: Option<u64>,
 }
 
 impl Current {
@@ -89,10 +93,17 @@ impl<'a> Scan<'a> {
         }
         self.compare_tables()?;
         self.root()?;
+        self.walk_pending()?;
+        self.lost()?;
+        self.report_repairs()
+    }
+
+    /// Walks all directories that wait.
+    fn walk_pending(&mut self) -> Result<(), Stop> {
         while let Some(directory) = self.pending.pop() {
             self.directory(&Pending::from(directory))?;
         }
-        self.report_repairs()
+        Ok(())
     }
 
     fn root(&mut self) -> Result<(), Stop> {
@@ -145,6 +156,7 @@ impl<'a> Scan<'a> {
             names: 0,
             names_max: limit.copied().unwrap_or(u64::MAX),
             long: LongName::default(),
+            zeros_from: None,
         };
         self.visitor.visit(ScanEvent::Directory(Directory {
             inode: pending.inode,
@@ -200,17 +212,45 @@ impl<'a> Scan<'a> {
         let lost = damage::read(&*self.volume.source, run.offset, &mut bytes);
         self.report_lost(current.inode, &lost)?;
         let mut offset = run.offset;
-        for raw in bytes.as_chunks::<ENTRY_BYTES>().0 {
-            if lost
-                .iter()
-                .any(|lost| ByteRange::new(offset, 1).intersection(&lost.range).is_some())
-            {
-                self.orphan(current.long.abandon())?;
-            } else if self.slot(current, raw, offset)? == Flow::Leave {
+        for piece in bytes.chunks(damage::STEP_BYTES) {
+            let here = ByteRange::new(offset, damage::length(piece));
+            if lost.iter().any(|lost| lost.range.intersection(&here).is_some()) {
+                self.skip(current, piece)?;
+            } else if self.piece(current, piece, offset)? == Flow::Leave {
+                return Ok(Flow::Leave);
+            }
+            offset = here.end();
+        }
+        Ok(Flow::More)
+    }
+
+    fn skip(&mut self, current: &mut Current, piece: &[u8]) -> Result<(), Stop> {
+        current.slots = current.slots.saturating_add(damage::length(piece) / ENTRY_LENGTH);
+        self.orphan(current.long.abandon())
+    }
+
+    /// Handles 512 bytes of a directory. Zeros end it, but where whole pieces are zeros and believable entries follow, something wiped them: a
+    /// sector that could not be read when the medium was copied, for one.
+    fn piece(&mut self, current: &mut Current, piece: &[u8], offset: u64) -> Result<Flow, Stop> {
+        if piece.iter().all(|byte| *byte == 0) {
+            self.check_start(current, Slot::End, offset)?;
+            current.zeros_from.get_or_insert(offset);
+            self.skip(current, piece)?;
+            return Ok(Flow::More);
+        }
+        if let Some(zeros_from) = current.zeros_from.take() {
+            if !plausible::holds_entries(piece, &self.volume.geometry) {
+                return Ok(Flow::Leave);
+            }
+            self.wiped(current.inode, zeros_from, offset)?;
+        }
+        let mut at = offset;
+        for raw in piece.as_chunks::<ENTRY_BYTES>().0 {
+            if self.slot(current, raw, at)? == Flow::Leave {
                 return Ok(Flow::Leave);
             }
             current.slots = current.slots.saturating_add(1);
-            offset = offset.saturating_add(damage::length(raw));
+            at = at.saturating_add(ENTRY_LENGTH);
         }
         Ok(Flow::More)
     }

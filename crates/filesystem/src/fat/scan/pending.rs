@@ -52,6 +52,19 @@ pub(super) struct Origin {
     pub(super) name_offset: u64,
 }
 
+/// Added to the first cluster of what no entry names, to make its inode number: no entry stands that far in a volume.
+const LOST_NUMBERS: u64 = 1 << 62;
+
+/// Inode number of what starts at a cluster and has no entry.
+pub(super) fn lost_number(cluster: u32) -> u64 {
+    LOST_NUMBERS | u64::from(cluster)
+}
+
+/// The name of an inode whose own is not known: `#` and its number, or its first cluster if it has no entry.
+pub(super) fn made_up_name(inode: u64) -> Vec<u8> {
+    format!("#{}", inode & !LOST_NUMBERS).into_bytes()
+}
+
 /// The names of an entry, preferred first.
 pub(super) struct Names {
     /// The long name as WTF-8.
@@ -83,7 +96,7 @@ impl Scan<'_> {
     pub(super) fn name_of(&mut self, inode: u64, origin: &Origin) -> Vec<u8> {
         match self.names_again(inode, origin.name_offset) {
             Some(names) => path_safe(names.preferred()).0,
-            None => format!("#{inode}").into_bytes(),
+            None => made_up_name(inode),
         }
     }
 

@@ -70,6 +70,16 @@ impl Scan<'_> {
         Ok(())
     }
 
+    /// Zeros inside a directory, before the piece at `end`.
+    pub(super) fn wiped(&mut self, inode: u64, start: u64, end: u64) -> Result<(), Stop> {
+        let detail = "zeros in the midst of the directory: what stood there is lost".to_owned();
+        let detail = match end.checked_sub(start) {
+            Some(len) => format!("{len} bytes of {detail}"),
+            None => detail,
+        };
+        self.find_on(Severity::Loss, FindingCode::Corrupt, start, inode, detail)
+    }
+
     pub(super) fn orphan(&mut self, offset: Option<u64>) -> Result<(), Stop> {
         match offset {
             Some(offset) => {

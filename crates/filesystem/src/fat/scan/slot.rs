@@ -35,7 +35,7 @@ impl Scan<'_> {
     }
 
     /// Every directory but the root starts with `.` and `..`.
-    fn check_start(&mut self, current: &Current, slot: Slot, offset: u64) -> Result<(), Stop> {
+    pub(super) fn check_start(&mut self, current: &Current, slot: Slot, offset: u64) -> Result<(), Stop> {
         let expected = match (current.parent_cluster, current.slots) {
             (Some(_), 0) => (Slot::Itself, "."),
             (Some(_), 1) => (Slot::Parent, ".."),

@@ -1,0 +1,81 @@
+//! Cutting copy work into chunks: the same limits for all back ends.
+
+use crate::codec::Member;
+
+/// Inodes of a chunk at most.
+pub(crate) const CHUNK_INODES: usize = 512;
+/// Bytes of a chunk at most, unless it is a single stream that is bigger.
+pub(crate) const CHUNK_BYTES: u64 = 64 << 20;
+/// The queue is put in the order of the image within windows of this many streams: a sort in bounded memory, at the price of one sweep of
+/// the disk per window.
+pub(crate) const WINDOW: usize = 1 << 20;
+
+/// A stream to be copied.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Work {
+    /// Image offset of the inode's first extent; 0 if it has none.
+    pub(crate) position: u64,
+    pub(crate) inode: u64,
+    pub(crate) stream: u32,
+    pub(crate) bytes: u64,
+}
+
+/// What goes into one chunk.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Cut {
+    pub(crate) members: Vec<Member>,
+    pub(crate) streams: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Cut {
+    /// A chunk of exactly this work, whatever the limits.
+    pub(crate) fn of(work: &[Work]) -> Self {
+        let mut cut = Self::default();
+        work.iter().for_each(|work| cut.push(*work));
+        cut
+    }
+
+    fn is_full_for(&self, work: &Work) -> bool {
+        let continues = self.members.last().is_some_and(|last| last.inode == work.inode);
+        let is_full = self.members.len() >= CHUNK_INODES && !continues;
+        is_full || (self.streams > 0 && self.bytes.saturating_add(work.bytes) > CHUNK_BYTES)
+    }
+
+    /// Adds a stream to its inode, if that is the last member, or as a new one.
+    fn push(&mut self, work: Work) {
+        match self.members.last_mut() {
+            Some(last) if last.inode == work.inode => last.streams.push(work.stream),
+            _ => self.members.push(Member {
+                inode: work.inode,
+                streams: vec![work.stream],
+            }),
+        }
+        self.streams += 1;
+        self.bytes = self.bytes.saturating_add(work.bytes);
+    }
+}
+
+/// Cuts work, in the order in which it comes, into chunks.
+#[derive(Debug, Default)]
+pub(crate) struct Cutting {
+    open: Cut,
+}
+
+impl Cutting {
+    /// Adds one stream; returns the chunk before, if that is full. Streams of one inode come one after the other.
+    pub(crate) fn push(&mut self, work: Work) -> Option<Cut> {
+        let full = if self.open.is_full_for(&work) {
+            self.finish()
+        } else {
+            None
+        };
+        self.open.push(work);
+        full
+    }
+
+    /// The chunk begun, if there is one.
+    pub(crate) fn finish(&mut self) -> Option<Cut> {
+        (!self.open.members.is_empty()).then(|| std::mem::take(&mut self.open))
+    }
+}

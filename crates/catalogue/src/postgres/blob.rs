@@ -1,0 +1,152 @@
+//! Rows of blobs.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ntt_model::{BlobHash, ScanId, Sha256, Timestamp};
+use postgres::Row;
+
+use super::connection::{Connection, get};
+use super::media::{fixed, time, unsigned};
+use super::value::Value;
+use crate::Error;
+use crate::rows::BlobRow;
+
+/// Blobs read in one go.
+const PAGE: u32 = 2048;
+
+/// What is known of a blob.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct NewBlob<'b> {
+    pub(super) size: u64,
+    pub(super) sha256: Option<&'b Sha256>,
+    pub(super) content_type: Option<&'b str>,
+}
+
+/// Adds blobs, or completes what is known of them; returns their row ids. In the order of their hashes, so that two transactions that bring the same
+/// ones do not wait for each other crosswise.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] if a name is known with another length.
+pub(super) fn keep(
+    connection: &Connection,
+    blobs: &BTreeMap<BlobHash, NewBlob<'_>>,
+) -> Result<HashMap<BlobHash, i64>, Error> {
+    if blobs.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let hashes: Vec<&[u8]> = blobs.keys().map(|hash| hash.as_bytes().as_slice()).collect();
+    let sizes: Vec<i64> = blobs.values().map(|blob| blob.size.cast_signed()).collect();
+    let sha256: Vec<Option<&[u8]>> = blobs
+        .values()
+        .map(|blob| blob.sha256.map(|digest| digest.as_bytes().as_slice()))
+        .collect();
+    let types: Vec<Option<&str>> = blobs.values().map(|blob| blob.content_type).collect();
+    connection.execute(
+        "INSERT INTO blob (hash, size, sha256, content_type) \
+         SELECT * FROM unnest($1::bytea[], $2::int8[], $3::bytea[], $4::text[]) ON CONFLICT (hash) DO NOTHING",
+        &[&hashes, &sizes, &sha256, &types],
+    )?;
+    connection.execute(
+        "UPDATE blob SET sha256 = coalesce(blob.sha256, n.sha256), content_type = coalesce(blob.content_type, n.content_type) \
+         FROM unnest($1::bytea[], $2::bytea[], $3::text[]) AS n (hash, sha256, content_type) WHERE blob.hash = n.hash \
+         AND ((blob.sha256 IS NULL AND n.sha256 IS NOT NULL) OR (blob.content_type IS NULL AND n.content_type IS NOT NULL))",
+        &[&hashes, &sha256, &types],
+    )?;
+    ids(connection, blobs, &hashes)
+}
+
+fn ids(
+    connection: &Connection,
+    blobs: &BTreeMap<BlobHash, NewBlob<'_>>,
+    hashes: &dyn Value,
+) -> Result<HashMap<BlobHash, i64>, Error> {
+    let sql = "SELECT hash, id, size FROM blob WHERE hash = ANY ($1)";
+    let mut ids = HashMap::with_capacity(blobs.len());
+    for row in connection.query(sql, &[hashes])? {
+        let hash = BlobHash::from_bytes(fixed(get(&row, 0)?)?);
+        let known = unsigned(&row, 2)?;
+        if let Some(blob) = blobs.get(&hash).filter(|blob| blob.size != known) {
+            return Err(Error::Conflict(format!(
+                "blob {hash} has {known} bytes, not {}",
+                blob.size
+            )));
+        }
+        ids.insert(hash, get(&row, 1)?);
+    }
+    Ok(ids)
+}
+
+const BLOB: &str = "SELECT hash, size, sha256, content_type, verified, bad FROM blob";
+
+fn blob_row(row: &Row) -> Result<BlobRow, Error> {
+    let sha256: Option<&[u8]> = get(row, 2)?;
+    Ok(BlobRow {
+        hash: BlobHash::from_bytes(fixed(get(row, 0)?)?),
+        size_bytes: unsigned(row, 1)?,
+        sha256: sha256
+            .map(|bytes| fixed(bytes).map(Sha256::from_bytes))
+            .transpose()?,
+        content_type: get(row, 3)?,
+        verified: time(row, 4)?,
+        bad: get(row, 5)?,
+    })
+}
+
+/// One blob.
+pub(super) fn one(connection: &Connection, hash: &BlobHash) -> Result<Option<BlobRow>, Error> {
+    let row = connection.first(&format!("{BLOB} WHERE hash = $1"), &[&hash.as_bytes().as_slice()])?;
+    row.map(|row| blob_row(&row)).transpose()
+}
+
+/// Visits blobs in ascending order of hash.
+pub(super) fn each(
+    connection: &Connection,
+    scan: Option<ScanId>,
+    visit: &mut dyn FnMut(&BlobRow) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let used = scan.map_or(String::new(), |scan| {
+        format!("WHERE id IN (SELECT blob FROM result_{scan})")
+    });
+    let pages = connection.pages(&format!("{BLOB} {used} ORDER BY hash"), PAGE)?;
+    loop {
+        let rows = pages.next()?;
+        if rows.is_empty() {
+            return pages.close();
+        }
+        for row in &rows {
+            visit(&blob_row(row)?)?;
+        }
+    }
+}
+
+/// Number of blobs.
+pub(super) fn count(connection: &Connection) -> Result<u64, Error> {
+    let count: i64 = connection.one("SELECT count(*) FROM blob", &[])?;
+    Ok(count.cast_unsigned())
+}
+
+/// Records re-reads. A match also clears an earlier mismatch.
+pub(super) fn record_verified(
+    connection: &Connection,
+    verified: &[(BlobHash, bool)],
+    now: Timestamp,
+) -> Result<(), Error> {
+    let sorted: BTreeMap<&BlobHash, bool> = verified.iter().map(|(hash, matched)| (hash, *matched)).collect();
+    let hashes: Vec<&[u8]> = sorted.keys().map(|hash| hash.as_bytes().as_slice()).collect();
+    let matched: Vec<bool> = sorted.values().copied().collect();
+    let sql = "UPDATE blob SET bad = NOT v.matched, verified = CASE WHEN v.matched THEN $3 ELSE verified END \
+               FROM unnest($1::bytea[], $2::bool[]) AS v (hash, matched) WHERE blob.hash = v.hash";
+    let touched = connection.execute(sql, &[&hashes, &matched, &now.as_nanos()])?;
+    if touched == u64::try_from(sorted.len()).unwrap_or(u64::MAX) {
+        return Ok(());
+    }
+    for hash in sorted.keys() {
+        if one(connection, hash)?.is_none() {
+            return Err(Error::NotFound {
+                what: format!("blob {hash}"),
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Leasing a chunk.
+
+use ntt_model::{ChunkId, ScanId, WorkerId};
+
+use super::connection::{Connection, get};
+use super::media::leaf;
+use super::queue::no_scan;
+use super::worker::dead;
+use crate::Error;
+use crate::codec::{Member, members};
+use crate::lease::LEASE_NANOS;
+
+/// A lease, as it was taken.
+pub(super) struct Claimed {
+    pub(super) chunk: ChunkId,
+    pub(super) seq: i64,
+    pub(super) epoch: i64,
+    pub(super) reader: String,
+    pub(super) members: Vec<Member>,
+}
+
+/// What a claim meets.
+pub(super) enum Claim {
+    /// A chunk was leased.
+    Leased(Claimed),
+    /// There is none to be had now.
+    Nothing,
+    /// Dead workers hold leases, which must be taken back first.
+    Sweep,
+}
+
+/// Where a claim looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Look {
+    /// Behind the fresh chunk with this ordinal: what comes before was leased already, and a long look at rows that are gone is spared, which
+    /// another session's old snapshot keeps from being cleaned away.
+    Behind(i64),
+    /// Everywhere.
+    Everywhere,
+}
+
+/// Leases the first claimable chunk: fresh ones in the order of the image, then retries by when they are due. One statement, one transaction, no
+/// wait: a row that another worker is about to lease is passed over. A lease need not survive the end of the server: then it was never given.
+///
+/// The worker's own row is written once a second at most: its old versions pile up as long as an old snapshot is held.
+pub(super) fn claim(
+    connection: &Connection,
+    scan: ScanId,
+    worker: WorkerId,
+    look: Look,
+) -> Result<Claim, Error> {
+    let number = leaf(scan).map_err(|_| no_scan(scan))?;
+    let due = match look {
+        Look::Behind(seq) => format!("not_before = 0 AND seq > {seq}"),
+        Look::Everywhere => "not_before <= (SELECT now FROM clock)".to_owned(),
+    };
+    let sql = format!(
+        "WITH clock AS MATERIALIZED (SELECT {} AS now), \
+         alive AS MATERIALIZED (SELECT id FROM worker WHERE id = $2 AND NOT retired), \
+         touched AS (UPDATE worker SET seen = (SELECT now FROM clock) \
+             WHERE id = $2 AND NOT retired AND seen <= (SELECT now FROM clock) - 1000000000), \
+         dead AS MATERIALIZED (SELECT w.id FROM worker w \
+             WHERE NOT w.retired AND w.id <> $2 AND w.seen < (SELECT now FROM clock) - {LEASE_NANOS} \
+             AND EXISTS (SELECT 1 FROM chunk c WHERE c.state = 1 AND c.owner = w.id) LIMIT 1), \
+         leased AS (UPDATE chunk SET state = 1, owner = $2, epoch = epoch + 1 WHERE id = \
+             (SELECT id FROM chunk WHERE state = 0 AND scan = $1 AND {due} \
+              ORDER BY not_before, seq LIMIT 1 FOR UPDATE SKIP LOCKED) \
+             AND EXISTS (SELECT 1 FROM alive) AND NOT EXISTS (SELECT 1 FROM dead) RETURNING id, seq, epoch) \
+         SELECT set_config('synchronous_commit', 'off', true), EXISTS (SELECT 1 FROM alive), \
+             (SELECT reader FROM scan WHERE id = $1), EXISTS (SELECT 1 FROM dead), l.id, l.seq, l.epoch, m.members \
+         FROM (SELECT 1) one LEFT JOIN leased l ON true LEFT JOIN chunk_members m ON m.chunk = l.id",
+        connection.now_sql()
+    );
+    let row = connection.first(&sql, &[&number, &worker.0])?;
+    let row = row.ok_or_else(|| Error::Damaged("no answer to a claim".to_owned()))?;
+    let reader: Option<String> = get(&row, 2)?;
+    let reader = reader.ok_or_else(|| no_scan(scan))?;
+    if !get::<bool>(&row, 1)? {
+        return Err(dead(worker));
+    }
+    if get(&row, 3)? {
+        return Ok(Claim::Sweep);
+    }
+    let Some(chunk) = get::<Option<i64>>(&row, 4)? else {
+        return Ok(Claim::Nothing);
+    };
+    let asked: Option<&[u8]> = get(&row, 7)?;
+    let asked = asked.ok_or_else(|| Error::Damaged(format!("chunk {chunk} has no members")))?;
+    Ok(Claim::Leased(Claimed {
+        chunk: ChunkId(chunk),
+        seq: get(&row, 5)?,
+        epoch: get(&row, 6)?,
+        reader,
+        members: members(asked)?,
+    }))
+}

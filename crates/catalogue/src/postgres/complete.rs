@@ -1,0 +1,397 @@
+//! Completing chunks: results, failures and what follows from them, blobs. Few statements for all chunks together, whatever they hold.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use ntt_model::{BlobHash, ChunkId, ScanId, Timestamp, WorkerId};
+
+use super::blob::{self, NewBlob};
+use super::connection::{Connection, Target, get};
+use super::media::{self, leaf, not_found, unsigned};
+use super::queue::{enqueue, share, still_wanted, work_of};
+use super::state::{self, Results};
+use super::value::text;
+use super::wire::Rows;
+use crate::Error;
+use crate::codec::{Member, members};
+use crate::cutting::Work;
+use crate::lease::{Lease, Verdict};
+use crate::rows::{ChunkResult, StreamResult};
+use crate::settlement::{KeptBlob, Settlement, settle};
+
+/// Records the results of chunks; returns those whose lease was lost.
+pub(super) fn complete(
+    connection: &Connection,
+    worker: WorkerId,
+    results: &[ChunkResult],
+) -> Result<Vec<ChunkId>, Error> {
+    let chunks = lock(connection, results)?;
+    let now = connection.now()?;
+    let (mut lost, mut held) = (Vec::new(), Vec::new());
+    let mut seen = BTreeSet::new();
+    for result in results {
+        let chunk = chunks
+            .get(&result.chunk.0)
+            .ok_or_else(|| not_found("chunk", result.chunk.0))?;
+        if chunk.lease.accepts(worker, result.epoch) && seen.insert(result.chunk) {
+            held.push((result, chunk));
+        } else {
+            lost.push(result.chunk);
+        }
+    }
+    if !held.is_empty() {
+        Completion::new(connection, &held, now)?.record(worker, &held)?;
+    }
+    Ok(lost)
+}
+
+/// A chunk that is locked for this transaction.
+struct Locked {
+    scan: ScanId,
+    lease: Lease,
+    is_fresh: bool,
+    streams: u64,
+    bytes: u64,
+    members: Vec<Member>,
+}
+
+/// Locks the scans, then the chunks. A scan that gets findings is locked alone, since its counts change.
+fn lock(connection: &Connection, results: &[ChunkResult]) -> Result<HashMap<i64, Locked>, Error> {
+    let ids = |keep: &dyn Fn(&ChunkResult) -> bool| -> Vec<i64> {
+        results
+            .iter()
+            .filter(|result| keep(result))
+            .map(|result| result.chunk.0)
+            .collect()
+    };
+    let all = ids(&|_| true);
+    let scans_of = |chunks: &Vec<i64>| -> Result<Vec<i32>, Error> {
+        let sql = "SELECT DISTINCT scan FROM chunk WHERE id = ANY ($1)";
+        connection.collect(sql, &[chunks], |row| get(row, 0))
+    };
+    let told = ids(&|result| !result.findings.is_empty());
+    if told.is_empty() {
+        share(connection, &scans_of(&all)?)?;
+    } else {
+        let sql = "SELECT id FROM scan WHERE id = ANY ($1) ORDER BY id FOR UPDATE";
+        connection.query(sql, &[&scans_of(&all)?])?;
+    }
+    let sql = "SELECT c.id, c.scan, c.state, c.owner, c.epoch, c.not_before, c.is_fresh, c.streams, c.bytes, \
+               (SELECT m.members FROM chunk_members m WHERE m.chunk = c.id) \
+               FROM chunk c WHERE c.id = ANY ($1) ORDER BY c.id FOR UPDATE OF c";
+    let rows = connection.query(sql, &[&all])?;
+    rows.iter().map(|row| Ok((get(row, 0)?, locked(row)?))).collect()
+}
+
+fn locked(row: &postgres::Row) -> Result<Locked, Error> {
+    let lease = match (get::<i16>(row, 2)?, get::<Option<i64>>(row, 3)?) {
+        (0, _) => Lease::Free {
+            not_before: Timestamp::from_nanos(get(row, 5)?),
+        },
+        (1, Some(owner)) => Lease::Held {
+            owner: WorkerId(owner),
+            epoch: get(row, 4)?,
+        },
+        _ => Lease::Done,
+    };
+    let asked: Option<&[u8]> = get(row, 9)?;
+    Ok(Locked {
+        scan: ScanId(i64::from(get::<i32>(row, 1)?)),
+        lease,
+        is_fresh: get(row, 6)?,
+        streams: unsigned(row, 7)?,
+        bytes: unsigned(row, 8)?,
+        members: members(asked.unwrap_or_default())?,
+    })
+}
+
+type Held<'h> = [(&'h ChunkResult, &'h Locked)];
+
+/// What one completion writes, put together before it is written.
+struct Completion<'c> {
+    connection: &'c Connection,
+    now: Timestamp,
+    blobs: HashMap<BlobHash, i64>,
+    priors: HashMap<ScanId, Results>,
+    rows: BTreeMap<ScanId, Rows>,
+    attempts: Rows,
+    retries: BTreeMap<(ScanId, Timestamp), Vec<Work>>,
+    done: Done,
+}
+
+/// Columns of the update that closes chunks.
+#[derive(Default)]
+struct Done {
+    ids: Vec<i64>,
+    streams: Vec<i64>,
+    bytes: Vec<i64>,
+}
+
+impl<'c> Completion<'c> {
+    fn new(connection: &'c Connection, held: &Held<'_>, now: Timestamp) -> Result<Self, Error> {
+        Ok(Self {
+            connection,
+            now,
+            blobs: blob::keep(connection, &new_blobs(held))?,
+            priors: priors(connection, held)?,
+            rows: BTreeMap::new(),
+            attempts: Rows::default(),
+            retries: BTreeMap::new(),
+            done: Done::default(),
+        })
+    }
+
+    fn record(mut self, worker: WorkerId, held: &Held<'_>) -> Result<(), Error> {
+        for (result, chunk) in held {
+            self.chunk(result, chunk)?;
+        }
+        self.write_results()?;
+        self.close(worker)?;
+        self.add_findings(held)?;
+        for ((scan, not_before), work) in std::mem::take(&mut self.retries) {
+            let wanted = still_wanted(self.connection, scan, work)?;
+            enqueue(self.connection, scan, wanted, not_before)?;
+        }
+        Ok(())
+    }
+
+    /// Takes one chunk. Wanted streams without a result return to the queue, so that a worker may stop in the middle.
+    fn chunk(&mut self, result: &ChunkResult, chunk: &Locked) -> Result<(), Error> {
+        let mut wanted: BTreeSet<(u64, u32)> = chunk
+            .members
+            .iter()
+            .flat_map(|member| member.streams.iter().map(|stream| (member.inode, *stream)))
+            .collect();
+        let mut again = Vec::new();
+        for stream in &result.streams {
+            if !wanted.remove(&(stream.inode, stream.stream)) {
+                return Err(Error::Conflict(format!(
+                    "chunk {} does not want stream {} of inode {} (again)",
+                    result.chunk, stream.stream, stream.inode
+                )));
+            }
+            if let Verdict::Retry { not_before } = self.stream(chunk, stream)? {
+                again.push((stream.inode, stream.stream, not_before));
+            }
+        }
+        again.extend(
+            wanted
+                .into_iter()
+                .map(|(inode, stream)| (inode, stream, Timestamp::from_nanos(0))),
+        );
+        let returned = self.try_again(chunk.scan, &again)?;
+        let unsettled = u64::try_from(again.len()).unwrap_or(u64::MAX);
+        self.done.ids.push(result.chunk.0);
+        self.done
+            .streams
+            .push(chunk.streams.saturating_sub(unsettled).cast_signed());
+        self.done
+            .bytes
+            .push(chunk.bytes.saturating_sub(returned).cast_signed());
+        Ok(())
+    }
+
+    /// Returns streams to the queue; tells their bytes.
+    fn try_again(&mut self, scan: ScanId, again: &[(u64, u32, Timestamp)]) -> Result<u64, Error> {
+        if again.is_empty() {
+            return Ok(0);
+        }
+        let members: Vec<Member> = again
+            .iter()
+            .map(|(inode, stream, _)| Member {
+                inode: *inode,
+                streams: vec![*stream],
+            })
+            .collect();
+        let mut bytes = 0_u64;
+        for (work, (_, _, not_before)) in work_of(self.connection, scan, &members)?.into_iter().zip(again) {
+            bytes = bytes.saturating_add(work.bytes);
+            self.retries.entry((scan, *not_before)).or_default().push(work);
+        }
+        Ok(bytes)
+    }
+
+    fn stream(&mut self, chunk: &Locked, result: &StreamResult) -> Result<Verdict, Error> {
+        let key = (result.inode.cast_signed(), result.stream);
+        let prior = self
+            .priors
+            .get_mut(&chunk.scan)
+            .and_then(|priors| priors.remove(&key));
+        let settlement = settle(&result.outcome, prior, self.now);
+        let blob = match settlement.blob {
+            KeptBlob::None => None,
+            KeptBlob::Earlier(id) => Some(id),
+            KeptBlob::New(hash, _) => Some(
+                *self
+                    .blobs
+                    .get(&hash)
+                    .ok_or_else(|| Error::Damaged(format!("blob {hash} was added and is not there")))?,
+            ),
+        };
+        let rows = self.rows.entry(chunk.scan).or_default();
+        put_result(rows, chunk.scan, key, blob, &settlement)?;
+        if settlement.failure.is_some() {
+            put_attempt(&mut self.attempts, chunk.scan, key, &settlement, self.now)?;
+        }
+        Ok(settlement.verdict)
+    }
+
+    fn write_results(&self) -> Result<(), Error> {
+        for (scan, rows) in &self.rows {
+            let table = format!("result_{scan} {RESULT_COLUMNS}");
+            self.connection.load_rows(&Target::table(&table), rows)?;
+        }
+        self.connection
+            .load_rows(&Target::table(ATTEMPTS), &self.attempts)?;
+        Ok(())
+    }
+
+    fn close(&self, worker: WorkerId) -> Result<(), Error> {
+        let Done { ids, streams, bytes } = &self.done;
+        self.connection.execute(
+            "UPDATE chunk SET state = 2, owner = NULL, streams = d.streams, bytes = d.bytes \
+             FROM unnest($1::int8[], $2::int8[], $3::int8[]) AS d (id, streams, bytes) WHERE chunk.id = d.id",
+            &[ids, streams, bytes],
+        )?;
+        let sql = "DELETE FROM chunk_members WHERE chunk = ANY ($1)";
+        self.connection.execute(sql, &[ids])?;
+        let sum = |values: &[i64]| {
+            let add = |sum: u64, value: &i64| sum.saturating_add(value.cast_unsigned());
+            i64::try_from(values.iter().fold(0, add)).unwrap_or(i64::MAX)
+        };
+        // What one worker did is for people to look at; it must not overflow for the absurd sizes of a damaged medium.
+        self.connection.execute(
+            "UPDATE worker SET done_streams = done_streams + $2, \
+             done_bytes = least(done_bytes::numeric + $3, 9223372036854775807)::int8 WHERE id = $1",
+            &[&worker.0, &sum(streams), &sum(bytes)],
+        )?;
+        Ok(())
+    }
+
+    fn add_findings(&self, held: &Held<'_>) -> Result<(), Error> {
+        for (result, chunk) in held.iter().filter(|(result, _)| !result.findings.is_empty()) {
+            let volume = super::answer::volume_of_scan(self.connection, chunk.scan)?;
+            let medium = media::medium_of_volume(self.connection, volume)?;
+            for finding in &result.findings {
+                media::insert_finding(self.connection, medium, Some(volume), Some(chunk.scan), finding)?;
+            }
+            // The scan's counts are those of its rows.
+            self.connection.execute(
+                "UPDATE scan SET findings = findings + $2 WHERE id = $1",
+                &[
+                    &leaf(chunk.scan)?,
+                    &i64::try_from(result.findings.len()).unwrap_or(i64::MAX),
+                ],
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// The blobs that results name, each once.
+fn new_blobs<'h>(held: &Held<'h>) -> BTreeMap<BlobHash, NewBlob<'h>> {
+    let mut blobs: BTreeMap<BlobHash, NewBlob<'h>> = BTreeMap::new();
+    for stream in held.iter().flat_map(|(result, _)| &result.streams) {
+        let (hash, size) = match &stream.outcome {
+            ntt_model::Outcome::Stored { blob, size } | ntt_model::Outcome::Damaged { blob, size, .. } => {
+                (*blob, *size)
+            }
+            ntt_model::Outcome::Failed { .. } => continue,
+        };
+        let new = NewBlob {
+            size,
+            sha256: stream.sha256.as_ref(),
+            content_type: stream.content_type.as_deref(),
+        };
+        let known = blobs.entry(hash).or_insert(new);
+        known.sha256 = known.sha256.or(new.sha256);
+        known.content_type = known.content_type.or(new.content_type);
+    }
+    blobs
+}
+
+/// Results that the streams of chunks have already; taken out of the tables, because new ones take their place. Fresh chunks have none.
+fn priors(connection: &Connection, held: &Held<'_>) -> Result<HashMap<ScanId, Results>, Error> {
+    let mut numbers: BTreeMap<ScanId, Vec<(i64, u32)>> = BTreeMap::new();
+    for (result, chunk) in held.iter().filter(|(_, chunk)| !chunk.is_fresh) {
+        let keys = result
+            .streams
+            .iter()
+            .map(|stream| (stream.inode.cast_signed(), stream.stream));
+        numbers.entry(chunk.scan).or_default().extend(keys);
+    }
+    let mut priors = HashMap::new();
+    for (scan, keys) in numbers {
+        let inodes: Vec<i64> = keys.iter().map(|(inode, _)| *inode).collect();
+        let mut found = state::results(connection, scan, &inodes)?;
+        let keys: BTreeSet<(i64, u32)> = keys.into_iter().collect();
+        found.retain(|key, _| keys.contains(key));
+        let (inodes, streams): (Vec<i64>, Vec<i32>) = found
+            .keys()
+            .map(|(inode, stream)| (*inode, stream.cast_signed()))
+            .unzip();
+        let sql = format!(
+            "DELETE FROM result_{scan} r USING unnest($1::int8[], $2::int4[]) AS d (ino, stream) \
+             WHERE r.ino = d.ino AND r.stream = d.stream"
+        );
+        connection.execute(&sql, &[&inodes, &streams])?;
+        priors.insert(scan, found);
+    }
+    Ok(priors)
+}
+
+/// Columns of `result_{n}` in the order of [`put_result`].
+pub(super) const RESULT_COLUMNS: &str =
+    "(ino, blob, not_before, scan, stream, attempts, strikes, code, state, class, detail, missing)";
+/// The table of attempts with its columns in the order of [`put_attempt`].
+pub(super) const ATTEMPTS: &str = "attempt (ino, at, scan, stream, n, code, class, detail)";
+
+fn put_result(
+    rows: &mut Rows,
+    scan: ScanId,
+    (inode, stream): (i64, u32),
+    blob: Option<i64>,
+    settlement: &Settlement<'_>,
+) -> Result<(), Error> {
+    let failure = settlement.failure;
+    rows.row(12)
+        .int8(inode)
+        .optional(blob, Rows::int8)
+        .optional(settlement.not_before().map(|time| time.as_nanos()), Rows::int8)
+        .int4(leaf(scan)?)
+        .int4(stream.cast_signed())
+        .int4(settlement.history.attempts.cast_signed())
+        .int4(settlement.history.strikes.cast_signed())
+        .optional(failure.map(|failure| failure.code), Rows::int4)
+        .int2(i16::try_from(settlement.state).unwrap_or(i16::MAX))
+        .optional(
+            failure.map(|failure| failure.class.as_str().as_bytes()),
+            Rows::field,
+        )
+        .optional(failure.map(|failure| text(&failure.detail)), |rows, detail| {
+            rows.field(detail.as_bytes())
+        })
+        .optional(settlement.missing.as_deref(), Rows::field);
+    Ok(())
+}
+
+fn put_attempt(
+    rows: &mut Rows,
+    scan: ScanId,
+    (inode, stream): (i64, u32),
+    settlement: &Settlement<'_>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let Some(failure) = settlement.failure else {
+        return Ok(());
+    };
+    rows.row(8)
+        .int8(inode)
+        .int8(now.as_nanos())
+        .int4(leaf(scan)?)
+        .int4(stream.cast_signed())
+        .int4(settlement.history.attempts.cast_signed())
+        .int4(failure.code)
+        .field(failure.class.as_str().as_bytes())
+        .field(text(&failure.detail).as_bytes());
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! Searches over all media. Only the latest sealed scan of each volume is searched: earlier ones are history.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ntt_model::entry::StreamKind;
+use ntt_model::{BlobHash, MediumKey, ScanId, Timestamp};
+use postgres::Row;
+
+use super::answer::scan_id;
+use super::connection::{Connection, get};
+use super::inodes::{HAS_MTIME, OWN_STREAM};
+use super::media::{leaf, small, unsigned};
+use super::paths::{self, Paths};
+use super::state;
+use crate::Error;
+use crate::code::{ALTERNATE, DELETED_NAME};
+use crate::query::{FindQuery, FoundRow};
+use crate::rows::{Occurrence, PathRow};
+use crate::standing::{DAMAGED, STORED, stream_kind};
+
+/// Inodes whose paths are read in one go.
+const GROUP: usize = 1024;
+
+/// The latest sealed scan of a volume.
+struct Latest {
+    scan: ScanId,
+    medium: MediumKey,
+    volume_number: u32,
+}
+
+/// The latest sealed scans of all volumes, by medium and volume number.
+fn latest(connection: &Connection) -> Result<Vec<Latest>, Error> {
+    let sql = "SELECT max(s.id), v.medium, v.number FROM scan s JOIN volume v ON v.id = s.volume \
+               GROUP BY v.id, v.medium, v.number ORDER BY v.medium, v.number";
+    connection.collect(sql, &[], |row| {
+        Ok(Latest {
+            scan: scan_id(get(row, 0)?),
+            medium: MediumKey(get(row, 1)?),
+            volume_number: u32::try_from(get::<i64>(row, 2)?).unwrap_or(u32::MAX),
+        })
+    })
+}
+
+/// A stream that holds the content asked for.
+struct Holder {
+    inode: i64,
+    stream: u32,
+    damaged: bool,
+}
+
+/// Visits every path of a content.
+pub(super) fn occurrences(
+    connection: &Connection,
+    blob: &BlobHash,
+    visit: &mut dyn FnMut(&Occurrence) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let sql = "SELECT id FROM blob WHERE hash = $1";
+    let Some(row) = connection.first(sql, &[&blob.as_bytes().as_slice()])? else {
+        return Ok(());
+    };
+    let id: i64 = get(&row, 0)?;
+    let latest = latest(connection)?;
+    let mut holders = holders(connection, id, &latest)?;
+    for latest in &latest {
+        let held = holders.remove(&latest.scan).unwrap_or_default();
+        if held.is_empty() {
+            continue;
+        }
+        let mut paths = Paths::new(connection, latest.scan)?;
+        for group in held.chunks(GROUP) {
+            occurrences_in(&mut paths, connection, latest, group, visit)?;
+        }
+    }
+    Ok(())
+}
+
+/// Who holds a blob, in the latest scans: one query over the leaves of all.
+fn holders(
+    connection: &Connection,
+    blob: i64,
+    latest: &[Latest],
+) -> Result<BTreeMap<ScanId, Vec<Holder>>, Error> {
+    let scans: Vec<i32> = latest
+        .iter()
+        .map(|latest| leaf(latest.scan))
+        .collect::<Result<_, _>>()?;
+    let sql = format!(
+        "SELECT scan, ino, stream, state FROM result WHERE blob = $1 AND state IN ({STORED}, {DAMAGED}) AND scan = ANY ($2) \
+         ORDER BY scan, ino, stream"
+    );
+    let mut holders: BTreeMap<ScanId, Vec<Holder>> = BTreeMap::new();
+    for row in connection.query(&sql, &[&blob, &scans])? {
+        holders.entry(scan_id(get(&row, 0)?)).or_default().push(Holder {
+            inode: get(&row, 1)?,
+            stream: small(&row, 2)?,
+            damaged: i64::from(get::<i16>(&row, 3)?) == DAMAGED,
+        });
+    }
+    Ok(holders)
+}
+
+fn occurrences_in(
+    paths: &mut Paths<'_>,
+    connection: &Connection,
+    latest: &Latest,
+    held: &[Holder],
+    visit: &mut dyn FnMut(&Occurrence) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut inodes: Vec<i64> = held.iter().map(|holder| holder.inode).collect();
+    inodes.dedup();
+    let kinds = kinds(connection, latest.scan, &inodes)?;
+    let mut names: HashMap<u64, Vec<PathRow>> = HashMap::new();
+    for path in paths::of_inodes(paths, &inodes)? {
+        names.entry(path.inode).or_default().push(path);
+    }
+    for holder in held {
+        let kind = kinds.get(&(holder.inode, holder.stream));
+        for path in names.get(&holder.inode.cast_unsigned()).into_iter().flatten() {
+            visit(&Occurrence {
+                medium: latest.medium,
+                volume_number: latest.volume_number,
+                scan: latest.scan,
+                path: path.clone(),
+                stream: kind.cloned().unwrap_or(StreamKind::Data),
+                damaged: holder.damaged,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Kinds of the streams that do not lie in their inodes' own rows.
+fn kinds(
+    connection: &Connection,
+    scan: ScanId,
+    inodes: &[i64],
+) -> Result<HashMap<(i64, u32), StreamKind>, Error> {
+    let sql = format!("SELECT ino, stream, kind, name FROM stream_{scan} WHERE ino = ANY ($1)");
+    let kinds = connection.collect(&sql, &[&inodes], |row| {
+        let kind = stream_kind(i64::from(get::<i16>(row, 2)?), get(row, 3)?);
+        Ok(((get(row, 0)?, small(row, 1)?), kind))
+    })?;
+    Ok(kinds.into_iter().collect())
+}
+
+/// Visits what a query finds, volume by volume, in the order of each scan.
+pub(super) fn find(
+    connection: &Connection,
+    query: &FindQuery<'_>,
+    visit: &mut dyn FnMut(&FoundRow) -> Result<(), Error>,
+) -> Result<(), Error> {
+    for latest in latest(connection)? {
+        let is_wanted = (query.media.is_empty() || query.media.contains(&latest.medium))
+            && query.volume.is_none_or(|number| number == latest.volume_number);
+        if is_wanted {
+            search(connection, query, &latest, visit)?;
+        }
+    }
+    Ok(())
+}
+
+/// Searches one scan. The cheapest tests come first: name, then path, then the inode's facts, then the states.
+fn search(
+    connection: &Connection,
+    query: &FindQuery<'_>,
+    latest: &Latest,
+    visit: &mut dyn FnMut(&FoundRow) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let scan = latest.scan;
+    let hidden = if query.deleted { 0 } else { DELETED_NAME } | if query.alternates { 0 } else { ALTERNATE };
+    let mut all = Paths::new(connection, scan)?;
+    let condition = format!("AND p.flags & {hidden} = 0");
+    let tables = paths::from(scan);
+    paths::pages(
+        connection,
+        scan,
+        paths::COLUMNS,
+        &tables,
+        &condition,
+        &mut |rows| {
+            let candidates = candidates(query, rows)?;
+            if candidates.is_empty() {
+                return Ok(());
+            }
+            all.prepare(rows, 1)?;
+            let mut found = Vec::with_capacity(candidates.len());
+            for row in candidates {
+                let path = all.row(row)?;
+                if query.path.is_none_or(|test| test(&path.path)) {
+                    found.push((path, modified(row)?));
+                }
+            }
+            tell(connection, query, latest, found, visit)
+        },
+    )
+}
+
+/// The rows that pass the tests of name and facts.
+fn candidates<'r>(query: &FindQuery<'_>, rows: &'r [Row]) -> Result<Vec<&'r Row>, Error> {
+    let mut candidates = Vec::new();
+    for row in rows {
+        if query.name.is_some_and(|test| !get(row, 2).is_ok_and(test)) {
+            continue;
+        }
+        let bits: Option<i16> = get(row, 6)?;
+        let kind = bits.map(|bits| crate::code::value_of(&crate::code::KINDS, i64::from(bits & 7)));
+        let has_size = bits.is_some_and(|bits| bits & OWN_STREAM != 0);
+        let size = has_size.then(|| unsigned(row, 7)).transpose()?;
+        if query.passes_facts(kind.transpose()?, size, modified(row)?) {
+            candidates.push(row);
+        }
+    }
+    Ok(candidates)
+}
+
+fn modified(row: &Row) -> Result<Option<Timestamp>, Error> {
+    let bits: Option<i16> = get(row, 6)?;
+    let is_known = bits.is_some_and(|bits| bits & HAS_MTIME != 0);
+    is_known
+        .then(|| get(row, 8).map(Timestamp::from_nanos))
+        .transpose()
+}
+
+/// Visits those paths whose streams are in the states asked for.
+fn tell(
+    connection: &Connection,
+    query: &FindQuery<'_>,
+    latest: &Latest,
+    found: Vec<(PathRow, Option<Timestamp>)>,
+    visit: &mut dyn FnMut(&FoundRow) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let inodes: Vec<i64> = found
+        .iter()
+        .filter(|(path, _)| path.kind.is_some())
+        .map(|(path, _)| path.inode.cast_signed())
+        .collect();
+    let states = state::of_inodes(connection, latest.scan, &inodes)?;
+    for (path, modified) in found {
+        let states = states
+            .get(&path.inode.cast_signed())
+            .map_or(&[][..], Vec::as_slice);
+        if !query.passes_states(states) {
+            continue;
+        }
+        let data = states.iter().find(|state| state.kind == StreamKind::Data);
+        visit(&FoundRow {
+            medium: latest.medium,
+            volume_number: latest.volume_number,
+            path,
+            modified,
+            state: data.cloned(),
+        })?;
+    }
+    Ok(())
+}

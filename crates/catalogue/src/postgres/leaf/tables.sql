@@ -1,0 +1,6 @@
+CREATE TABLE dir_{n} (LIKE dir INCLUDING CONSTRAINTS, CHECK (scan = {n}));
+CREATE TABLE path_{n} (LIKE path INCLUDING CONSTRAINTS, CHECK (scan = {n}));
+CREATE TABLE label_{n} (LIKE label INCLUDING CONSTRAINTS, CHECK (scan = {n}));
+CREATE TABLE inode_{n} (LIKE inode INCLUDING CONSTRAINTS, CHECK (scan = {n}));
+CREATE TABLE stream_{n} (LIKE stream INCLUDING CONSTRAINTS, CHECK (scan = {n}));
+CREATE TABLE result_{n} (LIKE result INCLUDING CONSTRAINTS, CHECK (scan = {n}));

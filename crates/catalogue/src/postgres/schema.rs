@@ -1,0 +1,141 @@
+//! The schema: shared tables by numbered migrations, and the leaf tables that every scan gets for itself.
+
+use ntt_model::ScanId;
+
+use super::connection::{Connection, get};
+use super::place::Place;
+use crate::Error;
+
+/// The migrations, in order; the schema's version is how many have run. Never edit one that was released: append another.
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_shared_tables.sql"),
+    include_str!("migrations/0002_views.sql"),
+];
+/// The oldest server: 13 and older freeze loaded rows without telling the visibility map.
+const OLDEST_SERVER: i32 = 140_000;
+
+const LEAF_TABLES: &str = include_str!("leaf/tables.sql");
+const LEAF_INDEXES: &str = include_str!("leaf/indexes.sql");
+const LEAF_ATTACH: &str = include_str!("leaf/attach.sql");
+
+/// The version that this program reads and writes.
+pub(super) fn newest_version() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+/// The version of the catalogue in the database, and whether it is whole; `None` if the database is empty.
+fn version(connection: &Connection) -> Result<Option<(i64, bool)>, Error> {
+    if connection.one::<bool>("SELECT to_regclass('ntt_schema') IS NOT NULL", &[])? {
+        let row = connection.first("SELECT version::int8, state = 'ready' FROM ntt_schema", &[])?;
+        let row = row.ok_or_else(|| Error::Damaged("ntt_schema is empty".to_owned()))?;
+        return Ok(Some((get(&row, 0)?, get(&row, 1)?)));
+    }
+    let sql = "SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')";
+    if connection.one::<i64>(sql, &[])? > 0 {
+        return Err(Error::Version {
+            found: 0,
+            known: newest_version(),
+        });
+    }
+    Ok(None)
+}
+
+/// Fails unless the database holds a whole catalogue of exactly the newest version, in a server that is new enough.
+pub(super) fn check(connection: &Connection, place: &Place) -> Result<(), Error> {
+    check_server(connection, place)?;
+    match version(connection)? {
+        None => Err(Error::Missing {
+            place: place.shown().to_owned(),
+        }),
+        Some((found, true)) if found == newest_version() => Ok(()),
+        Some((_, false)) => Err(Error::Damaged(
+            "a copy into it did not end; drop the database and copy again".to_owned(),
+        )),
+        Some((found, true)) => Err(Error::Version {
+            found,
+            known: newest_version(),
+        }),
+    }
+}
+
+fn check_server(connection: &Connection, place: &Place) -> Result<(), Error> {
+    let number: i32 = connection.one("SELECT current_setting('server_version_num')::int4", &[])?;
+    if number >= OLDEST_SERVER {
+        return Ok(());
+    }
+    let text: String = connection.one("SELECT current_setting('server_version')", &[])?;
+    Err(place.unreachable(format!(
+        "the server is PostgreSQL {text}; {} or newer is needed",
+        OLDEST_SERVER / 10_000
+    )))
+}
+
+/// Fails if the server takes no changes: a standby, or one that was set so because its disk is full.
+pub(super) fn check_writable(connection: &Connection) -> Result<(), Error> {
+    let sql = "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on'";
+    let row = connection.first(sql, &[])?;
+    let row = row.ok_or_else(|| Error::Damaged("no answer".to_owned()))?;
+    let reason = match (get(&row, 0)?, get(&row, 1)?) {
+        (true, _) => "the server is a standby and takes no changes",
+        (_, true) => "the server or the database is set to read only",
+        _ => return Ok(()),
+    };
+    Err(Error::Storage(reason.into()))
+}
+
+/// Creates the catalogue or brings it to the newest version, in one transaction; tells the versions before and after.
+pub(super) fn migrate(connection: &Connection) -> Result<(i64, i64), Error> {
+    connection.transact("BEGIN", |connection| {
+        let found = version(connection)?;
+        let (done, is_ready) = found.unwrap_or((0, true));
+        let newest = newest_version();
+        if done > newest || !is_ready {
+            return Err(Error::Version {
+                found: done,
+                known: newest,
+            });
+        }
+        for migration in MIGRATIONS.iter().skip(usize::try_from(done).unwrap_or(0)) {
+            connection.batch(migration)?;
+        }
+        connection.batch(&format!(
+            "INSERT INTO ntt_schema (version, state) VALUES ({newest}, 'ready') \
+             ON CONFLICT (only_row) DO UPDATE SET version = excluded.version"
+        ))?;
+        Ok((done, newest))
+    })
+}
+
+/// Says whether a copy into the database is under way; nothing else opens it meanwhile.
+pub(super) fn set_filling(connection: &Connection, is_filling: bool) -> Result<(), Error> {
+    let state = if is_filling { "filling" } else { "ready" };
+    connection.batch(&format!("UPDATE ntt_schema SET state = '{state}'"))
+}
+
+/// Replaces `{n}` by the scan's number.
+fn for_scan(sql: &str, scan: ScanId) -> String {
+    sql.replace("{n}", &scan.to_string())
+}
+
+/// Creates the leaf tables of a scan; nobody sees them before [`attach_leaves`].
+pub(super) fn create_leaves(connection: &Connection, scan: ScanId) -> Result<(), Error> {
+    connection.batch(&for_scan(LEAF_TABLES, scan))
+}
+
+/// Creates the indexes on the leaf tables of a loaded scan, and their statistics.
+pub(super) fn index_leaves(connection: &Connection, scan: ScanId) -> Result<(), Error> {
+    connection.batch(&for_scan(LEAF_INDEXES, scan))
+}
+
+/// Gives the results of a scan an index by content, if they have none.
+pub(super) fn index_results(connection: &Connection, scan: ScanId) -> Result<(), Error> {
+    connection.batch(&format!(
+        "CREATE INDEX IF NOT EXISTS result_{scan}_blob ON result_{scan} (blob); ANALYZE result_{scan} (ino, blob, state)"
+    ))
+}
+
+/// Makes the leaf tables part of the tables of all scans. Cheap: their checks prove what the server would otherwise look up row by row. Comes
+/// last, since loaders wait for each other from here to the commit.
+pub(super) fn attach_leaves(connection: &Connection, scan: ScanId) -> Result<(), Error> {
+    connection.batch(&for_scan(LEAF_ATTACH, scan))
+}

@@ -1,0 +1,157 @@
+//! What only the catalogue in a server promises, and the conformance suite.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use ntt_testkit::postgres::PostgresServer;
+use proptest::prelude::*;
+
+use super::{PostgresCatalogue, init};
+use crate::conformance::ManualClock;
+use crate::{Catalogue, Error};
+
+mod drain;
+mod killed;
+mod work;
+
+/// Catalogues one after the other, each in a database of its own: copies of one that was created once.
+struct Databases {
+    server: PostgresServer,
+    next: Cell<u32>,
+}
+
+const TEMPLATE: &str = "template_of_catalogues";
+
+impl Databases {
+    fn new() -> Option<Self> {
+        let server = PostgresServer::start()?;
+        init(&server.create_database(TEMPLATE, None)).unwrap();
+        Some(Self {
+            server,
+            next: Cell::new(0),
+        })
+    }
+
+    fn next(&self) -> String {
+        self.next.set(self.next.get() + 1);
+        let name = format!("catalogue_{}", self.next.get());
+        self.server.create_database(&name, Some(TEMPLATE))
+    }
+
+    fn open(&self, clock: Arc<ManualClock>) -> PostgresCatalogue {
+        PostgresCatalogue::open_with_clock(&self.next(), clock).unwrap()
+    }
+}
+
+#[test]
+fn it_passes_the_conformance_suite() {
+    let Some(databases) = Databases::new() else { return };
+    crate::conformance::run(&|clock| Box::new(databases.open(clock)));
+}
+
+#[test]
+fn r33_r38_the_queue_does_what_the_model_says() {
+    let Some(databases) = Databases::new() else { return };
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(4));
+    let scripts = proptest::collection::vec((any::<u8>(), any::<u8>()), 0..40);
+    let played = runner.run(&scripts, |script| {
+        crate::conformance::run_lease_script(&|clock| Box::new(databases.open(clock)), &script);
+        Ok(())
+    });
+    played.unwrap();
+}
+
+#[test]
+fn r31_only_a_whole_catalogue_of_this_version_is_opened() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let open = |url: &str| PostgresCatalogue::open(url, None).map(drop);
+    let url = server.create_database("plain", None);
+    assert!(matches!(open(&url), Err(Error::Missing { .. })));
+    let newest = super::schema::newest_version();
+    assert_eq!(init(&url).unwrap(), (0, newest));
+    assert_eq!(init(&url).unwrap(), (newest, newest), "once is enough");
+    open(&url).unwrap();
+    server.psql("plain", "UPDATE ntt_schema SET version = 99");
+    for result in [open(&url), init(&url).map(drop)] {
+        assert!(matches!(result, Err(Error::Version { found: 99, .. })));
+    }
+    server.psql(
+        "plain",
+        &format!("UPDATE ntt_schema SET version = {newest}, state = 'filling'"),
+    );
+    assert!(
+        matches!(open(&url), Err(Error::Damaged(_))),
+        "a copy that did not end"
+    );
+    let foreign = server.create_database("foreign", None);
+    server.psql("foreign", "CREATE TABLE accounts (id int)");
+    for result in [open(&foreign), init(&foreign).map(drop)] {
+        assert!(matches!(result, Err(Error::Version { found: 0, .. })));
+    }
+    assert_eq!(
+        server.psql(
+            "foreign",
+            "SELECT count(*) FROM pg_class WHERE relname = 'medium'"
+        ),
+        "0"
+    );
+}
+
+#[test]
+fn r39_what_is_wrong_with_a_server_is_told() {
+    let Some(mut server) = PostgresServer::start() else {
+        return;
+    };
+    let url = server.create_database("a", None);
+    init(&url).unwrap();
+    let catalogue = PostgresCatalogue::open(&url, None).unwrap();
+    server.psql("a", "ALTER DATABASE a SET default_transaction_read_only = on");
+    assert!(matches!(
+        PostgresCatalogue::open(&url, None),
+        Err(Error::Storage(_))
+    ));
+    PostgresCatalogue::open_read_only(&url).unwrap();
+    server.psql("postgres", "ALTER DATABASE a RESET default_transaction_read_only");
+    let reader = PostgresCatalogue::open_read_only(&url).unwrap();
+    assert!(matches!(reader.register_worker("w"), Err(Error::Conflict(_))));
+    server.kill_9();
+    for result in [
+        catalogue.media().map(drop),
+        catalogue.register_worker("w").map(drop),
+    ] {
+        let error = result.unwrap_err();
+        assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    }
+    server.restart().unwrap();
+    catalogue.register_worker("the same value goes on").unwrap();
+}
+
+#[test]
+fn r23_the_views_show_every_name_and_hide_none() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let url = server.create_database("a", None);
+    init(&url).unwrap();
+    let catalogue = PostgresCatalogue::open(&url, None).unwrap();
+    let names: [(&[u8], &str); 6] = [
+        (b"plain", "plain"),
+        ("caf\u{e9}".as_bytes(), "caf\u{e9}"),
+        (b"\xff\xfe", "\\xff\\xfe"),
+        (b"a\nb\\c", "a\\nb\\\\c"),
+        (b"\x1b[31m", "\\x1b[31m"),
+        ("\u{202e}txt".as_bytes(), "\\xe2\\x80\\xaetxt"),
+    ];
+    work::load_names(&catalogue, &names.map(|(name, _)| name));
+    let shown = server.psql("a", "SELECT path FROM paths ORDER BY id");
+    let shown: Vec<&str> = shown.lines().collect();
+    assert_eq!(shown, names.map(|(_, text)| text));
+    for (name, text) in names {
+        assert_eq!(ntt_model::name::escape(name), text, "as the program shows it");
+    }
+    for view in ["occurrences", "completeness", "queue", "workers", "current_scans"] {
+        server.psql("a", &format!("SELECT * FROM {view}"));
+    }
+}

@@ -1,0 +1,110 @@
+//! Several workers at once.
+
+use std::thread;
+
+use ntt_testkit::postgres::PostgresServer;
+
+use super::work::{assert_drained, load, one_chunk};
+use crate::Catalogue;
+use crate::postgres::{PostgresCatalogue, init};
+
+const FILES: u64 = 6_000;
+
+#[test]
+fn r33_r34_four_workers_record_everything_once_at_any_isolation_level() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    for level in ["read committed", "repeatable read", "serializable"] {
+        let name = level.replace(' ', "_");
+        let url = server.create_database(&name, None);
+        init(&url).unwrap();
+        let sql = format!("ALTER DATABASE {name} SET default_transaction_isolation = '{level}'");
+        server.psql("postgres", &sql);
+        let catalogue = PostgresCatalogue::open(&url, None).unwrap();
+        let scan = load(&catalogue, FILES);
+        let recorded: Vec<u64> = thread::scope(|scope| {
+            let workers: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        // Every worker has a catalogue of its own, as on a host of its own.
+                        let catalogue = PostgresCatalogue::open(&url, None).unwrap();
+                        let worker = catalogue.register_worker("w").unwrap();
+                        let mut recorded = Vec::new();
+                        while let Some(inodes) = one_chunk(&catalogue, scan, worker).unwrap() {
+                            recorded.extend(inodes);
+                        }
+                        catalogue.retire_worker(worker).unwrap();
+                        recorded
+                    })
+                })
+                .collect();
+            workers
+                .into_iter()
+                .flat_map(|worker| worker.join().unwrap())
+                .collect()
+        });
+        let mut distinct = recorded.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert_eq!((recorded.len(), distinct.len()), (6_000, 6_000), "{level}");
+        assert_drained(&catalogue, scan, FILES);
+        let done: u64 = catalogue
+            .workers()
+            .unwrap()
+            .iter()
+            .filter_map(|worker| worker.done_streams)
+            .sum();
+        assert_eq!(done, FILES);
+    }
+}
+
+#[test]
+fn a_person_can_ask_a_worker_to_end() {
+    use crate::rows::WorkerWish;
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let url = server.create_database("a", None);
+    init(&url).unwrap();
+    let (here, there) = (
+        PostgresCatalogue::open(&url, None).unwrap(),
+        PostgresCatalogue::open(&url, None).unwrap(),
+    );
+    let worker = here.register_worker("w").unwrap();
+    assert_eq!(here.heartbeat(worker).unwrap(), WorkerWish::Work);
+    there.ask_worker(worker, WorkerWish::Drain).unwrap();
+    assert_eq!(here.heartbeat(worker).unwrap(), WorkerWish::Drain);
+    here.retire_worker(worker).unwrap();
+    assert!(
+        there.ask_worker(worker, WorkerWish::Stop).is_err(),
+        "it has ended"
+    );
+}
+
+/// An old snapshot of another session, as a report or a dump holds it, must not slow claims down or keep them from working.
+#[test]
+fn r34_an_old_snapshot_does_not_matter() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let url = server.create_database("a", None);
+    init(&url).unwrap();
+    let catalogue = PostgresCatalogue::open(&url, None).unwrap();
+    let scan = load(&catalogue, FILES);
+    let mut reporter = postgres::Client::connect(&url, postgres::NoTls).unwrap();
+    let mut snapshot = reporter
+        .build_transaction()
+        .isolation_level(postgres::IsolationLevel::RepeatableRead)
+        .start()
+        .unwrap();
+    snapshot.query_one("SELECT count(*) FROM chunk", &[]).unwrap();
+    let worker = catalogue.register_worker("w").unwrap();
+    while one_chunk(&catalogue, scan, worker).unwrap().is_some() {}
+    assert_drained(&catalogue, scan, FILES);
+    let pending: i64 = snapshot
+        .query_one("SELECT count(*) FROM chunk WHERE state = 0", &[])
+        .unwrap()
+        .get(0);
+    assert_eq!(pending, 12, "the snapshot is old");
+}

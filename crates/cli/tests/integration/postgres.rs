@@ -1,0 +1,198 @@
+//! The same medium through both back ends, by the program itself.
+
+use std::io::Read;
+use std::process::{Child, Stdio};
+
+use ntt_testkit::postgres::PostgresServer;
+
+use crate::environment::Environment;
+
+const DEMO: &[u8] = include_bytes!("../../../../test_data/demo.img.gz");
+
+/// A place to run `ntt` in, with the demo image.
+fn prepared() -> Environment {
+    let environment = Environment::new();
+    let mut demo = Vec::new();
+    flate2::read::GzDecoder::new(DEMO)
+        .read_to_end(&mut demo)
+        .expect("the demo image");
+    let _ = environment.write("demo.img", &demo);
+    environment
+}
+
+/// Runs `ntt` with a catalogue in a database.
+struct Served {
+    environment: Environment,
+    url: String,
+}
+
+impl Served {
+    fn run(&self, arguments: &[&str]) -> crate::environment::Run {
+        self.environment
+            .ntt_with(&[("NTT_CATALOGUE", self.url.as_str())], arguments)
+    }
+
+    fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = self.environment.command(arguments);
+        command.env("NTT_CATALOGUE", &self.url);
+        command.stdout(Stdio::null()).spawn().expect("a process")
+    }
+
+    fn dump(&self) -> String {
+        self.run(&["doctor", "--dump-catalogue"]).code(0)
+    }
+}
+
+fn served(server: &PostgresServer, database: &str) -> Served {
+    Served {
+        environment: prepared(),
+        url: server.create_database(database, None),
+    }
+}
+
+#[test]
+fn both_back_ends_answer_alike_and_copy_into_each_other() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let served = served(&server, "one");
+    let said = served.run(&["ingest", "demo.img"]).stderr(10);
+    assert!(said.contains("ntt catalogue init"), "{said}");
+    assert!(!served.environment.archive().exists(), "R4: nothing was made");
+    assert!(
+        served
+            .run(&["catalogue", "init"])
+            .code(0)
+            .contains("made the catalogue")
+    );
+    served.run(&["ingest", "demo.img"]).code(0);
+
+    let embedded = prepared();
+    embedded.ntt(["ingest", "demo.img"]).code(0);
+    let id = |run: crate::environment::Run| run.document(0)["id"].as_str().expect("an id").to_owned();
+    let show = ["--json", "medium", "show", "demo.img"];
+    let ids = (id(served.run(&show)), id(embedded.ntt(show)));
+    for arguments in [
+        &["ls", "demo.img/1", "--alternates"][..],
+        &["tree", "demo.img/2"],
+        &["find", "--state", "stored"],
+        &["cat", "demo.img/1/todo.txt"],
+    ] {
+        let here = served.run(arguments).code(0);
+        let there = embedded.ntt(arguments).code(0);
+        let known = |text: &str, id: &str| text.replace(&id[..12], "<medium>");
+        assert_eq!(known(&here, &ids.0), known(&there, &ids.1), "{arguments:?}");
+    }
+    let _ = served
+        .environment
+        .write("rules.toml", b"[[rule]]\nname = \"text\"\nglob = \"*.txt\"\n");
+    served.run(&["exclude", "demo.img", "rules.toml"]).code(0);
+    served.run(&["retry", "demo.img"]).code(0);
+    served.run(&["restore", "demo.img", "out"]).code(0);
+    served.run(&["restore", "--compare", "demo.img", "out"]).code(0);
+    served.run(&["doctor"]).code(0);
+
+    let wanted = served.dump();
+    let file = served.environment.work().join("copy.db");
+    let file = file.to_str().expect("a text");
+    served.run(&["catalogue", "copy", &served.url, file]).code(0);
+    let second = server.create_database("two", None);
+    served.run(&["catalogue", "copy", file, &second]).code(0);
+    let rebuilt = server.create_database("three", None);
+    let through =
+        |url: &str, arguments: &[&str]| served.environment.ntt_with(&[("NTT_CATALOGUE", url)], arguments);
+    through(&rebuilt, &["doctor", "--rebuild-catalogue"]).code(0);
+    for url in [&second, &rebuilt] {
+        assert!(
+            through(url, &["doctor", "--dump-catalogue"]).code(0) == wanted,
+            "{url}"
+        );
+        through(url, &["doctor"]).code(0);
+    }
+    let said = through(&second, &["catalogue", "copy", file, &second]).stderr(1);
+    assert!(said.contains("holds media already"), "{said}");
+}
+
+#[test]
+fn several_runs_copy_one_medium_into_one_archive() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let served = served(&server, "one");
+    served.run(&["catalogue", "init"]).code(0);
+    // Every content twice, so that two runs bring the same ones.
+    for number in 0..1500_u32 {
+        let content = format!("content {}", number / 2).repeat(200);
+        let _ = served
+            .environment
+            .write(format!("tree/{number}"), content.as_bytes());
+    }
+    let big = vec![7; 300_000];
+    for number in 0..4 {
+        let _ = served.environment.write(format!("tree/big{number}"), &big);
+    }
+    served.run(&["ingest", "--no-copy", "tree"]).code(3);
+    let runs: Vec<Child> = (0..3)
+        .map(|_| served.start(&["copy", "tree", "--workers", "1"]))
+        .collect();
+    for mut run in runs {
+        assert_eq!(run.wait().expect("an end").code(), Some(0));
+    }
+    served.run(&["doctor"]).code(0);
+    served.run(&["verify"]).code(0);
+    served.run(&["restore", "tree", "out"]).code(0);
+    served.run(&["restore", "--compare", "tree", "out"]).code(0);
+    let contents = server.psql(
+        "one",
+        "SELECT count(*), count(DISTINCT r.ino) FROM result r WHERE r.state = 1",
+    );
+    assert_eq!(contents, "1504|1504");
+    assert_eq!(server.psql("one", "SELECT count(*) FROM blob"), "751");
+    let listed = served.run(&["worker", "list"]).code(0);
+    assert_eq!(listed.lines().count(), 1, "all have ended: {listed}");
+    let alone = prepared();
+    alone.ntt(["ingest", "demo.img"]).code(0);
+    alone.ntt(["worker", "stop", "1"]).code(1);
+}
+
+#[test]
+fn a_host_finds_images_where_it_has_them() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let served = served(&server, "one");
+    served.run(&["catalogue", "init"]).code(0);
+    served.run(&["ingest", "--no-copy", "demo.img"]).code(3);
+    let work = served.environment.work();
+    let elsewhere = work.join("mounted");
+    std::fs::create_dir(&elsewhere).expect("a folder");
+    std::fs::rename(work.join("demo.img"), elsewhere.join("demo.img")).expect("moved");
+    served.run(&["copy", "demo.img"]).code(1);
+    let map = format!("{}={}", work.display(), elsewhere.display());
+    let variables = [
+        ("NTT_CATALOGUE", served.url.as_str()),
+        ("NTT_PATH_MAP", map.as_str()),
+    ];
+    served
+        .environment
+        .ntt_with(&variables, ["copy", "demo.img"])
+        .code(0);
+    let image = served.run(&["--json", "medium", "show", "demo.img"]).code(0);
+    assert!(!image.contains("mounted"), "the record stays as it was: {image}");
+}
+
+#[test]
+fn r39_a_server_that_is_away_is_told_and_the_run_goes_on_when_it_is_back() {
+    let Some(mut server) = PostgresServer::start() else {
+        return;
+    };
+    let served = served(&server, "one");
+    served.run(&["catalogue", "init"]).code(0);
+    served.run(&["ingest", "--no-copy", "demo.img"]).code(3);
+    server.kill_9();
+    let said = served.run(&["copy", "demo.img"]).stderr(10);
+    assert!(said.contains("cannot be opened"), "{said}");
+    server.restart().expect("a server");
+    served.run(&["copy", "demo.img"]).code(0);
+    served.run(&["doctor"]).code(0);
+}

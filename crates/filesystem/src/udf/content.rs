@@ -1,0 +1,117 @@
+//! Reading content that the reader itself needs: directories, tables, bitmaps, link targets.
+
+use ntt_model::{Extent, ExtentKind, FindingCode};
+
+use super::allocation::Content;
+use crate::disc::{Disc, code_of};
+
+/// Bytes read at a time.
+const STEP_BYTES: u64 = 65_536;
+/// After a failed read, the step in which the good parts are looked for.
+const SECTOR_BYTES: u64 = 512;
+
+/// A part of the content, in order.
+pub(super) enum Part<'a> {
+    /// Bytes, and where they lie in the volume.
+    Bytes(u64, &'a [u8]),
+    /// Bytes that cannot be had: where they should lie, how many, and why.
+    Lost(u64, u64, FindingCode),
+    /// Bytes that were never recorded.
+    Hole(u64),
+}
+
+/// Hands over the content part by part until `each` says that it is enough. Nothing is handed over of what lies after the last extent.
+pub(super) fn read(disc: &Disc<'_>, content: &Content, each: &mut dyn FnMut(Part<'_>) -> bool) {
+    let mut reader = Reader {
+        disc,
+        buffer: Vec::new(),
+        each,
+    };
+    let mut position = 0;
+    for extent in &content.extents {
+        let gap = extent.logical_offset.saturating_sub(position);
+        if gap > 0 && !(reader.each)(Part::Hole(gap)) {
+            return;
+        }
+        position = extent.logical_offset.saturating_add(extent.len);
+        if !reader.extent(extent) {
+            return;
+        }
+    }
+}
+
+/// The whole content if it can be had and is no longer than `max`.
+pub(super) fn whole(disc: &Disc<'_>, content: &Content, max: u64) -> Option<Vec<u8>> {
+    if content.size_bytes > max || content.is_incomplete() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    let mut good = true;
+    read(disc, content, &mut |part| {
+        match part {
+            Part::Bytes(_, part) => bytes.extend_from_slice(part),
+            Part::Hole(len) => {
+                let len = usize::try_from(len.min(max)).unwrap_or(0);
+                bytes.resize(bytes.len().saturating_add(len), 0);
+            }
+            Part::Lost(..) => good = false,
+        }
+        good
+    });
+    let is_whole = u64::try_from(bytes.len()).is_ok_and(|len| len == content.size_bytes);
+    (good && is_whole).then_some(bytes)
+}
+
+struct Reader<'d, 's, 'e> {
+    disc: &'d Disc<'s>,
+    buffer: Vec<u8>,
+    each: &'e mut dyn FnMut(Part<'_>) -> bool,
+}
+
+impl Reader<'_, '_, '_> {
+    fn extent(&mut self, extent: &Extent) -> bool {
+        if !matches!(extent.kind, ExtentKind::Data | ExtentKind::Inline) {
+            return (self.each)(Part::Hole(extent.len));
+        }
+        let mut offset = extent.image_offset.saturating_sub(self.disc.in_image(0));
+        let mut left = extent.len;
+        while left > 0 {
+            let step = left.min(STEP_BYTES);
+            if !self.step(offset, step) {
+                return false;
+            }
+            offset = offset.saturating_add(step);
+            left = left.saturating_sub(step);
+        }
+        true
+    }
+
+    fn step(&mut self, offset: u64, len: u64) -> bool {
+        if self.piece(offset, len).is_ok() {
+            return (self.each)(Part::Bytes(offset, &self.buffer));
+        }
+        let mut done = 0;
+        while done < len {
+            let (at, step) = (
+                offset.saturating_add(done),
+                SECTOR_BYTES.min(len.saturating_sub(done)),
+            );
+            let go_on = match self.piece(at, step) {
+                Ok(()) => (self.each)(Part::Bytes(at, &self.buffer)),
+                Err(code) => (self.each)(Part::Lost(at, step, code)),
+            };
+            if !go_on {
+                return false;
+            }
+            done = done.saturating_add(step);
+        }
+        true
+    }
+
+    fn piece(&mut self, offset: u64, len: u64) -> Result<(), FindingCode> {
+        self.buffer.resize(usize::try_from(len).unwrap_or(0), 0);
+        self.disc
+            .fill(offset, &mut self.buffer)
+            .map_err(|error| code_of(&error))
+    }
+}

@@ -282,25 +282,15 @@ impl FaultyMedium {
     }
 }
 
-/// Numbers each sector, so that no two places hold the same bytes.
+/// Numbers each sector in its first two bytes, so that no two places hold the same bytes.
 fn stamp(bytes: &mut [u8], offset: u64) {
-    let skip = (offset.div_ceil(512) * 512 - offset) as usize;
-    for (at, sector) in bytes
-        .iter_mut()
-        .skip(skip)
-        .step_by(512)
-        .zip(offset.div_ceil(512)..)
-    {
-        *at = (sector % 251) as u8;
-    }
-    let second = skip + 1;
-    for (at, sector) in bytes
-        .iter_mut()
-        .skip(second)
-        .step_by(512)
-        .zip(offset.div_ceil(512)..)
-    {
-        *at = (sector / 251) as u8;
+    let digits: [fn(u64) -> u64; 2] = [|sector| sector % 251, |sector| sector / 251 % 256];
+    for (place, digit) in (0_u64..).zip(digits) {
+        let skip = (place + 512 - offset % 512) % 512;
+        let first = (offset + skip) / 512;
+        for (at, sector) in bytes.iter_mut().skip(skip as usize).step_by(512).zip(first..) {
+            *at = digit(sector) as u8;
+        }
     }
 }
 

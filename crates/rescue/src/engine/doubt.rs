@@ -58,9 +58,7 @@ impl Engine<'_> {
         }
         for sentinel in self.breaker.sentinels() {
             trouble = self.trouble_at(&sentinel);
-            if trouble.is_none() {
-                return None;
-            }
+            trouble.as_ref()?;
         }
         trouble
     }

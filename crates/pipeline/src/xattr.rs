@@ -22,9 +22,9 @@ mod tests {
 
     #[test]
     fn names_without_a_namespace_become_user_attributes() {
-        assert_eq!(host_name(b"com.apple.FinderInfo"), "user.com.apple.FinderInfo");
-        assert_eq!(host_name(b"user.note"), "user.note");
-        assert_eq!(host_name(b"security.capability"), "security.capability");
-        assert_eq!(host_name(b"userdata"), "user.userdata");
+        assert_eq!(&*host_name(b"com.apple.FinderInfo"), "user.com.apple.FinderInfo");
+        assert_eq!(&*host_name(b"user.note"), "user.note");
+        assert_eq!(&*host_name(b"security.capability"), "security.capability");
+        assert_eq!(&*host_name(b"userdata"), "user.userdata");
     }
 }

@@ -16,6 +16,7 @@ mod images;
 mod ingest_images;
 mod json_docs;
 mod losses;
+mod macintosh;
 mod names;
 mod packed;
 mod postgres;

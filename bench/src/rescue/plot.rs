@@ -92,7 +92,7 @@ fn draw(out: &mut String, panel: &[Run], left: f64, top: f64) {
 fn span(curve: &Curve) -> f64 {
     let shown = curve
         .seconds_to(SHOWN_PER_MILLE)
-        .unwrap_or_else(|| curve.total.as_secs_f64());
+        .unwrap_or(curve.total.as_secs_f64());
     shown * 1.05
 }
 

@@ -3,7 +3,7 @@
 //! Several threads claim chunks, each with a store writer of its own. A thread holds at most one content (up to a few MiB) in memory and
 //! writes it only if it is new; larger ones stream into a temporary file of the store, which is dropped if the digest turns out to be
 //! known. That write is the price of reading the source only once: the digest of a content is not known before its last byte. A content
-//! that two threads meet at the same time is stored by one of them, and the other's results wait for it ([`ledger`]).
+//! that two threads meet at the same time is stored by one of them, and the other's results wait for it (`ledger`).
 //!
 //! Results reach the catalogue only after the store's commit (R38): at the end of a batch, after five seconds, or when the queue is empty. A failure
 //! that may pass is scheduled by the catalogue with a growing pause; this run waits for it if the pause ends within four seconds, which

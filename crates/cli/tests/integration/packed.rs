@@ -23,7 +23,7 @@ fn contents() -> [(&'static str, Vec<u8>); 4] {
     ]
 }
 
-/// A disc whose compressible files are compressed; `None` if there are no zisofs-tools.
+/// A disc whose compressible files are compressed; `None` if mkzftree (of genisoimage) is missing.
 fn disc(environment: &Environment, name: &str) -> Option<PathBuf> {
     if !have("mkzftree") || !have("genisoimage") {
         return None;

@@ -835,7 +835,7 @@ fn unpacked(image: &[u8], stream: &Stream) -> (Vec<u8>, Missing) {
     (bytes, missing.unwrap_or_else(|never| match never {}))
 }
 
-/// A disc of files that zisofs-tools compressed.
+/// A disc of files that mkzftree compressed.
 fn mkzftree(dir: &Path) -> Option<Vec<u8>> {
     if !have("mkzftree") || !have("genisoimage") {
         return None;

@@ -6,6 +6,9 @@ use std::path::Path;
 use crate::measure::{Candidate, Usage, rounds};
 use crate::{Setting, corpus, shell};
 
+/// How long after many files were removed new ones are made at the usual speed again (ext4, `recently_deleted`).
+const SECONDS_AFTER_REMOVAL: u32 = 65;
+
 /// Measures everything and prints the table.
 pub(crate) fn run(files: u64, setting: &Setting) -> io::Result<()> {
     let ntt = setting.program("ntt")?;
@@ -14,38 +17,60 @@ pub(crate) fn run(files: u64, setting: &Setting) -> io::Result<()> {
     let (tree, image, target) = (place("corpus"), place("corpus.ext4"), place("target"));
     corpus::write(Path::new(&tree), files)?;
     make_image(&tree, &image)?;
-    // The sources stay in the page cache, the targets are new, and the disk is quiet.
-    let fresh = format!("mkdir -p {target}; rm -rf {target}/*; cat {image} > /dev/null; sync");
+    // The sources are in the page cache, the targets are new, and the disk is quiet. What a round wrote is removed before the next one, and
+    // then some time must pass: ext4 makes new files slowly where others were deleted within the last minute.
+    let again = format!(
+        "test ! -d {target} || {{ rm -rf {target}; sync; sleep {SECONDS_AFTER_REMOVAL}; }}; mkdir {target}"
+    );
+    let read =
+        format!("find {tree} -type f -print0 | xargs -0 cat > /dev/null; cat {image} > /dev/null; sync");
     let candidate = |name, line: String| Candidate {
         name,
         line,
-        prepare: fresh.clone(),
+        prepare: read.clone(),
+        once: false,
     };
-    let ingest = format!("{ntt} --quiet --archive {target}/archive ingest --no-verify");
+    let ingest = |archive: &str| format!("{ntt} --quiet --archive {target}/{archive} ingest --no-verify");
     let restic = format!("RESTIC_PASSWORD=x restic --no-cache -q -r {target}/restic");
     let borg = format!("BORG_BASE_DIR={target} BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes borg");
     let candidates = [
-        candidate(
-            "b3sum",
-            format!("find {tree} -type f -print0 | xargs -0 b3sum --num-threads 1"),
-        ),
-        candidate("ntt, directory", format!("{ingest} {tree}")),
+        Candidate {
+            name: "b3sum",
+            line: format!("find {tree} -type f -print0 | xargs -0 b3sum --num-threads 1"),
+            prepare: format!("{again}; {read}"),
+            once: false,
+        },
+        candidate("ntt, directory", format!("{} {tree}", ingest("directory"))),
         Candidate {
             name: "its manifest",
             // Any change of a medium writes its manifest anew, and does nothing else that counts.
-            line: format!("{ntt} --quiet --archive {target}/archive medium label corpus again"),
+            line: format!("{ntt} --quiet --archive {target}/directory medium label corpus again"),
             prepare: String::new(),
+            once: false,
         },
         candidate("cp -a", format!("cp -a {tree} {target}/copy")),
-        candidate("ntt, ext4 image", format!("{ingest} {image}")),
-        candidate("restic", format!("{restic} init && {restic} backup {tree}")),
+        candidate("ntt, ext4 image", format!("{} {image}", ingest("image"))),
         candidate(
-            "borg",
-            format!("{borg} init -e none {target}/borg && {borg} create {target}/borg::a {tree}"),
+            "ntt, directory, packs to 1 MiB",
+            format!("{} --pack-threshold 1MiB {tree}", ingest("packed")),
         ),
+        Candidate {
+            once: true,
+            ..candidate("restic", format!("{restic} init && {restic} backup {tree}"))
+        },
+        Candidate {
+            once: true,
+            ..candidate(
+                "borg",
+                format!("{borg} init -e none {target}/borg && {borg} create {target}/borg::a {tree}"),
+            )
+        },
     ];
     let usages = rounds(setting.runs, &candidates)?;
-    println!("## Copy: {files} files, {} runs\n", setting.runs);
+    println!(
+        "## Copy: {files} files, median of {} runs (restic and borg: 1)\n",
+        setting.runs
+    );
     print_table(&candidates, &usages);
     Ok(())
 }

@@ -52,6 +52,7 @@ fn speed(files: u64, setting: &Setting, image: &str, mount: &str, target: &str) 
         name,
         line,
         prepare: prepare.to_owned(),
+        once: false,
     };
     let candidates = [
         candidate(
@@ -89,6 +90,7 @@ fn memory(files: u64, setting: &Setting, image: &str, target: &str) -> io::Resul
     println!("|---|---:|---:|---:|");
     for entries in [files, files * 10] {
         let candidate = Candidate {
+            once: true,
             name: "wide",
             line: format!("{ntt} --quiet --archive {target}/archive ingest --no-copy {image}"),
             prepare: format!(

@@ -17,6 +17,7 @@ pub(super) fn run(ntt: &str, work: &Path, runs: usize) -> io::Result<()> {
         name,
         line,
         prepare: format!("rm -f {target}*"),
+        once: false,
     };
     let candidates = [
         candidate("dd bs=1M", format!("dd bs=1M if={source} of={target}")),

@@ -39,7 +39,7 @@ impl Attributes {
             return (Vec::new(), None);
         }
         self.set_path(parent, name);
-        match llistxattr(self.path.as_slice(), &mut self.names[..]) {
+        match self.list() {
             Ok(0) => (Vec::new(), None),
             Ok(len) => self.values(len),
             Err(Errno::NOTSUP) => {
@@ -47,6 +47,14 @@ impl Attributes {
                 (Vec::new(), None)
             }
             Err(error) => (Vec::new(), Some(error)),
+        }
+    }
+
+    /// Length of the list of names. Most files have none: asked without a buffer first, the system need not make one of its own.
+    fn list(&mut self) -> Result<usize, Errno> {
+        match llistxattr(self.path.as_slice(), &mut [0_u8; 0][..])? {
+            0 => Ok(0),
+            _ => llistxattr(self.path.as_slice(), &mut self.names[..]),
         }
     }
 

@@ -11,12 +11,13 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Mutex;
+use std::time::Instant;
 
 use ntt_filesystem::{Error, FileSystem};
 use ntt_source::{ReadAt, SubRange};
 
 use crate::protocol::{FailedKind, Message, Request, ScanPlan, Work, read_frame, write_frame};
-use crate::{sandbox, tree};
+use crate::{sandbox, survey, tree};
 use outbox::{Outbox, locked};
 use progress::Progress;
 use watcher::Watcher;
@@ -79,6 +80,9 @@ fn serve() -> io::Result<()> {
 fn work(source: &dyn ReadAt, work: Work, requests: &mut File, outbox: &Mutex<Outbox>) -> Message {
     match work {
         Work::Inspect(plan) => inspect(source, &Watcher::new(&plan, outbox)),
+        Work::Survey { patience } => {
+            Message::Survey(Box::new(survey::survey(source, Instant::now() + patience)))
+        }
         Work::Scan { range, family, plan } => {
             let volume = Box::new(SubRange::new(source, range));
             match ntt_filesystem::open(family, volume, range.offset) {

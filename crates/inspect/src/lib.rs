@@ -6,6 +6,7 @@
 //! - [`supervisor`]: starts the child, reads what it sends, kills it when a budget runs out, and resumes past the poisoned directory; reads
 //!   streams that must be decoded in a child of the same kind.
 //! - [`protocol`]: what the two say to each other; [`sandbox`]: what the child cannot do.
+//! - [`survey`]: what of a partial image is worth having first, for the imager.
 //! - [`live`]: walks a directory tree of the host.
 
 pub mod child;
@@ -14,6 +15,7 @@ pub mod live;
 pub mod protocol;
 pub mod sandbox;
 pub mod supervisor;
+pub mod survey;
 pub mod tree;
 
 pub use supervisor::{Budgets, ScanRequest, ScanSummary, Supervisor};

@@ -5,6 +5,7 @@
 //! error, and memory grows with the bytes that arrive, never with the length that was announced.
 
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
 use ntt_filesystem::{Facts, Family, ScanOptions};
 use ntt_model::entry::{ScanCounts, Stream};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::child::escape::Attempt;
 use crate::child::rehearsal::{PoisonKind, Rehearsal};
 use crate::sandbox::Confinement;
+use crate::survey::Survey;
 use crate::tree::step::Step;
 
 /// Largest frame that either end sends or takes. An inode with a million extents fits.
@@ -67,6 +69,11 @@ pub struct ProcessLimits {
 pub enum Work {
     /// Build the tree of layers; answered by [`Message::Step`]s and [`Message::Tree`].
     Inspect(InspectPlan),
+    /// Find out what is worth having first of a partial image; answered by [`Message::Survey`].
+    Survey {
+        /// Time on the clock after which what was found counts.
+        patience: Duration,
+    },
     /// Scan one volume; answered by [`Message::Facts`], [`Message::Events`] and [`Message::Done`].
     Scan {
         /// Where the volume lies in the image.
@@ -144,6 +151,8 @@ pub enum Message {
     Tree(Vec<u8>),
     /// The step of an inspection that begins, or that none is being taken.
     Step(Option<Step>),
+    /// What is worth having first.
+    Survey(Box<Survey>),
     /// The volume was opened.
     Facts(Box<Facts>),
     /// Part of the event stream.

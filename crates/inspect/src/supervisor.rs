@@ -31,6 +31,7 @@ mod resume;
 mod run;
 mod self_test;
 mod session;
+mod surveying;
 
 pub use death::{Cause, Death};
 pub use reading::{StreamError, StreamReader};
@@ -231,6 +232,7 @@ fn out_of_turn(message: &Message) -> Error {
         Message::Hello(_) => "hello",
         Message::Tree(_) => "tree",
         Message::Step(_) => "step",
+        Message::Survey(_) => "survey",
         Message::Facts(_) => "facts",
         Message::Events { .. } => "events",
         Message::Heartbeat { .. } => "heartbeat",

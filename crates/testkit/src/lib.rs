@@ -11,6 +11,7 @@ pub mod hfsplus;
 pub mod lab;
 pub mod listing;
 pub mod ntfs;
+pub mod part_full;
 pub mod postgres;
 pub mod sim_disk;
 pub mod synthetic;

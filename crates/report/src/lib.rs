@@ -5,6 +5,7 @@
 
 mod error;
 pub mod find;
+pub mod hits;
 pub mod listing;
 pub mod media;
 pub mod occurrences;

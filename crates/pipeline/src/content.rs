@@ -2,13 +2,14 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use ntt_catalogue::rows::{Image, MediumKind, MediumRow};
 use ntt_inspect::live::LiveTree;
 use ntt_source::{FileSource, Masked, ReadAt};
 
 use crate::identify::{self, Source, SourceKind};
-use crate::{Archive, Context, Error};
+use crate::{Archive, Context, Error, rescue};
 
 /// An image with its unread ranges masked (R11).
 pub(crate) type MaskedImage = Masked<FileSource>;
@@ -42,7 +43,7 @@ pub(crate) fn open_tree(source: &Source, mount_point: &[u8]) -> Result<LiveTree,
 /// them was rescued meanwhile, the medium's record is renewed.
 pub(crate) fn source_of(context: &Context<'_>, medium: &MediumRow) -> Result<Source, Error> {
     let image = image_row(context.archive, medium)?;
-    let source = Source::open(&context.config.path_map.value.local(&image.path))?;
+    let source = Source::open(&place_of(context, medium, &image))?;
     let refuse = |reason: &str| {
         Err(Error::Source {
             path: source.path.as_path().to_owned(),
@@ -52,15 +53,28 @@ pub(crate) fn source_of(context: &Context<'_>, medium: &MediumRow) -> Result<Sou
     match (medium.medium.kind, source.kind) {
         (MediumKind::Directory, SourceKind::Directory) => Ok(source),
         (MediumKind::Image, SourceKind::Image) => {
-            if identify::is_rescued_further(&image, &source, context.interrupt)? {
+            let is_ours = image.imported && image.unread != source.unread;
+            if is_ours || identify::is_rescued_further(&image, &source, context.interrupt)? {
                 let image = identify::rescued_further(&image, &source);
                 context.archive.catalogue().set_image(medium.key, &image)?;
-            } else if source.size_bytes != image.size_bytes || source.modified != image.modified {
+            } else if source.size_bytes != image.size_bytes
+                || (source.modified != image.modified && !image.imported)
+            {
                 return refuse("changed since it was identified; ingest it again");
             }
             Ok(source)
         }
         _ => refuse("is not what it was when the medium was identified"),
+    }
+}
+
+/// The path of a medium's bytes on this host. An image that lies in the archive goes where the archive goes.
+fn place_of(context: &Context<'_>, medium: &MediumRow, image: &Image) -> PathBuf {
+    let archive = context.archive;
+    if image.imported {
+        rescue::paths(archive.root(), medium.medium.id).image
+    } else {
+        context.config.path_map.value.local(&image.path)
     }
 }
 

@@ -6,7 +6,7 @@
 //! and leave a state from which the same command goes on (R38).
 //!
 //! ```text
-//! identify -> inspect -> scan -> copy -> verify -> manifest      (one `ingest`)
+//! (rescue) -> identify -> inspect -> scan -> copy -> verify -> manifest      (one `ingest`)
 //!                          |       |
 //!                       exclude  retry                 restore -> compare        doctor, rebuild, transfer
 //! ```
@@ -20,12 +20,14 @@ pub mod config;
 pub mod copy;
 pub mod doctor;
 pub mod exclude;
+pub mod health;
 pub mod identify;
 pub mod ingest;
 pub mod inspect;
 pub mod manifest;
 pub mod observer;
 pub mod rebuild;
+pub mod rescue;
 pub mod restore;
 pub mod retry;
 pub mod scan;

@@ -8,6 +8,7 @@ mod copy;
 mod doctor;
 mod exclude;
 mod find;
+mod identify;
 mod ingest;
 mod inspect;
 mod layers;
@@ -25,6 +26,8 @@ mod verify;
 mod where_;
 mod worker;
 
+pub(crate) use rescue::live;
+
 use clap::Subcommand;
 
 use crate::args::Arguments;
@@ -34,6 +37,7 @@ use crate::exit::CommandResult;
 pub(crate) enum Command {
     Ingest(ingest::IngestArgs),
     Rescue(rescue::RescueArgs),
+    Identify(identify::IdentifyArgs),
     Inspect(inspect::InspectArgs),
     Scan(scan::ScanArgs),
     Copy(copy::CopyArgs),
@@ -62,6 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> CommandResult {
     match &arguments.command {
         Command::Ingest(args) => ingest::run(global, args),
         Command::Rescue(args) => rescue::run(global, args),
+        Command::Identify(args) => identify::run(global, args),
         Command::Inspect(args) => inspect::run(global, args),
         Command::Scan(args) => scan::run(global, args),
         Command::Copy(args) => copy::run(global, args),

@@ -34,6 +34,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "ntt-model",
             "ntt-host",
             "ntt-mapfile",
+            "ntt-rescue",
             "ntt-source",
             "ntt-filesystem",
             "ntt-inspect",

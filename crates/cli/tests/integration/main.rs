@@ -7,6 +7,7 @@
 
 mod arrows;
 mod crash;
+mod devices;
 mod differential;
 mod environment;
 mod exclude;

@@ -6,6 +6,8 @@
 
 mod digest;
 mod evidence;
+mod look;
+mod old_id;
 mod recognise;
 mod source;
 
@@ -15,6 +17,9 @@ use ntt_catalogue::rows::{Evidence, Image, MediumKind, MediumRow, NewMedium};
 use ntt_host::{Random, SystemRandom};
 use ntt_model::{ByteRange, MediumId, MediumKey, Timestamp};
 use serde::{Deserialize, Serialize};
+
+pub use look::{Alike, Identification, look};
+pub use old_id::OldIds;
 
 pub(crate) use digest::{Digests, digest_image, digest_range};
 pub(crate) use recognise::is_rescued_further;

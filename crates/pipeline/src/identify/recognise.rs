@@ -55,6 +55,9 @@ fn image(
     candidates: &[(MediumKey, Vec<Evidence>)],
     interrupt: &Interrupt,
 ) -> Result<Recognition, Error> {
+    if let Some(recognition) = rescued_here(catalogue, source, candidates)? {
+        return Ok(recognition);
+    }
     let mut digest = None;
     for (key, shared) in candidates {
         let Some(known) = catalogue.image(*key)? else {
@@ -84,6 +87,27 @@ fn image(
         }
     }
     Ok(Recognition::New)
+}
+
+/// The medium whose rescue wrote this very image into the archive.
+fn rescued_here(
+    catalogue: &dyn Catalogue,
+    source: &Source,
+    candidates: &[(MediumKey, Vec<Evidence>)],
+) -> Result<Option<Recognition>, Error> {
+    for (key, _) in candidates {
+        let medium = catalogue.medium(*key)?.medium.id;
+        // The archive may have moved.
+        let is_its_place = source.path.as_path().ends_with(format!("media/{medium}/image"));
+        if is_its_place && catalogue.image(*key)?.is_some_and(|image| image.imported) {
+            return Ok(Some(Recognition::Resume {
+                key: *key,
+                medium,
+                why: "its image lies in the archive".to_owned(),
+            }));
+        }
+    }
+    Ok(None)
 }
 
 /// The digest of the whole source, computed once and only when there is something to compare it with.

@@ -14,8 +14,8 @@ use crate::{Context, Error};
 /// Verdict of a volume that can be scanned.
 pub(super) const READABLE: &str = "readable";
 
-/// Records volumes, evidence and findings of a medium that has no volumes yet. The volumes come last: while there are none, an interrupted
-/// inspection is done again.
+/// Records volumes, evidence and findings of a medium that has no volumes yet, or of which more was rescued since. The volumes come last: while
+/// there are none, an interrupted inspection is done again.
 pub(crate) fn record(
     context: &Context<'_>,
     medium: &MediumRow,
@@ -42,6 +42,11 @@ pub(crate) fn record(
     findings.extend(incomplete(tree));
     add_new_findings(catalogue, medium, &findings)?;
     findings.iter().for_each(|finding| stage.finding(None, finding));
+    if let Some(finding) = numbered_otherwise(catalogue, medium, tree)? {
+        add_new_findings(catalogue, medium, std::slice::from_ref(&finding))?;
+        stage.finding(None, &finding);
+        return Ok(());
+    }
     let bytes = open_image(source)?;
     for layer in &tree.volumes {
         context.interrupt.check()?;
@@ -50,6 +55,30 @@ pub(crate) fn record(
         stage.add(1, 0);
     }
     Ok(())
+}
+
+/// What was scanned keeps its number (R28): should the same number now mean another place, the volumes stay as they were.
+fn numbered_otherwise(
+    catalogue: &dyn Catalogue,
+    medium: &MediumRow,
+    tree: &LayerTree,
+) -> Result<Option<Finding>, Error> {
+    for row in catalogue.volumes(medium.key)? {
+        let now = tree
+            .volumes
+            .iter()
+            .find(|layer| layer.number == row.volume.number);
+        let stays = now.is_some_and(|layer| layer.range.offset == row.volume.range.offset);
+        if !stays && (now.is_none() || !catalogue.scans(row.key)?.is_empty()) {
+            let detail = format!(
+                "more was rescued, and volume {} would now lie elsewhere: the volumes stay as they were found first",
+                row.volume.number
+            );
+            let finding = Finding::new(Severity::Loss, Layer::Volume, FindingCode::Contradiction, detail);
+            return Ok(Some(finding));
+        }
+    }
+    Ok(None)
 }
 
 fn new_volume(

@@ -51,6 +51,7 @@ fn rescue(source: &Path, image: &Path) -> Record {
         clock: &SystemClock,
         watch: &SystemStopwatch::start(),
         monitor: &Monitor::new(),
+        advisor: None,
     };
     session::run(world, &request).expect("the target is fine")
 }

@@ -10,6 +10,7 @@ pub mod faulty_file;
 pub mod hfsplus;
 pub mod lab;
 pub mod listing;
+pub mod loop_device;
 pub mod ntfs;
 pub mod part_full;
 pub mod postgres;

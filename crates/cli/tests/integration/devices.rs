@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ntt_model::ByteRange;
 use ntt_testkit::faulty::{Cost, FaultyMedium};
 use ntt_testkit::faulty_file::FaultyFile;
+use ntt_testkit::loop_device::LoopDevice;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::environment::Environment;
@@ -254,4 +255,55 @@ fn r08_a_dead_device_is_on_record() {
     assert!(told.contains("on record as medium"), "{told}");
     assert_eq!(media(&environment)[0]["label"], "dead");
     assert!(environment.ntt(["doctor"]).code(0).contains("manifests"));
+}
+
+/// R9: a block device is rescued without being asked for, with its own sectors: five of a disc cost 10,240 bytes.
+#[test]
+fn r09_five_bad_sectors_of_a_disc_cost_10240_bytes() {
+    let environment = Environment::new();
+    let image = environment.write("demo.img", &demo());
+    let whole = ByteRange::new(0, 16 * MIB);
+    let faulty = medium(&image, &[]).lone_bad_sectors(5, whole, 2048, 8);
+    let Some(file) = FaultyFile::mount(faulty, true) else {
+        return;
+    };
+    let Some(device) = LoopDevice::over(file.path(), 2048) else {
+        return;
+    };
+    let source = device.path().to_str().expect("UTF-8");
+    let lines = environment.ntt(["--json", "ingest", source]).json(3);
+    let summary = lines.last().expect("a summary");
+    assert_eq!(
+        summary["media"][0]["health"]["missing_bytes"], 10_240,
+        "{summary}"
+    );
+    let id = summary["media"][0]["medium"].as_str().expect("an id");
+    let shown = environment.ntt(["medium", "show", id]).code(0);
+    assert!(shown.contains("sector-size    2048 (device)"), "{shown}");
+}
+
+/// R4: a device in use is refused, and nothing is written.
+#[test]
+fn r04_a_mounted_device_is_refused() {
+    let environment = Environment::new();
+    let volume = environment.write("volume", &demo()[7 << 20..15 << 20]);
+    let Some(device) = LoopDevice::over(&volume, 512) else {
+        return;
+    };
+    let place = environment.work().join("mnt");
+    std::fs::create_dir(&place).expect("a directory");
+    let mounted = std::process::Command::new("mount")
+        .args(["-o", "ro,noload"])
+        .args([device.path(), &place])
+        .status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: nothing can be mounted here");
+        return;
+    }
+    let source = device.path().to_str().expect("UTF-8");
+    let told = environment.ntt(["ingest", source]).stderr(1);
+    let unmounted = std::process::Command::new("umount").arg(&place).status();
+    assert!(unmounted.is_ok_and(|status| status.success()));
+    assert!(told.contains("it is mounted at"), "{told}");
+    assert!(!environment.archive().exists());
 }

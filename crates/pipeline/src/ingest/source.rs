@@ -107,8 +107,9 @@ fn inspect_once(
     again: bool,
 ) -> Result<(), Error> {
     let catalogue = context.archive.catalogue();
-    let is_image = identity.source.kind == SourceKind::Image;
-    if !(again && is_image) && !catalogue.volumes(medium.key)?.is_empty() {
+    let is_inspected = !catalogue.volumes(medium.key)?.is_empty();
+    let is_other_now = again && identity.source.kind == SourceKind::Image;
+    if is_inspected && !is_other_now {
         return Ok(());
     }
     let stage = Running::start(context.observer, Stage::Inspect, Subject::medium(medium));

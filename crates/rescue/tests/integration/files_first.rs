@@ -88,7 +88,7 @@ fn seconds_to_all(run: &Finished, wanted: &[ByteRange]) -> f64 {
     f64::INFINITY
 }
 
-/// What GNU ddrescue 1.27 takes to the same point, by `ntt-bench rescue --cases f`; see bench/results.md.
+/// At most 0.6 of the time without readers, in virtual seconds; `ntt-bench rescue --cases f` measures against GNU ddrescue.
 fn bar(kind: Kind) {
     let Some(volume) = PartFull::new(kind) else { return };
     let wanted = volume.whole_files();

@@ -1,6 +1,6 @@
 //! The real device and the real kernel: a faulty file through FUSE, and a loop device over it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;

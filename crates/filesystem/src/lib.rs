@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 mod apple;
 mod disc;
 mod emit;
+pub mod exfat;
 pub mod ext;
 pub mod fat;
 pub mod hfs;
@@ -63,6 +64,9 @@ pub enum Family {
     Hfs,
     /// MFS, the first one of the Macintosh.
     Mfs,
+    /// exFAT.
+    #[serde(rename = "exfat")]
+    ExFat,
 }
 
 /// What a probe recognised.
@@ -258,6 +262,7 @@ pub fn probe(source: &dyn ReadAt) -> Vec<Candidate> {
     candidates.extend(hfsplus::probe(source));
     candidates.extend(hfs::probe(source));
     candidates.extend(mfs::probe(source));
+    candidates.extend(exfat::probe(source));
     candidates
 }
 
@@ -291,5 +296,6 @@ pub fn open<'a>(
         Family::HfsPlus => hfsplus::open(source, image_offset),
         Family::Hfs => hfs::open(source, image_offset),
         Family::Mfs => mfs::open(source, image_offset),
+        Family::ExFat => exfat::open(source, image_offset),
     }
 }

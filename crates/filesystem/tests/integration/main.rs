@@ -1,5 +1,6 @@
 //! Readers against images, referees and damage.
 
+mod exfat;
 mod ext;
 mod ext_damage;
 mod ext_image;
@@ -14,6 +15,7 @@ mod hfsplus;
 mod hfsplus_damage;
 mod iso9660;
 mod lab_apple;
+mod lab_exfat;
 mod lab_ext;
 mod lab_fat;
 mod lab_iso9660;

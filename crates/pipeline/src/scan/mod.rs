@@ -331,6 +331,7 @@ const fn family_name(family: Family) -> &'static str {
         Family::HfsPlus => "hfsplus",
         Family::Hfs => "hfs",
         Family::Mfs => "mfs",
+        Family::ExFat => "exfat",
         _ => "other",
     }
 }

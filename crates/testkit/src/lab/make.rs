@@ -220,6 +220,33 @@ pub fn ntfs(arguments: &[&str], size_bytes: u64, spec: &Spec) -> Option<Image> {
     })
 }
 
+/// exFAT by `mkfs.exfat`, filled through exfat-fuse: `None` without them, or where it cannot be mounted (it needs root and a loop device).
+///
+/// # Panics
+///
+/// If `mkfs.exfat` fails.
+pub fn exfat(arguments: &[&str], size_bytes: u64, spec: &Spec) -> Option<Image> {
+    (have("mkfs.exfat") && have("mount.exfat-fuse")).then_some(())?;
+    Image::filled(&arguments.join(" "), spec, |path, folder| {
+        let file = fs::File::create(path).expect("a new file");
+        file.set_len(size_bytes).expect("a length");
+        run(
+            "mkfs.exfat",
+            &[&["-L", "LAB"][..], arguments, &[utf8(path)]].concat(),
+            folder,
+        );
+        let at = folder.join("mounted");
+        fs::create_dir(&at).expect("a new folder");
+        Mounted::by(
+            "mount",
+            &["-t", "exfat-fuse", "-o", "loop"],
+            path,
+            at,
+            &["umount"],
+        )
+    })
+}
+
 fn utf8(path: &Path) -> &str {
     path.to_str().expect("temporary paths are plain")
 }
@@ -246,7 +273,7 @@ impl Mounted {
         } else {
             format!("loop,{options}")
         };
-        Self::by("mount", &options, image, at, &["umount"])
+        Self::by("mount", &["-o", &options], image, at, &["umount"])
     }
 
     /// Mounts an NTFS image through FUSE: streams as `file:stream`, folders may compress.
@@ -258,19 +285,19 @@ impl Mounted {
         let at = folder.join("mounted");
         fs::create_dir(&at).expect("a new folder");
         let options = "streams_interface=windows,compression";
-        Self::by("ntfs-3g", options, image, at, &["fusermount", "-u"])
+        Self::by("ntfs-3g", &["-o", options], image, at, &["fusermount", "-u"])
     }
 
     fn by(
         program: &str,
-        options: &str,
+        arguments: &[&str],
         image: &Path,
         at: PathBuf,
         unmount: &'static [&'static str],
     ) -> Option<Self> {
         let status = Command::new(program)
             .env("PATH", tool_path())
-            .args(["-o", options])
+            .args(arguments)
             .args([image, &at])
             .stderr(Stdio::null())
             .status();

@@ -42,6 +42,8 @@ mod report;
 mod seen;
 mod sparse_set;
 pub mod udf;
+mod uuid;
+pub mod xfs;
 
 /// A family of file systems that this crate can read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -67,6 +69,8 @@ pub enum Family {
     /// exFAT.
     #[serde(rename = "exfat")]
     ExFat,
+    /// XFS.
+    Xfs,
 }
 
 /// What a probe recognised.
@@ -263,6 +267,7 @@ pub fn probe(source: &dyn ReadAt) -> Vec<Candidate> {
     candidates.extend(hfs::probe(source));
     candidates.extend(mfs::probe(source));
     candidates.extend(exfat::probe(source));
+    candidates.extend(xfs::probe(source));
     candidates
 }
 
@@ -274,6 +279,7 @@ pub fn probe_deep(source: &dyn ReadAt) -> Vec<Candidate> {
     fat::probe_deep(source)
         .into_iter()
         .chain(ext::probe_deep(source))
+        .chain(xfs::probe_deep(source))
         .collect()
 }
 
@@ -297,5 +303,6 @@ pub fn open<'a>(
         Family::Hfs => hfs::open(source, image_offset),
         Family::Mfs => mfs::open(source, image_offset),
         Family::ExFat => exfat::open(source, image_offset),
+        Family::Xfs => xfs::open(source, image_offset),
     }
 }

@@ -9,6 +9,7 @@ use ntt_source::field::{array, le_u16, le_u32, u8_at};
 use super::directory::{Item, entries};
 use super::set::{Allocation, RawEntry, kind, names_zone};
 use crate::name::wtf8_from_utf16;
+use crate::uuid::uuid_text;
 
 /// Entries of the root that are looked at: those of the volume stand at the front.
 const LOOKED_AT: u32 = 32_768;
@@ -89,14 +90,6 @@ fn label(raw: &RawEntry) -> Vec<u8> {
 /// A GUID as Windows shows it: the first three fields are little-endian.
 pub(super) fn guid_text(guid: &[u8; 16]) -> String {
     let [a, b, c, d, e, f, g, h, rest @ ..] = *guid;
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let (short, long) = rest.split_at(2);
-    format!(
-        "{}-{}-{}-{}-{}",
-        hex(&[d, c, b, a]),
-        hex(&[f, e]),
-        hex(&[h, g]),
-        hex(short),
-        hex(long)
-    )
+    let [i, j, k, l, m, n, o, p] = rest;
+    uuid_text(&[d, c, b, a, f, e, h, g, i, j, k, l, m, n, o, p]).unwrap_or_default()
 }

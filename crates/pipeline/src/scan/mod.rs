@@ -332,6 +332,7 @@ const fn family_name(family: Family) -> &'static str {
         Family::Hfs => "hfs",
         Family::Mfs => "mfs",
         Family::ExFat => "exfat",
+        Family::Xfs => "xfs",
         _ => "other",
     }
 }

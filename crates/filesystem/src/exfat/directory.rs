@@ -52,10 +52,10 @@ fn run_of_entries<E>(
         .peekable();
     let mut offset = run.offset;
     for raw in bytes.as_chunks::<ENTRY_BYTES>().0 {
-        if let Some(hole) = lost.next_if(|hole| hole.range.offset <= offset) {
-            if !each(Item::Hole(hole))? {
-                return Ok(false);
-            }
+        if let Some(hole) = lost.next_if(|hole| hole.range.offset <= offset)
+            && !each(Item::Hole(hole))?
+        {
+            return Ok(false);
         }
         // Holes are zeros, which no entry is.
         if !each(Item::Entry(raw, offset))? {

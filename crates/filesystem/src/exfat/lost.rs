@@ -7,7 +7,8 @@ use ntt_model::entry::{Allocation as Use, Name, Namespace, StreamKind};
 use ntt_model::{FindingCode, Kind, Layer, ScanEvent, Severity};
 
 use super::directory::{Item, entries, holds_end, holds_entries};
-use super::scan::{Scan, Waiting, plain_stream};
+use super::entry::plain_stream;
+use super::scan::{Scan, Waiting};
 use super::set::{Allocation, Gather};
 use crate::Stop;
 use crate::fat::chain::Map;

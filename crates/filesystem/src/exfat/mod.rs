@@ -1,7 +1,7 @@
 //! exFAT and TexFAT; see `docs/formats/exfat.md` for what is read and what is not.
 //!
 //! `boot` finds the boot region, `root` the entries of the volume itself, `set` puts entries together, `directory` reads directories, `bitmap`
-//! tells which clusters are in use, `scan` walks and `lost` lists what nothing names. Clusters, the table and chains are those of
+//! tells which clusters are in use, `scan` walks, `entry` makes inodes of sets, `report` says what is wrong and `lost` lists what nothing names. Clusters, the table and chains are those of
 //! [`fat`](crate::fat).
 //!
 //! Memory does not follow the size of the volume: the table and the bitmap are seen through small caches, and what remains is the list of
@@ -10,7 +10,9 @@
 mod bitmap;
 mod boot;
 mod directory;
+mod entry;
 mod lost;
+mod report;
 mod root;
 mod scan;
 mod set;

@@ -213,11 +213,12 @@ impl<'r, 'v, 'a, 'b> Reader<'r, 'v, 'a, 'b> {
         let name = block.get(name_at..name_at.checked_add(name_len)?)?;
         (len <= VALUE_MAX).then_some(())?;
         let (extents, is_whole) = self.value_extents(first, len);
-        if len <= SMALL_MAX && is_whole {
-            if let Some(value) = self.value(&extents, len) {
-                self.keep(flags, name, value);
-                return Some(());
-            }
+        if len <= SMALL_MAX
+            && is_whole
+            && let Some(value) = self.value(&extents, len)
+        {
+            self.keep(flags, name, value);
+            return Some(());
         }
         self.found.large.push(Stream {
             kind: StreamKind::Xattr(full_name(flags, name)),

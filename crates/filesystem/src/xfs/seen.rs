@@ -89,7 +89,9 @@ mod tests {
     #[test]
     fn the_next_without_a_mark_is_found_across_pages() {
         let mut seen = Seen::default();
-        [12, 13, 1 << 40].map(|inode| seen.set_kind(inode, Kind::File));
+        for inode in [12, 13, 1 << 40] {
+            seen.set_kind(inode, Kind::File);
+        }
         seen.mark(12, Mark::Named);
         let marks = [Mark::Named, Mark::Claimed];
         assert_eq!(seen.next_without(0, marks), Some(13));

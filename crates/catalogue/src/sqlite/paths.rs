@@ -110,6 +110,28 @@ pub(super) fn each(
     Ok(())
 }
 
+/// Visits all names with the paths of their directories, in the order of the scan.
+pub(super) fn each_name(
+    connection: &Connection,
+    scan: ScanId,
+    visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut paths = Paths::new(connection, scan)?;
+    let mut statement = connection.prepare(&format!("SELECT dir, name FROM path_{scan} ORDER BY id"))?;
+    let mut rows = statement.query([])?;
+    let mut known: Option<(i64, Arc<[u8]>)> = None;
+    while let Some(row) = rows.next()? {
+        let number: i64 = row.get(0)?;
+        let directory = match known.take().filter(|(known, _)| *known == number) {
+            Some((_, directory)) => directory,
+            None => paths.directory(number.cast_unsigned())?,
+        };
+        visit(&directory, row.get_ref(1)?.as_blob()?)?;
+        known = Some((number, directory));
+    }
+    Ok(())
+}
+
 /// Ids of the paths of an inode, in the order of the scan. Both halves of the index are searched.
 fn ids_of(connection: &Connection, scan: ScanId, inode: u64) -> Result<Vec<i64>, Error> {
     let sql = format!(

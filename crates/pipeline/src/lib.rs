@@ -29,6 +29,7 @@ pub mod rebuild;
 pub mod restore;
 pub mod retry;
 pub mod scan;
+pub mod search;
 pub mod transfer;
 pub mod verify;
 

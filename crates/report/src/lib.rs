@@ -4,7 +4,9 @@
 //! business of the command line. Nothing here writes.
 
 mod error;
+pub mod export;
 pub mod find;
+pub mod index;
 pub mod listing;
 pub mod media;
 pub mod occurrences;

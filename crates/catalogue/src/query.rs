@@ -54,6 +54,9 @@ pub struct SearchedScan {
     pub sealed: Timestamp,
 }
 
+/// Takes the path of a directory and a name in it.
+pub type NameVisitor<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), Error> + 'a;
+
 /// A search index that stands beside the catalogue. It must not leave out a name that passes the tests of the query that it was made for.
 pub trait NameIndex: Sync {
     /// Visits the ids of path rows that can pass, ascending and in groups, and answers up to which id it has told all of them. What comes after

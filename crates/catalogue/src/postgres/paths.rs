@@ -11,6 +11,7 @@ use super::inodes;
 use super::media::unsigned;
 use crate::Error;
 use crate::code::{KINDS, NAMESPACES, name_facts, value_of};
+use crate::query::NameVisitor;
 use crate::rows::{ChildRow, DirRow, PathRow};
 use crate::tree::{DirectoryPaths, push_name};
 
@@ -212,7 +213,7 @@ pub(super) fn of_ids(
 pub(super) fn each_name(
     connection: &Connection,
     scan: ScanId,
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Error>,
+    visit: &mut NameVisitor<'_>,
 ) -> Result<(), Error> {
     let mut paths = Paths::new(connection, scan)?;
     let tables = format!("FROM path_{scan} p");

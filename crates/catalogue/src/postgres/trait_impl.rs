@@ -10,7 +10,7 @@ use super::{
     PostgresCatalogue, answer, blob, census, check, complete, export, find, inodes, label, load, media,
     paths, queue, reopen, seal, state, worker,
 };
-use crate::query::{FindQuery, FoundRow, SearchedScan};
+use crate::query::{FindQuery, FoundRow, NameVisitor, SearchedScan};
 use crate::record::ScanRecord;
 use crate::rows::{
     BlobRow, Census, ChildRow, Chunk, ChunkResult, DirRow, EventRow, Evidence, FindingRow, Image, InodeRow,
@@ -262,11 +262,7 @@ impl Catalogue for PostgresCatalogue {
         self.at_once(find::searched)
     }
 
-    fn each_name(
-        &self,
-        scan: ScanId,
-        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    fn each_name(&self, scan: ScanId, each: &mut NameVisitor<'_>) -> Result<(), Error> {
         self.read(|connection| {
             queue::sealed(connection, scan)?;
             paths::each_name(connection, scan, each)

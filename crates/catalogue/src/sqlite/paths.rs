@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::code::{KINDS, NAMESPACES, name_facts, value_of};
 use super::media::collect;
 use crate::Error;
+use crate::query::NameVisitor;
 use crate::rows::{ChildRow, DirRow, PathRow};
 use crate::tree::{DirectoryPaths, push_name};
 
@@ -114,7 +115,7 @@ pub(super) fn each(
 pub(super) fn each_name(
     connection: &Connection,
     scan: ScanId,
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Error>,
+    visit: &mut NameVisitor<'_>,
 ) -> Result<(), Error> {
     let mut paths = Paths::new(connection, scan)?;
     let mut statement = connection.prepare(&format!("SELECT dir, name FROM path_{scan} ORDER BY id"))?;

@@ -10,7 +10,7 @@ use super::{
     SqliteCatalogue, answer, blob, check, complete, export, find, inodes, label, load, media, paths, queue,
     seal, state,
 };
-use crate::query::{FindQuery, FoundRow, SearchedScan};
+use crate::query::{FindQuery, FoundRow, NameVisitor, SearchedScan};
 use crate::record::ScanRecord;
 use crate::rows::{
     BlobRow, Census, ChildRow, Chunk, ChunkResult, DirRow, EventRow, Evidence, FindingRow, Image, InodeRow,
@@ -296,11 +296,7 @@ impl Catalogue for SqliteCatalogue {
         self.read(find::searched)
     }
 
-    fn each_name(
-        &self,
-        scan: ScanId,
-        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    fn each_name(&self, scan: ScanId, each: &mut NameVisitor<'_>) -> Result<(), Error> {
         self.read(|connection| {
             queue::sealed(connection, scan)?;
             paths::each_name(connection, scan, each)

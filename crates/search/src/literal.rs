@@ -39,6 +39,27 @@ pub(crate) fn clauses(hir: &Hir) -> Vec<Clause> {
     info.clauses
 }
 
+/// What every match ends with: one of these, the case of ASCII letters folded; empty if nothing is known.
+pub(crate) fn suffixes(hir: &Hir) -> Vec<Vec<u8>> {
+    let HirKind::Concat(parts) = hir.kind() else {
+        return Vec::new();
+    };
+    let mut run: Vec<Symbols> = vec![Vec::new()];
+    for part in parts.iter().rev() {
+        let strings = look(part, DEPTH_MAX).exact;
+        match strings.and_then(|strings| product(&strings, &run)) {
+            Some(longer) => run = longer,
+            None => break,
+        }
+    }
+    let suffix = |string: &Symbols| {
+        let (last, rest) = string.split_last()?;
+        let bytes: Option<Vec<u8>> = rest.iter().map(|symbol| u8::try_from(*symbol).ok()).collect();
+        bytes.filter(|bytes| *last == END && !bytes.is_empty())
+    };
+    run.iter().map(suffix).collect::<Option<_>>().unwrap_or_default()
+}
+
 /// What is known of an expression.
 #[derive(Default)]
 struct Info {
@@ -270,6 +291,18 @@ mod tests {
     fn what_may_be_absent_is_not_wanted() {
         for regex in ["(abc)*", ".*", "abc|.*", "(abc)?", "[^a]"] {
             assert_eq!(of(regex), Vec::<Vec<String>>::new(), "{regex}");
+        }
+    }
+
+    #[test]
+    fn what_ends_the_text_is_a_suffix() {
+        let of = |regex: &str| {
+            let mut parser = regex_syntax::ParserBuilder::new().utf8(false).build();
+            suffixes(&parser.parse(regex).expect("well-formed"))
+        };
+        assert_eq!(of("^a.*\\.JPE?G$"), [b".jpg".to_vec(), b".jpeg".to_vec()]);
+        for regex in ["a.*\\.jpg", "a.*(\\.jpg$|b)", "a.*$", "a.*b$$", "(?m)a.*b$"] {
+            assert!(of(regex).is_empty(), "{regex}");
         }
     }
 

@@ -67,7 +67,7 @@ impl Part {
                 in_granule.push(trigram);
             }
         });
-        if self.block.count % self.kind.granule_texts() == 0 {
+        if self.block.count.is_multiple_of(self.kind.granule_texts()) {
             self.end_granule();
         }
     }

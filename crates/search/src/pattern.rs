@@ -6,7 +6,7 @@ use memchr::memmem::Finder;
 use regex_syntax::ParserBuilder;
 
 use crate::Error;
-use crate::literal::{Clause, clauses};
+use crate::literal::{Clause, clauses, suffixes};
 use crate::names::NameSet;
 use crate::trigram::EDGE;
 
@@ -35,8 +35,9 @@ impl Pattern {
     pub fn compile(&self, ignore_case: bool) -> Result<Matcher, Error> {
         match self {
             Self::Substring(bytes) if !ignore_case => Ok(Matcher {
-                how: How::Substring(Finder::new(bytes).into_owned()),
+                how: How::Substring(Box::new(Finder::new(bytes).into_owned())),
                 clauses: substring_clause(bytes),
+                suffixes: Vec::new(),
             }),
             Self::Substring(bytes) => {
                 let matcher = compile_regex(&escape_regex(bytes), true)?;
@@ -80,6 +81,7 @@ fn exact(names: &HashSet<Vec<u8>>, ignore_case: bool) -> Matcher {
     Matcher {
         how: How::Exact(set),
         clauses,
+        suffixes: Vec::new(),
     }
 }
 
@@ -112,7 +114,8 @@ fn compile_regex(pattern: &str, ignore_case: bool) -> Result<Matcher, Error> {
         .parse(pattern);
     Ok(Matcher {
         how: How::Regex(regex),
-        clauses: parsed.map(|hir| clauses(&hir)).unwrap_or_default(),
+        clauses: parsed.as_ref().map(clauses).unwrap_or_default(),
+        suffixes: parsed.as_ref().map(suffixes).unwrap_or_default(),
     })
 }
 
@@ -122,17 +125,30 @@ pub struct Matcher {
     pub(crate) how: How,
     /// What every match contains; empty if nothing is known.
     pub(crate) clauses: Vec<Clause>,
+    /// What every match ends with; empty if nothing is known.
+    pub(crate) suffixes: Vec<Vec<u8>>,
 }
 
 /// How a match is told.
 #[derive(Debug)]
 pub(crate) enum How {
-    Substring(Finder<'static>),
+    Substring(Box<Finder<'static>>),
     Regex(regex::bytes::Regex),
     Exact(NameSet),
 }
 
 impl Matcher {
+    /// Whether a name, or a path with this last component, can match by its end: much cheaper than the whole test.
+    #[inline]
+    pub(crate) fn can_end(&self, name: &[u8]) -> bool {
+        let ends = |suffix: &Vec<u8>| match name.len().checked_sub(suffix.len()) {
+            Some(at) => name.get(at..).is_some_and(|end| end.eq_ignore_ascii_case(suffix)),
+            // The suffix of a path can begin before its last component.
+            None => true,
+        };
+        self.suffixes.is_empty() || self.suffixes.iter().any(ends)
+    }
+
     /// Whether a name or path matches.
     #[inline]
     pub fn matches(&self, text: &[u8]) -> bool {

@@ -90,19 +90,19 @@ fn search_parts(segment: &Segment, plan: &Plan<'_>, parts: &[&PartPlace]) -> Vec
 /// A query with what is found once for all parts.
 enum Plan<'q> {
     Names(Option<&'q Matcher>),
-    Paths(PathPlan<'q>),
+    Paths(Box<PathPlan<'q>>),
 }
 
 impl<'q> Plan<'q> {
     fn new(segment: &Segment, query: &Query<'q>) -> Result<Self, Error> {
         Ok(match query.path {
             None => Self::Names(query.name),
-            Some(path) => Self::Paths(PathPlan::new(
+            Some(path) => Self::Paths(Box::new(PathPlan::new(
                 segment,
                 Directories::open(segment)?,
                 query.name,
                 path,
-            )?),
+            )?)),
         })
     }
 

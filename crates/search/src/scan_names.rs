@@ -37,7 +37,8 @@ pub(crate) fn search(segment: &Segment, part: &PartPlace, matcher: &Matcher) -> 
             How::Substring(finder) => find_substring(finder, block, &names, place, &mut found),
             _ => {
                 for index in 0..place.texts {
-                    if matcher.matches(names.get(block, index)) {
+                    let name = names.get(block, index);
+                    if matcher.can_end(name) && matcher.matches(name) {
                         found.push(number_in(place, index));
                     }
                 }

@@ -107,6 +107,7 @@ impl<'q> PathPlan<'q> {
                 plan.last = Some(Matcher {
                     how: How::Exact(last),
                     clauses: Vec::new(),
+                    suffixes: Vec::new(),
                 });
             }
             _ => match path
@@ -239,7 +240,10 @@ impl Search<'_> {
             while runs.next_if(|run| run.names.end <= at).is_some() {}
             let is_wanted = is_candidate || runs.peek().is_some_and(|run| run.names.contains(&at));
             let name = self.names.get(block, index);
-            if !is_wanted || self.plan.last.as_ref().is_some_and(|last| !last.matches(name)) {
+            if !is_wanted
+                || !self.plan.path.can_end(name)
+                || self.plan.last.as_ref().is_some_and(|last| !last.matches(name))
+            {
                 continue;
             }
             if !known.contains(&at) {

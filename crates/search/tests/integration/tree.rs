@@ -101,7 +101,7 @@ pub(crate) fn large(directories: usize, names: usize) -> Tree {
         let name = |number: usize| {
             let seed = directory * 31 + number;
             let mut name = format!("{}_{seed:04}{}", word(seed), ENDS[seed % ENDS.len()]).into_bytes();
-            if seed % 97 == 0 {
+            if seed.is_multiple_of(97) {
                 name.extend_from_slice(b"\xff\xfe\n");
             }
             name

@@ -263,7 +263,8 @@ fn mix(segment: &Segment, sample: &[Vec<u8>]) -> Result<()> {
         };
         let (cpu, wall, count) = timed(segment, &query)?;
         times.push((
-            time,
+            cpu,
+            wall,
             count,
             format!("{pattern:?}{}", if *of_path { " in paths" } else { "" }),
         ));

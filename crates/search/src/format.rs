@@ -32,7 +32,7 @@ impl PartKind {
     /// Texts of a granule: what postings tell apart.
     pub(crate) const fn granule_texts(self) -> usize {
         match self {
-            Self::Names => 256,
+            Self::Names => 64,
             Self::Directories => 64,
         }
     }
@@ -40,7 +40,7 @@ impl PartKind {
     /// Granules of a block: what is packed and read as a whole.
     pub(crate) const fn block_granules(self) -> usize {
         match self {
-            Self::Names => 4,
+            Self::Names => 8,
             Self::Directories => 1,
         }
     }

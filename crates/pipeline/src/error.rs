@@ -88,6 +88,9 @@ pub enum Error {
     /// A question to the catalogue has no answer.
     #[error(transparent)]
     Report(#[from] ntt_report::Error),
+    /// The search index cannot be written or read; searches then look at every name of the catalogue.
+    #[error(transparent)]
+    Search(#[from] ntt_search::Error),
     /// The user asked to stop; the same command goes on from here.
     #[error("interrupted; the same command continues from here")]
     Interrupted,

@@ -31,6 +31,7 @@ pub mod rescue;
 pub mod restore;
 pub mod retry;
 pub mod scan;
+pub mod search;
 pub mod transfer;
 pub mod verify;
 

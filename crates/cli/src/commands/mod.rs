@@ -7,6 +7,8 @@ mod config;
 mod copy;
 mod doctor;
 mod exclude;
+mod export;
+mod filter;
 mod find;
 mod identify;
 mod ingest;
@@ -50,6 +52,7 @@ pub(crate) enum Command {
     Tree(tree::TreeArgs),
     Cat(cat::CatArgs),
     Find(find::FindArgs),
+    Export(export::ExportArgs),
     Where(where_::WhereArgs),
     Status(status::StatusArgs),
     Doctor(doctor::DoctorArgs),
@@ -79,6 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> CommandResult {
         Command::Tree(args) => tree::run(global, args),
         Command::Cat(args) => cat::run(global, args),
         Command::Find(args) => find::run(global, args),
+        Command::Export(args) => export::run(global, args),
         Command::Where(args) => where_::run(global, args),
         Command::Status(args) => status::run(global, args),
         Command::Doctor(args) => doctor::run(global, args),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Layers from the bottom up: a crate may use those before it that its row names, and no others.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("ntt-model", &[]),
     ("ntt-host", &["ntt-model"]),
     ("ntt-mapfile", &["ntt-model"]),
@@ -27,7 +27,11 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("ntt-store", &["ntt-model", "ntt-host", "ntt-source"]),
     ("ntt-rescue", &["ntt-model", "ntt-host", "ntt-mapfile"]),
     ("ntt-catalogue", &["ntt-model", "ntt-host"]),
-    ("ntt-report", &["ntt-model", "ntt-catalogue", "ntt-store"]),
+    ("ntt-search", &["ntt-model", "ntt-host"]),
+    (
+        "ntt-report",
+        &["ntt-model", "ntt-catalogue", "ntt-store", "ntt-search"],
+    ),
     (
         "ntt-pipeline",
         &[
@@ -40,6 +44,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "ntt-inspect",
             "ntt-store",
             "ntt-catalogue",
+            "ntt-search",
             "ntt-report",
         ],
     ),
@@ -54,6 +59,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "ntt-inspect",
             "ntt-store",
             "ntt-catalogue",
+            "ntt-search",
             "ntt-report",
             "ntt-pipeline",
         ],

@@ -24,6 +24,7 @@ mod postgres;
 mod rescue;
 mod restore;
 mod scale_small;
+mod search;
 mod thirty_years;
 mod trees;
 mod volumes;

@@ -13,6 +13,7 @@ use ntt_catalogue::postgres::{self, PostgresCatalogue};
 use ntt_catalogue::sqlite::SqliteCatalogue;
 use ntt_host::{RealDisk, SystemClock, SystemRandom};
 use ntt_model::MediumId;
+use ntt_search::SearchFolder;
 use ntt_store::{Store, StoreOptions};
 
 pub(crate) use lock::Lock;
@@ -199,6 +200,11 @@ impl Archive {
     /// The store.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The search index.
+    pub fn search(&self) -> SearchFolder {
+        SearchFolder::of_archive(Arc::new(RealDisk), &self.root)
     }
 
     /// What it was opened for.

@@ -22,6 +22,7 @@
 )]
 
 mod bytes;
+mod checksum;
 pub mod el_torito;
 pub mod fill;
 pub mod identify;

@@ -1,0 +1,9 @@
+//! Containers that other programs made, against the raw image that they were made of; damaged ones; the real ones of the corpus.
+
+mod apple;
+mod damage;
+mod discs;
+mod disks;
+mod evidence;
+mod made;
+mod parts;

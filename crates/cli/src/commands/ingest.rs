@@ -42,6 +42,9 @@ pub(crate) struct IngestArgs {
     /// Contents up to this size are packed; for a new archive.
     #[arg(long, value_name = "SIZE")]
     pack_threshold: Option<String>,
+    /// Directory below which files that an image names (backing files, parents, extents) may be opened, besides those beside it.
+    #[arg(long, value_name = "DIR")]
+    allow_backing: Option<PathBuf>,
     /// Stop after the scan: what was found waits for `ntt copy`.
     #[arg(long)]
     no_copy: bool,
@@ -91,7 +94,7 @@ pub(crate) fn run(global: &Global, args: &IngestArgs) -> CommandResult {
         skip_verify: args.no_verify,
     };
     // R4: a call in which no source can be used makes no archive.
-    if args.dry_run || !args.sources.iter().any(|path| Source::open(path).is_ok()) {
+    if args.dry_run || !args.sources.iter().any(|path| Source::look(path).is_ok()) {
         return dry_run(global, args, &request);
     }
     let session = Session::open_or_create(global, &borrowed(&flags(args)?))?;
@@ -106,10 +109,16 @@ pub(crate) fn run(global: &Global, args: &IngestArgs) -> CommandResult {
 /// The settings among the arguments, with their values as the configuration takes them.
 fn flags(args: &IngestArgs) -> Result<Vec<(&'static str, String)>, Failure> {
     let rules = args.rules.as_deref().map(session::typed_path).transpose()?;
+    let allowed = args
+        .allow_backing
+        .as_deref()
+        .map(session::typed_path)
+        .transpose()?;
     let given = [
         ("rules", rules),
         ("jobs", args.jobs.clone()),
         ("pack_threshold", args.pack_threshold.clone()),
+        ("allow_backing", allowed),
     ];
     let values = given.into_iter().filter_map(|(key, value)| Some((key, value?)));
     Ok(values.collect())

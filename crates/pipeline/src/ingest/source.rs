@@ -24,7 +24,7 @@ pub(super) fn ingest(
     request: &IngestRequest,
 ) -> Result<MediumSummary, Error> {
     let begun = Instant::now();
-    let identity = identify::plan(Some(context.archive), path, context.interrupt)?;
+    let identity = identify::plan(Some(context.archive), path, &context.opener())?;
     // Asked before this run leaves its own events.
     let again = must_scan_again(context, &identity)?;
     let medium = identify::run(context, &identity, request.label.as_deref())?;

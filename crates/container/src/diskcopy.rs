@@ -75,6 +75,7 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
         algorithm: HashAlgorithm::DiskCopy,
         hex: format!("{:08x}", header.data_sum),
         range: ByteRange::new(0, header.data_bytes),
+        leaves_out: Vec::new(),
     });
     let mut findings = Vec::new();
     if header.tag_bytes > 0 {

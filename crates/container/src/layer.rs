@@ -37,6 +37,9 @@ pub struct StoredHash {
     pub hex: String,
     /// What it covers, in bytes of the image.
     pub range: ByteRange,
+    /// Parts of the range that it leaves out, ascending, not overlapping.
+    #[serde(default)]
+    pub leaves_out: Vec<ByteRange>,
 }
 
 /// An algorithm of which containers store results.

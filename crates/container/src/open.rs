@@ -30,6 +30,8 @@ pub enum Opening {
     Packed(Packing, Opened),
     /// Further files are needed first.
     Wants(Want),
+    /// A later file of an image of several, and why that is known: the first one is to be given.
+    NotFirst(String),
     /// A known container that cannot be read: its bytes are not an image.
     Refused {
         /// The containers, the outermost first; the last is the one that cannot be read.
@@ -72,6 +74,8 @@ impl Found {
 pub(crate) enum OpenError {
     /// A file is needed first.
     Wants(Want),
+    /// It is a later file of an image of several.
+    NotFirst(String),
     /// It cannot be read at all.
     Refused {
         format: &'static str,
@@ -238,6 +242,7 @@ pub fn open(parts: &Parts) -> Opening {
         let found = match open_one(&subject) {
             Ok(found) => found,
             Err(OpenError::Wants(want)) => return Opening::Wants(want),
+            Err(OpenError::NotFirst(reason)) => return Opening::NotFirst(reason),
             Err(OpenError::Refused { format, code, reason }) => {
                 layers.push(subject.layer(format));
                 let finding = Finding::new(Severity::Loss, Layer::Image, code, format!("{format}: {reason}"));

@@ -37,6 +37,8 @@ pub enum Answer {
     Packed(Packing),
     /// Further files are needed, then it is to be looked at again.
     Wants(Want),
+    /// A later file of an image of several, and why that is known.
+    NotFirst(String),
     /// A known container that cannot be read.
     Refused,
 }
@@ -52,6 +54,7 @@ impl Survey {
         match opening {
             Opening::Plain => blank(Answer::Plain),
             Opening::Wants(want) => blank(Answer::Wants(want)),
+            Opening::NotFirst(reason) => blank(Answer::NotFirst(reason)),
             Opening::Open(opened) => Self {
                 image_bytes: opened.image.len(),
                 layers: opened.layers,

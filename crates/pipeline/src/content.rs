@@ -19,7 +19,7 @@ pub(crate) enum ImageBytes {
     /// Of a raw one, with its unread ranges masked (R11): read here.
     Raw(Masked<FileSource>),
     /// Of one in containers: read in a child.
-    Contained(ChildImage),
+    Contained(Box<ChildImage>),
 }
 
 impl ReadAt for ImageBytes {
@@ -41,7 +41,7 @@ impl ReadAt for ImageBytes {
 /// Opens the image of a source.
 pub(crate) fn open_image(source: &Source) -> Result<ImageBytes, Error> {
     match open_containers(source)? {
-        Some(image) => Ok(ImageBytes::Contained(image.bytes())),
+        Some(image) => Ok(ImageBytes::Contained(Box::new(image.bytes()))),
         None => Ok(ImageBytes::Raw(Masked::new(
             open_file(source)?,
             source.unread.clone(),

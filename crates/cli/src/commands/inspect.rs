@@ -76,7 +76,7 @@ pub(crate) fn run(global: &Global, args: &InspectArgs) -> CommandResult {
                 out.line("")?;
             }
             out.line(format!("{}", source.path))?;
-            if let Some(mapfile) = &source.mapfile {
+            if let Some(mapfile) = source.mapfile.as_ref().filter(|_| source.container.is_none()) {
                 let unread = units::bytes(unread_bytes(&source));
                 out.line(format!("mapfile {mapfile}: {unread} never rescued"))?;
             }

@@ -58,8 +58,8 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
     }
     let number = field::le_u16(&subject.head, 9).unwrap_or(0);
     if number != 1 {
-        let reason = format!("this is segment {number}: open the first one, which names the others");
-        return Err(OpenError::unsupported(FORMAT, reason));
+        let reason = format!("it is segment {number} of an EWF image; give the first one");
+        return Err(OpenError::NotFirst(reason));
     }
     let own = Part {
         name: subject.name.to_vec(),
@@ -134,7 +134,7 @@ impl Reader {
             self.say(
                 Severity::Loss,
                 FindingCode::BeyondEnd,
-                "the last segment is missing or cut: no section says that the image ends".to_owned(),
+                "the last segment is missing or cut: no section says that the image ends",
             );
         }
         let listed = self.tables.chunks();
@@ -148,7 +148,7 @@ impl Reader {
                 "{} of {needed} chunks are in no table",
                 needed.saturating_sub(listed)
             );
-            self.say(Severity::Loss, FindingCode::BeyondEnd, detail);
+            self.say(Severity::Loss, FindingCode::BeyondEnd, &detail);
         }
         self.layer.block_bytes = geometry.chunk_bytes;
         self.layer
@@ -164,7 +164,7 @@ impl Reader {
         Ok(Found::new(self.layer, self.findings, image(layout)))
     }
 
-    fn say(&mut self, severity: Severity, code: FindingCode, detail: String) {
+    fn say(&mut self, severity: Severity, code: FindingCode, detail: &str) {
         let detail = format!("{FORMAT}: {detail}");
         self.findings
             .push(Finding::new(severity, Layer::Image, code, detail));
@@ -175,7 +175,7 @@ impl Reader {
         self.say(
             Severity::Loss,
             FindingCode::BeyondEnd,
-            format!("segment {name} is missing"),
+            &format!("segment {name} is missing"),
         );
         self.layer.missing.push(name);
     }
@@ -186,7 +186,7 @@ impl Reader {
         let name = shown(&part.name);
         if !head.starts_with(SIGNATURE) || number != at.saturating_add(1) {
             let detail = format!("{name} is not segment {}", at.saturating_add(1));
-            self.say(Severity::Loss, FindingCode::Contradiction, detail);
+            self.say(Severity::Loss, FindingCode::Contradiction, &detail);
             self.layer.missing.push(name);
             return;
         }
@@ -198,7 +198,7 @@ impl Reader {
                 lost.offset,
                 lost.end()
             );
-            self.say(Severity::Loss, FindingCode::Corrupt, detail);
+            self.say(Severity::Loss, FindingCode::Corrupt, &detail);
         }
         let file = self.tables.add_file(bytes.clone());
         for section in &found.sections {
@@ -239,7 +239,7 @@ impl Reader {
             self.say(
                 Severity::Warning,
                 FindingCode::Corrupt,
-                "the checksum of the geometry of the chunks is wrong".to_owned(),
+                "the checksum of the geometry of the chunks is wrong",
             );
         }
         self.geometry.get_or_insert(geometry);
@@ -264,12 +264,12 @@ impl Reader {
                 let replaced = self.tables.add(table, is_second);
                 if replaced {
                     let detail = format!("{name}: a table of chunks is wrong, its copy was used");
-                    self.say(Severity::Warning, FindingCode::BackupUsed, detail);
+                    self.say(Severity::Warning, FindingCode::BackupUsed, &detail);
                 }
             }
             None if !is_second => {
                 let detail = format!("{name}: a table of chunks cannot be read");
-                self.say(Severity::Warning, FindingCode::Corrupt, detail);
+                self.say(Severity::Warning, FindingCode::Corrupt, &detail);
             }
             None => {}
         }
@@ -281,7 +281,7 @@ impl Reader {
             self.say(
                 Severity::Warning,
                 FindingCode::Corrupt,
-                "the checksum of the stored digests is wrong; they are not used".to_owned(),
+                "the checksum of the stored digests is wrong; they are not used",
             );
             return;
         }
@@ -292,6 +292,7 @@ impl Reader {
                 algorithm,
                 hex: hex(value),
                 range: ByteRange::new(0, 0),
+                leaves_out: Vec::new(),
             };
             if is_set && !self.layer.hashes.contains(&hash) {
                 self.layer.hashes.push(hash);
@@ -316,7 +317,7 @@ impl Reader {
             let detail = format!(
                 "{sectors} sectors in {count} runs could not be read when the image was made; they are zeros in it"
             );
-            self.say(Severity::Loss, FindingCode::Unread, detail);
+            self.say(Severity::Loss, FindingCode::Unread, &detail);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! UDIF, Apple's disk images (`.dmg`): raw, and compressed with ADC, zlib, bzip2, LZFSE, LZMA.
 //!
 //! A trailer of 512 bytes (`koly`) says where the property list stands. Its `blkx` array has a block table (`mish`) for each partition: runs of sectors, and how and
-//! where each is stored. Each table has a CRC-32 of its partition, the trailer one of those.
+//! where each is stored. Each table has a CRC-32 of its partition without the
+//! runs that it calls ignored, the trailer one of those.
 //!
 //! Sources: *Demystifying the DMG File Format* (J. Levin), J. Metz's notes on UDIF (libmodi), and images that `hdiutil` made. An image without a property list, whose
 //! tables stand in a resource fork, is said to be unsupported; so is an encrypted one.
@@ -109,6 +110,7 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
                 algorithm: HashAlgorithm::Crc32,
                 hex,
                 range,
+                leaves_out: table.ignored,
             });
         }
         if !name.is_empty() {

@@ -1,6 +1,6 @@
 //! A block table: `mish`.
 
-use ntt_model::Codec;
+use ntt_model::{ByteRange, Codec};
 use ntt_source::field;
 
 const MAGIC: &[u8] = b"mish";
@@ -9,6 +9,8 @@ const ENTRY_BYTES: usize = 40;
 const SECTOR: u64 = 512;
 /// The kind of checksum that is CRC-32.
 const CRC32: u32 = 2;
+/// Zeros that are no part of the checksum.
+const IGNORED: u32 = 2;
 const COMMENT: u32 = 0x7fff_fffe;
 const END: u32 = 0xffff_ffff;
 
@@ -19,6 +21,8 @@ pub(super) struct Table {
     /// CRC-32 of the partition in hexadecimal digits, if the table has one.
     pub(super) crc32: Option<String>,
     pub(super) chunks: Vec<Chunk>,
+    /// Runs that are zeros and not part of the checksum.
+    pub(super) ignored: Vec<ByteRange>,
 }
 
 /// A run of the image.
@@ -50,13 +54,21 @@ impl Table {
         let base = data_offset.saturating_add(field::be_u64(bytes, 24)?);
         let count = usize::try_from(field::be_u32(bytes, 200)?).ok()?;
         let entries = bytes.get(ENTRIES_AT..)?.chunks_exact(ENTRY_BYTES).take(count);
-        let chunks = entries.filter_map(|entry| Chunk::parse(entry, first_sector, base));
+        let (mut chunks, mut ignored) = (Vec::new(), Vec::new());
+        for entry in entries {
+            let chunk = Chunk::parse(entry, first_sector, base);
+            if field::be_u32(entry, 0) == Some(IGNORED) {
+                ignored.extend(chunk.iter().map(|chunk| ByteRange::new(chunk.start, chunk.len)));
+            }
+            chunks.extend(chunk);
+        }
         let has_sum = field::be_u32(bytes, 64)? == CRC32;
         Some(Self {
             first_sector,
             sectors: field::be_u64(bytes, 16)?,
             crc32: has_sum.then_some(format!("{:08x}", field::be_u32(bytes, 72)?)),
-            chunks: chunks.collect(),
+            chunks,
+            ignored,
         })
     }
 }
@@ -66,7 +78,7 @@ impl Chunk {
     fn parse(entry: &[u8], first_sector: u64, base: u64) -> Option<Self> {
         let storage = match field::be_u32(entry, 0)? {
             COMMENT | END => return None,
-            0 | 2 => Storage::Zeros,
+            0 | IGNORED => Storage::Zeros,
             1 => Storage::Raw,
             0x8000_0004 => Storage::Packed(Codec::Adc),
             0x8000_0005 => Storage::Packed(Codec::Zlib),

@@ -127,11 +127,18 @@ fn the_public_images_hold_their_file_systems() {
         "no HFS+ volume header"
     );
     for sum in &found.layers[0].hashes {
-        let start = usize::try_from(sum.range.offset).expect("small");
-        let end = usize::try_from(sum.range.end()).expect("small");
+        let at = |byte: u64| usize::try_from(byte).expect("small");
+        let counted: Vec<u8> = (sum.range.offset..sum.range.end())
+            .filter(|byte| {
+                sum.leaves_out
+                    .iter()
+                    .all(|gap| *byte < gap.offset || *byte >= gap.end())
+            })
+            .map(|byte| bytes[at(byte)])
+            .collect();
         assert_eq!(
             sum.hex,
-            format!("{:08x}", crc32fast::hash(&bytes[start..end])),
+            format!("{:08x}", crc32fast::hash(&counted)),
             "{}",
             sum.range
         );
@@ -140,7 +147,7 @@ fn the_public_images_hold_their_file_systems() {
         return;
     };
     let found = opened(udzo.path());
-    assert!(found.image.len() > 0);
+    assert!(!found.image.is_empty());
     let mut start = vec![0; 512];
     found.image.read_exact_at(0, &mut start).expect("read");
 }

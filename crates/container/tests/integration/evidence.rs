@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use ntt_container::HashAlgorithm;
+use ntt_container::{HashAlgorithm, Opening};
 use ntt_model::FindingCode;
 use ntt_source::{FileSource, ReadAt, ReadError};
 use ntt_testkit::corpus::corpus_image;
 
-use crate::made::{assert_equal, folder, opened, run};
+use crate::made::{assert_equal, folder, opened, opening, run};
 
 const CHUNK: usize = 32 * 1024;
 
@@ -119,6 +119,8 @@ fn a_missing_segment_costs_what_was_in_it() {
             .iter()
             .any(|finding| finding.code == FindingCode::BeyondEnd)
     );
+    let second = opening(&folder.path().join("case.E02"));
+    assert!(matches!(second, Opening::NotFirst(_)), "a medium of its own");
     let mut start = vec![0; CHUNK];
     found.image.read_exact_at(0, &mut start).expect("read");
     assert!(start == raw[..CHUNK]);

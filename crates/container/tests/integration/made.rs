@@ -108,6 +108,7 @@ pub(crate) fn opened(path: &Path) -> Opened {
         Opening::Plain => panic!("{}: no container", path.display()),
         Opening::Packed(..) => panic!("{}: packed", path.display()),
         Opening::Wants(_) => panic!("{}: wants more", path.display()),
+        Opening::NotFirst(reason) => panic!("{}: {reason}", path.display()),
         Opening::Refused { finding, .. } => panic!("{}: {finding}", path.display()),
     }
 }

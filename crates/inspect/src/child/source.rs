@@ -77,6 +77,7 @@ impl Files {
                     packing.name()
                 )));
             }
+            Opening::NotFirst(reason) => return Err(io::Error::other(reason)),
             Opening::Wants(_) => return Err(io::Error::other("a file of the image was not given")),
             Opening::Refused { finding, .. } => return Err(io::Error::other(finding.detail)),
         };

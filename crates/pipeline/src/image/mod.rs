@@ -197,6 +197,7 @@ impl<'a> Search<'a> {
                     let files = ImageFiles::raw(self.files.file.clone(), Vec::new());
                     return Ok(Some(self.opened(survey, files, len.len(), false)));
                 }
+                Answer::NotFirst(reason) => return Err(self.refusal(&reason)),
                 Answer::Wants(want) => self.companions.add(&want, &mut self.files),
                 Answer::Packed(_) => self.unpack(survey)?,
             }

@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
-install_packages dosfstools mtools e2fsprogs genisoimage fdisk gzip hfsutils ntfs-3g qemu-utils ewf-tools
+install_packages dosfstools mtools e2fsprogs genisoimage fdisk gzip hfsutils ntfs-3g qemu-utils ewf-tools xfsprogs
 PATH=$PATH:/usr/sbin:/sbin
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
@@ -28,6 +28,14 @@ if [ ! -d "$fixtures" ]; then
     ntfscp "$work/ntfs.img" "$work/tree/a/A long name of a file.txt" big.txt
     ntfscp "$work/ntfs.img" "$work/tree/a/b/short.txt" small.txt
     ntfscp -N stream "$work/ntfs.img" "$work/tree/a/b/short.txt" small.txt
+    # Small file systems are refused but to the tests of XFS itself.
+    truncate -s 17M "$work/xfs.img"
+    printf 'boot\n0 0\nd--755 0 0\na d--755 0 0\n' > "$work/xfs.proto"
+    for number in $(seq 60); do
+        printf 'a-file-with-the-number-%s ---644 0 0 %s\n' "$number" "$work/tree/a/b/short.txt" >> "$work/xfs.proto"
+    done
+    printf '$\nlink l--777 0 0 target\npipe p--644 0 0\n$\n' >> "$work/xfs.proto"
+    TEST_DIR=1 TEST_DEV=1 QA_CHECK_FS=1 mkfs.xfs -q -b size=1024 -d agcount=1 -p "$work/xfs.proto" "$work/xfs.img"
     genisoimage -quiet -udf -o "$work/udf.img" "$work/tree"
     truncate -s 1M "$work/disk.img"
     printf 'label: dos\nstart=64, size=600, type=1\nstart=700, size=1300, type=5\nstart=701, size=400, type=83\nstart=1201, size=600, type=6\n' |
@@ -51,7 +59,7 @@ if [ ! -d "$fixtures" ]; then
     mv "$work"/*.img "$fixtures/"
     rm -rf "$work"
 fi
-[ $# -gt 0 ] || set -- mapfile volume tree fat ext iso9660 ntfs udf hfsplus hfs mfs codec container \
+[ $# -gt 0 ] || set -- mapfile volume tree fat exfat ext iso9660 ntfs xfs udf hfsplus hfs mfs codec container \
     container_ewf container_qcow2 container_vhd container_vhdx container_vmdk container_vdi container_udif
 for target in "$@"; do
     cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -max_len=600 -timeout=20 -rss_limit_mb=512

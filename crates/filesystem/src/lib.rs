@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 mod apple;
 mod disc;
 mod emit;
+pub mod exfat;
 pub mod ext;
 pub mod fat;
 pub mod hfs;
@@ -41,6 +42,8 @@ mod report;
 mod seen;
 mod sparse_set;
 pub mod udf;
+mod uuid;
+pub mod xfs;
 
 /// A family of file systems that this crate can read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -63,6 +66,11 @@ pub enum Family {
     Hfs,
     /// MFS, the first one of the Macintosh.
     Mfs,
+    /// exFAT.
+    #[serde(rename = "exfat")]
+    ExFat,
+    /// XFS.
+    Xfs,
 }
 
 /// What a probe recognised.
@@ -258,6 +266,8 @@ pub fn probe(source: &dyn ReadAt) -> Vec<Candidate> {
     candidates.extend(hfsplus::probe(source));
     candidates.extend(hfs::probe(source));
     candidates.extend(mfs::probe(source));
+    candidates.extend(exfat::probe(source));
+    candidates.extend(xfs::probe(source));
     candidates
 }
 
@@ -269,6 +279,7 @@ pub fn probe_deep(source: &dyn ReadAt) -> Vec<Candidate> {
     fat::probe_deep(source)
         .into_iter()
         .chain(ext::probe_deep(source))
+        .chain(xfs::probe_deep(source))
         .collect()
 }
 
@@ -291,5 +302,7 @@ pub fn open<'a>(
         Family::HfsPlus => hfsplus::open(source, image_offset),
         Family::Hfs => hfs::open(source, image_offset),
         Family::Mfs => mfs::open(source, image_offset),
+        Family::ExFat => exfat::open(source, image_offset),
+        Family::Xfs => xfs::open(source, image_offset),
     }
 }

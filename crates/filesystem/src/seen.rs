@@ -4,7 +4,7 @@ use ntt_model::Kind;
 
 /// Inodes a page; pages exist once one of their inodes was touched.
 const PAGE_INODES: u32 = 1 << 16;
-const KIND_MASK: u8 = 0x0f;
+pub(crate) const KIND_MASK: u8 = 0x0f;
 
 /// A thing that can be remembered of an inode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,7 +20,7 @@ pub(crate) enum Mark {
 }
 
 impl Mark {
-    const fn bit(self) -> u8 {
+    pub(crate) const fn bit(self) -> u8 {
         match self {
             Self::Named => 0x10,
             Self::Entered => 0x20,
@@ -120,7 +120,8 @@ fn place(inode: u32) -> (usize, usize) {
     (page, usize::try_from(inode % PAGE_INODES).unwrap_or(0))
 }
 
-const fn code_of_kind(kind: Kind) -> u8 {
+/// The code under which [`Seen`] keeps a kind.
+pub(crate) const fn code_of_kind(kind: Kind) -> u8 {
     match kind {
         Kind::File => 1,
         Kind::Directory => 2,

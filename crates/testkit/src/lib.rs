@@ -4,6 +4,7 @@
 
 pub mod corpus;
 pub mod dmg;
+pub mod exfat;
 pub mod extremes;
 pub mod faulty;
 #[cfg(feature = "fuse")]

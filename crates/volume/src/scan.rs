@@ -112,6 +112,8 @@ fn looks_like_a_start(bytes: &[u8]) -> bool {
     is_boot_sector(bytes).unwrap_or(false)
         || is_first_ext_superblock(bytes).unwrap_or(false)
         || is_macintosh_volume(bytes).unwrap_or(false)
+        || is_exfat(bytes)
+        || is_first_xfs_superblock(bytes)
         || matches!(bytes.get(32_769..32_774), Some(b"CD001" | b"BEA01"))
 }
 
@@ -125,6 +127,17 @@ fn is_boot_sector(bytes: &[u8]) -> Option<bool> {
 /// The superblock of ext2/3/4 that belongs to block group 0: its copies in other groups are not the start of a volume.
 fn is_first_ext_superblock(bytes: &[u8]) -> Option<bool> {
     Some(le_u16(bytes, 1024 + 56)? == 0xef53 && le_u16(bytes, 1024 + 90)? == 0)
+}
+
+/// The boot region of exFAT with its backup 12 sectors behind it, which has none itself.
+fn is_exfat(bytes: &[u8]) -> bool {
+    let named = |at: usize| bytes.get(at..at.saturating_add(8)) == Some(b"EXFAT   ");
+    named(3) && (named(3 + 12 * 512) || named(3 + 12 * 1024) || named(3 + 12 * 2048))
+}
+
+/// The superblock of XFS; `sb_inprogress` stays set in the copies of the other groups.
+fn is_first_xfs_superblock(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"XFSB") && u8_at(bytes, 126) == Some(0)
 }
 
 /// Volume header of HFS+ or HFSX with its version; master directory block of HFS or MFS with a block size that can be.

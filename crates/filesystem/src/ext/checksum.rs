@@ -43,7 +43,7 @@ const fn crc32c_tables() -> [[u32; 256]; 8] {
 }
 
 /// CRC-32C of `bytes`, continued from `seed`; neither inverted at the start nor at the end.
-pub(super) fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
+pub(crate) fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
     let look = |row: &[u32; 256], byte: u8| row.get(usize::from(byte)).copied().unwrap_or(0);
     let [t0, t1, t2, t3, t4, t5, t6, t7] = &TABLES;
     let (chunks, rest) = bytes.as_chunks::<8>();

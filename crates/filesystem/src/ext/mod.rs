@@ -9,7 +9,7 @@ mod allocated;
 mod attributes;
 mod block_map;
 mod blocks;
-mod checksum;
+pub(crate) mod checksum;
 mod directory;
 mod extent_tree;
 mod features;

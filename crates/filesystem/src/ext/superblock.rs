@@ -252,13 +252,7 @@ impl Superblock {
 
     /// UUID as blkid shows it; `None` if all zero.
     pub(super) fn uuid_text(&self) -> Option<String> {
-        if self.uuid == [0; 16] {
-            return None;
-        }
-        let hex = ntt_model::blob::hex(&self.uuid);
-        let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
-        let parts = [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)];
-        Some(parts.join("-"))
+        crate::uuid::uuid_text(&self.uuid)
     }
 }
 

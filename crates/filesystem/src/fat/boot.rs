@@ -210,7 +210,7 @@ fn table_agrees(source: &dyn ReadAt, geometry: &Geometry) -> Agreement {
         let rest = match geometry.variant {
             Variant::Fat12 => second == 0xff && third == 0xff,
             Variant::Fat16 => second == 0xff,
-            Variant::Fat32 => second == 0xff && third == 0xff && fourth & 0x0f == 0x0f,
+            Variant::Fat32 | Variant::ExFat => second == 0xff && third == 0xff && fourth & 0x0f == 0x0f,
         };
         if rest && (is_media(media) || media == geometry.media) {
             return Agreement::Yes;

@@ -14,7 +14,7 @@ const REWALKED_CLUSTERS_MIN: u64 = 1 << 20;
 
 /// Why a chain is not what its directory entry says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// The first cluster is the number of none.
     Start(u32),
     /// The chain leads to a cluster that the table says is free.
@@ -37,7 +37,7 @@ pub(super) enum Fault {
 
 impl Fault {
     /// The stable kind of the finding.
-    pub(super) fn code(self) -> FindingCode {
+    pub(crate) fn code(self) -> FindingCode {
         match self {
             Self::Start(_) | Self::Free(_) | Self::Bad(_) | Self::Invalid { .. } | Self::Short { .. } => {
                 FindingCode::Corrupt
@@ -49,7 +49,7 @@ impl Fault {
     }
 
     /// The cluster whose table entry is at fault.
-    pub(super) fn cluster(self) -> Option<u32> {
+    pub(crate) fn cluster(self) -> Option<u32> {
         match self {
             Self::Free(cluster)
             | Self::Bad(cluster)
@@ -62,7 +62,7 @@ impl Fault {
     }
 
     /// What was expected and what was found.
-    pub(super) fn describe(self) -> String {
+    pub(crate) fn describe(self) -> String {
         match self {
             Self::Start(value) => format!("the first cluster is {value}, which does not exist"),
             Self::Free(cluster) => format!("the chain leads to cluster {cluster}, which is marked as free"),
@@ -83,11 +83,11 @@ impl Fault {
 
 /// The extents of a file, and what is wrong with them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Map {
-    pub(super) extents: Vec<Extent>,
+pub(crate) struct Map {
+    pub(crate) extents: Vec<Extent>,
     /// Part of the file has no extent.
-    pub(super) incomplete: bool,
-    pub(super) faults: Vec<Fault>,
+    pub(crate) incomplete: bool,
+    pub(crate) faults: Vec<Fault>,
 }
 
 impl Map {
@@ -98,9 +98,9 @@ impl Map {
 }
 
 /// Follows chains; remembers which clusters were seen, to find chains that cross and to bound the work.
-pub(super) struct Walker<'a> {
-    pub(super) geometry: &'a Geometry,
-    pub(super) table: Table<'a>,
+pub(crate) struct Walker<'a> {
+    pub(crate) geometry: &'a Geometry,
+    pub(crate) table: Table<'a>,
     image_offset: u64,
     extents_max: u64,
     claimed: SparseSet,
@@ -111,7 +111,7 @@ pub(super) struct Walker<'a> {
 
 impl<'a> Walker<'a> {
     /// A walker over a volume that starts at `image_offset`.
-    pub(super) fn new(geometry: &'a Geometry, table: Table<'a>, image_offset: u64, extents_max: u64) -> Self {
+    pub(crate) fn new(geometry: &'a Geometry, table: Table<'a>, image_offset: u64, extents_max: u64) -> Self {
         let clusters = u64::from(geometry.cluster_count);
         Self {
             geometry,
@@ -126,7 +126,7 @@ impl<'a> Walker<'a> {
 
     /// The extents of an allocated file of `size` bytes that starts at cluster `first`. Only clusters that the size needs are
     /// looked at; a longer chain is no fault.
-    pub(super) fn file(&mut self, first: u32, size: u64) -> Map {
+    pub(crate) fn file(&mut self, first: u32, size: u64) -> Map {
         let mut map = Map::default();
         let needed = size.div_ceil(u64::from(self.geometry.cluster_bytes).max(1));
         if needed == 0 {
@@ -162,9 +162,48 @@ impl<'a> Walker<'a> {
         map
     }
 
+    /// The extents of `size` bytes in clusters that follow each other from `first`, whatever the table says (exFAT).
+    pub(crate) fn contiguous(&mut self, first: u32, size: u64) -> Map {
+        let mut map = Map::default();
+        let needed = size.div_ceil(u64::from(self.geometry.cluster_bytes).max(1));
+        let mut pace = Pace::default();
+        for index in 0..needed {
+            let cluster = u32::try_from(index)
+                .ok()
+                .and_then(|index| first.checked_add(index))
+                .filter(|cluster| self.geometry.cluster_offset(*cluster).is_some());
+            let Some(cluster) = cluster else {
+                map.cut(match index {
+                    0 => Fault::Start(first),
+                    clusters => Fault::Short { clusters, needed },
+                });
+                break;
+            };
+            if let Some(fault) = self.claim(cluster, &mut pace, &mut map) {
+                map.cut(fault);
+                break;
+            }
+            if !self.push(&mut map, index, cluster, size) {
+                map.cut(Fault::Limit);
+                break;
+            }
+        }
+        map
+    }
+
+    /// Notes a cluster as part of something that was met; false if it was before.
+    pub(crate) fn note(&mut self, cluster: u32) -> bool {
+        self.claimed.insert(cluster.into())
+    }
+
+    /// All clusters that belong to something that was met, ascending.
+    pub(crate) fn claimed(&self) -> impl Iterator<Item = u64> {
+        self.claimed.iter()
+    }
+
     /// The extents of a chain that no entry names: all clusters from `first` to its end, or to one that is taken. Its length is that of the
     /// clusters, as the true one stood in the entry.
-    pub(super) fn lost_chain(&mut self, first: u32) -> (Map, u64) {
+    pub(crate) fn lost_chain(&mut self, first: u32) -> (Map, u64) {
         let mut map = Map::default();
         let cluster_bytes = u64::from(self.geometry.cluster_bytes);
         let mut following = Some(first);
@@ -186,20 +225,30 @@ impl<'a> Walker<'a> {
     }
 
     /// Whether a cluster belongs to something that was met.
-    pub(super) fn is_claimed(&self, cluster: u32) -> bool {
+    pub(crate) fn is_claimed(&self, cluster: u32) -> bool {
         self.claimed.contains(u64::from(cluster))
     }
 
     /// The extents that a deleted file of `size` bytes probably had: one run from its first cluster, as far as clusters are free.
-    pub(super) fn deleted_file(&mut self, first: u32, size: u64) -> Map {
+    pub(crate) fn deleted_file(&mut self, first: u32, size: u64) -> Map {
+        self.run_while(first, size, Self::is_free)
+    }
+
+    /// One run from `first` for `size` bytes, as far as clusters are what `belongs` wants.
+    pub(crate) fn run_while(
+        &mut self,
+        first: u32,
+        size: u64,
+        mut belongs: impl FnMut(&mut Self, u32) -> bool,
+    ) -> Map {
         let mut map = Map::default();
         let needed = size.div_ceil(u64::from(self.geometry.cluster_bytes).max(1));
         for index in 0..needed {
             let cluster = u32::try_from(index)
                 .ok()
                 .and_then(|index| first.checked_add(index));
-            let free = cluster.filter(|cluster| self.is_free(*cluster));
-            match free {
+            let cluster = cluster.filter(|cluster| belongs(self, *cluster));
+            match cluster {
                 Some(cluster) if self.rewalk() => self.push(&mut map, index, cluster, size),
                 _ => {
                     map.incomplete = true;
@@ -211,12 +260,12 @@ impl<'a> Walker<'a> {
     }
 
     /// Whether the cluster exists and its table entry says that it is free.
-    pub(super) fn is_free(&mut self, cluster: u32) -> bool {
+    pub(crate) fn is_free(&mut self, cluster: u32) -> bool {
         self.geometry.cluster_offset(cluster).is_some() && self.table.link(cluster) == Link::Free
     }
 
     /// Notes a cluster as part of a directory; false if a directory was seen there before.
-    pub(super) fn enter_directory(&mut self, cluster: u32) -> bool {
+    pub(crate) fn enter_directory(&mut self, cluster: u32) -> bool {
         self.claimed.insert(cluster.into());
         self.directories.insert(cluster.into())
     }
@@ -280,6 +329,11 @@ impl<'a> Walker<'a> {
         !full
     }
 
+    /// The byte of the volume at a byte of the image.
+    pub(crate) fn volume_offset(&self, image_offset: u64) -> Option<u64> {
+        image_offset.checked_sub(self.image_offset)
+    }
+
     fn image_offset_of(&self, cluster: u32) -> Option<u64> {
         self.geometry
             .cluster_offset(cluster)?
@@ -288,7 +342,7 @@ impl<'a> Walker<'a> {
 }
 
 /// Why a cluster with such an entry cannot be part of a chain.
-pub(super) fn unusable(cluster: u32, link: Link) -> Option<Fault> {
+pub(crate) fn unusable(cluster: u32, link: Link) -> Option<Fault> {
     match link {
         Link::Free => Some(Fault::Free(cluster)),
         Link::Bad => Some(Fault::Bad(cluster)),

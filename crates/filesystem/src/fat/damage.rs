@@ -4,19 +4,19 @@ use ntt_model::{ByteRange, FindingCode};
 use ntt_source::{ReadAt, ReadError};
 
 /// The step in which the good parts of a failed read are looked for.
-pub(super) const STEP_BYTES: usize = 512;
+pub(crate) const STEP_BYTES: usize = 512;
 
 /// Bytes of a read that could not be had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Lost {
+pub(crate) struct Lost {
     /// Which, counted from the start of the volume.
-    pub(super) range: ByteRange,
+    pub(crate) range: ByteRange,
     /// Why.
-    pub(super) code: FindingCode,
+    pub(crate) code: FindingCode,
 }
 
 /// Fills `buffer` from `offset`; what cannot be read becomes zeros and is returned, ascending.
-pub(super) fn read(source: &dyn ReadAt, offset: u64, buffer: &mut [u8]) -> Vec<Lost> {
+pub(crate) fn read(source: &dyn ReadAt, offset: u64, buffer: &mut [u8]) -> Vec<Lost> {
     if source.read_exact_at(offset, buffer).is_ok() {
         return Vec::new();
     }
@@ -40,7 +40,7 @@ pub(super) fn read(source: &dyn ReadAt, offset: u64, buffer: &mut [u8]) -> Vec<L
 }
 
 /// The length of a buffer as an offset.
-pub(super) fn length(buffer: &[u8]) -> u64 {
+pub(crate) fn length(buffer: &[u8]) -> u64 {
     u64::try_from(buffer.len()).unwrap_or(u64::MAX)
 }
 
@@ -54,7 +54,7 @@ fn push(lost: &mut Vec<Lost>, next: Lost) {
 }
 
 /// What a finding about a failed read is called.
-pub(super) fn code(error: &ReadError) -> FindingCode {
+pub(crate) fn code(error: &ReadError) -> FindingCode {
     match error {
         ReadError::Unread { .. } => FindingCode::Unread,
         ReadError::BeyondEnd { .. } => FindingCode::BeyondEnd,
@@ -64,7 +64,7 @@ pub(super) fn code(error: &ReadError) -> FindingCode {
 }
 
 /// How a finding says why bytes are lost.
-pub(super) fn reason(code: FindingCode) -> &'static str {
+pub(crate) fn reason(code: FindingCode) -> &'static str {
     match code {
         FindingCode::Unread => "were never rescued",
         FindingCode::BeyondEnd => "lie beyond the end of the image",

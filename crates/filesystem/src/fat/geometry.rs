@@ -6,42 +6,45 @@
 use ntt_source::field::{array, le_u16, le_u32, u8_at};
 
 /// Sector sizes that the format allows.
-pub(super) const SECTOR_SIZES: [u16; 4] = [512, 1024, 2048, 4096];
+pub(crate) const SECTOR_SIZES: [u16; 4] = [512, 1024, 2048, 4096];
 
 /// Width of an entry of the file allocation table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Variant {
+pub(crate) enum Variant {
     /// 12 bits.
     Fat12,
     /// 16 bits.
     Fat16,
     /// 28 of 32 bits.
     Fat32,
+    /// 32 bits: exFAT, which shares clusters and chains with FAT, and nothing else.
+    ExFat,
 }
 
 impl Variant {
-    /// `fat12`, `fat16` or `fat32`.
-    pub(super) const fn name(self) -> &'static str {
+    /// `fat12`, `fat16`, `fat32` or `exfat`.
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Fat12 => "fat12",
             Self::Fat16 => "fat16",
             Self::Fat32 => "fat32",
+            Self::ExFat => "exfat",
         }
     }
 
     /// Bits of a table entry.
-    pub(super) const fn entry_bits(self) -> u64 {
+    pub(crate) const fn entry_bits(self) -> u64 {
         match self {
             Self::Fat12 => 12,
             Self::Fat16 => 16,
-            Self::Fat32 => 32,
+            Self::Fat32 | Self::ExFat => 32,
         }
     }
 }
 
 /// Where the root directory lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Root {
+pub(crate) enum Root {
     /// FAT12 and FAT16: a fixed area before the clusters, in bytes of the volume.
     Fixed {
         /// First byte.
@@ -55,41 +58,41 @@ pub(super) enum Root {
 
 /// Everything that the boot sector says about the layout. Offsets count from the start of the volume.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Geometry {
-    pub(super) variant: Variant,
-    pub(super) sector_bytes: u32,
-    pub(super) cluster_bytes: u32,
+pub(crate) struct Geometry {
+    pub(crate) variant: Variant,
+    pub(crate) sector_bytes: u32,
+    pub(crate) cluster_bytes: u32,
     /// First byte of the first file allocation table.
-    pub(super) table_offset: u64,
+    pub(crate) table_offset: u64,
     /// Length of one copy of the table.
-    pub(super) table_bytes: u64,
+    pub(crate) table_bytes: u64,
     /// Number of copies.
-    pub(super) table_copies: u8,
+    pub(crate) table_copies: u8,
     /// The copy to believe first.
-    pub(super) active_table: u8,
+    pub(crate) active_table: u8,
     /// Whether all copies are kept equal (FAT32 can switch that off).
-    pub(super) mirrored: bool,
-    pub(super) root: Root,
+    pub(crate) mirrored: bool,
+    pub(crate) root: Root,
     /// First byte of cluster 2.
-    pub(super) data_offset: u64,
+    pub(crate) data_offset: u64,
     /// Number of data clusters; they are numbered from 2.
-    pub(super) cluster_count: u32,
+    pub(crate) cluster_count: u32,
     /// Clusters that the boot sector claims but the table is too short to map.
-    pub(super) unmapped_clusters: u32,
-    pub(super) size_bytes: u64,
-    pub(super) media: u8,
-    pub(super) oem_name: [u8; 8],
-    pub(super) serial: Option<u32>,
-    pub(super) boot_label: Option<[u8; 11]>,
+    pub(crate) unmapped_clusters: u32,
+    pub(crate) size_bytes: u64,
+    pub(crate) media: u8,
+    pub(crate) oem_name: [u8; 8],
+    pub(crate) serial: Option<u32>,
+    pub(crate) boot_label: Option<[u8; 11]>,
     /// First byte of the FSInfo sector (FAT32).
-    pub(super) info_offset: Option<u64>,
+    pub(crate) info_offset: Option<u64>,
     /// The "not cleanly unmounted" bit of the boot sector; `None` where there is no extended boot record.
-    pub(super) dirty: Option<bool>,
+    pub(crate) dirty: Option<bool>,
 }
 
 impl Geometry {
     /// First byte of a cluster; `None` for numbers that are none.
-    pub(super) fn cluster_offset(&self, cluster: u32) -> Option<u64> {
+    pub(crate) fn cluster_offset(&self, cluster: u32) -> Option<u64> {
         let index = cluster
             .checked_sub(2)
             .filter(|index| *index < self.cluster_count)?;
@@ -98,7 +101,7 @@ impl Geometry {
     }
 
     /// The cluster that holds a byte of the volume; `None` outside the clusters.
-    pub(super) fn cluster_at(&self, offset: u64) -> Option<u32> {
+    pub(crate) fn cluster_at(&self, offset: u64) -> Option<u32> {
         let index = offset
             .checked_sub(self.data_offset)?
             .checked_div(self.cluster_bytes.into())?;
@@ -109,19 +112,19 @@ impl Geometry {
     }
 
     /// First byte of a copy of the table.
-    pub(super) fn table_copy_offset(&self, copy: u8) -> u64 {
+    pub(crate) fn table_copy_offset(&self, copy: u8) -> u64 {
         let skipped = self.table_bytes.saturating_mul(u64::from(copy));
         self.table_offset.saturating_add(skipped)
     }
 
     /// Where the entry of `cluster` lies in the table to believe first.
-    pub(super) fn table_entry_offset(&self, cluster: u32) -> u64 {
+    pub(crate) fn table_entry_offset(&self, cluster: u32) -> u64 {
         let bits = u64::from(cluster).saturating_mul(self.variant.entry_bits());
         self.table_copy_offset(self.active_table).saturating_add(bits / 8)
     }
 
     /// Reads the BIOS parameter block; says which field contradicts the format.
-    pub(super) fn parse(sector: &[u8]) -> Result<Self, String> {
+    pub(crate) fn parse(sector: &[u8]) -> Result<Self, String> {
         let short = || "the boot sector is cut short".to_owned();
         let raw = RawBpb::read(sector).ok_or_else(short)?;
         raw.check()?;
@@ -285,12 +288,13 @@ fn mapped_clusters(variant: Variant, table_bytes: u64) -> u64 {
     let entries = match variant {
         Variant::Fat12 => table_bytes.saturating_mul(2) / 3,
         Variant::Fat16 => table_bytes / 2,
-        Variant::Fat32 => table_bytes / 4,
+        Variant::Fat32 | Variant::ExFat => table_bytes / 4,
     };
     let most = match variant {
         Variant::Fat12 => 0xff5,
         Variant::Fat16 => 0xfff5,
         Variant::Fat32 => 0x0fff_fff5,
+        Variant::ExFat => 0xffff_fff5,
     };
     entries.saturating_sub(2).min(most)
 }

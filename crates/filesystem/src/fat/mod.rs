@@ -8,16 +8,16 @@
 
 mod allocated;
 mod boot;
-mod chain;
-mod damage;
+pub(crate) mod chain;
+pub(crate) mod damage;
 mod directory;
 mod entry;
 mod floppy;
-mod geometry;
+pub(crate) mod geometry;
 mod long_name;
 mod rebuilt;
-mod scan;
-mod table;
+pub(crate) mod scan;
+pub(crate) mod table;
 
 use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity};
 use ntt_source::ReadAt;
@@ -269,7 +269,7 @@ fn root_label(source: &dyn ReadAt, geometry: &Geometry) -> Option<(u64, Vec<u8>)
 /// Entry 1 of the table has a "clean" and a "no errors" bit (not on FAT12); the boot sector has a "dirty" bit.
 fn state(source: &dyn ReadAt, geometry: &Geometry) -> State {
     let clean_bits = match geometry.variant {
-        Variant::Fat12 => None,
+        Variant::Fat12 | Variant::ExFat => None,
         Variant::Fat16 => Some((2, 0xc000)),
         Variant::Fat32 => Some((4, 0x0c00_0000)),
     };

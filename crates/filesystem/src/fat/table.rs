@@ -17,7 +17,7 @@ const SLOTS: usize = 32;
 
 /// What an entry of the table says about its cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Link {
+pub(crate) enum Link {
     /// In no chain.
     Free,
     /// Another cluster of the volume follows.
@@ -44,6 +44,7 @@ impl Link {
             Variant::Fat12 => (0xff7, 0xfff),
             Variant::Fat16 => (0xfff7, 0xffff),
             Variant::Fat32 => (0x0fff_fff7, 0x0fff_ffff),
+            Variant::ExFat => (0xffff_fff7, 0xffff_ffff),
         };
         match raw & mask {
             0 => Self::Free,
@@ -56,18 +57,18 @@ impl Link {
 }
 
 /// All copies of the table.
-pub(super) struct Table<'a> {
+pub(crate) struct Table<'a> {
     geometry: &'a Geometry,
     active: Copy<'a>,
     mirrors: Vec<Copy<'a>>,
     /// Links that were taken from another copy, and where the first of them stands in the volume.
-    pub(super) repaired: u64,
-    pub(super) first_repaired: Option<u64>,
+    pub(crate) repaired: u64,
+    pub(crate) first_repaired: Option<u64>,
 }
 
 impl<'a> Table<'a> {
     /// The tables of a volume; nothing is read yet.
-    pub(super) fn new(source: &'a dyn ReadAt, geometry: &'a Geometry) -> Self {
+    pub(crate) fn new(source: &'a dyn ReadAt, geometry: &'a Geometry) -> Self {
         let copy = |number| Copy::new(source, geometry, number);
         let others = (0..geometry.table_copies).filter(|number| *number != geometry.active_table);
         Self {
@@ -80,7 +81,7 @@ impl<'a> Table<'a> {
     }
 
     /// The entry of `cluster` in the copy to believe first, or in another if that one cannot be read.
-    pub(super) fn link(&mut self, cluster: u32) -> Link {
+    pub(crate) fn link(&mut self, cluster: u32) -> Link {
         match self.active.link(cluster) {
             Link::Unread => self
                 .mirrored_link(cluster, |link| link != Link::Unread)
@@ -91,7 +92,7 @@ impl<'a> Table<'a> {
 
     /// The entry of a `cluster` that is known to be part of a chain: where the first copy says what cannot be, another copy
     /// that says what can be is believed.
-    pub(super) fn chain_link(&mut self, cluster: u32) -> Link {
+    pub(crate) fn chain_link(&mut self, cluster: u32) -> Link {
         let link = self.active.link(cluster);
         if link.continues() {
             return link;
@@ -147,7 +148,7 @@ impl<'a> Copy<'a> {
             return Link::Unread;
         };
         let within = position % BLOCK_BYTES;
-        let len = if geometry.variant == Variant::Fat32 { 4 } else { 2 };
+        let len = if geometry.variant.entry_bits() == 32 { 4 } else { 2 };
         let entry = ByteRange::new(start.saturating_add(position), len);
         if block
             .lost
@@ -195,32 +196,32 @@ fn raw_entry(bytes: &[u8], at: usize, cluster: u32, variant: Variant) -> Option<
         Variant::Fat12 if cluster % 2 == 1 => le_u16(bytes, at).map(|pair| u32::from(pair >> 4)),
         Variant::Fat12 => le_u16(bytes, at).map(|pair| u32::from(pair & 0xfff)),
         Variant::Fat16 => le_u16(bytes, at).map(u32::from),
-        Variant::Fat32 => le_u32(bytes, at),
+        Variant::Fat32 | Variant::ExFat => le_u32(bytes, at),
     }
 }
 
 /// How two copies of the table differ.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Comparison {
+pub(crate) struct Comparison {
     /// 512-byte steps that both copies have but that differ.
-    pub(super) different: u64,
+    pub(crate) different: u64,
     /// Where the first difference lies in the first copy, in the volume.
-    pub(super) first_different: Option<u64>,
+    pub(crate) first_different: Option<u64>,
 }
 
 /// What could not be read of a copy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Gap {
+pub(crate) struct Gap {
     /// Number of the copy, from 0.
-    pub(super) copy: u8,
+    pub(crate) copy: u8,
     /// Bytes that are missing, in all.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
     /// The first of them.
-    pub(super) first: Lost,
+    pub(crate) first: Lost,
 }
 
 /// Reads all copies side by side, in constant memory.
-pub(super) fn compare(source: &dyn ReadAt, geometry: &Geometry) -> (Comparison, Vec<Gap>) {
+pub(crate) fn compare(source: &dyn ReadAt, geometry: &Geometry) -> (Comparison, Vec<Gap>) {
     let mut comparison = Comparison::default();
     let mut gaps: Vec<Gap> = Vec::new();
     let mut start = 0;

@@ -1,5 +1,6 @@
 //! Readers against images, referees and damage.
 
+mod exfat;
 mod ext;
 mod ext_damage;
 mod ext_image;
@@ -14,11 +15,13 @@ mod hfsplus;
 mod hfsplus_damage;
 mod iso9660;
 mod lab_apple;
+mod lab_exfat;
 mod lab_ext;
 mod lab_fat;
 mod lab_iso9660;
 mod lab_ntfs;
 mod lab_udf;
+mod lab_xfs;
 mod limits;
 mod ntfs;
 mod ntfs_damage;
@@ -26,3 +29,4 @@ mod ntfs_laid;
 mod ntfs_made;
 mod udf;
 mod udf_referee;
+mod xfs;

@@ -331,6 +331,8 @@ const fn family_name(family: Family) -> &'static str {
         Family::HfsPlus => "hfsplus",
         Family::Hfs => "hfs",
         Family::Mfs => "mfs",
+        Family::ExFat => "exfat",
+        Family::Xfs => "xfs",
         _ => "other",
     }
 }

@@ -71,18 +71,23 @@ impl Image {
         options: &str,
         format: impl FnOnce(&Path) -> bool,
     ) -> Option<Self> {
-        Self::filled(name, spec, |path, folder| {
+        let mount = |path: &Path, folder: &Path| {
             format(path).then_some(())?;
             Mounted::new(path, folder, options)
-        })
+        };
+        Self::filled(name, mount, |root| fill(root, spec))
     }
 
-    /// The same with any driver: `mount` gets the image's path and a folder for whatever it needs.
-    fn filled(name: &str, spec: &Spec, mount: impl FnOnce(&Path, &Path) -> Option<Mounted>) -> Option<Self> {
+    /// The same with any driver: `mount` gets the image's path and a folder for whatever it needs; `fill` the root of the mounted volume.
+    fn filled(
+        name: &str,
+        mount: impl FnOnce(&Path, &Path) -> Option<Mounted>,
+        fill: impl FnOnce(&Path) -> Tree,
+    ) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("image");
         let mounted = mount(&path, folder.path())?;
-        let truth = fill(mounted.path(), spec);
+        let truth = fill(mounted.path());
         drop(mounted);
         Some(Self {
             name: name.to_owned(),
@@ -211,13 +216,116 @@ pub fn ntfs(arguments: &[&str], size_bytes: u64, spec: &Spec) -> Option<Image> {
         .iter()
         .all(|program| have(program))
         .then_some(())?;
-    Image::filled(&arguments.join(" "), spec, |path, folder| {
+    let mount = |path: &Path, folder: &Path| {
         let file = fs::File::create(path).expect("a new file");
         file.set_len(size_bytes).expect("a length");
         let fixed = ["-F", "-q", "-Q", "-L", "LAB"];
         run("mkntfs", &[&fixed[..], arguments, &[utf8(path)]].concat(), folder);
         Mounted::ntfs_3g(path, folder)
+    };
+    Image::filled(&arguments.join(" "), mount, |root| fill(root, spec))
+}
+
+/// exFAT by `mkfs.exfat`, filled through exfat-fuse: `None` without them, or where it cannot be mounted (it needs root and a loop device).
+///
+/// # Panics
+///
+/// If `mkfs.exfat` fails.
+pub fn exfat(arguments: &[&str], size_bytes: u64, spec: &Spec) -> Option<Image> {
+    (have("mkfs.exfat") && have("mount.exfat-fuse")).then_some(())?;
+    let mount = |path: &Path, folder: &Path| {
+        let file = fs::File::create(path).expect("a new file");
+        file.set_len(size_bytes).expect("a length");
+        run(
+            "mkfs.exfat",
+            &[&["-L", "LAB"][..], arguments, &[utf8(path)]].concat(),
+            folder,
+        );
+        let at = folder.join("mounted");
+        fs::create_dir(&at).expect("a new folder");
+        Mounted::by(
+            "mount",
+            &["-t", "exfat-fuse", "-o", "loop"],
+            path,
+            at,
+            &["umount"],
+        )
+    };
+    Image::filled(&arguments.join(" "), mount, |root| fill(root, spec))
+}
+
+/// XFS by `mkfs.xfs`, mounted by the kernel and filled by `fill`: `None` without the tool, or where that is not allowed (it needs root).
+pub fn xfs(arguments: &[&str], size_bytes: u64, fill: impl FnOnce(&Path) -> Tree) -> Option<Image> {
+    have("mkfs.xfs").then_some(())?;
+    let mount = |path: &Path, folder: &Path| {
+        mkfs_xfs(path, size_bytes, arguments, folder);
+        Mounted::new(path, folder, "")
+    };
+    Image::filled(&arguments.join(" "), mount, fill)
+}
+
+/// XFS by `mkfs.xfs -p`, which needs no root and makes version 4 too: `None` without the tool. The tool keeps no times; names hold no blanks.
+///
+/// # Panics
+///
+/// If it fails.
+pub fn xfs_prototype(arguments: &[&str], size_bytes: u64, fill: impl FnOnce(&Path)) -> Option<Image> {
+    have("mkfs.xfs").then_some(())?;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (path, tree) = (folder.path().join("image"), folder.path().join("tree"));
+    fs::create_dir(&tree).expect("a new folder");
+    fill(&tree);
+    let prototype = folder.path().join("prototype");
+    let mut lines = "boot\n0 0\nd--755 0 0\n".to_owned();
+    prototype_of(&tree, &mut lines);
+    fs::write(&prototype, lines).expect("written");
+    let with_prototype = [arguments, &["-p", utf8(&prototype)]].concat();
+    mkfs_xfs(&path, size_bytes, &with_prototype, folder.path());
+    let truth = Tree::of_folder(&tree).without(|entry| entry.modified = None);
+    Some(Image {
+        name: arguments.join(" "),
+        path,
+        truth: Some(truth),
+        _folder: Some(folder),
     })
+}
+
+/// The lines of a prototype for what a folder holds, up to the `$` that ends it.
+fn prototype_of(folder: &Path, lines: &mut String) {
+    let mut entries: Vec<_> = fs::read_dir(folder)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    entries.sort();
+    for path in entries {
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("a plain name");
+        if path.is_symlink() {
+            let target = fs::read_link(&path).expect("a target");
+            lines.push_str(&format!("{name} l--777 0 0 {}\n", utf8(&target)));
+        } else if path.is_dir() {
+            lines.push_str(&format!("{name} d--755 0 0\n"));
+            prototype_of(&path, lines);
+        } else {
+            lines.push_str(&format!("{name} ---644 0 0 {}\n", utf8(&path)));
+        }
+    }
+    lines.push_str("$\n");
+}
+
+/// Small file systems are refused but to the tests of XFS itself, which say so in the environment.
+fn mkfs_xfs(path: &Path, size_bytes: u64, arguments: &[&str], directory: &Path) {
+    let file = fs::File::create(path).expect("a new file");
+    file.set_len(size_bytes).expect("a length");
+    let as_their_tests = ["TEST_DIR=1", "TEST_DEV=1", "QA_CHECK_FS=1", "mkfs.xfs"];
+    let fixed = ["-q", "-f", "-L", "LAB"];
+    run(
+        "env",
+        &[&as_their_tests[..], &fixed, arguments, &[utf8(path)]].concat(),
+        directory,
+    );
 }
 
 fn utf8(path: &Path) -> &str {
@@ -246,7 +354,7 @@ impl Mounted {
         } else {
             format!("loop,{options}")
         };
-        Self::by("mount", &options, image, at, &["umount"])
+        Self::by("mount", &["-o", &options], image, at, &["umount"])
     }
 
     /// Mounts an NTFS image through FUSE: streams as `file:stream`, folders may compress.
@@ -258,19 +366,19 @@ impl Mounted {
         let at = folder.join("mounted");
         fs::create_dir(&at).expect("a new folder");
         let options = "streams_interface=windows,compression";
-        Self::by("ntfs-3g", options, image, at, &["fusermount", "-u"])
+        Self::by("ntfs-3g", &["-o", options], image, at, &["fusermount", "-u"])
     }
 
     fn by(
         program: &str,
-        options: &str,
+        arguments: &[&str],
         image: &Path,
         at: PathBuf,
         unmount: &'static [&'static str],
     ) -> Option<Self> {
         let status = Command::new(program)
             .env("PATH", tool_path())
-            .args(["-o", options])
+            .args(arguments)
             .args([image, &at])
             .stderr(Stdio::null())
             .status();

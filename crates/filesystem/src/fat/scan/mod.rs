@@ -12,6 +12,7 @@ use ntt_model::entry::{Allocation, Directory, Inode, Namespace};
 use ntt_model::{ByteRange, Finding, FindingCode, Kind, Layer, ScanEvent, Severity};
 
 use self::pending::{Pending, Waiting};
+pub(crate) use self::pending::{lost_number, made_up_name};
 use super::chain::{Fault, Walker};
 use super::damage;
 use super::directory::{Place, Runs};
@@ -264,7 +265,8 @@ fn inode_number(offset: u64) -> u64 {
     offset / ENTRY_LENGTH
 }
 
-fn inode_without_data(number: u64, kind: Kind) -> Inode {
+/// An inode of which only number and kind are known.
+pub(crate) fn inode_without_data(number: u64, kind: Kind) -> Inode {
     Inode {
         number,
         generation: 0,

@@ -56,12 +56,12 @@ pub(super) struct Origin {
 const LOST_NUMBERS: u64 = 1 << 62;
 
 /// Inode number of what starts at a cluster and has no entry.
-pub(super) fn lost_number(cluster: u32) -> u64 {
+pub(crate) fn lost_number(cluster: u32) -> u64 {
     LOST_NUMBERS | u64::from(cluster)
 }
 
 /// The name of an inode whose own is not known: `#` and its number, or its first cluster if it has no entry.
-pub(super) fn made_up_name(inode: u64) -> Vec<u8> {
+pub(crate) fn made_up_name(inode: u64) -> Vec<u8> {
     format!("#{}", inode & !LOST_NUMBERS).into_bytes()
 }
 

@@ -1,7 +1,7 @@
 //! Images that are compressed as a whole: gzip, xz, zstd, bzip2.
 //!
 //! Such a stream has no way in but its start (or few), and a file system is read all over: so it is unpacked once, to a temporary file, and the rest of the
-//! program reads that. See `docs/formats/containers.md` for what was measured.
+//! program reads that. See `docs/formats/containers.md` for why.
 
 use std::io::{self, BufRead, BufReader, Read};
 

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 pub mod corpus;
+pub mod dmg;
 pub mod exfat;
 pub mod extremes;
 pub mod faulty;

@@ -149,6 +149,7 @@ impl Found {
         let code = match error {
             ReadError::Unread { .. } => FindingCode::Unread,
             ReadError::BeyondEnd { .. } => FindingCode::BeyondEnd,
+            ReadError::Corrupt { .. } => FindingCode::Corrupt,
             _ => FindingCode::Io,
         };
         self.report(

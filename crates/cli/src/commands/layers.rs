@@ -159,9 +159,10 @@ impl Drawing<'_> {
     /// What the volume is, in one line.
     fn headline(&self, volume: &VolumeLayer) -> String {
         match (&volume.verdict, self.group_of(volume)) {
-            (Verdict::Identified { type_name, .. }, Some(group)) => {
+            (Verdict::Identified { .. } | Verdict::Table, Some(group)) => {
                 format!(
-                    "{type_name}, member of {}{}",
+                    "{}, member of {}{}",
+                    volume.member_of,
                     group.manager,
                     quoted(group.name.as_bytes())
                 )

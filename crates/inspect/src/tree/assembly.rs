@@ -69,6 +69,14 @@ impl Builder<'_> {
 
     fn add_group(&mut self, group: Group) {
         let inside = group.members.first().copied();
+        let image_bytes = self.source.len();
+        let is_whole = group.volumes.iter().all(|volume| {
+            let mapping = volume.mapping.as_ref();
+            mapping.is_ok_and(|mapping| mapping.available_bytes(image_bytes) >= mapping.len())
+        });
+        if is_whole {
+            self.hold_volumes(&group.members);
+        }
         let mut volumes = Vec::new();
         for volume in group.volumes {
             volumes.extend(self.add_group_volume(volume, inside));
@@ -82,6 +90,16 @@ impl Builder<'_> {
             volumes,
             facts: group.facts,
         });
+    }
+
+    /// The members hold what their group makes of them, and nothing else.
+    fn hold_volumes(&mut self, members: &[u32]) {
+        let volumes = self.tree.volumes.iter_mut();
+        for volume in volumes.filter(|volume| members.contains(&volume.number)) {
+            if matches!(volume.verdict, Verdict::Identified { .. }) {
+                volume.verdict = Verdict::Table;
+            }
+        }
     }
 
     /// Lists a volume of a group and what it holds; gives its number. One that cannot be put together is listed all the same.

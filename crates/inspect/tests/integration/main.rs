@@ -4,6 +4,7 @@ mod contained;
 mod hand_made;
 mod inspection;
 mod live;
+mod managers;
 mod public_images;
 mod readers;
 mod reading;

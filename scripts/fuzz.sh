@@ -49,6 +49,7 @@ if [ ! -d "$fixtures" ]; then
     HOME=$work humount
     cargo run -q -p ntt-testkit --example apple -- hfsplus "$work/hfsplus.img"
     cargo run -q -p ntt-testkit --example apple -- mfs "$work/mfs.img"
+    cargo run -q -p ntt-testkit --example members -- "$work/members.img"
     for format in qcow2 vpc vhdx vmdk vdi; do
         qemu-img convert -f raw -O "$format" "$work/fat.img" "$work/disk.$format"
         mv "$work/disk.$format" "$fixtures/"
@@ -59,7 +60,7 @@ if [ ! -d "$fixtures" ]; then
     mv "$work"/*.img "$fixtures/"
     rm -rf "$work"
 fi
-[ $# -gt 0 ] || set -- mapfile volume tree fat exfat ext iso9660 ntfs xfs udf hfsplus hfs mfs codec container \
+[ $# -gt 0 ] || set -- mapfile volume managers tree fat exfat ext iso9660 ntfs xfs udf hfsplus hfs mfs codec container \
     container_ewf container_qcow2 container_vhd container_vhdx container_vmdk container_vdi container_udif search
 for target in "$@"; do
     cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -max_len=600 -timeout=20 -rss_limit_mb=512

@@ -335,11 +335,14 @@ impl<'a> Builder<'a> {
             Verdict::Unknown { .. } | Verdict::BeyondEnd | Verdict::Unread
         );
         let may_nest = is_open_question || table::holds_table(&volume.table_type);
-        let nested = if may_nest && holder.depth < NESTING_MAX {
+        let mut nested = if may_nest && holder.depth < NESTING_MAX {
             self.find_tables(range, &volume.table_type)
         } else {
             Found::default()
         };
+        // Remains of an old table in a volume that is something else are just that.
+        let believed = |table: &table::Table| is_open_question || table.scheme.lies_in_partitions();
+        nested.tables.retain(believed);
         let has_tables = !nested.tables.is_empty();
         if has_tables {
             volume.verdict = Verdict::Table;

@@ -57,6 +57,13 @@ pub enum Scheme {
     Ultrix,
 }
 
+impl Scheme {
+    /// Whether such tables are made to lie in a partition of another, and so are believed there whatever else is recognised.
+    pub const fn lies_in_partitions(self) -> bool {
+        matches!(self, Self::Bsd | Self::Solaris | Self::UnixWare | Self::Minix)
+    }
+}
+
 impl fmt::Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -9,7 +9,7 @@ use ntt_volume::manager::{self, Assembly, Group, GroupVolume, Member, md};
 
 use super::Builder;
 use super::step::{Step, StepKind, Watch};
-use crate::layer::{LayerTree, ManagerLayer, Verdict, VolumeLayer};
+use crate::layer::{IdentifiedClass, LayerTree, ManagerLayer, Verdict, VolumeLayer};
 
 /// Volume managers on volumes of volume managers.
 const DEPTH_MAX: u32 = 4;
@@ -109,6 +109,10 @@ impl Builder<'_> {
             Err(_) => {
                 let mut unread = VolumeLayer::new(volume.found_by, ByteRange::new(0, 0));
                 unread.inside = inside;
+                unread.verdict = Verdict::Identified {
+                    class: IdentifiedClass::VolumeManager,
+                    type_name: volume.kind.clone(),
+                };
                 unread.table_type = volume.kind;
                 unread.table_uuid = volume.uuid;
                 return self.push(unread);

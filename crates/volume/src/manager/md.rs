@@ -157,7 +157,8 @@ fn old(source: &dyn ReadAt) -> Option<Superblock> {
         used_bytes: u64::from(word(8)?).checked_mul(1024)?,
         data: ByteRange::new(0, at),
         column: is_active.then_some(column),
-        is_reshaping: word(3)? == 91 || word(2)? == 91,
+        // Minor version 91 is 0.90 in the middle of a reshape.
+        is_reshaping: word(2)? == 91,
         is_recovering: false,
     })
 }

@@ -17,7 +17,9 @@ pub(super) fn find(place: Place<'_>, found: &mut Found) {
     let Ok(sector) = read::<512>(place.source, 0) else {
         return;
     };
-    if be_u16(&sector, 508) != Some(MAGIC) {
+    let has_vtoc = be_u32(&sector, 188) == Some(VTOC_SANITY);
+    // Two bytes of magic are not enough by themselves.
+    if be_u16(&sector, 508) != Some(MAGIC) || (sum(&sector) != 0 && !has_vtoc) {
         return;
     }
     if sum(&sector) != 0 {
@@ -27,7 +29,6 @@ pub(super) fn find(place: Place<'_>, found: &mut Found) {
     let slots = (0..8_u8)
         .filter_map(|index| slot(place, &sector, index))
         .collect();
-    let has_vtoc = be_u32(&sector, 188) == Some(VTOC_SANITY);
     let name = sector.get(132..140).filter(|_| has_vtoc).map(padded_text);
     found.tables.push(Table {
         scheme: Scheme::Sun,

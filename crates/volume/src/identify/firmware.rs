@@ -31,11 +31,14 @@ impl Tail<'_> {
     }
 }
 
+/// Whether the metadata of a kind is there.
+type Detector = fn(&Tail<'_>) -> Option<bool>;
+
 /// The first kind whose metadata is there.
 pub(super) fn detect(source: &dyn ReadAt) -> Option<Identified> {
     (source.len() >= SMALLEST_BYTES).then_some(())?;
     let tail = Tail { source };
-    let kinds: [(&'static str, fn(&Tail<'_>) -> Option<bool>); 11] = [
+    let kinds: [(&'static str, Detector); 11] = [
         ("isw_raid_member", |tail| {
             Some(tail.starts(2, b"Intel Raid ISM Cfg Sig. "))
         }),

@@ -524,8 +524,7 @@ fn raid_images(segment: &Section) -> &[Value] {
 
 /// The images among names; metadata volumes stand before each but in RAID 0 without them.
 fn images_of<'v>(kind: &str, names: &'v [Value]) -> impl Iterator<Item = &'v str> {
-    let step = if kind == "raid0" { 1 } else { 2 };
-    let first = step - 1;
+    let (first, step) = if kind == "raid0" { (0, 1) } else { (1, 2) };
     names
         .iter()
         .skip(first)

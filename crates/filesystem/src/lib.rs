@@ -27,6 +27,7 @@ use ntt_source::{ReadAt, ReadError};
 use serde::{Deserialize, Serialize};
 
 mod apple;
+mod decmpfs;
 mod disc;
 mod emit;
 pub mod exfat;

@@ -47,12 +47,13 @@ if [ ! -d "$fixtures" ]; then
     HOME=$work hcopy -r "$work/tree/a/A long name of a file.txt" ":a:A long name"
     HOME=$work hcopy -r "$work/tree/a/b/short.txt" ":a:short"
     HOME=$work humount
+    cargo run -q -p ntt-testkit --example apple -- apfs "$work/apfs.img"
     cargo run -q -p ntt-testkit --example apple -- hfsplus "$work/hfsplus.img"
     cargo run -q -p ntt-testkit --example apple -- mfs "$work/mfs.img"
     mv "$work"/*.img "$fixtures/"
     rm -rf "$work"
 fi
-[ $# -gt 0 ] || set -- mapfile volume tree fat exfat ext iso9660 ntfs xfs udf hfsplus hfs mfs codec
+[ $# -gt 0 ] || set -- mapfile volume tree fat exfat ext iso9660 ntfs xfs udf apfs hfsplus hfs mfs codec
 for target in "$@"; do
     cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -max_len=600 -timeout=20 -rss_limit_mb=512
 done

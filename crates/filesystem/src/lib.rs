@@ -26,6 +26,7 @@ use ntt_model::{ByteRange, ScanEvent, Timestamp};
 use ntt_source::{ReadAt, ReadError};
 use serde::{Deserialize, Serialize};
 
+pub mod apfs;
 mod apple;
 mod decmpfs;
 mod disc;
@@ -72,6 +73,8 @@ pub enum Family {
     ExFat,
     /// XFS.
     Xfs,
+    /// APFS: a container with all its volumes.
+    Apfs,
 }
 
 /// What a probe recognised.
@@ -269,6 +272,7 @@ pub fn probe(source: &dyn ReadAt) -> Vec<Candidate> {
     candidates.extend(mfs::probe(source));
     candidates.extend(exfat::probe(source));
     candidates.extend(xfs::probe(source));
+    candidates.extend(apfs::probe(source));
     candidates
 }
 
@@ -281,6 +285,7 @@ pub fn probe_deep(source: &dyn ReadAt) -> Vec<Candidate> {
         .into_iter()
         .chain(ext::probe_deep(source))
         .chain(xfs::probe_deep(source))
+        .chain(apfs::probe_deep(source))
         .collect()
 }
 
@@ -305,5 +310,6 @@ pub fn open<'a>(
         Family::Mfs => mfs::open(source, image_offset),
         Family::ExFat => exfat::open(source, image_offset),
         Family::Xfs => xfs::open(source, image_offset),
+        Family::Apfs => apfs::open(source, image_offset),
     }
 }

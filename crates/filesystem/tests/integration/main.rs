@@ -1,5 +1,6 @@
 //! Readers against images, referees and damage.
 
+mod apfs;
 mod exfat;
 mod ext;
 mod ext_damage;
@@ -14,6 +15,7 @@ mod hfs;
 mod hfsplus;
 mod hfsplus_damage;
 mod iso9660;
+mod lab_apfs;
 mod lab_apple;
 mod lab_exfat;
 mod lab_ext;

@@ -71,6 +71,7 @@ fn r15_superfloppies_are_one_volume() {
         ("retro/test_exfat.img.zst", "exfat"),
         ("retro/xfs_v5_modern_small.img.zst", "xfs"),
         ("disktype/iso9660-rockridge.image.gz", "iso9660"),
+        ("dfvfs/apfs.raw.gz", "apfs"),
         ("disktype/hfs.image.gz", "hfs"),
         ("disktype/hfs-plus.image.gz", "hfsplus"),
         ("retro/test_hfsplus_journaled_dirty.img.zst", "hfsplus"),

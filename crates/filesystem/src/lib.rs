@@ -44,6 +44,7 @@ mod report;
 mod seen;
 mod sparse_set;
 pub mod udf;
+pub mod ufs;
 mod uuid;
 pub mod xfs;
 
@@ -75,6 +76,8 @@ pub enum Family {
     Xfs,
     /// APFS: a container with all its volumes.
     Apfs,
+    /// UFS1 and UFS2.
+    Ufs,
 }
 
 /// What a probe recognised.
@@ -273,6 +276,7 @@ pub fn probe(source: &dyn ReadAt) -> Vec<Candidate> {
     candidates.extend(exfat::probe(source));
     candidates.extend(xfs::probe(source));
     candidates.extend(apfs::probe(source));
+    candidates.extend(ufs::probe(source));
     candidates
 }
 
@@ -286,6 +290,7 @@ pub fn probe_deep(source: &dyn ReadAt) -> Vec<Candidate> {
         .chain(ext::probe_deep(source))
         .chain(xfs::probe_deep(source))
         .chain(apfs::probe_deep(source))
+        .chain(ufs::probe_deep(source))
         .collect()
 }
 
@@ -311,5 +316,6 @@ pub fn open<'a>(
         Family::ExFat => exfat::open(source, image_offset),
         Family::Xfs => xfs::open(source, image_offset),
         Family::Apfs => apfs::open(source, image_offset),
+        Family::Ufs => ufs::open(source, image_offset),
     }
 }

@@ -115,6 +115,7 @@ fn looks_like_a_start(bytes: &[u8]) -> bool {
         || is_exfat(bytes)
         || is_first_xfs_superblock(bytes)
         || is_apfs_container(bytes)
+        || is_ufs(bytes)
         || matches!(bytes.get(32_769..32_774), Some(b"CD001" | b"BEA01"))
 }
 
@@ -151,6 +152,21 @@ fn is_apfs_container(bytes: &[u8]) -> bool {
     let is_map = u8_at(bytes, block.saturating_add(24)) == Some(0x0c)
         && bytes.get(block.saturating_add(8)..block.saturating_add(16)) == Some(FIRST_MAP);
     is_superblock(32) && (is_map || is_superblock(block.saturating_add(32)))
+}
+
+/// The superblock of UFS at one of its two common places, where it says that it stands.
+fn is_ufs(bytes: &[u8]) -> bool {
+    [8192_usize, 65_536].into_iter().any(|place| {
+        let field = |at: usize, len: usize| {
+            let start = place.saturating_add(at);
+            bytes.get(start..start.saturating_add(len)).unwrap_or_default()
+        };
+        let location = u64::try_from(place).unwrap_or(0);
+        let little = field(1372, 4) == [0x54, 0x19, 1, 0] || field(1372, 4) == [0x19, 1, 0x54, 0x19];
+        let big = field(1372, 4) == [0, 1, 0x19, 0x54] || field(1372, 4) == [0x19, 0x54, 1, 0x19];
+        (little && field(1000, 8) == location.to_le_bytes())
+            || (big && field(1000, 8) == location.to_be_bytes())
+    })
 }
 
 /// Volume header of HFS+ or HFSX with its version; master directory block of HFS or MFS with a block size that can be.

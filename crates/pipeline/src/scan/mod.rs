@@ -334,6 +334,7 @@ const fn family_name(family: Family) -> &'static str {
         Family::ExFat => "exfat",
         Family::Xfs => "xfs",
         Family::Apfs => "apfs",
+        Family::Ufs => "ufs",
         _ => "other",
     }
 }

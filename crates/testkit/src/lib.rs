@@ -4,6 +4,7 @@
 
 pub mod apfs;
 pub mod corpus;
+pub mod dmg;
 pub mod exfat;
 pub mod extremes;
 pub mod faulty;
@@ -12,7 +13,9 @@ pub mod faulty_file;
 pub mod hfsplus;
 pub mod lab;
 pub mod listing;
+pub mod loop_device;
 pub mod ntfs;
+pub mod part_full;
 pub mod postgres;
 pub mod sim_disk;
 pub mod synthetic;

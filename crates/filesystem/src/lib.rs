@@ -28,7 +28,9 @@ use serde::{Deserialize, Serialize};
 
 pub use mapped::open_mapped;
 
+pub mod apfs;
 mod apple;
+mod decmpfs;
 mod disc;
 mod emit;
 pub mod exfat;
@@ -45,6 +47,7 @@ mod report;
 mod seen;
 mod sparse_set;
 pub mod udf;
+pub mod ufs;
 mod uuid;
 pub mod xfs;
 
@@ -74,6 +77,10 @@ pub enum Family {
     ExFat,
     /// XFS.
     Xfs,
+    /// APFS: a container with all its volumes.
+    Apfs,
+    /// UFS1 and UFS2.
+    Ufs,
 }
 
 /// What a probe recognised.
@@ -271,6 +278,8 @@ pub fn probe(source: &dyn ReadAt) -> Vec<Candidate> {
     candidates.extend(mfs::probe(source));
     candidates.extend(exfat::probe(source));
     candidates.extend(xfs::probe(source));
+    candidates.extend(apfs::probe(source));
+    candidates.extend(ufs::probe(source));
     candidates
 }
 
@@ -283,6 +292,8 @@ pub fn probe_deep(source: &dyn ReadAt) -> Vec<Candidate> {
         .into_iter()
         .chain(ext::probe_deep(source))
         .chain(xfs::probe_deep(source))
+        .chain(apfs::probe_deep(source))
+        .chain(ufs::probe_deep(source))
         .collect()
 }
 
@@ -307,5 +318,7 @@ pub fn open<'a>(
         Family::Mfs => mfs::open(source, image_offset),
         Family::ExFat => exfat::open(source, image_offset),
         Family::Xfs => xfs::open(source, image_offset),
+        Family::Apfs => apfs::open(source, image_offset),
+        Family::Ufs => ufs::open(source, image_offset),
     }
 }

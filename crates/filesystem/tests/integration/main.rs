@@ -1,5 +1,6 @@
 //! Readers against images, referees and damage.
 
+mod apfs;
 mod exfat;
 mod ext;
 mod ext_damage;
@@ -14,6 +15,7 @@ mod hfs;
 mod hfsplus;
 mod hfsplus_damage;
 mod iso9660;
+mod lab_apfs;
 mod lab_apple;
 mod lab_exfat;
 mod lab_ext;
@@ -21,6 +23,7 @@ mod lab_fat;
 mod lab_iso9660;
 mod lab_ntfs;
 mod lab_udf;
+mod lab_ufs;
 mod lab_xfs;
 mod limits;
 mod ntfs;
@@ -29,4 +32,5 @@ mod ntfs_laid;
 mod ntfs_made;
 mod udf;
 mod udf_referee;
+mod ufs;
 mod xfs;

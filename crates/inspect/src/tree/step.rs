@@ -46,6 +46,8 @@ impl fmt::Display for Step {
             StepKind::Open(Family::Mfs) => f.write_str("opening the MFS file system"),
             StepKind::Open(Family::ExFat) => f.write_str("opening the exFAT file system"),
             StepKind::Open(Family::Xfs) => f.write_str("opening the XFS file system"),
+            StepKind::Open(Family::Ufs) => f.write_str("opening the UFS file system"),
+            StepKind::Open(Family::Apfs) => f.write_str("opening the APFS container"),
             StepKind::Open(_) => f.write_str("opening the file system"),
             StepKind::Identify => f.write_str("looking for other known content"),
             StepKind::Fill => f.write_str("finding out whether it is empty"),

@@ -335,6 +335,8 @@ const fn family_name(family: Family) -> &'static str {
         Family::Mfs => "mfs",
         Family::ExFat => "exfat",
         Family::Xfs => "xfs",
+        Family::Apfs => "apfs",
+        Family::Ufs => "ufs",
         _ => "other",
     }
 }

@@ -254,6 +254,38 @@ pub fn exfat(arguments: &[&str], size_bytes: u64, spec: &Spec) -> Option<Image> 
     Image::filled(&arguments.join(" "), mount, |root| fill(root, spec))
 }
 
+/// UFS by `makefs`, version 1 or 2, byte order `le` or `be`: `None` without the tool.
+///
+/// # Panics
+///
+/// If the tool fails.
+pub fn ufs(version: u8, order: &str, blocks: &str, spec: &Spec) -> Option<Image> {
+    have("makefs").then_some(())?;
+    Image::made(
+        &format!("version {version}, {order}, {blocks}"),
+        spec,
+        |image, tree, truth| {
+            let options = format!("version={version},{blocks}");
+            let arguments = [
+                "-t",
+                "ffs",
+                "-B",
+                order,
+                "-o",
+                &options,
+                "-b",
+                "10%",
+                "-f",
+                "10%",
+                utf8(image),
+                utf8(tree),
+            ];
+            run("makefs", &arguments, tree);
+            Some(truth)
+        },
+    )
+}
+
 /// XFS by `mkfs.xfs`, mounted by the kernel and filled by `fill`: `None` without the tool, or where that is not allowed (it needs root).
 pub fn xfs(arguments: &[&str], size_bytes: u64, fill: impl FnOnce(&Path) -> Tree) -> Option<Image> {
     have("mkfs.xfs").then_some(())?;

@@ -27,6 +27,7 @@ use ntt_source::{ReadAt, ReadError};
 use serde::{Deserialize, Serialize};
 
 mod apple;
+pub mod btrfs;
 mod disc;
 mod emit;
 pub mod exfat;
@@ -43,6 +44,7 @@ mod seen;
 mod sparse_set;
 pub mod udf;
 mod uuid;
+mod wide_seen;
 pub mod xfs;
 
 /// A family of file systems that this crate can read.
@@ -71,6 +73,8 @@ pub enum Family {
     ExFat,
     /// XFS.
     Xfs,
+    /// btrfs, one device of it.
+    Btrfs,
 }
 
 /// What a probe recognised.
@@ -170,6 +174,10 @@ pub struct ScanOptions {
     pub leave_after: BTreeMap<u64, u64>,
     /// Whether deleted entries are emitted too.
     pub deleted: bool,
+    /// Whether content is read and compared with the checksums that the format keeps of it (btrfs). What does not match becomes a finding.
+    ///
+    /// It reads all content that has checksums once, however many files share it.
+    pub verify_content: bool,
 }
 
 /// The receiver of a scan's events has had enough (the pipe is closed, the run was interrupted).
@@ -268,6 +276,7 @@ pub fn probe(source: &dyn ReadAt) -> Vec<Candidate> {
     candidates.extend(mfs::probe(source));
     candidates.extend(exfat::probe(source));
     candidates.extend(xfs::probe(source));
+    candidates.extend(btrfs::probe(source));
     candidates
 }
 
@@ -304,5 +313,6 @@ pub fn open<'a>(
         Family::Mfs => mfs::open(source, image_offset),
         Family::ExFat => exfat::open(source, image_offset),
         Family::Xfs => xfs::open(source, image_offset),
+        Family::Btrfs => btrfs::open(source, image_offset),
     }
 }

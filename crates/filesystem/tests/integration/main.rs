@@ -1,5 +1,6 @@
 //! Readers against images, referees and damage.
 
+mod btrfs;
 mod exfat;
 mod ext;
 mod ext_damage;
@@ -15,6 +16,7 @@ mod hfsplus;
 mod hfsplus_damage;
 mod iso9660;
 mod lab_apple;
+mod lab_btrfs;
 mod lab_exfat;
 mod lab_ext;
 mod lab_fat;

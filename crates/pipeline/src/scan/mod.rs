@@ -333,6 +333,7 @@ const fn family_name(family: Family) -> &'static str {
         Family::Mfs => "mfs",
         Family::ExFat => "exfat",
         Family::Xfs => "xfs",
+        Family::Btrfs => "btrfs",
         _ => "other",
     }
 }

@@ -42,6 +42,7 @@ pub mod ntfs;
 mod report;
 mod seen;
 mod sparse_set;
+pub mod squashfs;
 pub mod udf;
 mod uuid;
 mod wide_seen;
@@ -75,6 +76,8 @@ pub enum Family {
     Xfs,
     /// btrfs, one device of it.
     Btrfs,
+    /// squashfs 2 to 4.
+    Squashfs,
 }
 
 /// What a probe recognised.
@@ -277,6 +280,7 @@ pub fn probe(source: &dyn ReadAt) -> Vec<Candidate> {
     candidates.extend(exfat::probe(source));
     candidates.extend(xfs::probe(source));
     candidates.extend(btrfs::probe(source));
+    candidates.extend(squashfs::probe(source));
     candidates
 }
 
@@ -314,5 +318,6 @@ pub fn open<'a>(
         Family::ExFat => exfat::open(source, image_offset),
         Family::Xfs => xfs::open(source, image_offset),
         Family::Btrfs => btrfs::open(source, image_offset),
+        Family::Squashfs => squashfs::open(source, image_offset),
     }
 }

@@ -334,6 +334,7 @@ const fn family_name(family: Family) -> &'static str {
         Family::ExFat => "exfat",
         Family::Xfs => "xfs",
         Family::Btrfs => "btrfs",
+        Family::Squashfs => "squashfs",
         _ => "other",
     }
 }

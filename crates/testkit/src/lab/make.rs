@@ -305,6 +305,20 @@ fn mkfs_btrfs(path: &Path, size_bytes: u64, arguments: &[&str], directory: &Path
     );
 }
 
+/// squashfs by `mksquashfs`: `None` without the tool.
+///
+/// # Panics
+///
+/// If it fails.
+pub fn squashfs(arguments: &[&str], spec: &Spec) -> Option<Image> {
+    have("mksquashfs").then_some(())?;
+    Image::made(&arguments.join(" "), spec, |image, tree, truth| {
+        let fixed = [utf8(tree), utf8(image), "-quiet", "-no-progress", "-noappend"];
+        run("mksquashfs", &[&fixed[..], arguments].concat(), Path::new("/"));
+        Some(truth)
+    })
+}
+
 /// XFS by `mkfs.xfs -p`, which needs no root and makes version 4 too: `None` without the tool. The tool keeps no times; names hold no blanks.
 ///
 /// # Panics

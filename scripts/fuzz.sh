@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
-install_packages dosfstools mtools e2fsprogs genisoimage fdisk gzip hfsutils ntfs-3g xfsprogs btrfs-progs squashfs-tools
+install_packages dosfstools mtools e2fsprogs genisoimage fdisk gzip hfsutils ntfs-3g xfsprogs btrfs-progs squashfs-tools genromfs
 PATH=$PATH:/usr/sbin:/sbin
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
@@ -39,6 +39,8 @@ if [ ! -d "$fixtures" ]; then
     truncate -s 32M "$work/btrfs.img"
     mkfs.btrfs -q -M -m single -d single -n 4096 --rootdir "$work/tree" "$work/btrfs.img"
     mksquashfs "$work/tree" "$work/squashfs.img" -quiet -no-progress -noI -b 4096
+    mkfs.cramfs "$work/tree" "$work/cramfs.img" > /dev/null
+    genromfs -d "$work/tree" -f "$work/romfs.img"
     genisoimage -quiet -udf -o "$work/udf.img" "$work/tree"
     truncate -s 1M "$work/disk.img"
     printf 'label: dos\nstart=64, size=600, type=1\nstart=700, size=1300, type=5\nstart=701, size=400, type=83\nstart=1201, size=600, type=6\n' |
@@ -55,7 +57,7 @@ if [ ! -d "$fixtures" ]; then
     mv "$work"/*.img "$fixtures/"
     rm -rf "$work"
 fi
-[ $# -gt 0 ] || set -- mapfile volume tree fat exfat ext iso9660 ntfs xfs btrfs squashfs udf hfsplus hfs mfs codec
+[ $# -gt 0 ] || set -- mapfile volume tree fat exfat ext iso9660 ntfs xfs btrfs squashfs cramfs romfs udf hfsplus hfs mfs codec
 for target in "$@"; do
     cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -max_len=600 -timeout=20 -rss_limit_mb=512
 done

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 mod apple;
 pub mod btrfs;
+pub mod cramfs;
 mod disc;
 mod emit;
 pub mod exfat;
@@ -40,6 +41,7 @@ pub mod mfs;
 pub mod name;
 pub mod ntfs;
 mod report;
+pub mod romfs;
 mod seen;
 mod sparse_set;
 pub mod squashfs;
@@ -78,6 +80,10 @@ pub enum Family {
     Btrfs,
     /// squashfs 2 to 4.
     Squashfs,
+    /// cramfs.
+    Cramfs,
+    /// romfs.
+    Romfs,
 }
 
 /// What a probe recognised.
@@ -281,6 +287,8 @@ pub fn probe(source: &dyn ReadAt) -> Vec<Candidate> {
     candidates.extend(xfs::probe(source));
     candidates.extend(btrfs::probe(source));
     candidates.extend(squashfs::probe(source));
+    candidates.extend(cramfs::probe(source));
+    candidates.extend(romfs::probe(source));
     candidates
 }
 
@@ -319,5 +327,7 @@ pub fn open<'a>(
         Family::Xfs => xfs::open(source, image_offset),
         Family::Btrfs => btrfs::open(source, image_offset),
         Family::Squashfs => squashfs::open(source, image_offset),
+        Family::Cramfs => cramfs::open(source, image_offset),
+        Family::Romfs => romfs::open(source, image_offset),
     }
 }

@@ -45,6 +45,8 @@ impl fmt::Display for Step {
             StepKind::Open(Family::ExFat) => f.write_str("opening the exFAT file system"),
             StepKind::Open(Family::Xfs) => f.write_str("opening the XFS file system"),
             StepKind::Open(Family::Squashfs) => f.write_str("opening the squashfs file system"),
+            StepKind::Open(Family::Cramfs) => f.write_str("opening the cramfs file system"),
+            StepKind::Open(Family::Romfs) => f.write_str("opening the romfs file system"),
             StepKind::Open(Family::Btrfs) => f.write_str("opening the btrfs file system"),
             StepKind::Open(_) => f.write_str("opening the file system"),
             StepKind::Identify => f.write_str("looking for other known content"),

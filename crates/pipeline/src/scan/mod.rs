@@ -335,6 +335,8 @@ const fn family_name(family: Family) -> &'static str {
         Family::Xfs => "xfs",
         Family::Btrfs => "btrfs",
         Family::Squashfs => "squashfs",
+        Family::Cramfs => "cramfs",
+        Family::Romfs => "romfs",
         _ => "other",
     }
 }

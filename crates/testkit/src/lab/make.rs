@@ -319,6 +319,38 @@ pub fn squashfs(arguments: &[&str], spec: &Spec) -> Option<Image> {
     })
 }
 
+/// cramfs by `mkfs.cramfs`: `None` without the tool. It keeps no times, and no names that share an inode.
+///
+/// # Panics
+///
+/// If it fails.
+pub fn cramfs(arguments: &[&str], spec: &Spec) -> Option<Image> {
+    have("mkfs.cramfs").then_some(())?;
+    Image::made(&arguments.join(" "), spec, |image, tree, truth| {
+        let paths = [utf8(tree), utf8(image)];
+        run(
+            "mkfs.cramfs",
+            &[&["-n", "LAB"][..], arguments, &paths].concat(),
+            Path::new("/"),
+        );
+        Some(truth.without(|entry| entry.modified = None))
+    })
+}
+
+/// romfs by `genromfs`: `None` without the tool. The format has no times.
+///
+/// # Panics
+///
+/// If it fails.
+pub fn romfs(arguments: &[&str], spec: &Spec) -> Option<Image> {
+    have("genromfs").then_some(())?;
+    Image::made(&arguments.join(" "), spec, |image, tree, truth| {
+        let fixed = ["-V", "LAB", "-d", utf8(tree), "-f", utf8(image)];
+        run("genromfs", &[&fixed[..], arguments].concat(), Path::new("/"));
+        Some(truth.without(|entry| entry.modified = None))
+    })
+}
+
 /// XFS by `mkfs.xfs -p`, which needs no root and makes version 4 too: `None` without the tool. The tool keeps no times; names hold no blanks.
 ///
 /// # Panics

@@ -1,7 +1,7 @@
 //! Benchmarks of `ntt` against its peers: every figure is a ratio within one run, on one machine, over the same files.
 //!
-//! `cargo build --release -p ntt -p ntt-bench -p ntt-inspect -p ntt-catalogue --bins --examples`, then `target/release/ntt-bench all`. Needs the
-//! Debian packages postgresql, b3sum, restic, borgbackup, e2fsprogs, sleuthkit, findutils and time; `scan` mounts an image and so needs root.
+//! `cargo build --release -p ntt -p ntt-bench -p ntt-inspect -p ntt-catalogue -p ntt-search --bins --examples`, then `target/release/ntt-bench all`. Needs the
+//! Debian packages postgresql, b3sum, restic, borgbackup, e2fsprogs, sleuthkit, findutils, plocate and time; `scan` mounts an image and so needs root.
 
 #![allow(clippy::print_stdout, reason = "printing a table is what this program is for")]
 
@@ -12,6 +12,7 @@ mod machine;
 mod measure;
 mod rescue;
 mod scan;
+mod search;
 mod server;
 mod shell;
 
@@ -92,6 +93,17 @@ enum Command {
         #[command(flatten)]
         setting: Setting,
     },
+    /// The search index, beside plocate and pg_trgm over the same names: needs the Debian packages plocate and postgresql.
+    Search {
+        /// Number of paths.
+        #[arg(long, default_value_t = 5_000_000)]
+        paths: u64,
+        /// Of these so many for pg_trgm.
+        #[arg(long, default_value_t = 500_000)]
+        rows: u64,
+        #[command(flatten)]
+        setting: Setting,
+    },
     /// All of the above but rescue, in their full size.
     All {
         #[command(flatten)]
@@ -116,10 +128,12 @@ fn main() -> io::Result<()> {
             before,
             setting,
         } => server::run(inodes, before, &setting),
+        Command::Search { paths, rows, setting } => search::run(paths, rows, &setting),
         Command::All { setting } => {
             scan::run(1_000_000, &setting)?;
             catalogue::run(3_000_000, &setting)?;
             server::run(2_000_000, 24, &setting)?;
+            search::run(5_000_000, 500_000, &setting)?;
             copy::run(150_000, &setting)
         }
     }

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use ntt_mapfile::{Mapfile, Status};
+use ntt_model::ByteRange;
 use ntt_testkit::faulty::FaultyMedium;
 
 /// The curve of a run.
 pub(crate) struct Curve {
-    /// When, and how many distinct bytes had been read by then.
+    /// When, and how many distinct bytes of those that count had been read by then.
     pub(crate) points: Vec<(Duration, u64)>,
-    /// What could be read at all.
+    /// What counts, and could be read at all.
     pub(crate) recoverable_bytes: u64,
     pub(crate) failures: u64,
     pub(crate) total: Duration,
@@ -22,10 +23,16 @@ pub(crate) struct Curve {
 }
 
 impl Curve {
-    /// From a medium's log and the map that the program left.
-    pub(crate) fn new(medium: &FaultyMedium, map: &Path, total: Duration) -> io::Result<Self> {
+    /// From a medium's log and the map that the program left. What counts is `wanted`, or all that can be read.
+    pub(crate) fn new(
+        medium: &FaultyMedium,
+        map: &Path,
+        total: Duration,
+        wanted: Option<&[ByteRange]>,
+    ) -> io::Result<Self> {
         let map = Mapfile::parse(&std::fs::read(map)?).map_err(io::Error::other)?;
-        let bad: u64 = medium.bad_ranges().iter().map(|range| range.len).sum();
+        let whole = [ByteRange::new(0, medium.size_bytes())];
+        let sum = |ranges: &[ByteRange]| ranges.iter().map(|range| range.len).sum::<u64>();
         let truly_bad: u64 = medium
             .bad_ranges()
             .iter()
@@ -33,8 +40,8 @@ impl Curve {
             .sum();
         let totals = map.totals();
         Ok(Self {
-            points: points(medium, total),
-            recoverable_bytes: medium.size_bytes() - bad,
+            points: points(medium, total, wanted.unwrap_or(&whole)),
+            recoverable_bytes: wanted.map_or_else(|| medium.size_bytes() - sum(medium.bad_ranges()), sum),
             failures: medium.failures(),
             total,
             lost_bytes: medium.size_bytes() - totals.finished.bytes,
@@ -50,7 +57,7 @@ impl Curve {
     }
 }
 
-fn points(medium: &FaultyMedium, total: Duration) -> Vec<(Duration, u64)> {
+fn points(medium: &FaultyMedium, total: Duration, wanted: &[ByteRange]) -> Vec<(Duration, u64)> {
     let log = medium.log();
     // The clock begins with the first read: mounting and starting are nobody's merit.
     let begin = log.first().map_or(Duration::ZERO, |record| record.at);
@@ -59,14 +66,17 @@ fn points(medium: &FaultyMedium, total: Duration) -> Vec<(Duration, u64)> {
         .skip(1)
         .map(|record| record.at.saturating_sub(begin))
         .chain([total]);
-    let mut seen = Mapfile::untried(medium.size_bytes());
+    // What is wanted and has not come is marked so; a map that is full cannot happen: there are fewer ranges than reads.
+    let mut lacking = Mapfile::untried(medium.size_bytes());
+    for range in wanted {
+        let _ = lacking.set(*range, Status::NonTrimmed);
+    }
     let mut sum = 0;
     let mut points = Vec::new();
     for (record, end) in log.iter().zip(ends) {
         if record.good {
-            sum += record.range.len - seen.bytes_within(Status::Finished, record.range);
-            // A map that is full cannot happen: there are fewer ranges than reads.
-            let _ = seen.set(record.range, Status::Finished);
+            sum += lacking.bytes_within(Status::NonTrimmed, record.range);
+            let _ = lacking.set(record.range, Status::Finished);
         }
         points.push((end, sum));
     }

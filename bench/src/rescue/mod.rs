@@ -11,8 +11,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use ntt_model::ByteRange;
 use ntt_testkit::faulty::{FaultyMedium, bars};
 use ntt_testkit::faulty_file::FaultyFile;
+use ntt_testkit::part_full::{Kind, PartFull};
 
 use crate::Setting;
 use curve::Curve;
@@ -20,9 +22,9 @@ use curve::Curve;
 #[derive(Debug, Args)]
 pub(crate) struct RescueArgs {
     /// Which cases; all but `kill` and `clean` make the curves.
-    #[arg(long, value_delimiter = ',', default_value = "clean,a,b,c,d,e,kill")]
+    #[arg(long, value_delimiter = ',', default_value = "clean,a,b,c,d,e,f,kill")]
     cases: Vec<String>,
-    /// Let ddrescue scrape the dead zone of case B to its end, which takes 21 minutes; otherwise it runs with -n.
+    /// Let ddrescue scrape the dead zones of cases B and F to their ends, which takes 21 minutes each; otherwise it runs with -n.
     #[arg(long)]
     long: bool,
     /// How often the program is killed in case `kill`.
@@ -50,7 +52,23 @@ pub(crate) fn run(arguments: &RescueArgs, setting: &Setting) -> io::Result<()> {
     let mut runs = Vec::new();
     for (case, medium) in CASES {
         if wants(case) {
-            runs.extend(both(case, *medium, &ntt, work.path(), arguments.long)?);
+            runs.extend(both(case, medium, None, &ntt, work.path(), arguments.long)?);
+        }
+    }
+    if wants("f") {
+        for (case, kind) in [("f, ext4", Kind::Ext4), ("f, FAT", Kind::Fat)] {
+            let Some(volume) = PartFull::new(kind) else {
+                continue;
+            };
+            let (files, medium) = (volume.whole_files(), || volume.medium());
+            runs.extend(both(
+                case,
+                &medium,
+                Some(&files),
+                &ntt,
+                work.path(),
+                arguments.long,
+            )?);
         }
     }
     print_table(&runs);
@@ -75,21 +93,29 @@ const CASES: &[(&str, Medium)] = &[
 /// What ddrescue is told in a case: its defaults, and what a careful user would add.
 fn ddrescue_options(case: &str, long: bool) -> &'static [&'static str] {
     match case {
-        "b" if !long => &["-n"],
+        "b" | "f, ext4" | "f, FAT" if !long => &["-n"],
         "d" => &["-r", "3"],
         _ => &[],
     }
 }
 
-fn both(case: &'static str, medium: Medium, ntt: &str, work: &Path, long: bool) -> io::Result<[Run; 2]> {
+/// Both programs over one medium; `wanted` is what counts, if not all.
+fn both(
+    case: &'static str,
+    medium: &dyn Fn() -> FaultyMedium,
+    wanted: Option<&[ByteRange]>,
+    ntt: &str,
+    work: &Path,
+    long: bool,
+) -> io::Result<[Run; 2]> {
     let options = ddrescue_options(case, long);
     let [image, map] = ["image", "image.map"].map(|name| work.join(name).display().to_string());
-    let ours = one(medium, work, |source| {
+    let ours = one(medium, wanted, work, |source| {
         let mut command = Command::new(ntt);
         command.args(["--quiet", "rescue", source, "--output", &image]);
         command
     })?;
-    let theirs = one(medium, work, |source| {
+    let theirs = one(medium, wanted, work, |source| {
         let mut command = Command::new("ddrescue");
         command.arg("-q").args(options).args([source, &image, &map]);
         command
@@ -112,7 +138,12 @@ fn both(case: &'static str, medium: Medium, ntt: &str, work: &Path, long: bool) 
 /// A program that reads a vanished device for ever is stopped: it has shown what it does.
 const LONGEST_WITHOUT_DEVICE: Duration = Duration::from_secs(75);
 
-fn one(medium: Medium, work: &Path, command: impl Fn(&str) -> Command) -> io::Result<Curve> {
+fn one(
+    medium: &dyn Fn() -> FaultyMedium,
+    wanted: Option<&[ByteRange]>,
+    work: &Path,
+    command: impl Fn(&str) -> Command,
+) -> io::Result<Curve> {
     empty(work)?;
     let file = FaultyFile::mount(medium(), true).ok_or_else(|| io::Error::other("no FUSE here"))?;
     let source = file.path().display().to_string();
@@ -129,7 +160,7 @@ fn one(medium: Medium, work: &Path, command: impl Fn(&str) -> Command) -> io::Re
         }
     }
     let total = begin.elapsed();
-    let curve = Curve::new(&file.medium(), &work.join("image.map"), total)?;
+    let curve = Curve::new(&file.medium(), &work.join("image.map"), total, wanted)?;
     tell(&format!("{}: {:.1} s", source, total.as_secs_f64()));
     Ok(curve)
 }
@@ -149,7 +180,7 @@ pub(crate) fn tell(text: &str) {
 
 fn print_table(runs: &[Run]) {
     println!(
-        "| case | program | s to 50 / 90 / 95 / 99 / 100 % of recoverable | total s | failed reads | lost bytes | of them wrongly bad |"
+        "| case | program | s to 50 / 90 / 95 / 99 / 100 % of what counts | total s | failed reads | lost bytes | of them wrongly bad |"
     );
     println!("|---|---|---|---:|---:|---:|---:|");
     for Run { case, program, curve } in runs {

@@ -42,6 +42,8 @@ fn title(case: &str) -> &'static str {
         "b" => "B: a dead zone of 8 MiB",
         "c" => "C: 16 MiB at 250 kB/s, 50 bad sectors in it",
         "d" => "D: 200 flaky sectors",
+        "f, ext4" => "F: files of an ext4 volume, two dead zones",
+        "f, FAT" => "F: files of a FAT volume, two dead zones",
         "e" => "E: the device goes away after 20 errors",
         _ => "",
     }

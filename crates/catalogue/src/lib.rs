@@ -29,7 +29,7 @@ use ntt_model::{
 
 pub use dump::{dump, dump_exact};
 pub use error::Error;
-use query::{FindQuery, FoundRow};
+use query::{FindQuery, FoundRow, NameVisitor, SearchedScan};
 use record::ScanRecord;
 pub use restoration::Restore;
 use rows::{
@@ -185,6 +185,11 @@ pub trait Catalogue: Send + Sync {
         blob: &BlobHash,
         each: &mut dyn FnMut(&Occurrence) -> Result<(), Error>,
     ) -> Result<(), Error>;
+    /// The scans that [`Catalogue::find`] and [`Catalogue::occurrences`] look at, by medium and volume number.
+    fn searched_scans(&self) -> Result<Vec<SearchedScan>, Error>;
+    /// Visits every name of a sealed scan in the order of its ids, which count from 1: the path of its directory relative to the root, and
+    /// the name. Cheaper than [`Catalogue::each_path`]: nothing is asked of inodes.
+    fn each_name(&self, scan: ScanId, each: &mut NameVisitor<'_>) -> Result<(), Error>;
     /// Searches paths by their bytes and their inodes' facts.
     fn find(
         &self,

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use ntt_model::{FailureClass, Kind, MediumKey, Timestamp};
+use ntt_model::{FailureClass, Kind, MediumKey, ScanId, Timestamp};
 
+use crate::Error;
 use crate::rows::{PathRow, State, StreamState};
 
 /// What to look for. All given conditions must hold.
@@ -30,6 +31,47 @@ pub struct FindQuery<'a> {
     pub alternates: bool,
     /// Whether deleted entries are searched too.
     pub deleted: bool,
+    /// Who knows which names can pass the tests of name and path, without a look at all of them.
+    pub index: Option<&'a dyn NameIndex>,
+}
+
+/// A scan that searches look at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SearchedScan {
+    /// The scan.
+    pub scan: ScanId,
+    /// Its medium.
+    pub medium: MediumKey,
+    /// The number of its volume on the medium.
+    pub volume_number: u32,
+    /// Which reader made it: several file systems may stand over the same bytes.
+    pub reader: String,
+    /// Its directories.
+    pub directories: u64,
+    /// Its names.
+    pub names: u64,
+    /// When it began.
+    pub begun: Timestamp,
+    /// When it was sealed.
+    pub sealed: Timestamp,
+}
+
+/// Takes the path of a directory and a name in it.
+pub type NameVisitor<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), Error> + 'a;
+
+/// A search index that stands beside the catalogue. It must not leave out a name that passes the tests of the query that it was made for.
+pub trait NameIndex: Sync {
+    /// Visits the ids of path rows that can pass, ascending and in groups, and answers up to which id it has told all of them. What comes after
+    /// is searched in the catalogue: an index that does not know the scan answers 0.
+    ///
+    /// # Errors
+    ///
+    /// Only what `each` says.
+    fn candidates(
+        &self,
+        scan: &SearchedScan,
+        each: &mut dyn FnMut(&[i64]) -> Result<(), Error>,
+    ) -> Result<i64, Error>;
 }
 
 impl FindQuery<'_> {
@@ -87,6 +129,7 @@ impl fmt::Debug for FindQuery<'_> {
             .field("size_bytes", &self.size_bytes)
             .field("modified", &self.modified)
             .field("states", &self.states)
+            .field("index", &self.index.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -115,6 +158,8 @@ pub struct FoundRow {
     pub medium: MediumKey,
     /// Volume number on the medium.
     pub volume_number: u32,
+    /// Scan.
+    pub scan: ScanId,
     /// The path.
     pub path: PathRow,
     /// Modification time.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MediumKind {
-    /// A disk image in a file (later: rescued from a device).
+    /// A disk image in a file, or a device that is, or never could be, rescued into one.
     Image,
     /// A directory tree of a host.
     Directory,

@@ -9,13 +9,17 @@ use ntt_model::Severity;
 use ntt_model::name::escape;
 use ntt_pipeline::observer::{Done, Stage};
 use ntt_pipeline::{Event, Observer, RunOutcome};
+use ntt_rescue::monitor::Monitor;
+use ntt_rescue::watch::SystemStopwatch;
 
 use crate::args::Global;
+use crate::commands::live;
 use crate::units;
 
 /// Renders the events of a run.
 pub(crate) struct Renderer {
     form: Form,
+    rescue: live::Form,
     bar: Mutex<Option<ProgressBar>>,
     /// What the running stage works on.
     subject: Mutex<String>,
@@ -44,6 +48,7 @@ impl Renderer {
         };
         Self {
             form,
+            rescue: live::Form::of(global).without_keys(),
             bar: Mutex::new(None),
             subject: Mutex::new(String::new()),
         }
@@ -135,6 +140,12 @@ impl Observer for Renderer {
             Form::Bars | Form::Lines => self.print(event),
         }
     }
+
+    fn attend(&self, monitor: &Monitor, watch: &SystemStopwatch, work: &mut (dyn FnMut() + Send)) {
+        self.end_bar();
+        // Without a display the work is done all the same; if it did not begin, the caller sees that.
+        let _ = live::watched(self.rescue, monitor, watch, work);
+    }
 }
 
 /// A run's event as a JSON line on stdout; whoever closed stdout does not want it.
@@ -198,6 +209,7 @@ fn ended(stage: Stage, outcome: RunOutcome, elapsed_ms: u64, done: &Done) -> Str
 fn items(stage: Stage) -> (&'static str, &'static str) {
     match stage {
         Stage::Identify => ("source", "sources"),
+        Stage::Rescue => ("gap", "gaps"),
         Stage::Inspect => ("volume", "volumes"),
         Stage::Scan => ("name", "names"),
         Stage::Copy | Stage::Verify | Stage::Retry => ("content", "contents"),

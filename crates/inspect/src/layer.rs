@@ -1,5 +1,6 @@
 //! The tree of layers that a source was found to hold.
 
+pub use ntt_container::{ContainerLayer, StoredHash};
 use ntt_filesystem::{Facts, Family};
 use ntt_model::{ByteRange, Finding};
 pub use ntt_volume::identify::Class as IdentifiedClass;
@@ -100,6 +101,9 @@ pub struct TableLayer {
 /// Everything found in one source.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct LayerTree {
+    /// The containers that the image lies in, the outermost first; none for a raw one.
+    #[serde(default)]
+    pub containers: Vec<ContainerLayer>,
     /// Length of the image in bytes.
     pub image_bytes: u64,
     /// Length that its tables and file systems say it should have; more than `image_bytes` makes it incomplete (R12).

@@ -548,6 +548,10 @@ fn open_finding(candidate: &Candidate, error: &Error, image_offset: u64) -> Find
             source: ReadError::BeyondEnd { .. },
             ..
         } => FindingCode::BeyondEnd,
+        Error::Read {
+            source: ReadError::Corrupt { .. },
+            ..
+        } => FindingCode::Corrupt,
         Error::Read { .. } => FindingCode::Io,
         Error::Unsupported(_) => FindingCode::Unsupported,
         _ => FindingCode::Corrupt,

@@ -79,9 +79,18 @@ pub enum Error {
     /// The scan child could not be started, or the walk of a directory could not begin.
     #[error("{0}")]
     Scan(String),
+    /// A rescue cannot begin or go on.
+    #[error(transparent)]
+    Rescue(#[from] ntt_rescue::Error),
+    /// The device went away during a rescue; the same command goes on when it is there again.
+    #[error("{}: the device went away; when it is back, the same command goes on", .0.display())]
+    DeviceLost(PathBuf),
     /// A question to the catalogue has no answer.
     #[error(transparent)]
     Report(#[from] ntt_report::Error),
+    /// The search index cannot be written or read; searches then look at every name of the catalogue.
+    #[error(transparent)]
+    Search(#[from] ntt_search::Error),
     /// The user asked to stop; the same command goes on from here.
     #[error("interrupted; the same command continues from here")]
     Interrupted,
@@ -126,7 +135,9 @@ impl Error {
                 ErrorKind::Failed
             }
             Self::Catalogue(_) => ErrorKind::Unreachable,
-            Self::Interrupted => ErrorKind::Interrupted,
+            Self::Rescue(ntt_rescue::Error::Held(_)) => ErrorKind::Held,
+            Self::Rescue(error) if error.is_full() => ErrorKind::Unreachable,
+            Self::Interrupted | Self::DeviceLost(_) => ErrorKind::Interrupted,
             _ => ErrorKind::Failed,
         }
     }

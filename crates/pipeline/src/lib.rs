@@ -6,7 +6,7 @@
 //! and leave a state from which the same command goes on (R38).
 //!
 //! ```text
-//! identify -> inspect -> scan -> copy -> verify -> manifest      (one `ingest`)
+//! (rescue) -> identify -> inspect -> scan -> copy -> verify -> manifest      (one `ingest`)
 //!                          |       |
 //!                       exclude  retry                 restore -> compare        doctor, rebuild, transfer
 //! ```
@@ -20,15 +20,19 @@ pub mod config;
 pub mod copy;
 pub mod doctor;
 pub mod exclude;
+pub mod health;
 pub mod identify;
+pub mod image;
 pub mod ingest;
 pub mod inspect;
 pub mod manifest;
 pub mod observer;
 pub mod rebuild;
+pub mod rescue;
 pub mod restore;
 pub mod retry;
 pub mod scan;
+pub mod search;
 pub mod transfer;
 pub mod verify;
 
@@ -61,4 +65,16 @@ pub struct Context<'a> {
     pub observer: &'a dyn Observer,
     /// Raised when the user wants to stop.
     pub interrupt: &'a Interrupt,
+}
+
+impl Context<'_> {
+    /// What it takes to open an image: compressed ones are unpacked in the archive's `tmp`.
+    pub fn opener(&self) -> image::Opener<'_> {
+        image::Opener {
+            config: self.config,
+            scan_program: &self.scan_program,
+            interrupt: self.interrupt,
+            scratch: Some(archive::spool_folder(self.archive.root())),
+        }
+    }
 }

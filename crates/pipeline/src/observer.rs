@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ntt_model::{Finding, MediumId, Severity};
+use ntt_rescue::monitor::Monitor;
+use ntt_rescue::watch::SystemStopwatch;
 use serde::{Deserialize, Serialize};
 
 use crate::RunOutcome;
@@ -14,6 +16,8 @@ use crate::RunOutcome;
 pub enum Stage {
     /// What is this, and do we know it?
     Identify,
+    /// Read a device into an image.
+    Rescue,
     /// Which volumes does it hold?
     Inspect,
     /// Which directories, names and inodes does a volume hold?
@@ -45,6 +49,7 @@ impl Stage {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Identify => "identify",
+            Self::Rescue => "rescue",
             Self::Inspect => "inspect",
             Self::Scan => "scan",
             Self::Copy => "copy",
@@ -127,6 +132,11 @@ pub enum Event {
 pub trait Observer: Sync {
     /// Takes an event; must return quickly.
     fn event(&self, event: &Event);
+
+    /// Runs a rescue, which may take days and wait for a drive that does not answer, and may look at it and steer it meanwhile.
+    fn attend(&self, _: &Monitor, _: &SystemStopwatch, work: &mut (dyn FnMut() + Send)) {
+        work();
+    }
 }
 
 /// Tells nobody.

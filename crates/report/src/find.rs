@@ -1,70 +1,20 @@
-//! `find`: patterns on bytes.
+//! `find`: patterns on bytes, guided by the search index.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use ntt_catalogue::Catalogue;
-use ntt_catalogue::query::{BytesTest, FindQuery, FoundRow, StateFilter};
-use ntt_catalogue::rows::State;
-use ntt_model::{FailureClass, Kind, MediumId, MediumKey, Timestamp};
+use ntt_catalogue::query::{BytesTest, FindQuery, FoundRow, NameIndex, StateFilter};
+use ntt_catalogue::rows::{MediumRow, State};
+use ntt_model::{FailureClass, Kind, MediumId, MediumKey, ScanId, Timestamp};
+pub use ntt_search::Pattern;
+use ntt_search::{Matcher, Query, SearchFolder};
 use serde::Serialize;
 
+use crate::index::{Guide, Unindexed};
 use crate::occurrences::medium_name;
 use crate::{ByteText, Error};
-
-/// How a name or path is matched; all on bytes (R23).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Pattern {
-    /// These bytes anywhere.
-    Substring(Vec<u8>),
-    /// A shell glob over the whole; `*` and `?` do not match `/` in paths, `**` does.
-    Glob(String),
-    /// A regular expression of the `regex` crate in byte mode, anywhere.
-    Regex(String),
-}
-
-impl Pattern {
-    /// Compiles the pattern.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Usage`] with what is wrong with it.
-    pub fn compile(&self, ignore_case: bool) -> Result<Box<BytesTest>, Error> {
-        match self {
-            Self::Substring(bytes) if !ignore_case => {
-                let finder = memchr::memmem::Finder::new(bytes).into_owned();
-                Ok(Box::new(move |name| finder.find(name).is_some()))
-            }
-            Self::Substring(bytes) => compile_regex(&escape_regex(bytes), true),
-            Self::Glob(glob) => {
-                let built = globset::GlobBuilder::new(glob)
-                    .literal_separator(true)
-                    .case_insensitive(ignore_case)
-                    .build();
-                let glob = built.map_err(|error| Error::Usage(error.to_string()))?;
-                compile_regex(glob.regex(), false)
-            }
-            Self::Regex(regex) => compile_regex(regex, ignore_case),
-        }
-    }
-}
-
-/// A regular expression for exactly these bytes.
-fn escape_regex(bytes: &[u8]) -> String {
-    let mut regex = String::from("(?-u)");
-    for byte in bytes {
-        regex.push_str(&format!("\\x{byte:02x}"));
-    }
-    regex
-}
-
-fn compile_regex(regex: &str, ignore_case: bool) -> Result<Box<BytesTest>, Error> {
-    let built = regex::bytes::RegexBuilder::new(regex)
-        .unicode(true)
-        .case_insensitive(ignore_case)
-        .build();
-    let regex = built.map_err(|error| Error::Usage(error.to_string()))?;
-    Ok(Box::new(move |name| regex.is_match(name)))
-}
 
 /// What to look for; all given conditions must hold.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -102,6 +52,8 @@ pub struct Found {
     pub medium_name: String,
     /// Volume number.
     pub volume: u32,
+    /// Which reader lists it: several file systems may stand over the same bytes.
+    pub reader: String,
     /// Path in the volume.
     pub path: ByteText,
     /// Inode number.
@@ -118,47 +70,27 @@ pub struct Found {
     pub rule: Option<String>,
 }
 
-/// Visits everything that matches.
+/// Visits everything that matches. The search index tells where to look; where there is none or it is damaged, every name is looked at, and
+/// the answer is the same. Returns the scans for which that was so.
 ///
 /// # Errors
 ///
 /// [`Error::Usage`] for a malformed pattern; else what the catalogue or `each` says.
 pub fn find(
     catalogue: &dyn Catalogue,
+    index: Option<&SearchFolder>,
     options: &FindOptions,
     each: &mut dyn FnMut(Found) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let compile = |pattern: &Option<Pattern>| {
-        pattern
-            .as_ref()
-            .map(|one| one.compile(options.ignore_case))
-            .transpose()
-    };
-    let (name, path) = (compile(&options.name)?, compile(&options.path)?);
-    let query = FindQuery {
-        media: options.media.clone(),
-        volume: options.volume,
-        name: name.as_deref(),
-        path: path.as_deref(),
-        kinds: options.kinds.clone(),
-        size_bytes: options.size_bytes.clone(),
-        modified: options.modified.clone(),
-        states: options.states.clone(),
-        alternates: options.alternates,
-        deleted: options.deleted,
-    };
+) -> Result<Vec<Unindexed>, Error> {
     let media = catalogue.media()?;
-    let mut failure = None;
-    let visited = catalogue.find(&query, &mut |row: &FoundRow| {
-        let Some(medium) = media.iter().find(|medium| medium.key == row.medium) else {
-            return Err(ntt_catalogue::Error::NotFound {
-                what: format!("medium {}", row.medium),
-            });
-        };
-        let found = Found {
+    let readers = readers(catalogue)?;
+    each_row(catalogue, index, options, &mut |row| {
+        let medium = medium_of(&media, row)?;
+        each(Found {
             medium: medium.medium.id,
             medium_name: medium_name(medium).to_owned(),
             volume: row.volume_number,
+            reader: readers.get(&row.scan).cloned().unwrap_or_default(),
             path: ByteText(row.path.path.clone()),
             inode: row.path.inode,
             kind: row.path.kind,
@@ -166,8 +98,77 @@ pub fn find(
             modified: row.modified,
             content: row.state.as_ref().map(|state| state.state.clone()),
             rule: row.path.rule.clone(),
-        };
-        each(found).map_err(|error| {
+        })
+    })
+}
+
+/// The reader of each scan that is searched.
+pub(crate) fn readers(catalogue: &dyn Catalogue) -> Result<BTreeMap<ScanId, String>, Error> {
+    let scans = catalogue.searched_scans()?;
+    Ok(scans.into_iter().map(|scan| (scan.scan, scan.reader)).collect())
+}
+
+/// The medium of a row.
+pub(crate) fn medium_of<'m>(media: &'m [MediumRow], row: &FoundRow) -> Result<&'m MediumRow, Error> {
+    let medium = media.iter().find(|medium| medium.key == row.medium);
+    let what = || format!("medium {}", row.medium);
+    medium.ok_or_else(|| ntt_catalogue::Error::NotFound { what: what() }.into())
+}
+
+/// As [`find`], for the rows of the catalogue.
+pub(crate) fn each_row(
+    catalogue: &dyn Catalogue,
+    index: Option<&SearchFolder>,
+    options: &FindOptions,
+    each: &mut dyn FnMut(&FoundRow) -> Result<(), Error>,
+) -> Result<Vec<Unindexed>, Error> {
+    let compile = |pattern: &Option<Pattern>| {
+        let compiled = pattern.as_ref().map(|one| one.compile(options.ignore_case));
+        let compiled = compiled
+            .transpose()
+            .map_err(|error| Error::Usage(error.to_string()))?;
+        Ok::<_, Error>(compiled.map(Arc::new))
+    };
+    let (name, path) = (compile(&options.name)?, compile(&options.path)?);
+    let patterns = Query {
+        name: name.as_deref(),
+        path: path.as_deref(),
+    };
+    let has_pattern = name.is_some() || path.is_some();
+    let guide = index
+        .filter(|_| has_pattern)
+        .map(|folder| Guide::new(folder, patterns));
+    let test = |matcher: &Option<Arc<Matcher>>| {
+        let matcher = matcher.clone()?;
+        Some(Box::new(move |bytes: &[u8]| matcher.matches(bytes)) as Box<BytesTest>)
+    };
+    let (test_name, test_path) = (test(&name), test(&path));
+    let query = FindQuery {
+        media: options.media.clone(),
+        volume: options.volume,
+        name: test_name.as_deref(),
+        path: test_path.as_deref(),
+        kinds: options.kinds.clone(),
+        size_bytes: options.size_bytes.clone(),
+        modified: options.modified.clone(),
+        states: options.states.clone(),
+        alternates: options.alternates,
+        deleted: options.deleted,
+        index: guide.as_ref().map(|guide| guide as &dyn NameIndex),
+    };
+    visit(catalogue, &query, each)?;
+    Ok(guide.map(Guide::into_unindexed).unwrap_or_default())
+}
+
+/// Keeps the error of the receiver, which the catalogue cannot carry.
+fn visit(
+    catalogue: &dyn Catalogue,
+    query: &FindQuery<'_>,
+    each: &mut dyn FnMut(&FoundRow) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut failure = None;
+    let visited = catalogue.find(query, &mut |row: &FoundRow| {
+        each(row).map_err(|error| {
             failure = Some(error);
             ntt_catalogue::Error::Stopped
         })
@@ -206,41 +207,8 @@ pub fn parse_state(text: &str) -> Result<StateFilter, Error> {
 mod tests {
     use super::*;
 
-    fn matches(pattern: &Pattern, ignore_case: bool, bytes: &[u8]) -> bool {
-        pattern.compile(ignore_case).expect("well-formed")(bytes)
-    }
-
-    /// R23: patterns match bytes, not text.
     #[test]
-    fn r23_patterns_match_invalid_utf8() {
-        assert!(matches(&Pattern::Substring(vec![0xff]), false, b"a\xffb"));
-        assert!(matches(&Pattern::Substring(vec![0xff, b'B']), true, b"a\xffb"));
-        assert!(matches(&Pattern::Glob("a*b".to_owned()), false, b"a\xff\nb"));
-        assert!(matches(
-            &Pattern::Regex("(?-u)\\xff".to_owned()),
-            false,
-            b"a\xffb"
-        ));
-    }
-
-    #[test]
-    fn globs_cover_the_whole_and_stars_stop_at_slashes() {
-        assert!(!matches(&Pattern::Glob("*.txt".to_owned()), false, b"a/b.txt"));
-        assert!(matches(&Pattern::Glob("**/*.txt".to_owned()), false, b"a/b.txt"));
-        assert!(!matches(&Pattern::Glob("b".to_owned()), false, b"abc"));
-        assert!(matches(&Pattern::Glob("*.TXT".to_owned()), true, b"b.txt"));
-    }
-
-    #[test]
-    fn malformed_patterns_and_states_say_what_is_wrong() {
-        assert!(matches!(
-            Pattern::Regex("(".to_owned()).compile(false),
-            Err(Error::Usage(_))
-        ));
-        assert!(matches!(
-            Pattern::Glob("[".to_owned()).compile(false),
-            Err(Error::Usage(_))
-        ));
+    fn malformed_states_say_what_is_wrong() {
         assert_eq!(
             parse_state("failed:io").ok(),
             Some(StateFilter::Failed(Some(FailureClass::Io)))

@@ -4,7 +4,10 @@
 //! business of the command line. Nothing here writes.
 
 mod error;
+pub mod export;
 pub mod find;
+pub mod hits;
+pub mod index;
 pub mod listing;
 pub mod media;
 pub mod occurrences;

@@ -6,6 +6,7 @@ use ntt_model::{MediumId, Severity, Timestamp};
 use serde::Serialize;
 
 use crate::Error;
+use crate::hits::hits;
 use crate::selector::{current_findings, current_scans};
 
 /// Whether everything on a medium is safe.
@@ -16,10 +17,14 @@ pub enum Completeness {
     Complete,
     /// Copy work is waiting or was interrupted.
     Unfinished,
+    /// Every content is stored, and the places of the medium that could not be read hold no file and no structure.
+    FilesComplete,
     /// Finished, but something could not be read: a volume, a file, a part of the image (R14).
     Partial,
     /// No volume has been scanned yet.
     NotScanned,
+    /// Nothing of it could ever be read; it is on record as a thing.
+    Unreadable,
 }
 
 impl Completeness {
@@ -30,6 +35,8 @@ impl Completeness {
             Self::Unfinished => "unfinished",
             Self::Partial => "partial",
             Self::NotScanned => "not-scanned",
+            Self::FilesComplete => "files-complete",
+            Self::Unreadable => "unreadable",
         }
     }
 }
@@ -168,6 +175,10 @@ fn summarise(
             .map(tally)
             .fold(Tally::default(), add)
     };
+    let files_hit = match &image {
+        Some(image) if !image.unread.is_empty() => hits(catalogue, row, image)?.files_hit,
+        _ => None,
+    };
     let summary = MediumSummary {
         id: row.medium.id,
         label: row.medium.label.clone(),
@@ -175,7 +186,7 @@ fn summarise(
         kind: row.medium.kind,
         added: row.added,
         size_bytes: image.as_ref().map_or(0, |image| image.size_bytes),
-        completeness: completeness(&volumes, image.as_ref()),
+        completeness: completeness(&volumes, image.as_ref(), files_hit),
         volumes: catalogue.volumes(row.key)?.len() as u64,
         paths: volumes
             .iter()
@@ -260,7 +271,10 @@ pub fn add(left: Tally, right: Tally) -> Tally {
     }
 }
 
-fn completeness(volumes: &[VolumeReport], image: Option<&Image>) -> Completeness {
+fn completeness(volumes: &[VolumeReport], image: Option<&Image>, files_hit: Option<bool>) -> Completeness {
+    let Some(image) = image else {
+        return Completeness::Unreadable;
+    };
     let censuses: Vec<&Census> = volumes
         .iter()
         .filter_map(|volume| volume.census.as_ref())
@@ -277,11 +291,14 @@ fn completeness(volumes: &[VolumeReport], image: Option<&Image>) -> Completeness
     let explained = |volume: &VolumeReport| {
         volume.census.is_some() || matches!(volume.verdict.as_str(), "empty" | "table")
     };
-    let short =
-        image.is_some_and(|image| image.expected_bytes > image.size_bytes || !image.unread.is_empty());
+    let short = image.expected_bytes > image.size_bytes;
     let losses = censuses.iter().any(|census| lost(census).count > 0);
     if volumes.is_empty() || short || losses || !volumes.iter().all(explained) {
         return Completeness::Partial;
     }
-    Completeness::Complete
+    match (image.unread.is_empty(), files_hit) {
+        (true, _) => Completeness::Complete,
+        (false, Some(false)) => Completeness::FilesComplete,
+        (false, _) => Completeness::Partial,
+    }
 }

@@ -6,6 +6,7 @@ use ntt_model::{MediumId, Timestamp};
 use serde::Serialize;
 
 use crate::Error;
+use crate::hits::{Hits, hits};
 use crate::occurrences::medium_name;
 use crate::selector::current_scans;
 
@@ -18,10 +19,25 @@ pub struct Status {
     pub blobs: u64,
     /// Volumes with copy work that is not done.
     pub queues: Vec<Queue>,
+    /// Media with places that could not be read.
+    pub failing: Vec<Failing>,
     /// Workers that have not ended.
     pub workers: Vec<WorkerRow>,
     /// The last things done, newest first.
     pub recent: Vec<RecentEvent>,
+}
+
+/// A medium with places that could not be read.
+#[derive(Clone, Debug, Serialize)]
+pub struct Failing {
+    /// Its id.
+    pub medium: MediumId,
+    /// Its label, or the name of its source.
+    pub medium_name: String,
+    /// Bytes that are missing.
+    pub missing_bytes: u64,
+    /// What they hit.
+    pub hits: Hits,
 }
 
 /// The queue of one volume.
@@ -67,9 +83,10 @@ const RECENT_MAX: usize = 10;
 /// What the catalogue says.
 pub fn status(catalogue: &dyn Catalogue) -> Result<Status, Error> {
     let media = catalogue.media()?;
-    let mut queues = Vec::new();
+    let (mut queues, mut failing) = (Vec::new(), Vec::new());
     for medium in &media {
         queues.extend(queues_of(catalogue, medium)?);
+        failing.extend(failing_of(catalogue, medium)?);
     }
     let workers = catalogue
         .workers()?
@@ -80,9 +97,23 @@ pub fn status(catalogue: &dyn Catalogue) -> Result<Status, Error> {
         media: media.len() as u64,
         blobs: catalogue.blob_count()?,
         queues,
+        failing,
         workers,
         recent: recent(catalogue, &media)?,
     })
+}
+
+fn failing_of(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Option<Failing>, Error> {
+    let image = catalogue.image(medium.key)?;
+    let Some(image) = image.filter(|image| !image.unread.is_empty()) else {
+        return Ok(None);
+    };
+    Ok(Some(Failing {
+        medium: medium.medium.id,
+        medium_name: medium_name(medium).to_owned(),
+        missing_bytes: image.unread.iter().map(|range| range.len).sum(),
+        hits: hits(catalogue, medium, &image)?,
+    }))
 }
 
 fn queues_of(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<Queue>, Error> {

@@ -10,6 +10,7 @@
 //!
 //! A mapfile is GNU ddrescue's, so either program goes on with the other's work. Formats and reasons: `docs/design/rescue.md`.
 
+pub mod advisor;
 mod breaker;
 pub mod buffer;
 pub mod device;

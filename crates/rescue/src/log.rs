@@ -64,6 +64,18 @@ pub enum Event {
     Continued,
     /// The user left a place.
     Skipped,
+    /// The readers said what files need; it is read before the rest.
+    FilesFirst {
+        /// Bytes in use, of those that were not read yet.
+        wanted_bytes: u64,
+        /// Bytes of structures among them.
+        structure_bytes: u64,
+    },
+    /// All that files need, as far as the readers know, was read, or was tried.
+    FilesDone {
+        /// Bytes in use that did not come.
+        missing_bytes: u64,
+    },
     /// The device went away; the map was rolled back to the last check that passed.
     DeviceLost {
         /// Why it is thought to be gone.

@@ -27,6 +27,15 @@ pub struct LastError {
     pub latency_ms: u64,
 }
 
+/// What the files of a medium need.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FilesNeed {
+    /// Bytes that files and the structures of their file systems lie in.
+    pub needed_bytes: u64,
+    /// Bytes of them that were not rescued; 0 means that all files are complete.
+    pub missing_bytes: u64,
+}
+
 /// The state of a run; all times from its beginning.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -53,6 +62,8 @@ pub struct Snapshot {
     /// [`STRIP_CELLS`] letters of the mapfile from left to right, the worst state of each; `.` for a cell that is partly rescued and partly
     /// untried.
     pub strip: String,
+    /// What files need and what of it is missing, once the readers have said so.
+    pub files: Option<FilesNeed>,
     /// Whether the run is paused.
     pub paused: bool,
     /// Whether the device is gone and waited for.

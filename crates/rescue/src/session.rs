@@ -8,6 +8,7 @@ use ntt_mapfile::Mapfile;
 use ntt_model::ByteRange;
 use serde::Serialize;
 
+use crate::advisor::Advisor;
 use crate::device::Device;
 use crate::digest;
 use crate::engine::{Ended, Engine, Parts};
@@ -93,6 +94,8 @@ pub struct World<'a> {
     pub watch: &'a dyn Stopwatch,
     /// Who watches.
     pub monitor: &'a Monitor,
+    /// Who knows what is worth reading first, if anybody does.
+    pub advisor: Option<&'a mut dyn Advisor>,
 }
 
 /// Runs a rescue; the map on disk is right whenever this returns, or does not.
@@ -107,6 +110,7 @@ pub fn run(world: World<'_>, request: &Request) -> Result<Record, Error> {
         clock,
         watch,
         monitor,
+        advisor,
     } = world;
     let paths = &request.paths;
     let geometry = device.geometry();
@@ -130,6 +134,7 @@ pub fn run(world: World<'_>, request: &Request) -> Result<Record, Error> {
         log,
         watch,
         monitor,
+        advisor,
     })
     .run()?;
     let record = record(disk.as_ref(), request, geometry, &ended, clock)?;

@@ -18,6 +18,7 @@ packs/<id>.tar         smaller contents: a POSIX tar whose members are named by 
 packs/<id>.idx         text, one line a member: digest, byte offset of the content in the tar, length, SHA-256 (- if not known)
 media/<medium>/        what was on each medium: names, times and the digest of each content
 index/ journal/        where each content lies; can be made anew from blobs/ and packs/
+search/                which names were on which medium, for fast searches; can be made anew from the catalogue
 tmp/                   unfinished work, of no value
 quarantine/            damaged files that were set aside
 

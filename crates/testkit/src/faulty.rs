@@ -1,5 +1,7 @@
 //! A medium with faults, as rules: what a read gives and how long it takes. Pure; a virtual clock or a FUSE file stands around it.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use ntt_model::ByteRange;
@@ -68,6 +70,8 @@ pub struct FaultyMedium {
     cost: Cost,
     pattern: Vec<u8>,
     zeros: Vec<ByteRange>,
+    /// Holds the content instead of the pattern.
+    image: Option<File>,
     bad: Vec<ByteRange>,
     slow: Vec<(ByteRange, u64)>,
     flaky: Vec<Flaky>,
@@ -94,6 +98,7 @@ impl FaultyMedium {
             cost: Cost::default(),
             pattern,
             zeros: Vec::new(),
+            image: None,
             bad: Vec::new(),
             slow: Vec::new(),
             flaky: Vec::new(),
@@ -117,6 +122,13 @@ impl FaultyMedium {
     #[must_use]
     pub fn bad(mut self, range: ByteRange) -> Self {
         self.bad.push(range);
+        self
+    }
+
+    /// The content is that of a file at least as long as the medium.
+    #[must_use]
+    pub fn holding(mut self, image: File) -> Self {
+        self.image = Some(image);
         self
     }
 
@@ -202,6 +214,12 @@ impl FaultyMedium {
 
     /// The bytes of the medium from `offset`, whether they can be read or not.
     pub fn content(&self, offset: u64, buffer: &mut [u8]) {
+        if let Some(image) = &self.image {
+            image
+                .read_exact_at(buffer, offset)
+                .expect("the image is as long as the medium");
+            return;
+        }
         let mut filled = 0;
         while filled < buffer.len() {
             let position = offset + filled as u64;

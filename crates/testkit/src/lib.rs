@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 pub mod corpus;
+pub mod dmg;
 pub mod exfat;
 pub mod extremes;
 pub mod faulty;
@@ -11,7 +12,9 @@ pub mod faulty_file;
 pub mod hfsplus;
 pub mod lab;
 pub mod listing;
+pub mod loop_device;
 pub mod ntfs;
+pub mod part_full;
 pub mod postgres;
 pub mod sim_disk;
 pub mod synthetic;

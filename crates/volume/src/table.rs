@@ -112,6 +112,7 @@ impl Found {
         let code = match error {
             ReadError::Unread { .. } => FindingCode::Unread,
             ReadError::BeyondEnd { .. } => FindingCode::BeyondEnd,
+            ReadError::Corrupt { .. } => FindingCode::Corrupt,
             _ => FindingCode::Io,
         };
         self.report(

@@ -26,7 +26,15 @@ pub(super) const CASES: &[Case] = &[
         "find_tests_names_facts_and_states",
         find_tests_names_facts_and_states,
     ),
+    (
+        "find_takes_candidates_from_an_index_as_far_as_it_goes",
+        find_takes_candidates_from_an_index_as_far_as_it_goes,
+    ),
     ("queries_use_the_latest_scan", queries_use_the_latest_scan),
+    (
+        "every_file_system_over_a_volume_is_searched",
+        every_file_system_over_a_volume_is_searched,
+    ),
     ("verified_blobs_are_recorded", verified_blobs_are_recorded),
     ("what_is_not_there_is_an_error", what_is_not_there_is_an_error),
 ];
@@ -215,11 +223,122 @@ fn find_tests_names_facts_and_states(fixture: &Fixture) {
     assert!(matches!(stop, Err(Error::Stopped)));
 }
 
+/// Knows the ids up to a bound, and counts them off.
+struct Halfway {
+    ids: Vec<i64>,
+    until: i64,
+}
+
+impl crate::query::NameIndex for Halfway {
+    fn candidates(
+        &self,
+        _: &crate::query::SearchedScan,
+        each: &mut dyn FnMut(&[i64]) -> Result<(), Error>,
+    ) -> Result<i64, Error> {
+        self.ids.chunks(2).try_for_each(each)?;
+        Ok(self.until)
+    }
+}
+
+fn find_takes_candidates_from_an_index_as_far_as_it_goes(fixture: &Fixture) {
+    let scan = fixture.scan(&tree());
+    let mut names = Vec::new();
+    fixture
+        .catalogue
+        .each_name(scan, &mut |directory, name| {
+            names.push((directory.to_vec(), name.to_vec()));
+            Ok(())
+        })
+        .unwrap();
+    let mut paths = Vec::new();
+    let mut rows = Vec::new();
+    fixture
+        .catalogue
+        .each_path(scan, &mut |row| {
+            paths.push(row.path.clone());
+            rows.push(row.id);
+            Ok(())
+        })
+        .unwrap();
+    let joined = names.iter().map(|(directory, name)| match directory.is_empty() {
+        true => name.clone(),
+        false => [directory.as_slice(), b"/", name].concat(),
+    });
+    assert_eq!(joined.collect::<Vec<_>>(), paths);
+    let ids: Vec<i64> = (1..).take(paths.len()).collect();
+    assert_eq!(rows, ids);
+    let searched = fixture.catalogue.searched_scans().unwrap();
+    assert_eq!(searched.len(), 1);
+    assert_eq!((searched[0].scan, searched[0].names), (scan, ids.len() as u64));
+
+    let all = found(fixture, &FindQuery::default());
+    let has_e = |name: &[u8]| name.contains(&b'e');
+    let with_e = FindQuery {
+        name: Some(&has_e),
+        ..FindQuery::default()
+    };
+    let some = found(fixture, &with_e);
+    for until in 0..=ids.len() {
+        let index = Halfway {
+            ids: ids[..until].to_vec(),
+            until: ids[..until].len() as i64,
+        };
+        assert_eq!(
+            found(
+                fixture,
+                &FindQuery {
+                    index: Some(&index),
+                    ..FindQuery::default()
+                }
+            ),
+            all
+        );
+        assert_eq!(
+            found(
+                fixture,
+                &FindQuery {
+                    index: Some(&index),
+                    name: Some(&has_e),
+                    ..FindQuery::default()
+                }
+            ),
+            some
+        );
+    }
+    let last = Halfway {
+        ids: vec![ids.len() as i64],
+        until: ids.len() as i64,
+    };
+    let found = found(
+        fixture,
+        &FindQuery {
+            index: Some(&last),
+            alternates: true,
+            deleted: true,
+            ..FindQuery::default()
+        },
+    );
+    assert_eq!(
+        found.as_slice(),
+        [String::from_utf8(paths[paths.len() - 1].clone()).unwrap()]
+    );
+}
+
 fn queries_use_the_latest_scan(fixture: &Fixture) {
     let volume = fixture.volume(fixture.medium(1), 1);
     fixture.load(volume, &flat(&files(3, 1)), &Labels::NONE, None);
     fixture.load(volume, &flat(&files(1, 1)), &Labels::NONE, None);
     assert_eq!(found(fixture, &FindQuery::default()), ["f0"]);
+}
+
+fn every_file_system_over_a_volume_is_searched(fixture: &Fixture) {
+    let volume = fixture.volume(fixture.medium(1), 1);
+    fixture.load(volume, &flat(&files(2, 1)), &Labels::NONE, None);
+    fixture.scan_by("hfs", volume, &flat(&files(1, 1)));
+    assert_eq!(found(fixture, &FindQuery::default()), ["f0", "f1", "f0"]);
+    let searched = fixture.catalogue.searched_scans().unwrap();
+    let readers: Vec<&str> = searched.iter().map(|scan| scan.reader.as_str()).collect();
+    assert_eq!(readers, ["ext", "hfs"]);
 }
 
 fn verified_blobs_are_recorded(fixture: &Fixture) {

@@ -1,4 +1,4 @@
-//! Searches over all media. Only the latest sealed scan of each volume is searched: earlier ones are history.
+//! Searches over all media. Only the latest sealed scan by each reader of a volume is searched: earlier ones are history.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,29 +14,28 @@ use super::paths::{self, Paths};
 use super::state;
 use crate::Error;
 use crate::code::{ALTERNATE, DELETED_NAME};
-use crate::query::{FindQuery, FoundRow};
+use crate::query::{FindQuery, FoundRow, SearchedScan};
 use crate::rows::{Occurrence, PathRow};
 use crate::standing::{DAMAGED, STORED, stream_kind};
 
 /// Inodes whose paths are read in one go.
 const GROUP: usize = 1024;
 
-/// The latest sealed scan of a volume.
-struct Latest {
-    scan: ScanId,
-    medium: MediumKey,
-    volume_number: u32,
-}
-
-/// The latest sealed scans of all volumes, by medium and volume number.
-fn latest(connection: &Connection) -> Result<Vec<Latest>, Error> {
-    let sql = "SELECT max(s.id), v.medium, v.number FROM scan s JOIN volume v ON v.id = s.volume \
-               GROUP BY v.id, v.medium, v.number ORDER BY v.medium, v.number";
+/// The latest sealed scan by each reader of all volumes, by medium and volume number.
+pub(super) fn searched(connection: &Connection) -> Result<Vec<SearchedScan>, Error> {
+    let sql = "SELECT s.id, v.medium, v.number, s.reader, s.directories, s.names, s.begun, s.sealed \
+               FROM scan s JOIN volume v ON v.id = s.volume \
+               WHERE s.id IN (SELECT max(id) FROM scan GROUP BY volume, reader) ORDER BY v.medium, v.number, s.id";
     connection.collect(sql, &[], |row| {
-        Ok(Latest {
+        Ok(SearchedScan {
             scan: scan_id(get(row, 0)?),
             medium: MediumKey(get(row, 1)?),
             volume_number: u32::try_from(get::<i64>(row, 2)?).unwrap_or(u32::MAX),
+            reader: get(row, 3)?,
+            directories: unsigned(row, 4)?,
+            names: unsigned(row, 5)?,
+            begun: Timestamp::from_nanos(get(row, 6)?),
+            sealed: Timestamp::from_nanos(get(row, 7)?),
         })
     })
 }
@@ -59,7 +58,7 @@ pub(super) fn occurrences(
         return Ok(());
     };
     let id: i64 = get(&row, 0)?;
-    let latest = latest(connection)?;
+    let latest = searched(connection)?;
     let mut holders = holders(connection, id, &latest)?;
     for latest in &latest {
         let held = holders.remove(&latest.scan).unwrap_or_default();
@@ -78,7 +77,7 @@ pub(super) fn occurrences(
 fn holders(
     connection: &Connection,
     blob: i64,
-    latest: &[Latest],
+    latest: &[SearchedScan],
 ) -> Result<BTreeMap<ScanId, Vec<Holder>>, Error> {
     let scans: Vec<i32> = latest
         .iter()
@@ -102,7 +101,7 @@ fn holders(
 fn occurrences_in(
     paths: &mut Paths<'_>,
     connection: &Connection,
-    latest: &Latest,
+    latest: &SearchedScan,
     held: &[Holder],
     visit: &mut dyn FnMut(&Occurrence) -> Result<(), Error>,
 ) -> Result<(), Error> {
@@ -149,7 +148,7 @@ pub(super) fn find(
     query: &FindQuery<'_>,
     visit: &mut dyn FnMut(&FoundRow) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    for latest in latest(connection)? {
+    for latest in searched(connection)? {
         let is_wanted = (query.media.is_empty() || query.media.contains(&latest.medium))
             && query.volume.is_none_or(|number| number == latest.volume_number);
         if is_wanted {
@@ -163,7 +162,7 @@ pub(super) fn find(
 fn search(
     connection: &Connection,
     query: &FindQuery<'_>,
-    latest: &Latest,
+    latest: &SearchedScan,
     visit: &mut dyn FnMut(&FoundRow) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let scan = latest.scan;
@@ -171,27 +170,35 @@ fn search(
     let mut all = Paths::new(connection, scan)?;
     let condition = format!("AND p.flags & {hidden} = 0");
     let tables = paths::from(scan);
-    paths::pages(
+    let mut examine = |rows: &[Row]| -> Result<(), Error> {
+        let candidates = candidates(query, rows)?;
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        all.prepare(rows, 1)?;
+        let mut found = Vec::with_capacity(candidates.len());
+        for row in candidates {
+            let path = all.row(row)?;
+            if query.path.is_none_or(|test| test(&path.path)) {
+                found.push((path, modified(row)?));
+            }
+        }
+        tell(connection, query, latest, found, visit)
+    };
+    let mut indexed = 0;
+    if let Some(index) = query.index {
+        indexed = index.candidates(latest, &mut |ids| {
+            paths::of_ids(connection, paths::COLUMNS, &tables, &condition, ids, &mut examine)
+        })?;
+    }
+    let first = indexed.saturating_add(1);
+    paths::pages_from(
         connection,
-        scan,
+        (scan, first),
         paths::COLUMNS,
         &tables,
         &condition,
-        &mut |rows| {
-            let candidates = candidates(query, rows)?;
-            if candidates.is_empty() {
-                return Ok(());
-            }
-            all.prepare(rows, 1)?;
-            let mut found = Vec::with_capacity(candidates.len());
-            for row in candidates {
-                let path = all.row(row)?;
-                if query.path.is_none_or(|test| test(&path.path)) {
-                    found.push((path, modified(row)?));
-                }
-            }
-            tell(connection, query, latest, found, visit)
-        },
+        &mut examine,
     )
 }
 
@@ -225,7 +232,7 @@ fn modified(row: &Row) -> Result<Option<Timestamp>, Error> {
 fn tell(
     connection: &Connection,
     query: &FindQuery<'_>,
-    latest: &Latest,
+    latest: &SearchedScan,
     found: Vec<(PathRow, Option<Timestamp>)>,
     visit: &mut dyn FnMut(&FoundRow) -> Result<(), Error>,
 ) -> Result<(), Error> {
@@ -246,6 +253,7 @@ fn tell(
         visit(&FoundRow {
             medium: latest.medium,
             volume_number: latest.volume_number,
+            scan: latest.scan,
             path,
             modified,
             state: data.cloned(),

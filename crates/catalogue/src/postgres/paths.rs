@@ -11,6 +11,7 @@ use super::inodes;
 use super::media::unsigned;
 use crate::Error;
 use crate::code::{KINDS, NAMESPACES, name_facts, value_of};
+use crate::query::NameVisitor;
 use crate::rows::{ChildRow, DirRow, PathRow};
 use crate::tree::{DirectoryPaths, push_name};
 
@@ -153,7 +154,7 @@ impl<'c> Paths<'c> {
     }
 }
 
-/// Visits the rows of a query over the names of a scan in the order of the scan, page by page. `columns` begin with [`COLUMNS`].
+/// Visits the rows of a query over the names of a scan in the order of the scan, page by page.
 pub(super) fn pages(
     connection: &Connection,
     scan: ScanId,
@@ -162,13 +163,79 @@ pub(super) fn pages(
     condition: &str,
     visit: &mut dyn FnMut(&[Row]) -> Result<(), Error>,
 ) -> Result<(), Error> {
+    pages_from(connection, (scan, 1), columns, tables, condition, visit)
+}
+
+/// As [`pages`], from a name on.
+pub(super) fn pages_from(
+    connection: &Connection,
+    (scan, first): (ScanId, i64),
+    columns: &str,
+    tables: &str,
+    condition: &str,
+    visit: &mut dyn FnMut(&[Row]) -> Result<(), Error>,
+) -> Result<(), Error> {
     let names: i64 = connection.one(&format!("SELECT names FROM scan WHERE id = {scan}"), &[])?;
     let sql = format!("SELECT {columns} {tables} WHERE p.id >= $1 AND p.id < $2 {condition} ORDER BY p.id");
-    for first in (1..=names).step_by(usize::try_from(PAGE).unwrap_or(1)) {
+    for first in (first..=names).step_by(usize::try_from(PAGE).unwrap_or(1)) {
         let (first, end) = (ordinal(first)?, ordinal(first.saturating_add(PAGE))?);
         visit(&connection.query(&sql, &[&first, &end])?)?;
     }
     Ok(())
+}
+
+/// Visits the rows of names by their ids, which ascend. Names that stand near each other are read by one query: the index by id is one of
+/// ranges of pages.
+pub(super) fn of_ids(
+    connection: &Connection,
+    columns: &str,
+    tables: &str,
+    condition: &str,
+    ids: &[i64],
+    visit: &mut dyn FnMut(&[Row]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let sql = format!(
+        "SELECT {columns} {tables} WHERE p.id >= $1 AND p.id <= $2 AND p.id = ANY ($3) {condition} ORDER BY p.id"
+    );
+    let ids: Vec<i32> = ids.iter().map(|id| ordinal(*id)).collect::<Result<_, _>>()?;
+    let mut rest = ids.as_slice();
+    while let Some(first) = rest.first() {
+        let reach = i64::from(*first).saturating_add(PAGE);
+        let (near, far) = rest.split_at(rest.partition_point(|id| i64::from(*id) < reach));
+        let last = near.last().unwrap_or(first);
+        visit(&connection.query(&sql, &[first, last, &near])?)?;
+        rest = far;
+    }
+    Ok(())
+}
+
+/// Visits all names with the paths of their directories, in the order of the scan.
+pub(super) fn each_name(
+    connection: &Connection,
+    scan: ScanId,
+    visit: &mut NameVisitor<'_>,
+) -> Result<(), Error> {
+    let mut paths = Paths::new(connection, scan)?;
+    let tables = format!("FROM path_{scan} p");
+    pages(
+        connection,
+        scan,
+        "p.id, p.dir, p.name",
+        &tables,
+        "",
+        &mut |rows| {
+            paths.prepare(rows, 1)?;
+            for row in rows {
+                let directory: i32 = get(row, 1)?;
+                let path = paths
+                    .prepared
+                    .get(&directory)
+                    .ok_or_else(|| paths.lacks(directory))?;
+                visit(path, get(row, 2)?)?;
+            }
+            Ok(())
+        },
+    )
 }
 
 /// The ordinal of a name or directory as tables hold it.

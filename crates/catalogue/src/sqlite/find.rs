@@ -1,7 +1,7 @@
-//! Searches over all media. Only the latest sealed scan of each volume is searched: earlier ones are history.
+//! Searches over all media. Only the latest sealed scan by each reader of a volume is searched: earlier ones are history.
 
 use ntt_model::{BlobHash, MediumKey, ScanId, Timestamp};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, Rows, Statement, params};
 
 use super::code::{ALTERNATE, DELETED_NAME, KINDS, value_of};
 use super::inodes;
@@ -9,25 +9,24 @@ use super::media::collect;
 use super::paths::{self, Paths};
 use super::state::{self, DAMAGED, FAILED, RETRYABLE, STORED};
 use crate::Error;
-use crate::query::{FindQuery, FoundRow, StateFilter};
+use crate::query::{FindQuery, FoundRow, SearchedScan, StateFilter};
 use crate::rows::{Occurrence, PathRow, StreamState};
 
-/// The latest sealed scan of a volume.
-pub(super) struct Latest {
-    pub(super) scan: ScanId,
-    pub(super) medium: MediumKey,
-    pub(super) volume_number: u32,
-}
-
-/// The latest sealed scans of all volumes, by medium and volume number.
-pub(super) fn latest(connection: &Connection) -> Result<Vec<Latest>, Error> {
-    let sql = "SELECT max(s.id), v.medium, v.number FROM scan s JOIN volume v ON v.id = s.volume \
-               WHERE s.sealed IS NOT NULL GROUP BY v.id ORDER BY v.medium, v.number";
+/// The latest sealed scan by each reader of all volumes, by medium and volume number.
+pub(super) fn searched(connection: &Connection) -> Result<Vec<SearchedScan>, Error> {
+    let sql = "SELECT max(s.id), v.medium, v.number, s.reader, s.directories, s.names, s.begun, s.sealed \
+               FROM scan s JOIN volume v ON v.id = s.volume \
+               WHERE s.sealed IS NOT NULL GROUP BY v.id, s.reader ORDER BY v.medium, v.number, max(s.id)";
     collect(connection, sql, params![], |row| {
-        Ok(Latest {
+        Ok(SearchedScan {
             scan: ScanId(row.get(0)?),
             medium: MediumKey(row.get(1)?),
             volume_number: row.get(2)?,
+            reader: row.get(3)?,
+            directories: row.get::<_, i64>(4)?.cast_unsigned(),
+            names: row.get::<_, i64>(5)?.cast_unsigned(),
+            begun: Timestamp::from_nanos(row.get(6)?),
+            sealed: Timestamp::from_nanos(row.get(7)?),
         })
     })
 }
@@ -45,7 +44,7 @@ pub(super) fn occurrences(
     let Some(id) = ids.first() else {
         return Ok(());
     };
-    for latest in latest(connection)? {
+    for latest in searched(connection)? {
         occurrences_in(connection, *id, &latest, visit)?;
     }
     Ok(())
@@ -54,7 +53,7 @@ pub(super) fn occurrences(
 fn occurrences_in(
     connection: &Connection,
     blob: i64,
-    latest: &Latest,
+    latest: &SearchedScan,
     visit: &mut dyn FnMut(&Occurrence) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let scan = latest.scan;
@@ -103,7 +102,7 @@ pub(super) fn find(
     query: &FindQuery<'_>,
     visit: &mut dyn FnMut(&FoundRow) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    for latest in latest(connection)? {
+    for latest in searched(connection)? {
         let is_wanted = (query.media.is_empty() || query.media.contains(&latest.medium))
             && query.volume.is_none_or(|number| number == latest.volume_number);
         if is_wanted {
@@ -117,12 +116,16 @@ pub(super) fn find(
 struct Search<'s> {
     connection: &'s Connection,
     query: &'s FindQuery<'s>,
-    latest: &'s Latest,
+    latest: &'s SearchedScan,
     paths: Paths<'s>,
 }
 
 impl<'s> Search<'s> {
-    fn new(connection: &'s Connection, query: &'s FindQuery<'s>, latest: &'s Latest) -> Result<Self, Error> {
+    fn new(
+        connection: &'s Connection,
+        query: &'s FindQuery<'s>,
+        latest: &'s SearchedScan,
+    ) -> Result<Self, Error> {
         Ok(Self {
             connection,
             query,
@@ -132,20 +135,35 @@ impl<'s> Search<'s> {
     }
 
     fn run(&mut self, visit: &mut dyn FnMut(&FoundRow) -> Result<(), Error>) -> Result<(), Error> {
-        let scan = self.latest.scan;
+        let (connection, scan) = (self.connection, self.latest.scan);
         let hidden = if self.query.deleted { 0 } else { DELETED_NAME }
             | if self.query.alternates { 0 } else { ALTERNATE };
-        let sql = format!(
-            "SELECT id, dir, name FROM path_{scan} p WHERE flags & ?1 = 0 {} ORDER BY id",
-            has_result(scan, &self.query.states)
-        );
-        let mut candidates = self.connection.prepare(&sql)?;
-        let mut full = self.connection.prepare(&format!(
+        let condition = format!("flags & {hidden} = 0 {}", has_result(scan, &self.query.states));
+        let select = format!("SELECT id, dir, name FROM path_{scan} p WHERE {condition}");
+        let mut full = connection.prepare(&format!(
             "SELECT p.id, p.dir, p.name, p.ino, p.flags, p.rule, i.bits, i.size, i.mtime \
              FROM path_{scan} p LEFT JOIN inode_{scan} i ON i.ino = p.ino WHERE p.id = ?1"
         ))?;
-        let mut rows = candidates.query([hidden])?;
-        while let Some(candidate) = rows.next()? {
+        let mut indexed = 0;
+        if let Some(index) = self.query.index {
+            let mut one = connection.prepare(&format!("{select} AND id = ?1"))?;
+            indexed = index.candidates(self.latest, &mut |ids| {
+                ids.iter()
+                    .try_for_each(|id| self.examine(one.query([id])?, &mut full, visit))
+            })?;
+        }
+        let mut rest = connection.prepare(&format!("{select} AND id > ?1 ORDER BY id"))?;
+        self.examine(rest.query([indexed])?, &mut full, visit)
+    }
+
+    /// Visits those of the candidates that pass all tests.
+    fn examine(
+        &mut self,
+        mut candidates: Rows<'_>,
+        full: &mut Statement<'_>,
+        visit: &mut dyn FnMut(&FoundRow) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        while let Some(candidate) = candidates.next()? {
             if !self.passes_names(candidate)? {
                 continue;
             }
@@ -193,6 +211,7 @@ impl<'s> Search<'s> {
         Ok(Some(FoundRow {
             medium: self.latest.medium,
             volume_number: self.latest.volume_number,
+            scan: self.latest.scan,
             path,
             modified: row.get::<_, Option<i64>>(8)?.map(Timestamp::from_nanos),
             state: data,

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::code::{KINDS, NAMESPACES, name_facts, value_of};
 use super::media::collect;
 use crate::Error;
+use crate::query::NameVisitor;
 use crate::rows::{ChildRow, DirRow, PathRow};
 use crate::tree::{DirectoryPaths, push_name};
 
@@ -106,6 +107,28 @@ pub(super) fn each(
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         visit(&paths.row(row)?)?;
+    }
+    Ok(())
+}
+
+/// Visits all names with the paths of their directories, in the order of the scan.
+pub(super) fn each_name(
+    connection: &Connection,
+    scan: ScanId,
+    visit: &mut NameVisitor<'_>,
+) -> Result<(), Error> {
+    let mut paths = Paths::new(connection, scan)?;
+    let mut statement = connection.prepare(&format!("SELECT dir, name FROM path_{scan} ORDER BY id"))?;
+    let mut rows = statement.query([])?;
+    let mut known: Option<(i64, Arc<[u8]>)> = None;
+    while let Some(row) = rows.next()? {
+        let number: i64 = row.get(0)?;
+        let directory = match known.take().filter(|(known, _)| *known == number) {
+            Some((_, directory)) => directory,
+            None => paths.directory(number.cast_unsigned())?,
+        };
+        visit(&directory, row.get_ref(1)?.as_blob()?)?;
+        known = Some((number, directory));
     }
     Ok(())
 }

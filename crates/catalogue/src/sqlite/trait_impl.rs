@@ -10,7 +10,7 @@ use super::{
     SqliteCatalogue, answer, blob, check, complete, export, find, inodes, label, load, media, paths, queue,
     seal, state,
 };
-use crate::query::{FindQuery, FoundRow};
+use crate::query::{FindQuery, FoundRow, NameVisitor, SearchedScan};
 use crate::record::ScanRecord;
 use crate::rows::{
     BlobRow, Census, ChildRow, Chunk, ChunkResult, DirRow, EventRow, Evidence, FindingRow, Image, InodeRow,
@@ -290,6 +290,17 @@ impl Catalogue for SqliteCatalogue {
         each: &mut dyn FnMut(&Occurrence) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.read(|connection| find::occurrences(connection, blob, each))
+    }
+
+    fn searched_scans(&self) -> Result<Vec<SearchedScan>, Error> {
+        self.read(find::searched)
+    }
+
+    fn each_name(&self, scan: ScanId, each: &mut NameVisitor<'_>) -> Result<(), Error> {
+        self.read(|connection| {
+            queue::sealed(connection, scan)?;
+            paths::each_name(connection, scan, each)
+        })
     }
 
     fn find(

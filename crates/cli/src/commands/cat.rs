@@ -89,7 +89,7 @@ fn content(catalogue: &dyn Catalogue, target: &[u8], stream: &[u8]) -> Result<(B
             None => {
                 reason = failed(&format!(
                     "is not stored: it is {}",
-                    super::ls::state_name(&state.state)
+                    ntt_report::export::state_name(&state.state)
                 ));
             }
         }

@@ -23,7 +23,7 @@ use crate::units;
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     /// Put right what can be: take in contents that the index does not know, strike entries without bytes, make files whose content is
-    /// lost pending for `ntt copy`. Never deletes a content.
+    /// lost pending for `ntt copy`, make the search index where it is missing or damaged. Never deletes a content.
     #[arg(long)]
     fix: bool,
     /// Make the catalogue again from the manifests of the media and the store; the earlier one is kept beside it. With a catalogue in a
@@ -89,6 +89,9 @@ fn print_plan(out: &mut Output, plan: &FixPlan) -> std::io::Result<()> {
     for path in &plan.temporaries {
         out.line(format!("would be removed     {path}"))?;
     }
+    for scan in &plan.index {
+        out.line(format!("would be indexed     scan {scan}"))?;
+    }
     if plan.is_empty() {
         out.line("nothing to put right")?;
     }
@@ -106,6 +109,10 @@ fn print_fixed(out: &mut Output, summary: &FixSummary) -> std::io::Result<()> {
         units::count(summary.struck),
         units::count(summary.temporaries),
     ))?;
+    if summary.indexed > 0 {
+        let scans = units::counted(summary.indexed, "scan", "scans");
+        out.line(format!("made the search index of {scans}"))?;
+    }
     for reopened in &summary.reopened {
         let files = units::counted(reopened.streams, "content is", "contents are");
         out.line(format!(

@@ -1,15 +1,20 @@
 //! `ntt ingest`.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::Args;
 use ntt_pipeline::archive::CataloguePlace;
 use ntt_pipeline::identify::{Recognition, Source, SourceKind};
 use ntt_pipeline::ingest::{self, IngestPlan, IngestRequest, SourcePlan};
+use ntt_pipeline::rescue::{RescuePlan, RescueSettings};
 use ntt_pipeline::scan::ScanSettings;
 use ntt_pipeline::{Archive, Interrupt};
+use ntt_rescue::real::RealDevice;
 
 use crate::args::Global;
+use crate::commands::rescue::EffortFlags;
 use crate::commands::{layers, summary};
 use crate::exit::{CommandResult, Exit, Failure};
 use crate::interrupt;
@@ -17,9 +22,12 @@ use crate::output::Output;
 use crate::session::{self, Session};
 use crate::units;
 
-/// Take disk images and directories into the archive.
+/// Take devices, disk images and directories into the archive.
 ///
-/// The stages are identify, inspect, scan, copy, verify and manifest.
+/// The stages are rescue (of a device), identify, inspect, scan, copy, verify and manifest.
+///
+/// A device is read into an image in the archive first, as `ntt rescue` does; the medium is on record before its first byte. Signals USR1 and USR2 pause
+/// and leave a place.
 ///
 /// A source that is known already is recognised and nothing is copied again; one that was interrupted goes on where it stopped. A mapfile beside an
 /// image (`IMAGE.map`, GNU ddrescue format) is honoured. Exits with 3 if anything on a source could not be read.
@@ -30,6 +38,17 @@ pub(crate) struct IngestArgs {
     sources: Vec<PathBuf>,
     #[command(flatten)]
     scan: ScanFlags,
+    /// Rescue files too, as if each were a device.
+    #[arg(long)]
+    rescue: bool,
+    #[command(flatten)]
+    effort: EffortFlags,
+    /// Go on with the rescue of this medium, whatever is thought of the source; for one source.
+    #[arg(long, value_name = "MEDIUM")]
+    medium: Option<OsString>,
+    /// Eject the medium after its rescue.
+    #[arg(long)]
+    eject: bool,
     /// Words on the medium's label, kept verbatim; for one source.
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
@@ -42,6 +61,9 @@ pub(crate) struct IngestArgs {
     /// Contents up to this size are packed; for a new archive.
     #[arg(long, value_name = "SIZE")]
     pack_threshold: Option<String>,
+    /// Directory below which files that an image names (backing files, parents, extents) may be opened, besides those beside it.
+    #[arg(long, value_name = "DIR")]
+    allow_backing: Option<PathBuf>,
     /// Stop after the scan: what was found waits for `ntt copy`.
     #[arg(long)]
     no_copy: bool,
@@ -83,7 +105,11 @@ pub(crate) fn run(global: &Global, args: &IngestArgs) -> CommandResult {
             Failure::usage("--label goes with one source").hint("label them afterwards: ntt medium label")
         );
     }
+    if args.medium.is_some() && args.sources.len() > 1 {
+        return Err(Failure::usage("--medium goes with one source"));
+    }
     let request = IngestRequest {
+        rescue: rescue_settings(args),
         sources: args.sources.clone(),
         label: args.label.clone(),
         scan: ScanSettings::from(&args.scan),
@@ -91,7 +117,14 @@ pub(crate) fn run(global: &Global, args: &IngestArgs) -> CommandResult {
         skip_verify: args.no_verify,
     };
     // R4: a call in which no source can be used makes no archive.
-    if args.dry_run || !args.sources.iter().any(|path| Source::open(path).is_ok()) {
+    let is_usable = |path: &PathBuf| {
+        if request.rescue.concerns(path) {
+            RealDevice::open(path).is_ok()
+        } else {
+            Source::look(path).is_ok()
+        }
+    };
+    if args.dry_run || !args.sources.iter().any(is_usable) {
         return dry_run(global, args, &request);
     }
     let session = Session::open_or_create(global, &borrowed(&flags(args)?))?;
@@ -103,13 +136,32 @@ pub(crate) fn run(global: &Global, args: &IngestArgs) -> CommandResult {
     Ok(summary.outcome.into())
 }
 
+fn rescue_settings(args: &IngestArgs) -> RescueSettings {
+    RescueSettings {
+        files_too: args.rescue,
+        policy: args.effort.policy(),
+        accept_size: args.effort.accept_size,
+        accept_space: args.effort.accept_space,
+        priority: args.effort.priority.clone(),
+        files_first: args.effort.files_first,
+        medium: args.medium.as_ref().map(|name| name.as_bytes().to_vec()),
+        eject: args.eject,
+    }
+}
+
 /// The settings among the arguments, with their values as the configuration takes them.
 fn flags(args: &IngestArgs) -> Result<Vec<(&'static str, String)>, Failure> {
     let rules = args.rules.as_deref().map(session::typed_path).transpose()?;
+    let allowed = args
+        .allow_backing
+        .as_deref()
+        .map(session::typed_path)
+        .transpose()?;
     let given = [
         ("rules", rules),
         ("jobs", args.jobs.clone()),
         ("pack_threshold", args.pack_threshold.clone()),
+        ("allow_backing", allowed),
     ];
     let values = given.into_iter().filter_map(|(key, value)| Some((key, value?)));
     Ok(values.collect())
@@ -149,11 +201,32 @@ fn print_plan(out: &mut Output, plan: &IngestPlan) -> std::io::Result<()> {
     if out.json() {
         return out.document("ingest-plan", plan);
     }
+    for rescue in &plan.rescues {
+        print_rescue(out, rescue)?;
+    }
     for source in &plan.sources {
         print_source(out, source)?;
     }
     out.flush()?;
     summary::print_failures(&plan.failures)
+}
+
+fn print_rescue(out: &mut Output, plan: &RescuePlan) -> std::io::Result<()> {
+    let verb = match plan.recognition {
+        Recognition::New => "would be rescued",
+        Recognition::Resume { .. } => "would be rescued further",
+        Recognition::Known { .. } => "is known already",
+    };
+    let size = units::bytes(plan.geometry.size_bytes);
+    let sector = plan.geometry.sector_bytes;
+    out.line(format!(
+        "{}: device of {size} in sectors of {sector} bytes, {verb}",
+        plan.source
+    ))?;
+    match plan.recognition.why() {
+        Some(why) => out.line(format!("  {why}")),
+        None => Ok(()),
+    }
 }
 
 fn print_source(out: &mut Output, plan: &SourcePlan) -> std::io::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ntt_inspect::layer::{FileSystemLayer, LayerTree, TableLayer, Verdict, VolumeLayer};
+use ntt_inspect::layer::{ContainerLayer, FileSystemLayer, LayerTree, TableLayer, Verdict, VolumeLayer};
 use ntt_model::name::escape;
 
 use crate::output::Output;
@@ -15,6 +15,9 @@ const LINE_WIDTH: usize = 100;
 
 /// Draws the layers: image, tables, volumes with their file systems and evidence, findings.
 pub(crate) fn print(out: &mut Output, layers: &LayerTree) -> io::Result<()> {
+    for container in &layers.containers {
+        print_container(out, container)?;
+    }
     out.line(format!("  image of {}", both_sizes(layers.image_bytes)))?;
     if layers.expected_bytes > layers.image_bytes {
         let missing = both_sizes(layers.expected_bytes - layers.image_bytes);
@@ -36,6 +39,43 @@ pub(crate) fn print(out: &mut Output, layers: &LayerTree) -> io::Result<()> {
         print_field(out, "  ", severity, &text)?;
     }
     Ok(())
+}
+
+/// A container: its format, its files, how it stores, what it states.
+fn print_container(out: &mut Output, layer: &ContainerLayer) -> io::Result<()> {
+    out.line(format!(
+        "  {} container, {} stored",
+        layer.format,
+        both_sizes(layer.stored_bytes)
+    ))?;
+    let stem = "  │  ";
+    let files = match layer.files.as_slice() {
+        [first, .., last] => format!("{first} to {last} ({} files)", layer.files.len()),
+        files => files.concat(),
+    };
+    print_field(out, stem, "files", &files)?;
+    if !layer.missing.is_empty() {
+        print_field(out, stem, "missing", &layer.missing.join(", "))?;
+    }
+    if layer.block_bytes > 0 {
+        let compression = match layer.compression.as_str() {
+            "" => String::new(),
+            compression => format!(", {compression}"),
+        };
+        let blocks = format!("{}{compression}", both_sizes(layer.block_bytes));
+        print_field(out, stem, "blocks", &blocks)?;
+    }
+    let whole = layer
+        .hashes
+        .iter()
+        .filter(|hash| hash.range.offset == 0 && hash.range.len == layer.image_bytes);
+    for hash in whole {
+        print_field(out, stem, "states", &format!("{} {}", hash.algorithm, hash.hex))?;
+    }
+    for (name, value) in &layer.facts {
+        print_field(out, stem, name, &escape(value.as_bytes()))?;
+    }
+    out.line("  │")
 }
 
 /// `16.0 MiB (16,777,216 bytes)`; small ones only once.

@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
 use clap::Args;
-use ntt_catalogue::rows::State;
 use ntt_model::Kind;
 use ntt_model::entry::Allocation;
+use ntt_report::export::state_name;
 use ntt_report::listing::{self, ListOptions, ListedEntry};
 use ntt_report::selector::Selector;
 
@@ -103,18 +103,6 @@ fn remarks(entry: &ListedEntry) -> String {
         remarks.push_str(&format!(" [excluded by {rule}]"));
     }
     remarks
-}
-
-/// One word for a state.
-pub(crate) fn state_name(state: &State) -> &'static str {
-    match state {
-        State::Pending => "pending",
-        State::Stored { .. } => "stored",
-        State::Damaged { .. } => "damaged",
-        State::Excluded { .. } => "excluded",
-        State::Retryable { .. } => "retryable",
-        State::Failed { .. } => "failed",
-    }
 }
 
 /// The ten characters of `ls -l`; question marks where the format has no permissions.

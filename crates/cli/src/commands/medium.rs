@@ -1,4 +1,4 @@
-//! `ntt medium list|show|label`.
+//! `ntt medium list|add|show|label`.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -6,16 +6,20 @@ use std::os::unix::ffi::OsStrExt;
 use clap::{Args, Subcommand};
 use ntt_catalogue::rows::Census;
 use ntt_pipeline::archive::Access;
+use ntt_pipeline::health::{self, MediumHealth};
+use ntt_pipeline::rescue;
+use ntt_report::hits::Hits;
 use ntt_report::media::{self, MediumReport, VolumeReport};
 use ntt_report::selector::{current_findings, find_medium};
 
 use crate::args::Global;
+use crate::commands::summary::health_line;
 use crate::exit::{CommandResult, Exit};
 use crate::output::Output;
 use crate::session::{self, Session};
 use crate::units;
 
-/// List, show or label the media in the archive.
+/// List, add, show or label the media in the archive.
 #[derive(Debug, Args)]
 pub(crate) struct MediumArgs {
     #[command(subcommand)]
@@ -26,6 +30,20 @@ pub(crate) struct MediumArgs {
 enum Action {
     /// List all media: what they hold, and whether all of it is safe.
     List,
+    /// Put a medium on record from which nothing can be read, such as a drive that never spins up.
+    Add {
+        /// What it is called until it has a label: the time is put behind it.
+        name: String,
+        /// Nothing of it can be read. (What can be read is added by `ntt ingest`.)
+        #[arg(long, required = true)]
+        unreadable: bool,
+        /// Words on its label, or what there is to say of it; kept verbatim.
+        #[arg(long, value_name = "TEXT")]
+        label: Option<String>,
+        /// The serial number printed on it.
+        #[arg(long, value_name = "TEXT")]
+        serial: Option<String>,
+    },
     /// Show everything known of one medium: identity, volumes, content, findings, history.
     Show {
         /// Id (or its first digits), label or source name of the medium.
@@ -49,6 +67,9 @@ enum Action {
 pub(crate) fn run(global: &Global, args: &MediumArgs) -> CommandResult {
     match &args.action {
         Action::List => list(global),
+        Action::Add {
+            name, label, serial, ..
+        } => add(global, name, label.as_deref(), serial.as_deref()),
         Action::Show { medium, findings } => show(global, medium, *findings),
         Action::Label {
             medium,
@@ -96,11 +117,30 @@ fn list(global: &Global) -> CommandResult {
     Ok(Exit::Done)
 }
 
+fn add(global: &Global, name: &str, label: Option<&str>, serial: Option<&str>) -> CommandResult {
+    let session = Session::open_or_create(global, &[])?;
+    let added = rescue::add_unreadable(session.archive(), name, label, serial);
+    let row = session.settle(added)?;
+    let mut out = Output::new(global);
+    if out.json() {
+        out.document("medium-add", &row)?;
+    } else {
+        let id = row.medium.id;
+        out.line(format!(
+            "added {} as unreadable, medium {id}",
+            row.medium.source_name
+        ))?;
+        out.flush()?;
+    }
+    Ok(Exit::Done)
+}
+
 fn show(global: &Global, name: &OsString, with_findings: bool) -> CommandResult {
     let archive = session::look(global)?;
     let catalogue = archive.catalogue();
     let medium = find_medium(catalogue, name.as_bytes())?;
     let report = media::show(catalogue, &medium)?;
+    let health = health::of(&archive, &medium)?;
     let findings = if with_findings {
         current_findings(catalogue, &medium)?
     } else {
@@ -109,6 +149,7 @@ fn show(global: &Global, name: &OsString, with_findings: bool) -> CommandResult 
     let mut out = Output::new(global);
     if out.json() {
         let mut value = serde_json::to_value(&report).map_err(std::io::Error::from)?;
+        value["health"] = serde_json::to_value(&health).map_err(std::io::Error::from)?;
         if with_findings {
             value["findings_detail"] = serde_json::to_value(&findings).map_err(std::io::Error::from)?;
         }
@@ -116,6 +157,9 @@ fn show(global: &Global, name: &OsString, with_findings: bool) -> CommandResult 
         return Ok(Exit::Done);
     }
     print_identity(&mut out, &report)?;
+    if let Some(health) = &health {
+        print_health(&mut out, health)?;
+    }
     for volume in &report.volumes_detail {
         print_volume(&mut out, volume)?;
     }
@@ -175,6 +219,26 @@ fn print_identity(out: &mut Output, report: &MediumReport) -> std::io::Result<()
         "findings {}",
         units::findings(counts.loss, counts.warning, counts.info)
     ))
+}
+
+fn print_health(out: &mut Output, known: &MediumHealth) -> std::io::Result<()> {
+    out.line(format!("health   {}", health_line(&known.health)))?;
+    let Hits {
+        files, structures, ..
+    } = known.hits;
+    if files.count + structures > 0 {
+        out.line(format!(
+            "hit      {} of {}, {}: ntt find --state damaged,failed",
+            units::counted(files.count, "content", "contents"),
+            units::bytes(files.bytes),
+            units::counted(structures, "structure", "structures"),
+        ))?;
+    }
+    if let Some(stats) = &known.health.stats {
+        let (failed, reads) = (units::count(stats.failed_reads), units::count(stats.reads));
+        out.line(format!("reads    {failed} of {reads} failed"))?;
+    }
+    Ok(())
 }
 
 fn print_volume(out: &mut Output, volume: &VolumeReport) -> std::io::Result<()> {

@@ -7,7 +7,10 @@ mod config;
 mod copy;
 mod doctor;
 mod exclude;
+mod export;
+mod filter;
 mod find;
+mod identify;
 mod ingest;
 mod inspect;
 mod layers;
@@ -25,6 +28,8 @@ mod verify;
 mod where_;
 mod worker;
 
+pub(crate) use rescue::live;
+
 use clap::Subcommand;
 
 use crate::args::Arguments;
@@ -34,6 +39,7 @@ use crate::exit::CommandResult;
 pub(crate) enum Command {
     Ingest(ingest::IngestArgs),
     Rescue(rescue::RescueArgs),
+    Identify(identify::IdentifyArgs),
     Inspect(inspect::InspectArgs),
     Scan(scan::ScanArgs),
     Copy(copy::CopyArgs),
@@ -46,6 +52,7 @@ pub(crate) enum Command {
     Tree(tree::TreeArgs),
     Cat(cat::CatArgs),
     Find(find::FindArgs),
+    Export(export::ExportArgs),
     Where(where_::WhereArgs),
     Status(status::StatusArgs),
     Doctor(doctor::DoctorArgs),
@@ -62,6 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> CommandResult {
     match &arguments.command {
         Command::Ingest(args) => ingest::run(global, args),
         Command::Rescue(args) => rescue::run(global, args),
+        Command::Identify(args) => identify::run(global, args),
         Command::Inspect(args) => inspect::run(global, args),
         Command::Scan(args) => scan::run(global, args),
         Command::Copy(args) => copy::run(global, args),
@@ -74,6 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> CommandResult {
         Command::Tree(args) => tree::run(global, args),
         Command::Cat(args) => cat::run(global, args),
         Command::Find(args) => find::run(global, args),
+        Command::Export(args) => export::run(global, args),
         Command::Where(args) => where_::run(global, args),
         Command::Status(args) => status::run(global, args),
         Command::Doctor(args) => doctor::run(global, args),

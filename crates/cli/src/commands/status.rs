@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use ntt_report::status::{self, Queue, Status};
+use ntt_report::status::{self, Failing, Queue, Status};
 
 use crate::args::Global;
 use crate::exit::{CommandResult, Exit};
@@ -53,6 +53,9 @@ fn print(out: &mut Output, status: &Status, earlier: Option<(&Status, u64)>) -> 
     for queue in &status.queues {
         out.line(queue_line(queue, earlier))?;
     }
+    for failing in &status.failing {
+        out.line(failing_line(failing))?;
+    }
     for worker in &status.workers {
         let chunks = units::counted(worker.leased_chunks, "chunk", "chunks");
         out.line(format!(
@@ -78,6 +81,17 @@ fn print(out: &mut Output, status: &Status, earlier: Option<(&Status, u64)>) -> 
         )?;
     }
     out.flush()
+}
+
+/// `floppy-7: files-complete, 8,192 bytes are missing`.
+fn failing_line(failing: &Failing) -> String {
+    let missing = units::count(failing.missing_bytes);
+    let verdict = match failing.hits.files_hit {
+        Some(false) => "files-complete",
+        Some(true) => "partial",
+        None => "not judged yet",
+    };
+    format!("{}: {verdict}, {missing} bytes are missing", failing.medium_name)
 }
 
 fn recent_row(event: &status::RecentEvent) -> Vec<String> {

@@ -5,6 +5,7 @@ use std::io::Write;
 use ntt_model::name::escape;
 use ntt_pipeline::copy::CopySummary;
 use ntt_pipeline::ingest::{IngestSummary, MediumSummary, SourceFailure, VolumeSummary};
+use ntt_rescue::health::{Health, Verdict};
 
 use crate::commands::medium::{print_census, short_volume};
 use crate::output::Output;
@@ -50,10 +51,29 @@ fn print_medium(out: &mut Output, medium: &MediumSummary) -> std::io::Result<()>
         let counts = units::findings(loss, warning, info);
         out.line(format!("  {counts}: ntt medium show --findings {short}"))?;
     }
-    if medium.partial {
-        out.line("  partial: something on this medium could not be read")?;
+    match &medium.health {
+        Some(health) if health.missing_bytes > 0 => out.line(format!("  {}", health_line(health)))?,
+        _ if medium.partial => out.line("  partial: something on this medium could not be read")?,
+        _ => {}
     }
     Ok(())
+}
+
+/// The verdict on a medium with missing bytes; bytes, never a rounded share (R7).
+pub(crate) fn health_line(health: &Health) -> String {
+    let missing = units::count(health.missing_bytes);
+    let places = units::counted(health.missing_areas, "place", "places");
+    let verdict = health.verdict.as_str();
+    let hit = match health.files_hit {
+        Some(true) => ", and files or structures lie in them",
+        Some(false) => ", and no file and no structure lies in them",
+        None => "",
+    };
+    match health.verdict {
+        Verdict::Unknown => format!("{verdict}: there is no map that could say what was read"),
+        _ if health.missing_bytes == 0 => format!("{verdict}: every byte was read"),
+        _ => format!("{verdict}: {missing} bytes are missing in {places}{hit}"),
+    }
 }
 
 fn print_volume(out: &mut Output, volume: &VolumeSummary) -> std::io::Result<()> {

@@ -9,7 +9,7 @@ use ntt_pipeline::archive::Access;
 use ntt_pipeline::verify::{self, VerifyPlan, VerifyRequest, VerifySummary};
 
 use crate::args::Global;
-use crate::commands::find::parse_date;
+use crate::commands::filter::parse_date;
 use crate::exit::{CommandResult, Exit};
 use crate::output::Output;
 use crate::session::{self, Session};

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Layers from the bottom up: a crate may use those before it that its row names, and no others.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("ntt-model", &[]),
     ("ntt-host", &["ntt-model"]),
     ("ntt-mapfile", &["ntt-model"]),
     ("ntt-source", &["ntt-model", "ntt-mapfile"]),
     ("ntt-codec", &["ntt-model", "ntt-source"]),
+    ("ntt-container", &["ntt-model", "ntt-source", "ntt-codec"]),
     ("ntt-volume", &["ntt-model", "ntt-source"]),
     ("ntt-filesystem", &["ntt-model", "ntt-source", "ntt-codec"]),
     (
@@ -20,6 +21,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "ntt-mapfile",
             "ntt-source",
             "ntt-codec",
+            "ntt-container",
             "ntt-volume",
             "ntt-filesystem",
         ],
@@ -27,18 +29,24 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("ntt-store", &["ntt-model", "ntt-host", "ntt-source"]),
     ("ntt-rescue", &["ntt-model", "ntt-host", "ntt-mapfile"]),
     ("ntt-catalogue", &["ntt-model", "ntt-host"]),
-    ("ntt-report", &["ntt-model", "ntt-catalogue", "ntt-store"]),
+    ("ntt-search", &["ntt-model", "ntt-host"]),
+    (
+        "ntt-report",
+        &["ntt-model", "ntt-catalogue", "ntt-store", "ntt-search"],
+    ),
     (
         "ntt-pipeline",
         &[
             "ntt-model",
             "ntt-host",
             "ntt-mapfile",
+            "ntt-rescue",
             "ntt-source",
             "ntt-filesystem",
             "ntt-inspect",
             "ntt-store",
             "ntt-catalogue",
+            "ntt-search",
             "ntt-report",
         ],
     ),
@@ -53,6 +61,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "ntt-inspect",
             "ntt-store",
             "ntt-catalogue",
+            "ntt-search",
             "ntt-report",
             "ntt-pipeline",
         ],

@@ -7,6 +7,7 @@
 
 mod arrows;
 mod crash;
+mod devices;
 mod differential;
 mod environment;
 mod exclude;
@@ -23,6 +24,7 @@ mod postgres;
 mod rescue;
 mod restore;
 mod scale_small;
+mod search;
 mod thirty_years;
 mod trees;
 mod volumes;

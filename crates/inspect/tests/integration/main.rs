@@ -1,5 +1,6 @@
 //! Tests of the scan child as a process, of the walk over live trees, and of the layer tree of hand-made disks and public images.
 
+mod contained;
 mod hand_made;
 mod inspection;
 mod live;

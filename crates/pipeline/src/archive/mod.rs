@@ -13,6 +13,7 @@ use ntt_catalogue::postgres::{self, PostgresCatalogue};
 use ntt_catalogue::sqlite::SqliteCatalogue;
 use ntt_host::{RealDisk, SystemClock, SystemRandom};
 use ntt_model::MediumId;
+use ntt_search::SearchFolder;
 use ntt_store::{Store, StoreOptions};
 
 pub(crate) use lock::Lock;
@@ -201,6 +202,11 @@ impl Archive {
         &self.store
     }
 
+    /// The search index.
+    pub fn search(&self) -> SearchFolder {
+        SearchFolder::of_archive(Arc::new(RealDisk), &self.root)
+    }
+
     /// What it was opened for.
     pub const fn access(&self) -> Access {
         self.access
@@ -245,7 +251,7 @@ pub(crate) fn catalogue_path(root: &Path) -> PathBuf {
     root.join("catalogue.db")
 }
 
-/// Where rows wait while a scan is loaded into a server: unnamed files, on the disk that has room for an archive.
+/// Where rows wait while a scan is loaded into a server, and where compressed images are unpacked: unnamed files, on the disk that has room for an archive.
 pub(crate) fn spool_folder(root: &Path) -> PathBuf {
     root.join("tmp")
 }

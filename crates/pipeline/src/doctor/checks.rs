@@ -195,6 +195,22 @@ pub(super) fn manifests(archive: &Archive) -> Result<Option<Check>, Error> {
     }))
 }
 
+/// Whether every scan that searches look at has a whole segment in the search index.
+pub(super) fn search(archive: &Archive) -> Result<Check, Error> {
+    let standing = crate::search::standing(archive)?;
+    if standing.wanting.is_empty() {
+        let scans = units::counted(standing.whole, "scan", "scans");
+        return Ok(Check::ok("search index", format!("one for each of {scans}")));
+    }
+    let wanting = standing
+        .wanting
+        .iter()
+        .map(|(scan, problem)| format!("scan {}: {problem}", scan.scan));
+    let advice = "searches look at every name of these scans in the catalogue; `ntt doctor --fix` makes the index again";
+    let detail = shortened(&wanting.collect::<Vec<_>>());
+    Ok(Check::new("search index", CheckStatus::Warning, detail, advice))
+}
+
 /// Ids of the media that have a manifest on disk.
 fn manifests_kept(archive: &Archive) -> Result<BTreeSet<String>, Error> {
     let folder = archive.root().join("media");

@@ -3,12 +3,12 @@
 //! Stored contents that the index does not know are hashed again and taken in. Entries of the index whose bytes are gone or cut short are
 //! struck; a file that is not what its name says moves to `quarantine/`. Streams whose content is lost become pending, so that the next
 //! copy of their medium fetches them again. Contents that no medium refers to stay where they are: the copy that was killed adopts them
-//! when it goes on. Nothing is deleted but temporary files of runs that have ended, which opening an archive for writing always removes.
+//! when it goes on. What the search index lacks is made from the catalogue. Nothing is deleted but temporary files of runs that have ended, which opening an archive for writing always removes.
 
 use std::collections::BTreeSet;
 
 use ntt_catalogue::rows::MediumRow;
-use ntt_model::{BlobHash, MediumId};
+use ntt_model::{BlobHash, MediumId, ScanId};
 use ntt_report::selector::current_scans;
 use ntt_store::{CheckReport, Problem};
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,8 @@ pub struct FixPlan {
     pub refetch: Vec<String>,
     /// Temporary files of runs that have ended.
     pub temporaries: Vec<HostPath>,
+    /// Scans whose part of the search index is missing or damaged and will be made again.
+    pub index: Vec<ScanId>,
 }
 
 impl FixPlan {
@@ -59,6 +61,8 @@ pub struct FixSummary {
     pub reopened: Vec<Reopened>,
     /// Temporary files removed.
     pub temporaries: u64,
+    /// Scans whose part of the search index was made again.
+    pub indexed: u64,
     /// Complete, unless the run failed.
     pub outcome: RunOutcome,
 }
@@ -84,6 +88,10 @@ pub fn plan(context: &Context<'_>) -> Result<FixPlan, Error> {
             _ => {}
         }
     }
+    let search = crate::search::standing(context.archive)?;
+    plan.index = search.wanting.iter().map(|(scan, _)| scan.scan).collect();
+    plan.temporaries
+        .extend(search.temporaries.iter().map(|path| path.as_path().into()));
     let lost = agreement::compare(context, &report)?.missing_hashes;
     let refetch = lost.iter().filter(|hash| !adoptable.contains(hash));
     plan.refetch = refetch.map(BlobHash::to_hex).collect();
@@ -129,6 +137,7 @@ fn fix(context: &Context<'_>, plan: &FixPlan) -> Result<FixSummary, Error> {
             });
         }
     }
+    summary.indexed = crate::search::repair(context)?;
     let gone = plan.temporaries.iter().filter(|path| !path.as_path().exists());
     summary.temporaries = u64::try_from(gone.count()).unwrap_or(u64::MAX);
     Ok(summary)

@@ -78,6 +78,7 @@ pub fn run(context: &Context<'_>) -> Result<DoctorReport, Error> {
     let agreement = agreement::compare(context, &report)?;
     checks.extend(agreement.checks());
     checks.extend(checks::manifests(context.archive)?);
+    checks.push(checks::search(context.archive)?);
     let worst = checks.iter().map(|check| check.status).max();
     let outcome = match worst {
         Some(CheckStatus::Problem) => RunOutcome::DamageFound,

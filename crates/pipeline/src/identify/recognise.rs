@@ -5,6 +5,7 @@ use ntt_catalogue::rows::{Evidence, Image, MediumKind};
 use ntt_model::{BlobHash, ByteRange, MediumKey};
 
 use super::evidence::STRONG;
+use super::stated::StatedDigests;
 use super::{Recognition, Source, SourceKind, digest_image};
 use crate::content::open_image;
 use crate::{Error, Interrupt};
@@ -55,6 +56,9 @@ fn image(
     candidates: &[(MediumKey, Vec<Evidence>)],
     interrupt: &Interrupt,
 ) -> Result<Recognition, Error> {
+    if let Some(recognition) = rescued_here(catalogue, source, candidates)? {
+        return Ok(recognition);
+    }
     let mut digest = None;
     for (key, shared) in candidates {
         let Some(known) = catalogue.image(*key)? else {
@@ -86,6 +90,27 @@ fn image(
     Ok(Recognition::New)
 }
 
+/// The medium whose rescue wrote this very image into the archive.
+fn rescued_here(
+    catalogue: &dyn Catalogue,
+    source: &Source,
+    candidates: &[(MediumKey, Vec<Evidence>)],
+) -> Result<Option<Recognition>, Error> {
+    for (key, _) in candidates {
+        let medium = catalogue.medium(*key)?.medium.id;
+        // The archive may have moved.
+        let is_its_place = source.path.as_path().ends_with(format!("media/{medium}/image"));
+        if is_its_place && catalogue.image(*key)?.is_some_and(|image| image.imported) {
+            return Ok(Some(Recognition::Resume {
+                key: *key,
+                medium,
+                why: "its image lies in the archive".to_owned(),
+            }));
+        }
+    }
+    Ok(None)
+}
+
 /// The digest of the whole source, computed once and only when there is something to compare it with.
 fn whole_digest(
     source: &Source,
@@ -96,7 +121,7 @@ fn whole_digest(
         return Ok(*digest);
     }
     let image = open_image(source)?;
-    let computed = digest_image(&image, &[], interrupt, &|_| {})?.image;
+    let computed = digest_image(&image, &[], &mut StatedDigests::default(), interrupt, &|_| {})?.image;
     *digest = Some(computed);
     Ok(computed)
 }
@@ -124,7 +149,7 @@ pub(crate) fn is_rescued_further(
         ..source.clone()
     };
     let image = open_image(&as_before)?;
-    Ok(digest_image(&image, &[], interrupt, &|_| {})?.image == Some(digest))
+    Ok(digest_image(&image, &[], &mut StatedDigests::default(), interrupt, &|_| {})?.image == Some(digest))
 }
 
 /// Whether every byte of `inner` lies in `outer`; both ascending and without neighbours that touch.

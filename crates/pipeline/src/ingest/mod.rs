@@ -13,12 +13,15 @@ use std::path::{Path, PathBuf};
 use ntt_catalogue::rows::Census;
 use ntt_inspect::layer::LayerTree;
 use ntt_model::MediumId;
+use ntt_rescue::health::Health;
 use serde::{Deserialize, Serialize};
 
 pub use summary::balance;
 
 use crate::copy::CopySummary;
 use crate::identify::{self, IdentifyPlan, Recognition};
+use crate::image::Opener;
+use crate::rescue::{self, RescuePlan, RescueSettings};
 use crate::scan::ScanSettings;
 use crate::{Archive, Config, Context, Error, ErrorKind, HostPath, Interrupt, RunOutcome, inspect};
 
@@ -29,6 +32,8 @@ pub struct IngestRequest {
     pub sources: Vec<PathBuf>,
     /// The human's words about the medium (R5); only with one source.
     pub label: Option<String>,
+    /// How to rescue the sources that are devices.
+    pub rescue: RescueSettings,
     /// How to scan.
     pub scan: ScanSettings,
     /// Stop after the scan: what was found waits in the queue for `copy`.
@@ -61,6 +66,8 @@ pub struct SourceFailure {
 pub struct IngestPlan {
     /// The sources that can be read.
     pub sources: Vec<SourcePlan>,
+    /// Those that are to be rescued first.
+    pub rescues: Vec<RescuePlan>,
     /// Those that cannot.
     pub failures: Vec<SourceFailure>,
 }
@@ -95,6 +102,8 @@ pub struct MediumSummary {
     pub name: String,
     /// Why it was recognised, if it was.
     pub recognised: Option<String>,
+    /// Its health, if it came with a map; `None` otherwise.
+    pub health: Option<Health>,
     /// True if something of it was not read: a volume unread or beyond the end, an incomplete image (R12, R14).
     pub partial: bool,
     /// Its volumes; one with several file systems stands here once for each.
@@ -130,9 +139,23 @@ pub fn plan(
     interrupt: &Interrupt,
     request: &IngestRequest,
 ) -> Result<IngestPlan, Error> {
+    let opener = Opener {
+        config,
+        scan_program,
+        interrupt,
+        // A plan leaves nothing in an archive, not even for a while (R40).
+        scratch: None,
+    };
     let mut plan = IngestPlan::default();
     for path in &request.sources {
-        let looked = identify::plan(archive, path, interrupt).and_then(|identity| {
+        if request.rescue.concerns(path) {
+            match rescue::plan(archive, path, &request.rescue, interrupt) {
+                Ok(rescue) => plan.rescues.push(rescue),
+                Err(error) => plan.failures.push(failure(path, error)?),
+            }
+            continue;
+        }
+        let looked = identify::plan(archive, path, &opener).and_then(|identity| {
             let layers = match identity.recognition {
                 Recognition::Known { .. } => None,
                 _ => inspect::plan(&identity.source, config, scan_program, interrupt)?,

@@ -8,6 +8,7 @@ use ntt_catalogue::rows::{EventRow, MediumRow};
 use super::{IngestRequest, MediumSummary, seal, summary};
 use crate::copy::CopySummary;
 use crate::identify::{self, IdentifyPlan, SourceKind};
+use crate::rescue::{self, Rescued};
 use crate::scan::ScanSettings;
 use crate::stage::{Running, Subject};
 use crate::verify::{self, VerifyRequest, VerifySummary};
@@ -24,11 +25,13 @@ pub(super) fn ingest(
     request: &IngestRequest,
 ) -> Result<MediumSummary, Error> {
     let begun = Instant::now();
-    let identity = identify::plan(Some(context.archive), path, context.interrupt)?;
+    let rescued = rescue_first(context, path, request)?;
+    let image = rescued.as_ref().map_or(path, |rescued| rescued.image.as_path());
+    let identity = identify::plan(Some(context.archive), image, &context.opener())?;
     // Asked before this run leaves its own events.
     let again = must_scan_again(context, &identity)?;
     let medium = identify::run(context, &identity, request.label.as_deref())?;
-    inspect_once(context, &identity, &medium)?;
+    inspect_once(context, &identity, &medium, again)?;
     let settings = ScanSettings {
         again: again || request.scan.again,
         ..request.scan
@@ -47,8 +50,32 @@ pub(super) fn ingest(
     if !request.skip_copy {
         record_end(context, &medium, begun, &copied, outcome)?;
     }
+    crate::health::note(context.archive, &medium)?;
     manifest::run(context, &medium)?;
-    summary::of(context, &medium, &identity, copied, outcome)
+    let summary = summary::of(context, &medium, &identity, copied, outcome)?;
+    Ok(match rescued {
+        // Of a device, what counts is how it was recognised, and not that its image lies where it was put.
+        Some(rescued) => MediumSummary {
+            source: path.into(),
+            recognised: rescued.why,
+            ..summary
+        },
+        None => summary,
+    })
+}
+
+/// Rescues a source that is a device; what follows works on the image.
+fn rescue_first(
+    context: &Context<'_>,
+    path: &Path,
+    request: &IngestRequest,
+) -> Result<Option<Rescued>, Error> {
+    let settings = &request.rescue;
+    if !settings.concerns(path) {
+        return Ok(None);
+    }
+    let plan = rescue::plan(Some(context.archive), path, settings, context.interrupt)?;
+    rescue::run(context, &plan, settings, request.label.as_deref()).map(Some)
 }
 
 /// The event that says that an ingest came to its end, with its times and counts (R46).
@@ -72,10 +99,17 @@ fn record_end(
     Ok(context.archive.catalogue().add_event(&event)?)
 }
 
-/// Inspects a medium that has no volumes yet.
-fn inspect_once(context: &Context<'_>, identity: &IdentifyPlan, medium: &MediumRow) -> Result<(), Error> {
+/// Inspects a medium that has no volumes yet, or of which more was rescued than when it was inspected.
+fn inspect_once(
+    context: &Context<'_>,
+    identity: &IdentifyPlan,
+    medium: &MediumRow,
+    again: bool,
+) -> Result<(), Error> {
     let catalogue = context.archive.catalogue();
-    if !catalogue.volumes(medium.key)?.is_empty() {
+    let is_inspected = !catalogue.volumes(medium.key)?.is_empty();
+    let is_other_now = again && identity.source.kind == SourceKind::Image;
+    if is_inspected && !is_other_now {
         return Ok(());
     }
     let stage = Running::start(context.observer, Stage::Inspect, Subject::medium(medium));

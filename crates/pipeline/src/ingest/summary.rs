@@ -67,6 +67,7 @@ pub(super) fn of(
         source: identity.source.path.clone(),
         name: display_name(medium),
         recognised: identity.recognition.why().map(str::to_owned),
+        health: crate::health::of(context.archive, medium)?.map(|known| known.health),
         partial,
         volumes,
         copied,

@@ -2,11 +2,13 @@
 
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{Evidence, Image, MediumRow, NewVolume, VolumeRow};
+use ntt_filesystem::Family;
 use ntt_inspect::layer::{FileSystemLayer, LayerTree, Verdict, VolumeLayer};
-use ntt_model::{Finding, FindingCode, Layer, Severity, VolumeKey};
+use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity, VolumeKey};
+use ntt_source::ReadAt;
 
-use super::directory;
-use crate::content::{MaskedImage, image_row, open_image};
+use super::{contained, directory};
+use crate::content::{image_row, open_image};
 use crate::identify::{Source, digest_range};
 use crate::stage::Running;
 use crate::{Context, Error};
@@ -14,8 +16,8 @@ use crate::{Context, Error};
 /// Verdict of a volume that can be scanned.
 pub(super) const READABLE: &str = "readable";
 
-/// Records volumes, evidence and findings of a medium that has no volumes yet. The volumes come last: while there are none, an interrupted
-/// inspection is done again.
+/// Records volumes, evidence and findings of a medium that has no volumes yet, or of which more was rescued since. The volumes come last: while
+/// there are none, an interrupted inspection is done again.
 pub(crate) fn record(
     context: &Context<'_>,
     medium: &MediumRow,
@@ -42,6 +44,11 @@ pub(crate) fn record(
     findings.extend(incomplete(tree));
     add_new_findings(catalogue, medium, &findings)?;
     findings.iter().for_each(|finding| stage.finding(None, finding));
+    if let Some(finding) = numbered_otherwise(catalogue, medium, tree)? {
+        add_new_findings(catalogue, medium, std::slice::from_ref(&finding))?;
+        stage.finding(None, &finding);
+        return Ok(());
+    }
     let bytes = open_image(source)?;
     for layer in &tree.volumes {
         context.interrupt.check()?;
@@ -52,9 +59,33 @@ pub(crate) fn record(
     Ok(())
 }
 
+/// What was scanned keeps its number (R28): should the same number now mean another place, the volumes stay as they were.
+fn numbered_otherwise(
+    catalogue: &dyn Catalogue,
+    medium: &MediumRow,
+    tree: &LayerTree,
+) -> Result<Option<Finding>, Error> {
+    for row in catalogue.volumes(medium.key)? {
+        let now = tree
+            .volumes
+            .iter()
+            .find(|layer| layer.number == row.volume.number);
+        let stays = now.is_some_and(|layer| layer.range.offset == row.volume.range.offset);
+        if !stays && (now.is_none() || !catalogue.scans(row.key)?.is_empty()) {
+            let detail = format!(
+                "more was rescued, and volume {} would now lie elsewhere: the volumes stay as they were found first",
+                row.volume.number
+            );
+            let finding = Finding::new(Severity::Loss, Layer::Volume, FindingCode::Contradiction, detail);
+            return Ok(Some(finding));
+        }
+    }
+    Ok(None)
+}
+
 fn new_volume(
     context: &Context<'_>,
-    bytes: &MaskedImage,
+    bytes: &dyn ReadAt,
     source: &Source,
     layer: &VolumeLayer,
 ) -> Result<NewVolume, Error> {
@@ -79,17 +110,34 @@ fn new_volume(
     Ok(volume)
 }
 
+/// The bytes by which a volume is recognised: those of its file system, where a range of a container that pads its images, or of a generous partition,
+/// goes on behind it. Discs are taken whole: what their descriptors say of their length is less than what can belong to their files.
+pub(crate) fn content_range(volume: &NewVolume) -> ByteRange {
+    let layer: Option<VolumeLayer> = serde_json::from_str(&volume.layer_json).ok();
+    let file_systems = layer.map(|layer| layer.file_systems).unwrap_or_default();
+    let size = match file_systems.as_slice() {
+        [only] if !matches!(only.family, Family::Iso9660 | Family::Udf) => {
+            only.facts.as_ref().map_or(0, |facts| facts.size_bytes)
+        }
+        _ => 0,
+    };
+    if size == 0 {
+        return volume.range;
+    }
+    ByteRange::new(volume.range.offset, size.min(volume.range.len))
+}
+
 /// Looks for a volume with the same bytes (R3). The digest is computed only when some known volume has the same file system, UUID and length.
 fn known_copy(
     context: &Context<'_>,
-    bytes: &MaskedImage,
+    bytes: &dyn ReadAt,
     volume: &NewVolume,
 ) -> Result<(Option<ntt_model::BlobHash>, Option<VolumeKey>), Error> {
     let alike: Vec<VolumeRow> = alike(context.archive.catalogue(), volume)?;
     if alike.is_empty() {
         return Ok((None, None));
     }
-    let digest = digest_range(bytes, volume.range, context.interrupt)?;
+    let digest = digest_range(bytes, content_range(volume), context.interrupt)?;
     let same = alike
         .iter()
         .find(|row| digest.is_some() && row.volume.digest == digest);
@@ -103,7 +151,7 @@ fn alike(catalogue: &dyn Catalogue, volume: &NewVolume) -> Result<Vec<VolumeRow>
         alike.extend(rows.into_iter().filter(|row| {
             let known = &row.volume;
             known.digest.is_some()
-                && known.range.len == volume.range.len
+                && content_range(known).len == content_range(volume).len
                 && known.type_name == volume.type_name
                 && known.uuid == volume.uuid
         }));
@@ -125,7 +173,7 @@ fn incomplete(tree: &LayerTree) -> Option<Finding> {
 }
 
 /// Adds findings that the medium does not have yet: an inspection may be done again after an interruption.
-fn add_new_findings(
+pub(crate) fn add_new_findings(
     catalogue: &dyn Catalogue,
     medium: &MediumRow,
     findings: &[Finding],
@@ -150,6 +198,24 @@ fn evidence(tree: &LayerTree) -> Vec<Evidence> {
             });
         }
     };
+    for layer in &tree.containers {
+        let origin = layer.files.first().cloned().unwrap_or_default();
+        add("container", contained::description(layer), origin);
+        let whole = layer
+            .hashes
+            .iter()
+            .filter(|hash| hash.range == ByteRange::new(0, layer.image_bytes));
+        for hash in whole {
+            add(
+                "stated-digest",
+                format!("{} {}", hash.algorithm, hash.hex),
+                layer.format.clone(),
+            );
+        }
+        for (name, value) in &layer.facts {
+            add("container-fact", format!("{name}: {value}"), layer.format.clone());
+        }
+    }
     for table in &tree.tables {
         add("table-id", table.id.clone(), table.scheme.clone());
     }

@@ -8,9 +8,9 @@ use ntt_model::entry::ScanCounts;
 use ntt_model::{ByteRange, ScanEvent};
 
 use super::{ScanSettings, family_name};
-use crate::content::open_tree;
+use crate::content::{image_files, open_tree};
 use crate::identify::{Source, SourceKind};
-use crate::inspect::{DIRECTORY, open, scan_error, supervisor};
+use crate::inspect::{DIRECTORY, scan_error, supervisor};
 use crate::tree::join;
 use crate::{Context, Error};
 
@@ -137,7 +137,7 @@ impl<'a> Feed<'a> {
     }
 
     fn file_system(&self, family: Family, range: ByteRange, take: &mut Take<'_>) -> Result<Told, Error> {
-        let file = open(&self.source)?;
+        let files = image_files(&self.source)?;
         let request = ScanRequest {
             range,
             family,
@@ -145,10 +145,9 @@ impl<'a> Feed<'a> {
                 deleted: self.settings.deleted,
                 ..ScanOptions::default()
             },
-            unread: self.source.unread.clone(),
         };
         let mut failed = None;
-        let scanned = self.supervisor().scan(file.as_file(), &request, &mut |events| {
+        let scanned = self.supervisor().scan(&files, &request, &mut |events| {
             take(events).map_err(|error| {
                 failed = Some(error);
                 Stop

@@ -223,7 +223,7 @@ impl Job<'_> {
             root: feed.root(reader)?,
             previous: previous.map(|row| row.id),
         })?;
-        let result = self.load(feed, reader, scan, &stage, mounted);
+        let result = self.load(feed, reader, (scan, previous.map(|row| row.id)), &stage, mounted);
         if result.is_err() {
             // What is dropped here would be dropped by the next begin; the first error matters more.
             let _ = catalogue.abandon_scan(scan);
@@ -235,7 +235,7 @@ impl Job<'_> {
         &self,
         feed: &Feed<'_>,
         reader: &Reader,
-        scan: ScanId,
+        (scan, previous): (ScanId, Option<ScanId>),
         stage: &Running<'_>,
         mounted: &mut Vec<VolumeRow>,
     ) -> Result<ScanSummary, Error> {
@@ -266,6 +266,7 @@ impl Job<'_> {
         let sealed = with_labels(self.rules, |labels| {
             catalogue.seal_scan(scan, &told.counts, labels)
         })?;
+        crate::search::follow(self.context, scan, previous);
         Ok(ScanSummary {
             volume: number,
             scan,

@@ -97,6 +97,7 @@ impl Meter {
             last_error: self.last_error,
             eta,
             strip: letters(&strip(map, self.size_bytes, STRIP_CELLS)),
+            files: None,
             paused,
             waiting_for_device: self.waiting,
         }

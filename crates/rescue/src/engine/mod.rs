@@ -2,6 +2,7 @@
 //!
 //! One thread, synchronous: queueing gains nothing on one failing spindle, and a read that the drive is chewing on cannot be taken back.
 
+mod counsel;
 mod doubt;
 mod meter;
 
@@ -11,17 +12,19 @@ use ntt_mapfile::Mapfile;
 use ntt_model::ByteRange;
 use serde::{Deserialize, Serialize};
 
+use crate::advisor::Advisor;
 use crate::breaker::{Breaker, Sentinel, Suspicion};
 use crate::buffer::Buffer;
 use crate::device::{Device, ReadFailure};
 use crate::error::Error;
 use crate::log::{Event, EventLog};
-use crate::monitor::{LastError, Monitor};
+use crate::monitor::{LastError, Monitor, Snapshot};
 use crate::planner::{Ending, Planner, Reading, Request};
 use crate::policy::{Phase, Policy};
 use crate::sink::{Digest, Sink};
 use crate::stats::{HUNG, Stats, millis};
 use crate::watch::Stopwatch;
+use counsel::Counsel;
 use meter::Meter;
 
 /// A crash costs at most so much work.
@@ -81,6 +84,8 @@ pub struct Parts<'a> {
     pub watch: &'a dyn Stopwatch,
     /// Who watches.
     pub monitor: &'a Monitor,
+    /// Who knows what is worth reading first, if anybody does.
+    pub advisor: Option<&'a mut dyn Advisor>,
 }
 
 /// A run.
@@ -92,6 +97,7 @@ pub struct Engine<'a> {
     spare: Buffer,
     meter: Meter,
     phase: Option<Phase>,
+    counsel: Counsel,
     /// The map as of the last check that passed; a device that went away leaves nothing behind it.
     trusted: Mapfile,
     last_checkpoint: Duration,
@@ -116,6 +122,7 @@ impl<'a> Engine<'a> {
             buffer: Buffer::default(),
             spare: Buffer::default(),
             phase: None,
+            counsel: Counsel::default(),
         }
     }
 
@@ -178,6 +185,7 @@ impl<'a> Engine<'a> {
         if let Some(outcome) = self.obey()? {
             return Ok(Some(outcome));
         }
+        self.take_counsel()?;
         let worked = self.parts.watch.elapsed().saturating_sub(self.idle);
         let Some(request) = self.parts.planner.next(worked) else {
             return self.end_of_work();
@@ -373,7 +381,8 @@ impl<'a> Engine<'a> {
         let snapshot = self
             .meter
             .snapshot(now, self.phase, planner, &self.parts.policy, paused);
-        self.parts.monitor.publish(snapshot);
+        let files = self.counsel.need(planner.map());
+        self.parts.monitor.publish(Snapshot { files, ..snapshot });
     }
 
     fn note_device(&mut self) -> Result<(), Error> {

@@ -43,19 +43,35 @@ pub(super) struct Copy {
     slow: Vec<ByteRange>,
     zones: Zones,
     covers_all: bool,
+    of_the_first: bool,
     /// A large read that failed and is being read again in smaller ones.
     doubt: Option<ByteRange>,
 }
 
 impl Copy {
-    pub(super) fn new(state: &State) -> Self {
+    /// Copies what is wanted first.
+    pub(super) fn of_the_first(state: &State) -> Self {
+        Self::over(legs_of_the_first(state), false, true)
+    }
+
+    /// Copies everything.
+    pub(super) fn of_the_rest(state: &State) -> Self {
+        Self::over(legs(state), state.policy.has(Phase::Copy), false)
+    }
+
+    pub(super) fn is_of_the_first(&self) -> bool {
+        self.of_the_first
+    }
+
+    fn over(legs: Vec<Leg>, covers_all: bool, of_the_first: bool) -> Self {
         let mut copy = Self {
-            legs: legs(state).into(),
+            legs: legs.into(),
             cursor: 0,
             live: false,
             slow: Vec::new(),
             zones: Zones::default(),
-            covers_all: state.policy.has(Phase::Copy),
+            covers_all,
+            of_the_first,
             doubt: None,
         };
         copy.begin_leg();
@@ -150,7 +166,9 @@ impl Copy {
         };
         let mut slow = false;
         if good {
-            slow = state.pace.good(range.len, latency) && leg.leaves_slow;
+            let is_slow = state.pace.good(range.len, latency);
+            state.met_trouble |= is_slow;
+            slow = is_slow && leg.leaves_slow;
             self.clear_doubt(state, range);
         } else if state.pace.bad(range.len, latency) {
             self.doubt = Some(range);
@@ -268,30 +286,64 @@ fn give_gaps_up(state: &mut State) {
 }
 
 fn legs(state: &State) -> Vec<Leg> {
+    let mut legs = legs_before_all(state);
+    if state.policy.has(Phase::Copy) {
+        for leaves_slow in [true, false] {
+            let passes = [Pass::Forward, Pass::Reverse, Pass::Zones];
+            add(&mut legs, state.whole(), Phase::Copy, leaves_slow, &passes);
+        }
+    }
+    legs
+}
+
+/// Dead zones inside what is wanted first are left to the copy of the rest.
+fn legs_of_the_first(state: &State) -> Vec<Leg> {
+    let mut legs = legs_before_all(state);
+    if state.policy.has(Phase::Copy) {
+        for leaves_slow in [true, false] {
+            for window in &state.first {
+                let passes = [Pass::Forward, Pass::Reverse];
+                add(&mut legs, *window, Phase::Copy, leaves_slow, &passes);
+            }
+        }
+    }
+    legs
+}
+
+fn legs_before_all(state: &State) -> Vec<Leg> {
     let mut legs = Vec::new();
-    let mut add = |window, phase, leaves_slow, passes: &[Pass]| {
-        legs.extend(passes.iter().map(|pass| Leg {
-            window,
-            pass: *pass,
-            phase,
-            leaves_slow,
-        }));
-    };
     let whole = state.whole();
     if state.policy.has(Phase::Edges) && whole.len >= 4 * EDGE_BYTES {
         for start in [0, whole.len - EDGE_BYTES] {
             let edge = ByteRange::new(start, EDGE_BYTES);
-            add(edge, Phase::Edges, true, &[Pass::Forward, Pass::Reverse]);
+            add(
+                &mut legs,
+                edge,
+                Phase::Edges,
+                true,
+                &[Pass::Forward, Pass::Reverse],
+            );
         }
     }
     if state.policy.has(Phase::Copy) {
         for window in &state.priority {
-            add(*window, Phase::Copy, false, &[Pass::Forward, Pass::Reverse]);
-        }
-        for leaves_slow in [true, false] {
-            let passes = [Pass::Forward, Pass::Reverse, Pass::Zones];
-            add(whole, Phase::Copy, leaves_slow, &passes);
+            add(
+                &mut legs,
+                *window,
+                Phase::Copy,
+                false,
+                &[Pass::Forward, Pass::Reverse],
+            );
         }
     }
     legs
+}
+
+fn add(legs: &mut Vec<Leg>, window: ByteRange, phase: Phase, leaves_slow: bool, passes: &[Pass]) {
+    legs.extend(passes.iter().map(|pass| Leg {
+        window,
+        pass: *pass,
+        phase,
+        leaves_slow,
+    }));
 }

@@ -78,7 +78,7 @@ impl Planner {
             .covering(geometry.size_bytes.max(map.extent().end()))
             .aligned_to(u64::from(geometry.sector_bytes));
         let state = State::new(map, geometry, policy);
-        let work = Work::Copy(Copy::new(&state));
+        let work = begin(&state);
         Self {
             state,
             work,
@@ -95,22 +95,49 @@ impl Planner {
 
     /// Ranges to read before all others, in this order. Takes effect with the next request; ranges already read cost nothing.
     pub fn prioritise(&mut self, ranges: Vec<ByteRange>) {
+        self.state.priority = self.on_sectors(ranges);
+        if matches!(self.work, Work::Copy(_)) {
+            self.work = begin(&self.state);
+        }
+    }
+
+    /// Ranges to read after those that have priority and before the rest, in this order, to the last sector that comes at once: what cannot be read
+    /// is left, but its edges are looked for. Only while copying; later, there is no order to change.
+    pub fn want_first(&mut self, ranges: Vec<ByteRange>) {
+        self.state.first = self.on_sectors(ranges);
+        if matches!(self.work, Work::Copy(_)) || self.wants_more_first() {
+            self.work = begin(&self.state);
+        }
+    }
+
+    /// Whether what is wanted first is still being read.
+    pub fn wants_more_first(&self) -> bool {
+        match &self.work {
+            Work::Copy(copy) => copy.is_of_the_first(),
+            Work::Trim(trim) => trim.is_of_the_first(),
+            _ => false,
+        }
+    }
+
+    /// Whether any read failed or was slow.
+    pub fn has_met_trouble(&self) -> bool {
+        self.state.met_trouble
+    }
+
+    fn on_sectors(&self, ranges: Vec<ByteRange>) -> Vec<ByteRange> {
         let unit = u64::from(self.state.geometry.sector_bytes);
         let end = self.state.geometry.size_bytes;
-        self.state.priority = ranges
-            .into_iter()
+        let ranges = ranges.into_iter();
+        ranges
             .filter_map(|range| state::outward(range, unit, end))
-            .collect();
-        if matches!(self.work, Work::Copy(_)) {
-            self.work = Work::Copy(Copy::new(&self.state));
-        }
+            .collect()
     }
 
     /// Throws all work since away and goes on from an earlier map of the same medium.
     pub fn roll_back(&mut self, map: Mapfile) {
         self.state.map = map;
         self.asked = None;
-        self.work = Work::Copy(Copy::new(&self.state));
+        self.work = begin(&self.state);
     }
 
     /// Leaves the place where work is going on: the rest of a run, or the next 1 % of the medium.
@@ -162,6 +189,7 @@ impl Planner {
         } else {
             reading.good_bytes / unit * unit
         };
+        self.state.met_trouble |= !whole;
         let good = ByteRange::new(request.range.offset, good_bytes);
         let bad = ByteRange::new(good.end(), request.range.len - good_bytes);
         self.state.set(good, Status::Finished);
@@ -199,13 +227,18 @@ impl Planner {
     fn advance(&mut self, now: Duration) {
         let state = &mut self.state;
         let next = match &self.work {
+            Work::Copy(copy) if copy.is_of_the_first() => Work::Trim(Trim::of_the_first(state)),
+            Work::Trim(trim) if trim.is_of_the_first() => Work::Copy(Copy::of_the_rest(state)),
             Work::Copy(_) => Work::Trim(Trim::new(state)),
             Work::Trim(_) => Work::Scrape(Scrape::new(state)),
             Work::Scrape(_) => Work::Retry(Retry::new(state)),
             Work::Retry(_) | Work::Done => Work::Done,
         };
-        let _ = self.effort_since.get_or_insert(now);
         self.work = next;
+        // What belongs to the copy is not counted.
+        if !matches!(self.work, Work::Copy(_)) && !self.wants_more_first() {
+            let _ = self.effort_since.get_or_insert(now);
+        }
     }
 
     fn note_position(&mut self, phase: Phase, range: ByteRange) {
@@ -228,6 +261,15 @@ impl Planner {
             self.state.map.activity = Activity::Finished;
         }
     }
+}
+
+/// Copying from the beginning: first what is wanted first.
+fn begin(state: &State) -> Work {
+    Work::Copy(if state.first.is_empty() {
+        Copy::of_the_rest(state)
+    } else {
+        Copy::of_the_first(state)
+    })
 }
 
 #[cfg(test)]

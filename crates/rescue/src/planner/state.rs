@@ -13,8 +13,12 @@ pub(super) struct State {
     pub(super) geometry: Geometry,
     pub(super) policy: Policy,
     pub(super) pace: Pace,
-    /// To be read first.
+    /// To be read first, because the user says so.
     pub(super) priority: Vec<ByteRange>,
+    /// To be read before the rest, because files need it.
+    pub(super) first: Vec<ByteRange>,
+    /// Whether any read failed or was slow, in this run or, as the map tells, before.
+    pub(super) met_trouble: bool,
     /// Ranges that failed once and came whole when they were read again: a sign that retries help.
     pub(super) came_later: u64,
     /// Units known or expected to be bad, for the density of further ones.
@@ -23,12 +27,15 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(map: Mapfile, geometry: Geometry, policy: Policy) -> Self {
+        let totals = map.totals();
         Self {
+            met_trouble: totals.non_trimmed.bytes + totals.non_scraped.bytes + totals.bad_sector.bytes > 0,
             map,
             pace: Pace::new(&geometry),
             geometry,
             policy,
             priority: Vec::new(),
+            first: Vec::new(),
             came_later: 0,
             units_bad: 0,
         }

@@ -18,6 +18,14 @@ struct Run {
     /// A larger step failed here: one unit at a time inside it.
     fine: Option<ByteRange>,
     found_bad: bool,
+    /// Ends at the first bad unit: the other side is not known yet.
+    one_sided: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Sides {
+    leading: bool,
+    trailing: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,13 +43,30 @@ pub(super) struct Trim {
     windows: VecDeque<ByteRange>,
     cursor: u64,
     run: Option<Run>,
+    /// Only edges beside what was rescued, of what is wanted first: the far side of a dead zone may not have been reached yet.
+    of_the_first: bool,
 }
 
 impl Trim {
+    /// Trims what files need, before the rest is copied.
+    pub(super) fn of_the_first(state: &mut State) -> Self {
+        let windows = state.first.clone();
+        Self::over(state, windows, true)
+    }
+
+    pub(super) fn is_of_the_first(&self) -> bool {
+        self.of_the_first
+    }
+
     pub(super) fn new(state: &mut State) -> Self {
+        let windows = state.windows();
+        Self::over(state, windows, false)
+    }
+
+    fn over(state: &mut State, windows: Vec<ByteRange>, of_the_first: bool) -> Self {
         state.expect_bad_units();
         let windows = if state.policy.has(Phase::Trim) {
-            state.windows()
+            windows
         } else {
             Vec::new()
         };
@@ -49,6 +74,7 @@ impl Trim {
             windows: windows.into(),
             cursor: 0,
             run: None,
+            of_the_first,
         };
         trim.enter_window();
         trim
@@ -86,6 +112,24 @@ impl Trim {
         self.cursor = range.end();
         let is_bad = |offset| state.map.status_at(offset) == Some(Status::BadSector);
         let before = range.offset.checked_sub(1).is_some_and(is_bad);
+        let sides = self.sides(state, range);
+        if sides == Sides::default() {
+            return;
+        }
+        if !sides.leading || !sides.trailing {
+            self.run = Some(Run {
+                rest: range,
+                side: if sides.leading {
+                    Side::Leading
+                } else {
+                    Side::Trailing
+                },
+                fine: None,
+                found_bad: before,
+                one_sided: true,
+            });
+            return;
+        }
         let side = match (before, is_bad(range.end())) {
             (true, true) => {
                 state.leave_unscraped(range);
@@ -99,7 +143,17 @@ impl Trim {
             side,
             fine: None,
             found_bad: before,
+            one_sided: false,
         });
+    }
+
+    /// From which sides to trim: both, but of what is wanted first only those where something was rescued.
+    fn sides(&self, state: &State, range: ByteRange) -> Sides {
+        let is_good = |offset| state.map.status_at(offset) == Some(Status::Finished);
+        Sides {
+            leading: !self.of_the_first || range.offset.checked_sub(1).is_some_and(is_good),
+            trailing: !self.of_the_first || is_good(range.end()),
+        }
     }
 
     pub(super) fn report(&mut self, state: &mut State, range: ByteRange, good: bool, latency: Duration) {
@@ -146,6 +200,11 @@ impl Run {
     fn meet_bad(&mut self, state: &mut State, bad: ByteRange) {
         self.fine = None;
         self.found_bad = true;
+        if self.one_sided {
+            state.set_bad(bad);
+            self.rest = ByteRange::new(bad.end(), 0);
+            return;
+        }
         match self.side {
             Side::Leading => {
                 state.set_bad(bad);

@@ -7,6 +7,7 @@
 
 mod bars;
 mod control;
+mod files_first;
 mod lost_device;
 mod power;
 mod real;

@@ -1,6 +1,6 @@
 //! The real device and the real kernel: a faulty file through FUSE, and a loop device over it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,7 @@ use ntt_rescue::sink::OpenOptions;
 use ntt_rescue::watch::SystemStopwatch;
 use ntt_testkit::faulty::{Cost, FaultyMedium};
 use ntt_testkit::faulty_file::FaultyFile;
+use ntt_testkit::loop_device::LoopDevice;
 
 /// A medium that fails slowly enough to be told from one that is gone.
 fn medium(size_bytes: u64) -> FaultyMedium {
@@ -51,6 +52,7 @@ fn rescue(source: &Path, image: &Path) -> Record {
         clock: &SystemClock,
         watch: &SystemStopwatch::start(),
         monitor: &Monitor::new(),
+        advisor: None,
     };
     session::run(world, &request).expect("the target is fine")
 }
@@ -93,34 +95,6 @@ fn r9_a_faulty_file_loses_its_bad_sectors_and_nothing_else() {
     assert!(String::from_utf8_lossy(&sum.stdout).starts_with(&record.sha256.expect("asked for")));
 }
 
-/// Takes a loop device down when a test ends, however it does.
-struct Loop(PathBuf);
-
-impl Loop {
-    fn over(file: &Path, sector_bytes: u32) -> Option<Self> {
-        let output = Command::new("losetup")
-            .args(["--find", "--show", "--read-only", "--sector-size"])
-            .arg(sector_bytes.to_string())
-            .arg(file)
-            .output();
-        match output {
-            Ok(output) if output.status.success() => Some(Self(PathBuf::from(
-                String::from_utf8_lossy(&output.stdout).trim(),
-            ))),
-            _ => {
-                eprintln!("skipped: no loop devices here (they need root)");
-                None
-            }
-        }
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        let _ = Command::new("losetup").arg("--detach").arg(&self.0).status();
-    }
-}
-
 /// R9: five bad sectors of a disc cost five sectors of 2048 bytes: 10,240 bytes.
 #[test]
 fn r9_five_bad_sectors_of_2048_bytes_cost_10240_bytes() {
@@ -130,14 +104,14 @@ fn r9_five_bad_sectors_of_2048_bytes_cost_10240_bytes() {
     let Some(file) = FaultyFile::mount(medium, true) else {
         return;
     };
-    let Some(device) = Loop::over(file.path(), 2048) else {
+    let Some(device) = LoopDevice::over(file.path(), 2048) else {
         return;
     };
-    let geometry = RealDevice::open(&device.0).expect("a device").geometry();
+    let geometry = RealDevice::open(device.path()).expect("a device").geometry();
     assert_eq!((geometry.sector_bytes, geometry.size_bytes), (2048, size));
     let directory = tempfile::tempdir().expect("a directory");
     let image = directory.path().join("image");
-    let record = rescue(&device.0, &image);
+    let record = rescue(device.path(), &image);
     assert_eq!(record.health.missing_bytes, 10_240);
     assert_eq!(map_of(&image).runs(Status::BadSector).collect::<Vec<_>>(), bad);
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ntt_host::{Clock, Disk};
 use ntt_mapfile::Mapfile;
 use ntt_model::{ByteRange, Timestamp};
+use ntt_rescue::advisor::Advisor;
 use ntt_rescue::buffer::Buffer;
 use ntt_rescue::device::{Device, ReadFailure};
 use ntt_rescue::engine::{Ended, Engine, Parts};
@@ -119,6 +120,7 @@ pub(crate) struct World {
     pub(crate) on_read: Option<OnRead>,
     pub(crate) options: OpenOptions,
     pub(crate) directory: PathBuf,
+    pub(crate) advisor: Option<Box<dyn Advisor>>,
 }
 
 impl World {
@@ -138,6 +140,7 @@ impl World {
                 accept_space: true,
             },
             directory: directory.to_owned(),
+            advisor: None,
         }
     }
 
@@ -175,6 +178,10 @@ impl World {
             log,
             watch: &self.clock,
             monitor: &self.monitor,
+            advisor: self
+                .advisor
+                .as_deref_mut()
+                .map(|advisor| advisor as &mut dyn Advisor),
         })
         .run()
     }

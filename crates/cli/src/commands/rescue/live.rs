@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ntt_rescue::eta::Eta;
-use ntt_rescue::monitor::{Monitor, Snapshot};
+use ntt_rescue::monitor::{FilesNeed, Monitor, Snapshot};
 use ntt_rescue::watch::{Stopwatch, SystemStopwatch};
 use serde::Serialize;
 
@@ -22,14 +22,14 @@ const DRAW_EVERY: Duration = Duration::from_millis(250);
 const JSON_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs `work` in a thread and shows what the monitor says until it ends. This thread never waits for the device.
-pub(super) fn watched<T: Send>(
-    global: &Global,
+pub(crate) fn watched<T: Send>(
+    form: Form,
     monitor: &Monitor,
     watch: &SystemStopwatch,
     work: impl FnOnce() -> T + Send,
 ) -> Result<T, Failure> {
-    let keys = keys::Keys::listen(monitor_keys(global))?;
-    let display = Display::new(global);
+    let keys = keys::Keys::listen(form == Form::Terminal)?;
+    let display = Display::new(form);
     std::thread::scope(|scope| {
         let (ended, inbox) = channel::<()>();
         let worker = scope.spawn(move || {
@@ -53,8 +53,35 @@ pub(super) fn watched<T: Send>(
     })
 }
 
-fn monitor_keys(global: &Global) -> bool {
-    !global.quiet && !global.json && std::io::stderr().is_terminal()
+/// How a rescue is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Form {
+    /// Lines that change, and keys that steer.
+    Terminal,
+    /// Lines that change, among other things that do: keys are not taken, so that nothing must be given back when the program is ended.
+    Lines,
+    /// JSON lines.
+    Json,
+    /// Not at all.
+    Quiet,
+}
+
+impl Form {
+    /// What the arguments and the terminal ask for.
+    pub(crate) fn of(global: &Global) -> Self {
+        if global.json {
+            Self::Json
+        } else if global.quiet || !std::io::stderr().is_terminal() {
+            Self::Quiet
+        } else {
+            Self::Terminal
+        }
+    }
+
+    /// The same without keys.
+    pub(crate) fn without_keys(self) -> Self {
+        if self == Self::Terminal { Self::Lines } else { self }
+    }
 }
 
 /// A line on stderr; nobody can be told when it is gone.
@@ -69,12 +96,11 @@ enum Display {
 }
 
 impl Display {
-    fn new(global: &Global) -> Self {
-        if global.json {
-            return Self::Json(std::cell::Cell::new(None));
-        }
-        if global.quiet || !std::io::stderr().is_terminal() {
-            return Self::Quiet;
+    fn new(form: Form) -> Self {
+        match form {
+            Form::Json => return Self::Json(std::cell::Cell::new(None)),
+            Form::Quiet => return Self::Quiet,
+            Form::Terminal | Form::Lines => {}
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
         bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -153,11 +179,25 @@ fn lines(snapshot: &Snapshot, reading: Option<Duration>, stopping: bool) -> Vec<
             left(snapshot.eta)
         ),
         states.join(", "),
+        files(snapshot.files),
         error(snapshot),
         snapshot.strip.clone(),
     ];
     lines.push(standing(snapshot, reading, stopping));
     lines
+}
+
+/// What files need, once readers have said so.
+fn files(need: Option<FilesNeed>) -> String {
+    match need {
+        None => String::new(),
+        Some(need) if need.missing_bytes == 0 => "all files are complete".to_owned(),
+        Some(need) => format!(
+            "files lack {} of {}",
+            units::bytes(need.missing_bytes),
+            units::bytes(need.needed_bytes)
+        ),
+    }
 }
 
 fn left(eta: Option<Eta>) -> String {

@@ -1,20 +1,21 @@
 //! `ntt rescue`.
 
 mod answer;
+mod effort;
 mod keys;
-mod live;
+pub(crate) mod live;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use ntt_host::{Disk, RealDisk, SystemClock};
 use ntt_mapfile::Mapfile;
-use ntt_model::ByteRange;
+use ntt_pipeline::rescue::Surveyor;
+use ntt_pipeline::{Config, Interrupt};
 use ntt_rescue::engine::Outcome;
 use ntt_rescue::monitor::Monitor;
-use ntt_rescue::policy::{Patience, Phase, Policy};
+use ntt_rescue::policy::Phase;
 use ntt_rescue::real::RealDevice;
 use ntt_rescue::record::Record;
 use ntt_rescue::session::{self, Request, World};
@@ -25,7 +26,9 @@ use ntt_rescue::{Error, Paths, merge};
 use crate::args::Global;
 use crate::exit::{CommandResult, Exit, Failure, FailureKind};
 use crate::output::Output;
-use crate::units;
+use crate::session::scan_program;
+pub(crate) use effort::EffortFlags;
+use effort::PatienceArg;
 
 /// Read a failing medium into an image, as far and as gently as possible.
 ///
@@ -47,29 +50,16 @@ pub(crate) struct RescueArgs {
     /// The mapfile [default: IMAGE.map].
     #[arg(long, value_name = "MAP")]
     map: Option<PathBuf>,
-    /// How long to fight for what does not come at once.
-    #[arg(long, value_enum, default_value_t = PatienceArg::Minutes)]
-    patience: PatienceArg,
+    #[command(flatten)]
+    effort: EffortFlags,
     /// Do only these kinds of work.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PHASES")]
     phases: Vec<PhaseArg>,
-    /// Read this range first: OFFSET:LENGTH, as in 1MiB:64KiB. May be given more than once.
-    #[arg(long, value_name = "RANGE", value_parser = parse_range)]
-    priority: Vec<ByteRange>,
-    /// Wait so many seconds for a device that went away.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    wait: u64,
     /// Compute SHA-256 of the image too, after the rescue.
     #[arg(long)]
     sha256: bool,
-    /// Go on although the mapfile speaks of another size: the same disc in another drive.
-    #[arg(long)]
-    accept_size: bool,
-    /// Begin although the target has less room than the medium may need.
-    #[arg(long)]
-    accept_space: bool,
     /// Make one image of several of the same medium: what the first lacks is taken from the others.
-    #[arg(long, conflicts_with_all = ["show", "map", "phases", "priority", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["show", "map", "phases", "priority", "files_first", "dry_run"])]
     merge: bool,
     /// Draw a mapfile and say what it means; nothing is read or written.
     #[arg(long, conflicts_with = "output")]
@@ -77,29 +67,6 @@ pub(crate) struct RescueArgs {
     /// Look at source and target, say what would be done, and write nothing.
     #[arg(long)]
     dry_run: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum PatienceArg {
-    /// At most 20 minutes beyond the copy; dead zones are delimited and left.
-    Minutes,
-    /// At most 3 hours; dead zones are read sector by sector, small ones first.
-    Hours,
-    /// At most 10 hours; the same, with ten rounds of retries.
-    Night,
-    /// Without limit.
-    Days,
-}
-
-impl From<PatienceArg> for Patience {
-    fn from(patience: PatienceArg) -> Self {
-        match patience {
-            PatienceArg::Minutes => Self::Minutes,
-            PatienceArg::Hours => Self::Hours,
-            PatienceArg::Night => Self::Night,
-            PatienceArg::Days => Self::Days,
-        }
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -156,13 +123,21 @@ fn rescue(global: &Global, args: &RescueArgs, source: &Path, output: &Path) -> C
     drop(out);
     let monitor = Monitor::new();
     let watch = SystemStopwatch::start();
-    let record = live::watched(global, &monitor, &watch, || {
+    let mut surveyor = Surveyor::new(
+        &Config::default(),
+        &scan_program()?,
+        &Interrupt::new(),
+        &request.paths.image,
+        args.effort.files_first,
+    );
+    let record = live::watched(live::Form::of(global), &monitor, &watch, || {
         let world = World {
             disk,
             device: &mut device,
             clock: &SystemClock,
             watch: &watch,
             monitor: &monitor,
+            advisor: Some(&mut surveyor),
         };
         session::run(world, &request)
     })??;
@@ -172,8 +147,7 @@ fn rescue(global: &Global, args: &RescueArgs, source: &Path, output: &Path) -> C
 }
 
 fn request(args: &RescueArgs, source: &Path, paths: Paths) -> Request {
-    let mut policy = Policy::of(args.patience.into());
-    policy.wait_for_device = Duration::from_secs(args.wait);
+    let mut policy = args.effort.policy();
     if !args.phases.is_empty() {
         policy.phases = args.phases.iter().map(|phase| (*phase).into()).collect();
     }
@@ -183,10 +157,10 @@ fn request(args: &RescueArgs, source: &Path, paths: Paths) -> Request {
         policy,
         options: OpenOptions {
             background: true,
-            accept_size: args.accept_size,
-            accept_space: args.accept_space,
+            accept_size: args.effort.accept_size,
+            accept_space: args.effort.accept_space,
         },
-        priority: args.priority.clone(),
+        priority: args.effort.priority.clone(),
         sha256: args.sha256,
     }
 }
@@ -205,12 +179,15 @@ fn say_how_to_go_on(global: &Global, args: &RescueArgs, record: &Record) {
     if global.quiet || global.json || record.health.missing_bytes == 0 {
         return;
     }
-    let advice = match (record.outcome, args.patience) {
+    let advice = match (record.outcome, args.effort.patience) {
         (Outcome::NobodyAnswers, _) => return,
-        (Outcome::Stopped, _) => ("stopped; the same command goes on from here", args.patience),
+        (Outcome::Stopped, _) => (
+            "stopped; the same command goes on from here",
+            args.effort.patience,
+        ),
         (Outcome::DeviceLost, _) => (
             "the device went away; when it is back, the same command goes on from here",
-            args.patience,
+            args.effort.patience,
         ),
         (_, PatienceArg::Minutes | PatienceArg::Hours) => {
             ("what is left takes longer: give it a night", PatienceArg::Night)
@@ -279,16 +256,6 @@ fn merge_images(global: &Global, images: &[PathBuf], output: &Path) -> CommandRe
     })
 }
 
-fn parse_range(text: &str) -> Result<ByteRange, String> {
-    let (offset, len) = text
-        .split_once(':')
-        .ok_or_else(|| format!("`{text}` is not OFFSET:LENGTH"))?;
-    Ok(ByteRange::new(
-        units::parse_bytes(offset)?,
-        units::parse_bytes(len)?,
-    ))
-}
-
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let kind = match &error {
@@ -315,12 +282,6 @@ impl From<Error> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ranges_are_parsed_or_refused() {
-        assert_eq!(parse_range("1MiB:512"), Ok(ByteRange::new(1 << 20, 512)));
-        assert!(parse_range("12").is_err());
-    }
 
     #[test]
     fn a_path_is_quoted_when_a_shell_would_not_take_it() {

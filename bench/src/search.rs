@@ -1,0 +1,108 @@
+//! The search index beside plocate and PostgreSQL's pg_trgm, over the same names.
+
+use std::io;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use ntt_testkit::postgres::PostgresServer;
+
+use crate::Setting;
+use crate::measure::{Candidate, Usage, rounds};
+use crate::shell::{run as shell, text};
+
+/// What each is asked: parts of names, rare to common.
+const NEEDLES: [&str; 5] = ["budget_ba", "IMG_0007", "invoice", "zzzzzz", ".jpg"];
+
+/// Makes the index of `paths` invented paths and searches it; then plocate does the same, and pg_trgm with the first `rows` of them.
+pub(crate) fn run(paths: u64, rows: u64, setting: &Setting) -> io::Result<()> {
+    let work = setting.work_dir()?;
+    let names = work.path().join("names");
+    println!("## Search: {paths} paths\n");
+    let program = setting.program("examples/search_bench")?;
+    let status = Command::new(&program)
+        .arg(work.path())
+        .arg(paths.to_string())
+        .arg(&names)
+        .status()?;
+    if !status.success() {
+        return Err(io::Error::other(format!("{program}: {status}")));
+    }
+    plocate(work.path(), &names, setting.runs)?;
+    trigrams(&names, rows)
+}
+
+/// plocate's own builder takes a list of paths.
+fn plocate(work: &Path, names: &Path, runs: usize) -> io::Result<()> {
+    let database = work.join("plocate.db");
+    let (names, database) = (text(names), text(&database));
+    let candidate = |name, line| Candidate {
+        name,
+        line,
+        prepare: String::new(),
+        once: false,
+    };
+    let build = candidate(
+        "plocate-build",
+        format!("/usr/sbin/plocate-build -p '{names}' '{database}'"),
+    );
+    let mut candidates = vec![Candidate { once: true, ..build }];
+    for needle in NEEDLES {
+        candidates.push(candidate(
+            needle,
+            format!("plocate -d '{database}' -b '{needle}'"),
+        ));
+    }
+    let usages = rounds(runs, &candidates)?;
+    let bytes = std::fs::metadata(&database)?.len();
+    println!("\nplocate: {bytes} bytes\n");
+    for (candidate, usage) in candidates.iter().zip(&usages) {
+        println!("- {}", line(candidate.name, usage));
+    }
+    Ok(())
+}
+
+fn line(name: &str, usage: &Usage) -> String {
+    format!(
+        "{name}: {:.2} s CPU, {:.2} s wall, {} MiB",
+        usage.cpu_s,
+        usage.wall_s,
+        usage.rss_kib / 1024
+    )
+}
+
+/// A GIN index over the paths as LATIN1 text, as a site without an index of its own would make it.
+fn trigrams(names: &Path, rows: u64) -> io::Result<()> {
+    let Some(server) = PostgresServer::start() else {
+        println!("\npg_trgm: no server binaries here");
+        return Ok(());
+    };
+    let _ = server.create_database("search", None);
+    let few = text(&names.with_extension("few"));
+    shell(&format!(
+        "head -n {rows} '{}' | tr '\\\\' '?' | iconv -f LATIN1 -t UTF-8 > '{few}'",
+        text(names)
+    ))?;
+    println!("\npg_trgm, {rows} rows, wall with the start of psql:\n");
+    let ask = |what: &str, sql: &str| {
+        let begun = Instant::now();
+        let answer = server.psql("search", sql);
+        println!("- {what}: {:.2?} {answer}", begun.elapsed());
+    };
+    ask("extension", "CREATE EXTENSION pg_trgm");
+    ask("table", "CREATE TABLE p (path text)");
+    ask("rows", &format!("\\copy p FROM '{few}'"));
+    ask("index", "CREATE INDEX p_gin ON p USING gin (path gin_trgm_ops)");
+    ask("statistics", "ANALYZE p");
+    ask("bytes of the index", "SELECT pg_relation_size('p_gin')");
+    for needle in NEEDLES {
+        ask(
+            needle,
+            &format!(
+                "SELECT count(*) FROM p WHERE path LIKE '%{}%'",
+                needle.replace('_', "\\_")
+            ),
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,309 @@
+//! `ntt ingest DEVICE`, with files in the place of devices: from the medium to the archive.
+
+use std::io::Read;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ntt_model::ByteRange;
+use ntt_testkit::faulty::{Cost, FaultyMedium};
+use ntt_testkit::faulty_file::FaultyFile;
+use ntt_testkit::loop_device::LoopDevice;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::environment::Environment;
+
+const DEMO: &[u8] = include_bytes!("../../../../test_data/demo.img.gz");
+const MIB: u64 = 1 << 20;
+
+/// An MBR disk with a FAT volume from 1 MiB on and an ext4 volume from 7 MiB on.
+fn demo() -> Vec<u8> {
+    let mut image = Vec::new();
+    flate2::read::GzDecoder::new(DEMO)
+        .read_to_end(&mut image)
+        .expect("our image");
+    image
+}
+
+/// The demo disk in a drive that fails where `bad` says.
+fn failing(environment: &Environment, bad: &[ByteRange]) -> Option<FaultyFile> {
+    let path = environment.write("demo.img", &demo());
+    FaultyFile::mount(medium(&path, bad), true)
+}
+
+fn medium(image: &Path, bad: &[ByteRange]) -> FaultyMedium {
+    let file = std::fs::File::open(image).expect("the image");
+    let size_bytes = file.metadata().expect("a file").len();
+    let cost = Cost {
+        bytes_per_second: 2_000_000_000,
+        per_read: Duration::ZERO,
+        per_failure: Duration::from_millis(1),
+    };
+    let medium = FaultyMedium::new(size_bytes, 1).costing(cost).holding(file);
+    bad.iter().fold(medium, |medium, range| medium.bad(*range))
+}
+
+fn ingest(environment: &Environment, source: &Path, more: &[&str], code: i32) -> serde_json::Value {
+    let mut arguments = vec!["--json", "ingest", "--rescue"];
+    arguments.extend(more);
+    arguments.push(source.to_str().expect("UTF-8"));
+    let lines = environment.ntt(arguments).json(code);
+    let summary = lines
+        .into_iter()
+        .find(|line| line["message_type"] == "ingest-summary");
+    summary.expect("a summary")
+}
+
+fn media(environment: &Environment) -> Vec<serde_json::Value> {
+    let list = environment.ntt(["--json", "medium", "list"]).document(0);
+    list["media"].as_array().expect("a list").clone()
+}
+
+fn image_of(environment: &Environment, medium: &serde_json::Value) -> std::path::PathBuf {
+    let id = medium.as_str().expect("an id");
+    environment.archive().join("media").join(id).join("image")
+}
+
+/// R2, R3: rescued once, recognised ever after; the image lies in the archive.
+#[test]
+fn r02_a_device_goes_into_the_archive_once() {
+    let environment = Environment::new();
+    let source = environment.write("disk", &demo());
+    let first = ingest(&environment, &source, &["--label", "Box 7"], 0);
+    let medium = &first["media"][0];
+    assert_eq!(medium["health"]["verdict"], "complete");
+    assert_eq!(medium["volumes"].as_array().map(Vec::len), Some(2));
+    let image = image_of(&environment, &medium["medium"]);
+    assert!(std::fs::read(&image).expect("an image") == demo());
+    assert!(image.with_file_name("image.map").is_file() && image.with_file_name("image.log.jsonl").is_file());
+
+    let again = ingest(&environment, &source, &[], 0);
+    assert_eq!(again["media"][0]["medium"], medium["medium"]);
+    assert_eq!(again["media"][0]["copied"]["stored_streams"], 0);
+    let all = media(&environment);
+    assert_eq!((all.len(), &all[0]["label"]), (1, &"Box 7".into()));
+    // The name says when it was; it is not evidence.
+    let name = all[0]["source_name"].as_str().expect("a name");
+    assert!(name.starts_with("disk-20") && name.ends_with('Z'), "{name}");
+
+    let found = environment.ntt(["identify", "disk"]).code(0);
+    assert!(
+        found.contains("old id") && found.contains("every byte is equal"),
+        "{found}"
+    );
+    // The same bytes changed in one place are another medium.
+    let mut other = demo();
+    other[5 << 20] ^= 1;
+    let source = environment.write("disk", &other);
+    let third = ingest(&environment, &source, &[], 0);
+    assert_ne!(third["media"][0]["medium"], medium["medium"]);
+}
+
+/// R1: blank media are not taken for each other.
+#[test]
+fn r01_two_blank_devices_are_two_media() {
+    let environment = Environment::new();
+    for name in ["one", "two"] {
+        let source = environment.write(name, &vec![0xf6; 3 << 20]);
+        let summary = ingest(&environment, &source, &[], 0);
+        assert_eq!(summary["media"][0]["health"]["verdict"], "complete", "{summary}");
+    }
+    assert_eq!(media(&environment).len(), 2);
+}
+
+/// R7, R11: bytes are missing, but nothing lies in them; and then something does.
+#[test]
+fn r07_a_hole_in_free_space_costs_no_file() {
+    let environment = Environment::new();
+    let free = ByteRange::new(5 * MIB, 64 << 10);
+    let Some(file) = failing(&environment, &[free]) else {
+        return;
+    };
+    let summary = ingest(&environment, file.path(), &[], 3);
+    let health = &summary["media"][0]["health"];
+    assert_eq!(health["verdict"], "files-complete", "{summary}");
+    assert_eq!(health["missing_bytes"], 64 << 10);
+    let id = summary["media"][0]["medium"].as_str().expect("an id");
+    let shown = environment.ntt(["medium", "show", id]).code(0);
+    assert!(shown.contains("state    files-complete"), "{shown}");
+    assert!(
+        shown.contains("65,536 bytes are missing in 1 place, and no file"),
+        "{shown}"
+    );
+    let status = environment.ntt(["status"]).code(0);
+    assert!(
+        status.contains("files-complete, 65,536 bytes are missing"),
+        "{status}"
+    );
+    let record = image_of(&environment, &summary["media"][0]["medium"]).with_file_name("image.health.json");
+    assert!(
+        std::fs::read_to_string(record)
+            .expect("a record")
+            .contains("files-complete")
+    );
+}
+
+#[test]
+fn r11_a_hole_in_a_file_is_told() {
+    let environment = Environment::new();
+    let in_a_file = ByteRange::new(MIB + (130 << 10), 512);
+    let Some(file) = failing(&environment, &[in_a_file]) else {
+        return;
+    };
+    let summary = ingest(&environment, file.path(), &[], 3);
+    assert_eq!(summary["media"][0]["health"]["verdict"], "partial", "{summary}");
+    let id = summary["media"][0]["medium"].as_str().expect("an id");
+    let shown = environment.ntt(["medium", "show", id]).code(0);
+    assert!(shown.contains("hit      1 content of"), "{shown}");
+    // The drive has a better day: the same medium, and nothing is missing any more.
+    drop(file);
+    let Some(file) = FaultyFile::mount(medium(&environment.work().join("demo.img"), &[]), true) else {
+        return;
+    };
+    let better = ingest(&environment, file.path(), &[], 0);
+    assert_eq!(better["media"][0]["medium"].as_str(), Some(id));
+    assert_eq!(better["media"][0]["health"]["missing_bytes"], 0, "{better}");
+    let damaged = environment.ntt(["find", "--state", "damaged"]).code(0);
+    assert_eq!(damaged, "");
+}
+
+/// R8, R38: what was interrupted is on record, with the human's words, and goes on.
+#[test]
+fn r38_an_interrupted_rescue_is_on_record_and_goes_on() {
+    let environment = Environment::new();
+    let image = environment.write("demo.img", &demo());
+    let slow = medium(&image, &[]).slow(ByteRange::new(2 * MIB, 14 * MIB), 4_000_000);
+    let Some(file) = FaultyFile::mount(slow, true) else {
+        return;
+    };
+    let source = file.path().to_str().expect("UTF-8");
+    let mut child = environment
+        .command([
+            "--quiet",
+            "ingest",
+            "--rescue",
+            "--label",
+            "from the attic",
+            source,
+        ])
+        .spawn()
+        .expect("ntt");
+    let begin = Instant::now();
+    while file.medium().log().len() < 40 && begin.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id")).expect("a process");
+    kill_process(pid, Signal::INT).expect("it runs");
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    let before = media(&environment);
+    assert_eq!((before.len(), &before[0]["label"]), (1, &"from the attic".into()));
+    drop(file);
+
+    let Some(file) = FaultyFile::mount(medium(&image, &[]), true) else {
+        return;
+    };
+    let summary = ingest(&environment, file.path(), &[], 0);
+    assert_eq!(summary["media"][0]["medium"], before[0]["id"]);
+    let log = file.medium();
+    let reads: u64 = log.log().iter().map(|record| record.range.len).sum();
+    assert!(reads < 16 * MIB, "{reads} bytes read again");
+    let after = media(&environment);
+    assert_eq!((after.len(), &after[0]["label"]), (1, &"from the attic".into()));
+}
+
+/// R4, R5: a drive that never spins up is a medium too; a source that is none leaves nothing.
+#[test]
+fn r05_what_cannot_be_read_is_on_record_with_its_words() {
+    let environment = Environment::new();
+    let added = environment
+        .ntt([
+            "medium",
+            "add",
+            "--unreadable",
+            "Maxtor",
+            "--label",
+            "clicks\n",
+            "--serial",
+            "L80",
+        ])
+        .code(0);
+    assert!(added.contains("as unreadable"), "{added}");
+    let all = media(&environment);
+    assert_eq!(all[0]["completeness"], "unreadable");
+    assert_eq!(all[0]["label"], "clicks\n");
+    let id = all[0]["id"].as_str().expect("an id");
+    let shown = environment.ntt(["medium", "show", id]).code(0);
+    assert!(shown.contains("printed-serial L80 (label)"), "{shown}");
+    // It spins up after all.
+    let source = environment.write("disk", &demo());
+    let summary = ingest(&environment, &source, &["--medium", id], 0);
+    assert_eq!(summary["media"][0]["medium"].as_str(), Some(id));
+    let _ = environment.ntt(["ingest", "--rescue", "nothing"]).stderr(1);
+    assert_eq!(media(&environment).len(), 1);
+}
+
+/// A device that answers nothing: the medium is on record, and the exit code says that nothing was done.
+#[test]
+fn r08_a_dead_device_is_on_record() {
+    let environment = Environment::new();
+    let Some(file) = failing(&environment, &[ByteRange::new(0, 16 * MIB)]) else {
+        return;
+    };
+    let source = file.path().to_str().expect("UTF-8");
+    let told = environment
+        .ntt(["ingest", "--rescue", "--label", "dead", source])
+        .stderr(1);
+    assert!(told.contains("on record as medium"), "{told}");
+    assert_eq!(media(&environment)[0]["label"], "dead");
+    assert!(environment.ntt(["doctor"]).code(0).contains("manifests"));
+}
+
+/// R9: a block device is rescued without being asked for, with its own sectors: five of a disc cost 10,240 bytes.
+#[test]
+fn r09_five_bad_sectors_of_a_disc_cost_10240_bytes() {
+    let environment = Environment::new();
+    let image = environment.write("demo.img", &demo());
+    let whole = ByteRange::new(0, 16 * MIB);
+    let faulty = medium(&image, &[]).lone_bad_sectors(5, whole, 2048, 8);
+    let Some(file) = FaultyFile::mount(faulty, true) else {
+        return;
+    };
+    let Some(device) = LoopDevice::over(file.path(), 2048) else {
+        return;
+    };
+    let source = device.path().to_str().expect("UTF-8");
+    let lines = environment.ntt(["--json", "ingest", source]).json(3);
+    let summary = lines.last().expect("a summary");
+    assert_eq!(
+        summary["media"][0]["health"]["missing_bytes"], 10_240,
+        "{summary}"
+    );
+    let id = summary["media"][0]["medium"].as_str().expect("an id");
+    let shown = environment.ntt(["medium", "show", id]).code(0);
+    assert!(shown.contains("sector-size    2048 (device)"), "{shown}");
+}
+
+/// R4: a device in use is refused, and nothing is written.
+#[test]
+fn r04_a_mounted_device_is_refused() {
+    let environment = Environment::new();
+    let volume = environment.write("volume", &demo()[7 << 20..15 << 20]);
+    let Some(device) = LoopDevice::over(&volume, 512) else {
+        return;
+    };
+    let place = environment.work().join("mnt");
+    std::fs::create_dir(&place).expect("a directory");
+    let mounted = std::process::Command::new("mount")
+        .args(["-o", "ro,noload"])
+        .args([device.path(), &place])
+        .status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: nothing can be mounted here");
+        return;
+    }
+    let source = device.path().to_str().expect("UTF-8");
+    let told = environment.ntt(["ingest", source]).stderr(1);
+    let unmounted = std::process::Command::new("umount").arg(&place).status();
+    assert!(unmounted.is_ok_and(|status| status.success()));
+    assert!(told.contains("it is mounted at"), "{told}");
+    assert!(!environment.archive().exists());
+}

@@ -1,0 +1,194 @@
+//! The search index through the program: the same answers with it, without it, and with what is left of it. Tables for other programs.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::environment::Environment;
+
+/// A tree with many names, some of which are no text.
+fn prepared() -> Environment {
+    let environment = Environment::new();
+    for folder in 0..40 {
+        let directory = environment
+            .work()
+            .join(format!("tree/Letters {folder}/{}", folder % 7));
+        fs::create_dir_all(&directory).expect("a new directory");
+        for number in 0..12 {
+            let mut name = format!(
+                "{}_{folder}.{}",
+                ["Budget", "note", "image"][number % 3],
+                ["TXT", "c", "jpg", "d"][number % 4]
+            );
+            name.push_str(&number.to_string());
+            let mut name = name.into_bytes();
+            if number == 5 {
+                name.extend_from_slice(b"\xff\n,\"");
+            }
+            fs::write(directory.join(OsStr::from_bytes(&name)), b"content").expect("a new file");
+        }
+    }
+    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    environment
+}
+
+fn segment(environment: &Environment) -> PathBuf {
+    let folder = environment.archive().join("search");
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .expect("the search index")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    files.remove(0)
+}
+
+const SEARCHES: &[&[&str]] = &[
+    &["find", "-0", "udget_1"],
+    &["find", "-0", "-i", "BUDGET_3"],
+    &["find", "-0", "--path", "ters 1/"],
+    &["find", "-0", "--path", "5/note"],
+    &["find", "-0", "--glob", "*.c1"],
+    &["find", "-0", "--path", "--glob", "**/Letters 3*/**/image*"],
+    &["find", "-0", "--regex", "(?-u)\\xff"],
+    &[
+        "find",
+        "-0",
+        "--regex",
+        "^note_[0-9]\\.",
+        "--kind",
+        "file",
+        "--max-size",
+        "7",
+    ],
+    &["find", "-0", "no such name"],
+    &["find", "-0", "e", "--state", "stored"],
+];
+
+fn answers(environment: &Environment) -> Vec<Vec<u8>> {
+    SEARCHES
+        .iter()
+        .map(|search| environment.ntt(*search).bytes(0))
+        .collect()
+}
+
+#[test]
+fn answers_do_not_depend_on_the_index() {
+    let environment = prepared();
+    let with = answers(&environment);
+    assert!(with.iter().filter(|answer| !answer.is_empty()).count() == SEARCHES.len() - 1);
+    let path = segment(&environment);
+    let whole = fs::read(&path).expect("the segment");
+    let _ = environment.ntt(["doctor"]).code(0);
+
+    fs::remove_file(&path).expect("removed");
+    assert_eq!(answers(&environment), with, "without");
+    let said = environment.ntt(["find", "udget_1"]).stderr(0);
+    assert!(
+        said.contains("1 scan searched without the search index"),
+        "{said}"
+    );
+
+    for damage in [0, whole.len() / 3, whole.len() - 40] {
+        let mut bytes = whole.clone();
+        bytes[damage] ^= 4;
+        let _ = fs::remove_file(&path);
+        fs::write(&path, &bytes).expect("written");
+        assert_eq!(answers(&environment), with, "damaged at {damage}");
+    }
+    let doctor = environment.ntt(["doctor"]).code(0);
+    assert!(doctor.contains("warning  search index"), "{doctor}");
+    let plan = environment.ntt(["doctor", "--fix", "--dry-run"]).code(0);
+    assert!(plan.contains("would be indexed     scan 1"), "{plan}");
+    let fixed = environment.ntt(["doctor", "--fix"]).code(0);
+    assert!(fixed.contains("made the search index of 1 scan"), "{fixed}");
+    assert!(fs::read(&path).expect("made again") == whole);
+    assert_eq!(answers(&environment), with, "made again");
+}
+
+#[test]
+fn a_new_scan_replaces_the_segment_of_the_one_before() {
+    let environment = prepared();
+    let first = segment(&environment);
+    fs::write(environment.work().join("tree/another letter"), b"new").expect("a new file");
+    let _ = environment.ntt(["scan", "--again", "tree"]).code(0);
+    let second = segment(&environment);
+    assert_ne!(first, second);
+    assert_eq!(environment.ntt(["find", "another"]).code(0).lines().count(), 1);
+}
+
+#[test]
+fn many_exact_names_are_found_in_one_pass() {
+    let environment = prepared();
+    let mut list: Vec<u8> = Vec::new();
+    for number in 0..10_000 {
+        list.extend_from_slice(format!("no such name {number}\0").as_bytes());
+    }
+    list.extend_from_slice(b"Budget_7.TXT0\0note_9.d7\0image_3.c5\xff\n,\"\0");
+    let _ = environment.write("names", &list);
+    let found = environment.ntt(["find", "--names-from", "names"]).code(0);
+    assert_eq!(found.lines().count(), 3, "{found}");
+    let _ = environment.write("lines", b"Letters 7/0/Budget_7.TXT0\nBudget_7.TXT0\n");
+    let found = environment
+        .ntt(["find", "--path", "--names-from", "lines"])
+        .code(0);
+    assert!(
+        found.ends_with("/1/Letters 7/0/Budget_7.TXT0\n") && found.lines().count() == 1,
+        "{found}"
+    );
+}
+
+/// Runs Python on a table; `None` if there is no Python.
+fn python(program: &str, input: &[u8]) -> Option<String> {
+    use std::io::Write;
+    let child = Command::new("python3")
+        .args(["-c", program])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = child else {
+        eprintln!("skipped: there is no python3");
+        return None;
+    };
+    child
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(input)
+        .expect("Python reads");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success());
+    Some(String::from_utf8(output.stdout).expect("text"))
+}
+
+/// R23: tables have the exact bytes of every path, and other programs read them.
+#[test]
+fn r23_tables_have_every_path_in_bytes() {
+    let environment = prepared();
+    let found = environment.ntt(["find", "-0"]).bytes(0);
+    let paths: BTreeSet<String> = found
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+        .map(|name| name[15..].iter().map(|byte| format!("{byte:02x}")).collect())
+        .collect();
+    let csv = environment.ntt(["export"]).bytes(0);
+    let read = "import csv,sys,io\nfor row in csv.DictReader(io.TextIOWrapper(sys.stdin.buffer, newline='')):\n assert len(row) == 19 and None not in row, row\n assert row['kind'] == 'directory' or (row['state'], row['size_bytes'], len(row['blob'])) == ('stored', '7', 64), row\n print(row['path_bytes'])";
+    let Some(rows) = python(read, &csv) else {
+        return;
+    };
+    let rows: Vec<String> = rows.lines().map(str::to_owned).collect();
+    assert_eq!(rows.len(), paths.len());
+    assert_eq!(rows.into_iter().collect::<BTreeSet<_>>(), paths);
+
+    let _ = environment
+        .ntt([
+            "export", "--format", "jsonl", "--output", "table", "--glob", "*.c1",
+        ])
+        .code(0);
+    let table = fs::read(environment.work().join("table")).expect("the table");
+    let read = "import json,sys\nrows = [json.loads(line) for line in sys.stdin.buffer]\nassert all(type(row['modified_ns']) is int and row['modified'].endswith('Z') for row in rows)\nprint(len(rows))";
+    assert_eq!(python(read, &table).as_deref(), Some("40\n"));
+    let _ = environment.ntt(["export", "--output", "table"]).code(2);
+}

@@ -1,0 +1,87 @@
+//! What the missing places of an image hit: files, structures of file systems, or nothing.
+
+use ntt_catalogue::Catalogue;
+use ntt_catalogue::rows::{Census, Image, MediumRow, Tally, VolumeRow};
+use ntt_model::{ByteRange, FailureClass, FindingCode, Layer};
+use serde::Serialize;
+
+use crate::Error;
+use crate::media::add;
+use crate::selector::{current_findings, current_scans};
+
+/// What was hit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Hits {
+    /// Contents with missing bytes.
+    pub files: Tally,
+    /// Structures of volumes and file systems that could not be read.
+    pub structures: u64,
+    /// Whether anything was hit; `None` as long as a volume with missing bytes was not scanned and copied.
+    pub files_hit: Option<bool>,
+}
+
+/// Joins the missing places with volumes, findings and the state of contents. Whoever copied a content knows whether its extents met a missing
+/// place (R11).
+///
+/// # Errors
+///
+/// What the catalogue says.
+pub fn hits(catalogue: &dyn Catalogue, medium: &MediumRow, image: &Image) -> Result<Hits, Error> {
+    let mut hits = Hits {
+        structures: structures(catalogue, medium, image)?,
+        ..Hits::default()
+    };
+    let (mut is_known, mut is_scanned) = (true, false);
+    for volume in catalogue.volumes(medium.key)? {
+        let is_met = met(&volume.volume.range, &image.unread);
+        let scans = current_scans(catalogue, &volume)?;
+        is_scanned |= !scans.is_empty();
+        is_known &= !is_met || !scans.is_empty() || holds_no_files(&volume);
+        for scan in scans {
+            let census = catalogue.census(scan.id)?;
+            is_known &= !is_met || census.pending.count + census.retryable.count == 0;
+            hits.files = add(hits.files, unread(&census));
+        }
+    }
+    hits.files_hit = match (
+        hits.files.count > 0 || hits.structures > 0,
+        is_known && is_scanned,
+    ) {
+        (true, _) => Some(true),
+        (false, true) => Some(false),
+        (false, false) => None,
+    };
+    Ok(hits)
+}
+
+fn met(range: &ByteRange, unread: &[ByteRange]) -> bool {
+    unread.iter().any(|unread| unread.intersection(range).is_some())
+}
+
+/// A volume that is a table, swap, or another one's bytes has no files of its own.
+fn holds_no_files(volume: &VolumeRow) -> bool {
+    volume.volume.same_as.is_some()
+        || volume.volume.verdict == "table"
+        || (volume.volume.verdict == "identified" && volume.volume.type_name == "swap")
+}
+
+fn unread(census: &Census) -> Tally {
+    census
+        .failed
+        .iter()
+        .filter(|(class, _)| *class == FailureClass::Unread)
+        .map(|(_, tally)| *tally)
+        .fold(census.damaged, add)
+}
+
+/// Findings of structures that were not rescued. One whose place was rescued since is history.
+fn structures(catalogue: &dyn Catalogue, medium: &MediumRow, image: &Image) -> Result<u64, Error> {
+    let is_unread = |offset: u64| met(&ByteRange::new(offset, 1), &image.unread);
+    let findings = current_findings(catalogue, medium)?;
+    let hit = findings.iter().filter(|row| {
+        row.finding.code == FindingCode::Unread
+            && row.finding.layer != Layer::Content
+            && row.finding.image_offset.is_none_or(is_unread)
+    });
+    Ok(u64::try_from(hit.count()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,93 @@
+//! Exact names, any number of them.
+
+use std::collections::HashSet;
+
+/// Bits of the first sieve: a name that finds its bit unset is in no set.
+const SIEVE_BITS: usize = 1 << 18;
+
+/// A set of names. Most names that are asked for are not in it, which a few bytes of them tell.
+#[derive(Debug)]
+pub(crate) struct NameSet {
+    names: HashSet<Vec<u8>>,
+    sieve: Vec<u64>,
+    ignore_case: bool,
+}
+
+impl NameSet {
+    pub(crate) fn new<'n>(names: impl Iterator<Item = &'n [u8]>, ignore_case: bool) -> Self {
+        let mut set = Self {
+            names: HashSet::new(),
+            sieve: vec![0; SIEVE_BITS / 64],
+            ignore_case,
+        };
+        for name in names {
+            let (word, bit) = place(name);
+            set.sieve[word] |= bit;
+            set.names.insert(if ignore_case {
+                name.to_ascii_lowercase()
+            } else {
+                name.to_vec()
+            });
+        }
+        set
+    }
+
+    #[inline]
+    pub(crate) fn contains(&self, name: &[u8]) -> bool {
+        let (word, bit) = place(name);
+        if self.sieve.get(word).is_none_or(|bits| bits & bit == 0) {
+            return false;
+        }
+        if self.ignore_case {
+            self.names.contains(&name.to_ascii_lowercase())
+        } else {
+            self.names.contains(name)
+        }
+    }
+
+    /// The last components of the names.
+    pub(crate) fn last_components(&self) -> Self {
+        let last = self
+            .names
+            .iter()
+            .map(|name| name.rsplit(|byte| *byte == b'/').next().unwrap_or_default());
+        Self::new(last, self.ignore_case)
+    }
+}
+
+/// The bit of a name: a mixture of its length, its first four bytes and its last four, the case of letters folded.
+#[inline]
+fn place(name: &[u8]) -> (usize, u64) {
+    let mut mixed = name.len();
+    for byte in name.iter().take(4).chain(name.iter().rev().take(4)) {
+        mixed = mixed
+            .wrapping_mul(0x9e37_79b1)
+            .wrapping_add(usize::from(byte.to_ascii_lowercase()));
+    }
+    let bit = (mixed ^ mixed >> 18 ^ mixed >> 36) % SIEVE_BITS;
+    (bit / 64, 1 << (bit % 64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_of_the_set_passes_the_sieve() {
+        let names: Vec<Vec<u8>> = (0_u32..5000)
+            .map(|number| format!("IMG_{number:x}").into_bytes())
+            .collect();
+        let set = NameSet::new(names.iter().map(Vec::as_slice), false);
+        assert!(names.iter().all(|name| set.contains(name)));
+        assert!(!set.contains(b"img_1") && !set.contains(b"") && !set.contains(b"IMG_1388"));
+        let folded = NameSet::new(names.iter().map(Vec::as_slice), true);
+        assert!(folded.contains(b"img_1"));
+    }
+
+    #[test]
+    fn last_components_are_names() {
+        let paths = [b"a/b/c".as_slice(), b"d"];
+        let set = NameSet::new(paths.into_iter(), false).last_components();
+        assert!(set.contains(b"c") && set.contains(b"d") && !set.contains(b"a/b/c"));
+    }
+}

@@ -1,0 +1,209 @@
+//! Patterns on bytes (R23).
+
+use std::collections::HashSet;
+
+use memchr::memmem::Finder;
+use regex_syntax::ParserBuilder;
+
+use crate::Error;
+use crate::literal::{Clause, clauses, suffixes};
+use crate::names::NameSet;
+use crate::trigram::EDGE;
+
+/// Up to so many exact names are looked up by their trigrams; more are found in one pass over all names.
+const NAMES_BY_TRIGRAM_MAX: usize = 256;
+
+/// How a name or path is matched; all on bytes (R23).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Pattern {
+    /// These bytes anywhere.
+    Substring(Vec<u8>),
+    /// A shell glob over the whole; `*` and `?` do not match `/` in paths, `**` does.
+    Glob(String),
+    /// A regular expression of the `regex` crate in byte mode, anywhere.
+    Regex(String),
+    /// One of these, whole; any number of them costs one pass.
+    Exact(HashSet<Vec<u8>>),
+}
+
+impl Pattern {
+    /// Compiles the pattern. The case of substrings and exact names is ignored in ASCII, that of globs and regular expressions in Unicode.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pattern`] with what is wrong with it.
+    pub fn compile(&self, ignore_case: bool) -> Result<Matcher, Error> {
+        match self {
+            Self::Substring(bytes) if !ignore_case => Ok(Matcher {
+                how: How::Substring(Box::new(Finder::new(bytes).into_owned())),
+                clauses: substring_clause(bytes),
+                suffixes: Vec::new(),
+            }),
+            Self::Substring(bytes) => {
+                let matcher = compile_regex(&escape_regex(bytes), true)?;
+                Ok(Matcher {
+                    clauses: substring_clause(bytes),
+                    ..matcher
+                })
+            }
+            Self::Glob(glob) => {
+                let built = globset::GlobBuilder::new(glob)
+                    .literal_separator(true)
+                    .case_insensitive(ignore_case)
+                    .build();
+                let glob = built.map_err(|error| Error::Pattern(error.to_string()))?;
+                compile_regex(glob.regex(), false)
+            }
+            Self::Regex(regex) => compile_regex(regex, ignore_case),
+            Self::Exact(names) => Ok(exact(names, ignore_case)),
+        }
+    }
+}
+
+fn substring_clause(bytes: &[u8]) -> Vec<Clause> {
+    if bytes.is_empty() {
+        Vec::new()
+    } else {
+        vec![vec![bytes.to_ascii_lowercase()]]
+    }
+}
+
+fn exact(names: &HashSet<Vec<u8>>, ignore_case: bool) -> Matcher {
+    let clauses = if names.len() <= NAMES_BY_TRIGRAM_MAX {
+        let mut literals: Clause = names.iter().map(|name| with_edges(name)).collect();
+        literals.sort_unstable();
+        literals.dedup();
+        vec![literals]
+    } else {
+        Vec::new()
+    };
+    let set = NameSet::new(names.iter().map(Vec::as_slice), ignore_case);
+    Matcher {
+        how: How::Exact(set),
+        clauses,
+        suffixes: Vec::new(),
+    }
+}
+
+/// A whole text as the index knows it.
+fn with_edges(text: &[u8]) -> Vec<u8> {
+    [&[EDGE], text.to_ascii_lowercase().as_slice(), &[EDGE]].concat()
+}
+
+/// A regular expression for exactly these bytes.
+fn escape_regex(bytes: &[u8]) -> String {
+    let mut regex = String::from("(?-u)");
+    for byte in bytes {
+        regex.push_str(&format!("\\x{byte:02x}"));
+    }
+    regex
+}
+
+fn compile_regex(pattern: &str, ignore_case: bool) -> Result<Matcher, Error> {
+    let built = regex::bytes::RegexBuilder::new(pattern)
+        .unicode(true)
+        .case_insensitive(ignore_case)
+        .build();
+    let regex = built.map_err(|error| Error::Pattern(error.to_string()))?;
+    // The same settings as above; what the parser does not take is searched without the index's help.
+    let parsed = ParserBuilder::new()
+        .utf8(false)
+        .unicode(true)
+        .case_insensitive(ignore_case)
+        .build()
+        .parse(pattern);
+    Ok(Matcher {
+        how: How::Regex(regex),
+        clauses: parsed.as_ref().map(clauses).unwrap_or_default(),
+        suffixes: parsed.as_ref().map(suffixes).unwrap_or_default(),
+    })
+}
+
+/// A compiled pattern.
+#[derive(Debug)]
+pub struct Matcher {
+    pub(crate) how: How,
+    /// What every match contains; empty if nothing is known.
+    pub(crate) clauses: Vec<Clause>,
+    /// What every match ends with; empty if nothing is known.
+    pub(crate) suffixes: Vec<Vec<u8>>,
+}
+
+/// How a match is told.
+#[derive(Debug)]
+pub(crate) enum How {
+    Substring(Box<Finder<'static>>),
+    Regex(regex::bytes::Regex),
+    Exact(NameSet),
+}
+
+impl Matcher {
+    /// Whether a name, or a path with this last component, can match by its end: much cheaper than the whole test.
+    #[inline]
+    pub(crate) fn can_end(&self, name: &[u8]) -> bool {
+        let ends = |suffix: &Vec<u8>| match name.len().checked_sub(suffix.len()) {
+            Some(at) => name.get(at..).is_some_and(|end| end.eq_ignore_ascii_case(suffix)),
+            // The suffix of a path can begin before its last component.
+            None => true,
+        };
+        self.suffixes.is_empty() || self.suffixes.iter().any(ends)
+    }
+
+    /// Whether a name or path matches.
+    #[inline]
+    pub fn matches(&self, text: &[u8]) -> bool {
+        match &self.how {
+            How::Substring(finder) => finder.find(text).is_some(),
+            How::Regex(regex) => regex.is_match(text),
+            How::Exact(names) => names.contains(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &Pattern, ignore_case: bool, bytes: &[u8]) -> bool {
+        pattern.compile(ignore_case).expect("well-formed").matches(bytes)
+    }
+
+    /// R23: patterns match bytes, not text.
+    #[test]
+    fn r23_patterns_match_invalid_utf8() {
+        assert!(matches(&Pattern::Substring(vec![0xff]), false, b"a\xffb"));
+        assert!(matches(&Pattern::Substring(vec![0xff, b'B']), true, b"a\xffb"));
+        assert!(matches(&Pattern::Glob("a*b".to_owned()), false, b"a\xff\nb"));
+        assert!(matches(
+            &Pattern::Regex("(?-u)\\xff".to_owned()),
+            false,
+            b"a\xffb"
+        ));
+        let exact = Pattern::Exact(HashSet::from([b"a\xffB".to_vec()]));
+        assert!(matches(&exact, false, b"a\xffB") && !matches(&exact, false, b"a\xffb"));
+        assert!(matches(&exact, true, b"A\xffb"));
+    }
+
+    #[test]
+    fn globs_cover_the_whole_and_stars_stop_at_slashes() {
+        assert!(!matches(&Pattern::Glob("*.txt".to_owned()), false, b"a/b.txt"));
+        assert!(matches(&Pattern::Glob("**/*.txt".to_owned()), false, b"a/b.txt"));
+        assert!(!matches(&Pattern::Glob("b".to_owned()), false, b"abc"));
+        assert!(matches(&Pattern::Glob("*.TXT".to_owned()), true, b"b.txt"));
+    }
+
+    #[test]
+    fn globs_have_literals_with_edges() {
+        let matcher = Pattern::Glob("*.jpg".to_owned())
+            .compile(false)
+            .expect("well-formed");
+        assert_eq!(matcher.clauses, [[b".jpg/".to_vec()]]);
+    }
+
+    #[test]
+    fn malformed_patterns_say_what_is_wrong() {
+        for pattern in [Pattern::Regex("(".to_owned()), Pattern::Glob("[".to_owned())] {
+            assert!(matches!(pattern.compile(false), Err(Error::Pattern(_))));
+        }
+    }
+}

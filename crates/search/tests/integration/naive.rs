@@ -1,0 +1,186 @@
+//! Whatever the index leaves out, a search of all names tells.
+
+use std::collections::HashSet;
+
+use ntt_search::{Pattern, Query};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::tree::{Tree, build, found, large, naive, open};
+
+/// Few letters, so that patterns match; bytes that are no text; `/` where no file system has one.
+fn bytes(len: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(select(b"aAbk./\xff\x00\n".to_vec()), len)
+}
+
+fn trees() -> impl Strategy<Value = Tree> {
+    let directory = (bytes(0..9), prop::collection::vec(bytes(0..9), 1..30));
+    prop::collection::vec(directory, 0..30)
+}
+
+fn patterns() -> impl Strategy<Value = Pattern> {
+    let regexes = [
+        "^a",
+        "ab+",
+        "a.b",
+        "(?i)ak",
+        "aa|bb",
+        "aaa|bbb",
+        "^ab/",
+        "/b$",
+        "a/a",
+        "(ab)+a",
+        "k{2,}",
+        "(?-u)\\xff",
+        "^a.*b$",
+        "",
+        "(?m)^ab",
+        "a?b?a?",
+        "[ab]{3}",
+        "^(aab|bba)",
+        "b/[ab]/a",
+        "aab/abb",
+    ];
+    let globs = [
+        "*", "a*", "*.a", "**/*.a", "a/**", "?b*", "{a,b}*", "*ab*", "a/b*", "**/ab", "[ab]a*",
+    ];
+    prop_oneof![
+        bytes(0..5).prop_map(Pattern::Substring),
+        select(regexes.to_vec()).prop_map(|regex| Pattern::Regex(regex.to_owned())),
+        select(globs.to_vec()).prop_map(|glob| Pattern::Glob(glob.to_owned())),
+        prop::collection::hash_set(bytes(0..7), 0..5).prop_map(Pattern::Exact),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// R23: any bytes, any pattern: the same answer as a look at every name.
+    #[test]
+    fn r23_the_index_answers_as_a_look_at_every_name(
+        tree in trees(),
+        name in prop::option::of(patterns()),
+        path in prop::option::of(patterns()),
+        ignore_case: bool,
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = build(folder.path(), &tree);
+        let segment = open(&folder, &tree);
+        let compile = |pattern: Option<Pattern>| pattern.map(|one| one.compile(ignore_case).expect("well-formed"));
+        let (name, path) = (compile(name), compile(path));
+        let query = Query { name: name.as_ref(), path: path.as_ref() };
+        prop_assert_eq!(found(&segment, &query), naive(&tree, &query));
+    }
+}
+
+#[test]
+fn many_blocks_and_parts_answer_as_a_look_at_every_name() {
+    let tree = large(7000, 5);
+    let root = tempfile::tempdir().expect("a folder");
+    let folder = build(root.path(), &tree);
+    let segment = open(&folder, &tree);
+    segment.verify().expect("whole");
+    let texts = [
+        "budget_10",
+        "KIOSK",
+        ".c",
+        "holiday 99",
+        "s/IMG",
+        "9/",
+        "Résumé",
+        "x\u{212a}_",
+        "zzzz",
+        "a",
+        "",
+    ];
+    let mut patterns: Vec<Pattern> = texts
+        .iter()
+        .map(|text| Pattern::Substring(text.as_bytes().to_vec()))
+        .collect();
+    for glob in [
+        "*.c",
+        "IMG_00*",
+        "**/kiosk*.tar.gz",
+        "Budget/**",
+        "top",
+        "*_1000.*",
+        "{letter,notes}_2*",
+    ] {
+        patterns.push(Pattern::Glob(glob.to_owned()));
+    }
+    for regex in [
+        "_0[0-9]{2}7\\.jpg$",
+        "(?-u)\\xff",
+        "^top$",
+        "[Bb]udget [0-9]+/",
+        "kiosk|draft_1.*gz",
+    ] {
+        patterns.push(Pattern::Regex(regex.to_owned()));
+    }
+    for pattern in &patterns {
+        for ignore_case in [false, true] {
+            let matcher = pattern.compile(ignore_case).expect("well-formed");
+            for query in [
+                Query {
+                    name: Some(&matcher),
+                    path: None,
+                },
+                Query {
+                    name: None,
+                    path: Some(&matcher),
+                },
+            ] {
+                let found = found(&segment, &query);
+                assert_eq!(found, naive(&tree, &query), "{pattern:?} {ignore_case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_names_and_paths_are_found_in_one_pass() {
+    let tree = large(3000, 5);
+    let root = tempfile::tempdir().expect("a folder");
+    let segment = open(&build(root.path(), &tree), &tree);
+    let mut names: HashSet<Vec<u8>> = (0..9000)
+        .map(|number| format!("none of these {number}").into_bytes())
+        .collect();
+    let mut paths = names.clone();
+    for (directory, here) in tree.iter().step_by(3) {
+        names.extend(here.iter().cloned());
+        paths.extend(
+            here.iter()
+                .map(|name| [directory.as_slice(), b"/", name].concat()),
+        );
+    }
+    for (pattern, of_paths) in [(Pattern::Exact(names), false), (Pattern::Exact(paths), true)] {
+        let matcher = pattern.compile(false).expect("well-formed");
+        let query = if of_paths {
+            Query {
+                name: None,
+                path: Some(&matcher),
+            }
+        } else {
+            Query {
+                name: Some(&matcher),
+                path: None,
+            }
+        };
+        let found = found(&segment, &query);
+        assert!(found.len() > 4000);
+        assert_eq!(found, naive(&tree, &query));
+    }
+}
+
+#[test]
+fn nothing_is_told_after_the_caller_has_enough() {
+    let tree = large(10, 5);
+    let root = tempfile::tempdir().expect("a folder");
+    let segment = open(&build(root.path(), &tree), &tree);
+    let mut calls = 0;
+    segment.search(&Query::default(), &mut |_| {
+        calls += 1;
+        false
+    });
+    assert_eq!(calls, 1);
+}

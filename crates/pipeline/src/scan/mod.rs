@@ -337,6 +337,10 @@ const fn family_name(family: Family) -> &'static str {
         Family::Xfs => "xfs",
         Family::Apfs => "apfs",
         Family::Ufs => "ufs",
+        Family::Btrfs => "btrfs",
+        Family::Squashfs => "squashfs",
+        Family::Cramfs => "cramfs",
+        Family::Romfs => "romfs",
         _ => "other",
     }
 }

@@ -1,9 +1,10 @@
-//! Writes a small volume with everything in it, or a disk image with one, as a fixture: `apple hfsplus|mfs|dmg FILE`.
+//! Writes a small volume with everything in it, or a disk image with one, as a fixture: `apple apfs|hfsplus|mfs|dmg FILE`.
 
 use std::error::Error;
 use std::fs::{self, File};
 
 use macfs::{ImageFormat, MfsVolume};
+use ntt_testkit::apfs;
 use ntt_testkit::dmg::dmg;
 use ntt_testkit::hfsplus::{Builder, JournalShape, ROOT, Shape, content};
 
@@ -11,10 +12,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["hfsplus", path] => Ok(fs::write(path, hfsplus())?),
+        ["apfs", path] => Ok(fs::write(path, apfs())?),
         ["mfs", path] => mfs(path),
         // Chunks that are stored as they are: a fuzzer turns them into others.
         ["dmg", path] => Ok(fs::write(path, dmg(&hfsplus(), 1, <[u8]>::to_vec))?),
-        _ => Err("usage: apple hfsplus|mfs|dmg FILE".into()),
+        _ => Err("usage: apple apfs|hfsplus|mfs|dmg FILE".into()),
     }
 }
 
@@ -61,6 +63,54 @@ fn hfsplus() -> Vec<u8> {
     };
     built.hide_in_journal(&leaves, shape, 0xee);
     built.image
+}
+
+/// Two volumes, two checkpoints, a tree of two levels, and every kind of record.
+fn apfs() -> Vec<u8> {
+    let mut builder = apfs::Builder::new(100);
+    let shape = apfs::Shape {
+        is_case_insensitive: true,
+        snapshots: vec!["snapshot".to_owned()],
+        ..apfs::Shape::default()
+    };
+    let volume = builder.volume("Everything", shape);
+    let directory = builder.directory(volume, apfs::ROOT, b"directory");
+    let bytes = content(1, 9000);
+    let pieces = [
+        apfs::Piece::Data(&bytes[..8192]),
+        apfs::Piece::Hole(2),
+        apfs::Piece::Data(&bytes[8192..]),
+    ];
+    let original = builder.file(volume, directory, b"original", &pieces);
+    builder.clone_of(volume, apfs::ROOT, b"clone", original);
+    builder.link(volume, apfs::ROOT, b"again", original);
+    builder.symlink(volume, directory, b"link", b"original");
+    builder.attribute(volume, original, b"com.example.small", b"value");
+    builder.attribute_stream(
+        volume,
+        original,
+        b"com.apple.ResourceFork",
+        &[apfs::Piece::Data(&bytes)],
+    );
+    let packed = builder.add(volume, directory, b"packed", 0o100_644);
+    builder.attribute(
+        volume,
+        packed,
+        b"com.apple.decmpfs",
+        b"fpmc\x03\0\0\0\x05\0\0\0\0\0\0\0\xffhello",
+    );
+    builder.file(volume, 3, b"17-dead", &[apfs::Piece::Data(b"in removal")]);
+    for number in 0..20 {
+        builder.directory(volume, directory, format!("directory {number}").as_bytes());
+    }
+    builder.commit();
+    let sealed = apfs::Shape {
+        is_sealed: true,
+        ..apfs::Shape::default()
+    };
+    let second = builder.volume("Sealed", sealed);
+    builder.file(second, apfs::ROOT, b"file", &[apfs::Piece::Data(b"content")]);
+    builder.build()
 }
 
 fn mfs(path: &str) -> Result<(), Box<dyn Error>> {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
+pub mod apfs;
 pub mod corpus;
 pub mod dmg;
 pub mod exfat;

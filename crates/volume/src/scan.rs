@@ -6,7 +6,7 @@
 
 use ntt_model::ByteRange;
 use ntt_source::ReadAt;
-use ntt_source::field::{be_u16, be_u32, le_u16, u8_at};
+use ntt_source::field::{be_u16, be_u32, le_u16, le_u32, le_u64, u8_at};
 
 /// Bytes that one scan reads: more than any floppy, Zip, CD or DVD holds.
 pub const BYTES_MAX: u64 = 8 << 30;
@@ -19,8 +19,8 @@ const SECTOR_BYTES: u64 = 512;
 const SECTOR: usize = 512;
 /// New starts looked at per read.
 const STEP_BYTES: u64 = 1 << 20;
-/// How far from its start a volume's signature may stand: the primary descriptor of ISO 9660, sector 16 of 2048.
-const REACH_BYTES: u64 = 33_792;
+/// How far from its start a volume's signature may stand: the superblock of btrfs.
+const REACH_BYTES: u64 = 0x1_0000 + 512;
 
 /// What a scan found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -114,6 +114,9 @@ fn looks_like_a_start(bytes: &[u8]) -> bool {
         || is_macintosh_volume(bytes).unwrap_or(false)
         || is_exfat(bytes)
         || is_first_xfs_superblock(bytes)
+        || is_apfs_container(bytes)
+        || is_ufs(bytes)
+        || is_first_btrfs_superblock(bytes).unwrap_or(false)
         || matches!(bytes.get(32_769..32_774), Some(b"CD001" | b"BEA01"))
 }
 
@@ -138,6 +141,39 @@ fn is_exfat(bytes: &[u8]) -> bool {
 /// The superblock of XFS; `sb_inprogress` stays set in the copies of the other groups.
 fn is_first_xfs_superblock(bytes: &[u8]) -> bool {
     bytes.starts_with(b"XFSB") && u8_at(bytes, 126) == Some(0)
+}
+
+/// The superblock of an APFS container in its first block. Those in the ring of checkpoints, which starts in the second, are followed by the map of the
+/// next checkpoint, whose number is that of its block.
+fn is_apfs_container(bytes: &[u8]) -> bool {
+    const FIRST_MAP: &[u8] = &[1, 0, 0, 0, 0, 0, 0, 0];
+    let is_superblock = |at: usize| bytes.get(at..at.saturating_add(4)) == Some(b"NXSB");
+    let block = le_u32(bytes, 36).and_then(|block| usize::try_from(block).ok());
+    let block = block.unwrap_or(0).min(65_536);
+    let is_map = u8_at(bytes, block.saturating_add(24)) == Some(0x0c)
+        && bytes.get(block.saturating_add(8)..block.saturating_add(16)) == Some(FIRST_MAP);
+    is_superblock(32) && (is_map || is_superblock(block.saturating_add(32)))
+}
+
+/// The superblock of UFS at one of its two common places, where it says that it stands.
+fn is_ufs(bytes: &[u8]) -> bool {
+    [8192_usize, 65_536].into_iter().any(|place| {
+        let field = |at: usize, len: usize| {
+            let start = place.saturating_add(at);
+            bytes.get(start..start.saturating_add(len)).unwrap_or_default()
+        };
+        let location = u64::try_from(place).unwrap_or(0);
+        let little = field(1372, 4) == [0x54, 0x19, 1, 0] || field(1372, 4) == [0x19, 1, 0x54, 0x19];
+        let big = field(1372, 4) == [0, 1, 0x19, 0x54] || field(1372, 4) == [0x19, 0x54, 1, 0x19];
+        (little && field(1000, 8) == location.to_le_bytes())
+            || (big && field(1000, 8) == location.to_be_bytes())
+    })
+}
+
+/// The superblock of btrfs that stands at 64 KiB and says so; the copies say other places.
+fn is_first_btrfs_superblock(bytes: &[u8]) -> Option<bool> {
+    let superblock = bytes.get(0x1_0000..)?;
+    Some(superblock.get(64..72)? == b"_BHRfS_M" && le_u64(superblock, 48)? == 0x1_0000)
 }
 
 /// Volume header of HFS+ or HFSX with its version; master directory block of HFS or MFS with a block size that can be.
@@ -180,6 +216,18 @@ mod tests {
         let starts: Vec<u64> = scanned.volumes.iter().map(|volume| volume.offset).collect();
         assert_eq!(starts, [63 * 512, (1 << 20) - 512, 2 << 20]);
         assert_eq!(scanned.stopped_at, None);
+    }
+
+    #[test]
+    fn btrfs_is_found_by_its_first_superblock() {
+        let mut bytes = vec![0; 4 << 20];
+        for (start, says) in [(512, 0x1_0000_u64), (2 << 20, 0x400_0000)] {
+            let at = start + 0x1_0000;
+            bytes[at + 64..at + 72].copy_from_slice(b"_BHRfS_M");
+            bytes[at + 48..at + 56].copy_from_slice(&says.to_le_bytes());
+        }
+        let scanned = scan(&bytes, whole(&bytes), &mut |_| Some(1 << 20));
+        assert_eq!(scanned.volumes, [ByteRange::new(512, 1 << 20)]);
     }
 
     #[test]

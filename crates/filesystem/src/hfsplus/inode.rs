@@ -7,7 +7,6 @@ use ntt_model::{Extent, ExtentKind, Finding, FindingCode, Kind, Layer, Severity}
 use ntt_source::field::{be_u16, be_u32, u8_at};
 
 use super::attributes::{Attribute, Attributes, Value};
-use super::decmpfs::{self, Storage};
 use crate::apple::catalog::HAS_LINK_CHAIN;
 use crate::apple::finder::finder_info;
 use crate::apple::fork::{ForkBytes, ForkData, extents};
@@ -16,6 +15,7 @@ use crate::apple::overflow::{ForkKind, Overflow, impossible_extents};
 use crate::apple::time::time_at;
 use crate::apple::volume::Volume;
 use crate::apple::walk::Inodes;
+use crate::decmpfs::{self, Storage};
 use crate::report::{Report, unreadable};
 
 /// Attributes up to this length travel with the inode; longer ones are streams.

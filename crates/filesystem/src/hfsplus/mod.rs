@@ -1,10 +1,9 @@
 //! HFS+ and HFSX (Mac OS Extended); see `docs/formats/hfsplus.md` for what is read and what is not.
 //!
-//! `header` finds the volume header, `journal` reads what a dirty journal holds, `attributes`, `decmpfs` and `inode` make inodes of records. The
+//! `header` finds the volume header, `journal` reads what a dirty journal holds, `attributes` and `inode` make inodes of records. The
 //! B-trees and the walk are those of `apple`.
 
 mod attributes;
-mod decmpfs;
 mod header;
 mod inode;
 mod journal;

@@ -335,6 +335,12 @@ const fn family_name(family: Family) -> &'static str {
         Family::Mfs => "mfs",
         Family::ExFat => "exfat",
         Family::Xfs => "xfs",
+        Family::Apfs => "apfs",
+        Family::Ufs => "ufs",
+        Family::Btrfs => "btrfs",
+        Family::Squashfs => "squashfs",
+        Family::Cramfs => "cramfs",
+        Family::Romfs => "romfs",
         _ => "other",
     }
 }

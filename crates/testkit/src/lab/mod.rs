@@ -1,6 +1,7 @@
 //! The lab for readers: a format joins with a [`Lab`] (its images, its referees) and gets comparison, damage, loss score and its line in
 //! `docs/formats/coverage.md`. The guide is `docs/formats/lab.md`.
 
+pub mod apfs;
 pub mod apple;
 pub mod compare;
 pub mod corpus;

@@ -7,9 +7,9 @@ use ntt_model::{Codec, PackedUnit};
 use ntt_source::field::{be_u32, le_u32, le_u64, u8_at};
 
 /// Name of the attribute.
-pub(super) const ATTRIBUTE: &[u8] = b"com.apple.decmpfs";
+pub(crate) const ATTRIBUTE: &[u8] = b"com.apple.decmpfs";
 /// Bytes of its header; what follows is content, for some types.
-pub(super) const HEADER_LEN: usize = 16;
+pub(crate) const HEADER_LEN: usize = 16;
 /// Content is compressed in blocks of this length if it stands in the resource fork.
 const BLOCK_BYTES: u64 = 65_536;
 /// Bytes of a table of blocks that are read at once.
@@ -17,15 +17,15 @@ const TABLE_CHUNK: u64 = 65_536;
 
 /// The header of the attribute.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Header {
-    pub(super) kind: u32,
+pub(crate) struct Header {
+    pub(crate) kind: u32,
     /// Length of the content when it is decompressed.
-    pub(super) size: u64,
+    pub(crate) size: u64,
 }
 
 /// Where the compressed content stands, and how it is compressed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Storage {
+pub(crate) enum Storage {
     /// In the attribute itself.
     Attribute(Codec),
     /// In the resource fork, in blocks.
@@ -36,7 +36,7 @@ pub(super) enum Storage {
 
 impl Header {
     /// The header at the start of the attribute's value.
-    pub(super) fn parse(value: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(value: &[u8]) -> Option<Self> {
         value.starts_with(b"fpmc").then_some(())?;
         Some(Self {
             kind: le_u32(value, 4)?,
@@ -45,7 +45,7 @@ impl Header {
     }
 
     /// `None` for a type that is not known.
-    pub(super) fn storage(&self) -> Option<Storage> {
+    pub(crate) fn storage(&self) -> Option<Storage> {
         Some(match self.kind {
             1 | 9 => Storage::Attribute(Codec::Stored),
             3 => Storage::Attribute(Codec::Zlib),
@@ -72,7 +72,7 @@ fn is_marker(codec: Codec, byte: u8) -> bool {
 }
 
 /// The unit of content in the attribute; the stored stream is its whole value.
-pub(super) fn unit_in_attribute(header: &Header, codec: Codec, value: &[u8]) -> Vec<PackedUnit> {
+pub(crate) fn unit_in_attribute(header: &Header, codec: Codec, value: &[u8]) -> Vec<PackedUnit> {
     let body = value.get(HEADER_LEN..).unwrap_or_default();
     let body_len = u64::try_from(body.len()).unwrap_or(u64::MAX);
     let first = u8_at(body, 0);
@@ -100,13 +100,13 @@ pub(super) fn unit_in_attribute(header: &Header, codec: Codec, value: &[u8]) -> 
 }
 
 /// Reads bytes of the resource fork.
-pub(super) type ReadFork<'r> = dyn FnMut(u64, &mut [u8]) -> Result<(), String> + 'r;
+pub(crate) type ReadFork<'r> = dyn FnMut(u64, &mut [u8]) -> Result<(), String> + 'r;
 
 /// The resource fork that holds compressed content.
-pub(super) struct Fork<'r> {
+pub(crate) struct Fork<'r> {
     /// Its length.
-    pub(super) len: u64,
-    pub(super) read: &'r mut ReadFork<'r>,
+    pub(crate) len: u64,
+    pub(crate) read: &'r mut ReadFork<'r>,
 }
 
 impl Fork<'_> {
@@ -117,7 +117,7 @@ impl Fork<'_> {
 }
 
 /// The units of content in the resource fork, at most `units_max`; the stored stream is the fork.
-pub(super) fn units_in_fork(
+pub(crate) fn units_in_fork(
     header: &Header,
     codec: Codec,
     fork: &mut Fork<'_>,

@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
-install_packages dosfstools mtools e2fsprogs genisoimage fdisk gzip hfsutils ntfs-3g qemu-utils ewf-tools xfsprogs makefs
+install_packages dosfstools mtools e2fsprogs genisoimage fdisk gzip hfsutils ntfs-3g qemu-utils ewf-tools xfsprogs makefs btrfs-progs squashfs-tools genromfs
 PATH=$PATH:/usr/sbin:/sbin
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
@@ -37,6 +37,11 @@ if [ ! -d "$fixtures" ]; then
     printf '$\nlink l--777 0 0 target\npipe p--644 0 0\n$\n' >> "$work/xfs.proto"
     TEST_DIR=1 TEST_DEV=1 QA_CHECK_FS=1 mkfs.xfs -q -b size=1024 -d agcount=1 -p "$work/xfs.proto" "$work/xfs.img"
     makefs -t ffs -o version=2,bsize=4096,fsize=512 "$work/ufs.img" "$work/tree" > /dev/null
+    truncate -s 32M "$work/btrfs.img"
+    mkfs.btrfs -q -M -m single -d single -n 4096 --rootdir "$work/tree" "$work/btrfs.img"
+    mksquashfs "$work/tree" "$work/squashfs.img" -quiet -no-progress -noI -b 4096
+    mkfs.cramfs "$work/tree" "$work/cramfs.img" > /dev/null
+    genromfs -d "$work/tree" -f "$work/romfs.img"
     genisoimage -quiet -udf -o "$work/udf.img" "$work/tree"
     truncate -s 1M "$work/disk.img"
     printf 'label: dos\nstart=64, size=600, type=1\nstart=700, size=1300, type=5\nstart=701, size=400, type=83\nstart=1201, size=600, type=6\n' |
@@ -51,6 +56,7 @@ if [ ! -d "$fixtures" ]; then
     cargo run -q -p ntt-testkit --example apple -- apfs "$work/apfs.img"
     cargo run -q -p ntt-testkit --example apple -- hfsplus "$work/hfsplus.img"
     cargo run -q -p ntt-testkit --example apple -- mfs "$work/mfs.img"
+    cargo run -q -p ntt-testkit --example members -- "$work/members.img"
     for format in qcow2 vpc vhdx vmdk vdi; do
         qemu-img convert -f raw -O "$format" "$work/fat.img" "$work/disk.$format"
         mv "$work/disk.$format" "$fixtures/"
@@ -61,7 +67,7 @@ if [ ! -d "$fixtures" ]; then
     mv "$work"/*.img "$fixtures/"
     rm -rf "$work"
 fi
-[ $# -gt 0 ] || set -- mapfile volume tree fat exfat ext iso9660 ntfs xfs udf ufs apfs hfsplus hfs mfs codec container \
+[ $# -gt 0 ] || set -- mapfile volume managers tree fat exfat ext iso9660 ntfs xfs btrfs squashfs cramfs romfs udf ufs apfs hfsplus hfs mfs codec container \
     container_ewf container_qcow2 container_vhd container_vhdx container_vmdk container_vdi container_udif search
 for target in "$@"; do
     cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -max_len=600 -timeout=20 -rss_limit_mb=512

@@ -53,7 +53,7 @@ pub fn walk(family: Family, image: Vec<u8>) {
         assert!(events < EVENTS_MAX, "the scan does not end");
         Ok(())
     };
-    let options = ScanOptions { deleted: true, ..ScanOptions::default() };
+    let options = ScanOptions { deleted: true, verify_content: true, ..ScanOptions::default() };
     let _ = file_system.scan(&options, &mut count);
     let mut end = 0;
     let _ = file_system.allocated(&mut |range| {

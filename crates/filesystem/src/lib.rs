@@ -26,8 +26,12 @@ use ntt_model::{ByteRange, ScanEvent, Timestamp};
 use ntt_source::{ReadAt, ReadError};
 use serde::{Deserialize, Serialize};
 
+pub use mapped::open_mapped;
+
 pub mod apfs;
 mod apple;
+pub mod btrfs;
+pub mod cramfs;
 mod decmpfs;
 mod disc;
 mod emit;
@@ -37,15 +41,19 @@ pub mod fat;
 pub mod hfs;
 pub mod hfsplus;
 pub mod iso9660;
+mod mapped;
 pub mod mfs;
 pub mod name;
 pub mod ntfs;
 mod report;
+pub mod romfs;
 mod seen;
 mod sparse_set;
+pub mod squashfs;
 pub mod udf;
 pub mod ufs;
 mod uuid;
+mod wide_seen;
 pub mod xfs;
 
 /// A family of file systems that this crate can read.
@@ -78,6 +86,14 @@ pub enum Family {
     Apfs,
     /// UFS1 and UFS2.
     Ufs,
+    /// btrfs, one device of it.
+    Btrfs,
+    /// squashfs 2 to 4.
+    Squashfs,
+    /// cramfs.
+    Cramfs,
+    /// romfs.
+    Romfs,
 }
 
 /// What a probe recognised.
@@ -177,6 +193,10 @@ pub struct ScanOptions {
     pub leave_after: BTreeMap<u64, u64>,
     /// Whether deleted entries are emitted too.
     pub deleted: bool,
+    /// Whether content is read and compared with the checksums that the format keeps of it (btrfs). What does not match becomes a finding.
+    ///
+    /// It reads all content that has checksums once, however many files share it.
+    pub verify_content: bool,
 }
 
 /// The receiver of a scan's events has had enough (the pipe is closed, the run was interrupted).
@@ -277,6 +297,10 @@ pub fn probe(source: &dyn ReadAt) -> Vec<Candidate> {
     candidates.extend(xfs::probe(source));
     candidates.extend(apfs::probe(source));
     candidates.extend(ufs::probe(source));
+    candidates.extend(btrfs::probe(source));
+    candidates.extend(squashfs::probe(source));
+    candidates.extend(cramfs::probe(source));
+    candidates.extend(romfs::probe(source));
     candidates
 }
 
@@ -317,5 +341,9 @@ pub fn open<'a>(
         Family::Xfs => xfs::open(source, image_offset),
         Family::Apfs => apfs::open(source, image_offset),
         Family::Ufs => ufs::open(source, image_offset),
+        Family::Btrfs => btrfs::open(source, image_offset),
+        Family::Squashfs => squashfs::open(source, image_offset),
+        Family::Cramfs => cramfs::open(source, image_offset),
+        Family::Romfs => romfs::open(source, image_offset),
     }
 }

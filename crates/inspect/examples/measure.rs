@@ -60,6 +60,7 @@ fn scan(path: &Path, memory_mib: Option<&str>) -> Result<(), Box<dyn Error>> {
         for layer in volume.file_systems.iter().filter(|layer| layer.facts.is_some()) {
             let request = ScanRequest {
                 range: volume.range,
+                mapping: volume.mapping.clone(),
                 family: layer.family,
                 options: ntt_filesystem::ScanOptions::default(),
             };

@@ -99,9 +99,20 @@ fn work(source: &dyn ReadAt, work: Work, requests: &mut File, outbox: &Mutex<Out
         Work::Survey { patience } => {
             Message::Survey(Box::new(survey::survey(source, Instant::now() + patience)))
         }
-        Work::Scan { range, family, plan } => {
-            let volume = Box::new(SubRange::new(source, range));
-            match ntt_filesystem::open(family, volume, range.offset) {
+        Work::Scan {
+            range,
+            mapping,
+            family,
+            plan,
+        } => {
+            let opened = match mapping {
+                Some(mapping) => ntt_filesystem::open_mapped(family, source, &mapping),
+                None => {
+                    let volume = Box::new(SubRange::new(source, range));
+                    ntt_filesystem::open(family, volume, range.offset)
+                }
+            };
+            match opened {
                 Ok(file_system) => scan(file_system.as_ref(), &plan, outbox),
                 Err(error) => failed(&error),
             }

@@ -2,7 +2,7 @@
 
 pub use ntt_container::{ContainerLayer, StoredHash};
 use ntt_filesystem::{Facts, Family};
-use ntt_model::{ByteRange, Finding};
+use ntt_model::{ByteRange, Finding, Mapping};
 pub use ntt_volume::identify::Class as IdentifiedClass;
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +83,41 @@ pub struct VolumeLayer {
     pub uuid: String,
     /// The file systems found in it, best first. More than one on hybrid media.
     pub file_systems: Vec<FileSystemLayer>,
+    /// Length that something identified but not read says it has, when it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+    /// Number of the volume that holds it: an extended partition, a slice with a label, the first member of its group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inside: Option<u32>,
+    /// The type of member that it says it is, as `blkid` names it; empty if it belongs to no group.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub member_of: String,
+    /// Where its bytes lie when they are not one range of the image; `range` then has the first byte and the length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<Mapping>,
+}
+
+impl VolumeLayer {
+    /// A volume of which nothing is known yet but its place.
+    pub fn new(found_by: impl Into<String>, range: ByteRange) -> Self {
+        Self {
+            number: 0,
+            found_by: found_by.into(),
+            range,
+            available_bytes: 0,
+            table_type: String::new(),
+            table_name: String::new(),
+            table_uuid: String::new(),
+            verdict: Verdict::Unread,
+            label: String::new(),
+            uuid: String::new(),
+            file_systems: Vec::new(),
+            size_bytes: None,
+            inside: None,
+            member_of: String::new(),
+            mapping: None,
+        }
+    }
 }
 
 /// A partition table.
@@ -96,6 +131,28 @@ pub struct TableLayer {
     pub id: String,
     /// Sector size that its numbers count in.
     pub sector_size_bytes: u32,
+    /// Number of the volume that holds it; none for the tables of the image itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inside: Option<u32>,
+}
+
+/// A group of a volume manager: a RAID array, a volume group.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ManagerLayer {
+    /// `lvm2`, `lvm1`, `md raid1`.
+    pub manager: String,
+    /// Its name; empty if it has none.
+    pub name: String,
+    /// Its UUID in the form of the manager's tools.
+    pub uuid: String,
+    /// Numbers of the volumes that are its members.
+    pub members: Vec<u32>,
+    /// Members that are not in this image.
+    pub absent: Vec<String>,
+    /// Numbers of the volumes that it makes.
+    pub volumes: Vec<u32>,
+    /// Facts for people, as label and value.
+    pub facts: Vec<(String, String)>,
 }
 
 /// Everything found in one source.
@@ -110,6 +167,9 @@ pub struct LayerTree {
     pub expected_bytes: u64,
     /// The tables, outermost first.
     pub tables: Vec<TableLayer>,
+    /// The groups of volume managers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub managers: Vec<ManagerLayer>,
     /// The volumes, numbered from 1.
     pub volumes: Vec<VolumeLayer>,
     /// What is wrong or remarkable with the layers.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ntt_filesystem::{Facts, Family, ScanOptions};
 use ntt_model::entry::{ScanCounts, Stream};
-use ntt_model::{ByteRange, ScanEvent};
+use ntt_model::{ByteRange, Mapping, ScanEvent};
 use ntt_source::extents::Missing;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -96,6 +96,8 @@ pub enum Work {
     Scan {
         /// Where the volume lies in the image.
         range: ByteRange,
+        /// Where its bytes lie when they are not one range.
+        mapping: Option<Mapping>,
         /// Who reads it.
         family: Family,
         /// How.

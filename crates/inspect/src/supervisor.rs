@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ntt_filesystem::{Facts, Family, ScanOptions, Stop};
 use ntt_model::entry::ScanCounts;
-use ntt_model::{ByteRange, Finding, FindingCode, Layer, ScanEvent, Severity};
+use ntt_model::{ByteRange, Finding, FindingCode, Layer, Mapping, ScanEvent, Severity};
 
 use crate::container::ImageFiles;
 use crate::layer::LayerTree;
@@ -89,6 +89,8 @@ impl Default for Budgets {
 pub struct ScanRequest {
     /// Where the volume lies in the image.
     pub range: ByteRange,
+    /// Where its bytes lie when they are not one range.
+    pub mapping: Option<Mapping>,
     /// Who reads it.
     pub family: Family,
     /// How.
@@ -189,6 +191,7 @@ impl Supervisor {
     ) -> Result<ScanSummary, Error> {
         let work = |plan| Work::Scan {
             range: request.range,
+            mapping: request.mapping.clone(),
             family: request.family,
             plan,
         };

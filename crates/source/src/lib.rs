@@ -9,11 +9,13 @@ mod error;
 pub mod extents;
 pub mod field;
 pub mod file;
+pub mod mapped;
 pub mod masked;
 pub mod sub_range;
 
 pub use error::ReadError;
 pub use file::FileSource;
+pub use mapped::Mapped;
 pub use masked::Masked;
 pub use sub_range::SubRange;
 

@@ -14,6 +14,7 @@ pub mod hfsplus;
 pub mod lab;
 pub mod listing;
 pub mod loop_device;
+pub mod managers;
 pub mod ntfs;
 pub mod part_full;
 pub mod postgres;

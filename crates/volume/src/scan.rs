@@ -6,7 +6,7 @@
 
 use ntt_model::ByteRange;
 use ntt_source::ReadAt;
-use ntt_source::field::{be_u16, be_u32, le_u16, le_u32, u8_at};
+use ntt_source::field::{be_u16, be_u32, le_u16, le_u32, le_u64, u8_at};
 
 /// Bytes that one scan reads: more than any floppy, Zip, CD or DVD holds.
 pub const BYTES_MAX: u64 = 8 << 30;
@@ -19,8 +19,8 @@ const SECTOR_BYTES: u64 = 512;
 const SECTOR: usize = 512;
 /// New starts looked at per read.
 const STEP_BYTES: u64 = 1 << 20;
-/// How far from its start a volume's signature may stand: the primary descriptor of ISO 9660, sector 16 of 2048.
-const REACH_BYTES: u64 = 33_792;
+/// How far from its start a volume's signature may stand: the superblock of btrfs.
+const REACH_BYTES: u64 = 0x1_0000 + 512;
 
 /// What a scan found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -116,6 +116,7 @@ fn looks_like_a_start(bytes: &[u8]) -> bool {
         || is_first_xfs_superblock(bytes)
         || is_apfs_container(bytes)
         || is_ufs(bytes)
+        || is_first_btrfs_superblock(bytes).unwrap_or(false)
         || matches!(bytes.get(32_769..32_774), Some(b"CD001" | b"BEA01"))
 }
 
@@ -169,6 +170,12 @@ fn is_ufs(bytes: &[u8]) -> bool {
     })
 }
 
+/// The superblock of btrfs that stands at 64 KiB and says so; the copies say other places.
+fn is_first_btrfs_superblock(bytes: &[u8]) -> Option<bool> {
+    let superblock = bytes.get(0x1_0000..)?;
+    Some(superblock.get(64..72)? == b"_BHRfS_M" && le_u64(superblock, 48)? == 0x1_0000)
+}
+
 /// Volume header of HFS+ or HFSX with its version; master directory block of HFS or MFS with a block size that can be.
 fn is_macintosh_volume(bytes: &[u8]) -> Option<bool> {
     let block_bytes = be_u32(bytes, 1024 + 20)?;
@@ -209,6 +216,18 @@ mod tests {
         let starts: Vec<u64> = scanned.volumes.iter().map(|volume| volume.offset).collect();
         assert_eq!(starts, [63 * 512, (1 << 20) - 512, 2 << 20]);
         assert_eq!(scanned.stopped_at, None);
+    }
+
+    #[test]
+    fn btrfs_is_found_by_its_first_superblock() {
+        let mut bytes = vec![0; 4 << 20];
+        for (start, says) in [(512, 0x1_0000_u64), (2 << 20, 0x400_0000)] {
+            let at = start + 0x1_0000;
+            bytes[at + 64..at + 72].copy_from_slice(b"_BHRfS_M");
+            bytes[at + 48..at + 56].copy_from_slice(&says.to_le_bytes());
+        }
+        let scanned = scan(&bytes, whole(&bytes), &mut |_| Some(1 << 20));
+        assert_eq!(scanned.volumes, [ByteRange::new(512, 1 << 20)]);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Readers against images, referees and damage.
 
 mod apfs;
+mod btrfs;
+mod cramfs;
 mod exfat;
 mod ext;
 mod ext_damage;
@@ -17,11 +19,15 @@ mod hfsplus_damage;
 mod iso9660;
 mod lab_apfs;
 mod lab_apple;
+mod lab_btrfs;
+mod lab_cramfs;
 mod lab_exfat;
 mod lab_ext;
 mod lab_fat;
 mod lab_iso9660;
 mod lab_ntfs;
+mod lab_romfs;
+mod lab_squashfs;
 mod lab_udf;
 mod lab_ufs;
 mod lab_xfs;
@@ -30,6 +36,8 @@ mod ntfs;
 mod ntfs_damage;
 mod ntfs_laid;
 mod ntfs_made;
+mod romfs;
+mod squashfs;
 mod udf;
 mod udf_referee;
 mod ufs;

@@ -27,6 +27,8 @@ pub enum StepKind {
     Identify,
     /// Find out whether it is empty.
     Fill,
+    /// Put volumes together from members of RAIDs and volume groups.
+    Assemble,
 }
 
 impl fmt::Display for Step {
@@ -46,9 +48,14 @@ impl fmt::Display for Step {
             StepKind::Open(Family::Xfs) => f.write_str("opening the XFS file system"),
             StepKind::Open(Family::Ufs) => f.write_str("opening the UFS file system"),
             StepKind::Open(Family::Apfs) => f.write_str("opening the APFS container"),
+            StepKind::Open(Family::Squashfs) => f.write_str("opening the squashfs file system"),
+            StepKind::Open(Family::Cramfs) => f.write_str("opening the cramfs file system"),
+            StepKind::Open(Family::Romfs) => f.write_str("opening the romfs file system"),
+            StepKind::Open(Family::Btrfs) => f.write_str("opening the btrfs file system"),
             StepKind::Open(_) => f.write_str("opening the file system"),
             StepKind::Identify => f.write_str("looking for other known content"),
             StepKind::Fill => f.write_str("finding out whether it is empty"),
+            StepKind::Assemble => f.write_str("putting volumes together from their members"),
         }?;
         write!(f, " at {:#x}", self.image_offset)
     }

@@ -70,6 +70,7 @@ fn requests(tree: &LayerTree) -> Vec<ScanRequest> {
         .filter(|(_, layer)| layer.facts.is_some())
         .map(|(volume, layer)| ScanRequest {
             range: volume.range,
+            mapping: volume.mapping.clone(),
             family: layer.family,
             options: ntt_filesystem::ScanOptions::default(),
         })

@@ -1,11 +1,12 @@
 //! The digests by which an image and its volumes will be recognised (R2, R3).
 
 use ntt_catalogue::rows::{Evidence, Image, MediumRow, NewVolume, VolumeRow};
+use ntt_model::BlobHash;
 use ntt_source::ReadAt;
 
 use crate::content::{image_row, open_image};
 use crate::identify::{Digests, Source, SourceKind, StatedDigests, StatedOutcome, digest_image};
-use crate::inspect::{add_new_findings, content_range};
+use crate::inspect::{add_new_findings, content_range, digest_volume, mapping};
 use crate::stage::{Running, Subject};
 use crate::{Context, Error, RunOutcome, Stage};
 
@@ -18,6 +19,10 @@ pub(super) fn digests(context: &Context<'_>, medium: &MediumRow, source: &Source
     let catalogue = context.archive.catalogue();
     let mut volumes = catalogue.volumes(medium.key)?;
     volumes.retain(|row| row.volume.digest.is_none() && !row.volume.range.is_empty());
+    // What lies in pieces is read by itself; the others in one go with the image.
+    let (pieces, volumes): (Vec<VolumeRow>, Vec<VolumeRow>) = volumes
+        .into_iter()
+        .partition(|row| mapping(&row.volume).is_some());
     let bytes = open_image(source)?;
     let subject = Subject::medium(medium);
     let total = Some(bytes.len());
@@ -28,6 +33,10 @@ pub(super) fn digests(context: &Context<'_>, medium: &MediumRow, source: &Source
     let result =
         digest_image(&bytes, &ranges, &mut stated, context.interrupt, &progress).and_then(|digests| {
             compare(context, medium, stated, &stage)?;
+            for row in pieces {
+                let digest = digest_volume(context, &bytes, &row.volume)?;
+                put_digest(context, medium, row, digest)?;
+            }
             record(context, medium, image, volumes, &digests)
         });
     stage.settle(catalogue, Some(medium), result, |()| RunOutcome::Complete)
@@ -59,6 +68,19 @@ fn compare(
     add_new_findings(catalogue, medium, &findings)
 }
 
+fn put_digest(
+    context: &Context<'_>,
+    medium: &MediumRow,
+    row: VolumeRow,
+    digest: Option<BlobHash>,
+) -> Result<(), Error> {
+    if digest.is_some() {
+        let volume = NewVolume { digest, ..row.volume };
+        context.archive.catalogue().put_volume(medium.key, &volume)?;
+    }
+    Ok(())
+}
+
 /// The image's digest comes last: with it the medium counts as known.
 fn record(
     context: &Context<'_>,
@@ -69,13 +91,7 @@ fn record(
 ) -> Result<(), Error> {
     let catalogue = context.archive.catalogue();
     for (row, digest) in volumes.into_iter().zip(&digests.ranges) {
-        if digest.is_some() {
-            let volume = NewVolume {
-                digest: *digest,
-                ..row.volume
-            };
-            catalogue.put_volume(medium.key, &volume)?;
-        }
+        put_digest(context, medium, row, *digest)?;
     }
     let Some(digest) = digests.image else {
         return Ok(());

@@ -18,25 +18,19 @@ pub(super) fn unread(contained: &Contained, stored_bytes: u64) -> LayerTree {
     let range = ByteRange::new(0, stored_bytes);
     let volume = VolumeLayer {
         number: 1,
-        found_by: "whole image".to_owned(),
-        range,
         available_bytes: stored_bytes,
-        table_type: String::new(),
-        table_name: String::new(),
-        table_uuid: String::new(),
         verdict: Verdict::Identified {
             class: IdentifiedClass::Other,
             type_name: format.to_owned(),
         },
-        label: String::new(),
-        uuid: String::new(),
-        file_systems: Vec::new(),
+        ..VolumeLayer::new("whole image", range)
     };
     LayerTree {
         containers: contained.layers.clone(),
         image_bytes: stored_bytes,
         expected_bytes: stored_bytes,
         tables: Vec::new(),
+        managers: Vec::new(),
         volumes: vec![volume],
         findings: contained.findings.clone(),
     }

@@ -13,7 +13,7 @@ use ntt_inspect::layer::LayerTree;
 use ntt_inspect::supervisor::{Budgets, Supervisor};
 
 pub(crate) use directory::{DIRECTORY, mount_point, mounted};
-pub(crate) use record::{add_new_findings, content_range, record};
+pub(crate) use record::{add_new_findings, content_range, digest_volume, mapping, record};
 
 use crate::content::image_files;
 use crate::identify::{Source, SourceKind};

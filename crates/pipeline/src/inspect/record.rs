@@ -4,8 +4,8 @@ use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{Evidence, Image, MediumRow, NewVolume, VolumeRow};
 use ntt_filesystem::Family;
 use ntt_inspect::layer::{FileSystemLayer, LayerTree, Verdict, VolumeLayer};
-use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity, VolumeKey};
-use ntt_source::ReadAt;
+use ntt_model::{ByteRange, Finding, FindingCode, Layer, Mapping, Severity, VolumeKey};
+use ntt_source::{Mapped, ReadAt};
 
 use super::{contained, directory};
 use crate::content::{image_row, open_image};
@@ -100,10 +100,11 @@ fn new_volume(
         same_as: None,
         layer_json: serde_json::to_string(layer).map_err(|error| Error::Scan(error.to_string()))?,
     };
+    // Where the pieces of a volume lie is not asked for each: any loss may be its own.
     let lost = source
         .unread
         .iter()
-        .any(|range| range.intersection(&layer.range).is_some());
+        .any(|range| layer.mapping.is_some() || range.intersection(&layer.range).is_some());
     if volume.verdict == READABLE && !lost {
         (volume.digest, volume.same_as) = known_copy(context, bytes, &volume)?;
     }
@@ -127,6 +128,28 @@ pub(crate) fn content_range(volume: &NewVolume) -> ByteRange {
     ByteRange::new(volume.range.offset, size.min(volume.range.len))
 }
 
+/// Where the bytes of a volume lie, if they are not one range of the image.
+pub(crate) fn mapping(volume: &NewVolume) -> Option<Mapping> {
+    let layer: Option<VolumeLayer> = serde_json::from_str(&volume.layer_json).ok();
+    layer.and_then(|layer| layer.mapping)
+}
+
+/// The digest by which a volume is recognised, wherever its bytes lie; `None` if some of them cannot be read.
+pub(crate) fn digest_volume(
+    context: &Context<'_>,
+    bytes: &dyn ReadAt,
+    volume: &NewVolume,
+) -> Result<Option<ntt_model::BlobHash>, Error> {
+    let content = content_range(volume);
+    match mapping(volume) {
+        Some(mapping) => {
+            let range = ByteRange::new(0, content.len);
+            digest_range(&Mapped::new(bytes, mapping), range, context.interrupt)
+        }
+        None => digest_range(bytes, content, context.interrupt),
+    }
+}
+
 /// Looks for a volume with the same bytes (R3). The digest is computed only when some known volume has the same file system, UUID and length.
 fn known_copy(
     context: &Context<'_>,
@@ -137,7 +160,7 @@ fn known_copy(
     if alike.is_empty() {
         return Ok((None, None));
     }
-    let digest = digest_range(bytes, content_range(volume), context.interrupt)?;
+    let digest = digest_volume(context, bytes, volume)?;
     let same = alike
         .iter()
         .find(|row| digest.is_some() && row.volume.digest == digest);

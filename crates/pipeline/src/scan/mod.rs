@@ -133,6 +133,7 @@ fn readers(volume: &NewVolume) -> Result<Vec<Reader>, Error> {
         Some(Reader::FileSystem {
             family: file_system.family,
             range: layer.range,
+            mapping: layer.mapping.clone(),
             root: facts.root,
         })
     });
@@ -336,6 +337,10 @@ const fn family_name(family: Family) -> &'static str {
         Family::Xfs => "xfs",
         Family::Apfs => "apfs",
         Family::Ufs => "ufs",
+        Family::Btrfs => "btrfs",
+        Family::Squashfs => "squashfs",
+        Family::Cramfs => "cramfs",
+        Family::Romfs => "romfs",
         _ => "other",
     }
 }

@@ -296,6 +296,93 @@ pub fn xfs(arguments: &[&str], size_bytes: u64, fill: impl FnOnce(&Path) -> Tree
     Image::filled(&arguments.join(" "), mount, fill)
 }
 
+/// btrfs by `mkfs.btrfs`, mounted by the kernel with `options` and filled by `fill`: `None` without the tool, or where that is not allowed (it needs
+/// root).
+pub fn btrfs(
+    arguments: &[&str],
+    size_bytes: u64,
+    options: &str,
+    fill: impl FnOnce(&Path) -> Tree,
+) -> Option<Image> {
+    have("mkfs.btrfs").then_some(())?;
+    let mount = |path: &Path, folder: &Path| {
+        mkfs_btrfs(path, size_bytes, arguments, folder);
+        Mounted::new(path, folder, options)
+    };
+    Image::filled(&format!("{} {options}", arguments.join(" ")), mount, fill)
+}
+
+/// btrfs by `mkfs.btrfs --rootdir`, which needs no root: `None` without the tool.
+///
+/// # Panics
+///
+/// If it fails.
+pub fn btrfs_of_folder(arguments: &[&str], size_bytes: u64, spec: &Spec) -> Option<Image> {
+    have("mkfs.btrfs").then_some(())?;
+    Image::made(&arguments.join(" "), spec, |image, tree, truth| {
+        let with_folder = [arguments, &["--rootdir", utf8(tree)]].concat();
+        mkfs_btrfs(image, size_bytes, &with_folder, Path::new("/"));
+        Some(truth)
+    })
+}
+
+fn mkfs_btrfs(path: &Path, size_bytes: u64, arguments: &[&str], directory: &Path) {
+    let file = fs::File::create(path).expect("a new file");
+    file.set_len(size_bytes).expect("a length");
+    let fixed = ["-q", "-f", "-L", "LAB"];
+    run(
+        "mkfs.btrfs",
+        &[&fixed[..], arguments, &[utf8(path)]].concat(),
+        directory,
+    );
+}
+
+/// squashfs by `mksquashfs`: `None` without the tool.
+///
+/// # Panics
+///
+/// If it fails.
+pub fn squashfs(arguments: &[&str], spec: &Spec) -> Option<Image> {
+    have("mksquashfs").then_some(())?;
+    Image::made(&arguments.join(" "), spec, |image, tree, truth| {
+        let fixed = [utf8(tree), utf8(image), "-quiet", "-no-progress", "-noappend"];
+        run("mksquashfs", &[&fixed[..], arguments].concat(), Path::new("/"));
+        Some(truth)
+    })
+}
+
+/// cramfs by `mkfs.cramfs`: `None` without the tool. It keeps no times, and no names that share an inode.
+///
+/// # Panics
+///
+/// If it fails.
+pub fn cramfs(arguments: &[&str], spec: &Spec) -> Option<Image> {
+    have("mkfs.cramfs").then_some(())?;
+    Image::made(&arguments.join(" "), spec, |image, tree, truth| {
+        let paths = [utf8(tree), utf8(image)];
+        run(
+            "mkfs.cramfs",
+            &[&["-n", "LAB"][..], arguments, &paths].concat(),
+            Path::new("/"),
+        );
+        Some(truth.without(|entry| entry.modified = None))
+    })
+}
+
+/// romfs by `genromfs`: `None` without the tool. The format has no times.
+///
+/// # Panics
+///
+/// If it fails.
+pub fn romfs(arguments: &[&str], spec: &Spec) -> Option<Image> {
+    have("genromfs").then_some(())?;
+    Image::made(&arguments.join(" "), spec, |image, tree, truth| {
+        let fixed = ["-V", "LAB", "-d", utf8(tree), "-f", utf8(image)];
+        run("genromfs", &[&fixed[..], arguments].concat(), Path::new("/"));
+        Some(truth.without(|entry| entry.modified = None))
+    })
+}
+
 /// XFS by `mkfs.xfs -p`, which needs no root and makes version 4 too: `None` without the tool. The tool keeps no times; names hold no blanks.
 ///
 /// # Panics

@@ -1,0 +1,148 @@
+//! Superblock and inodes of both byte orders.
+//!
+//! Source: `include/uapi/linux/cramfs_fs.h`. Inodes are three words of bit fields, which a big-endian machine fills from the other end.
+
+use ntt_model::Kind;
+use ntt_source::field::{be_u32, le_u32};
+
+pub(super) const MAGIC: u32 = 0x28cd_3d45;
+pub(super) const SUPERBLOCK_LEN: usize = 76;
+pub(super) const INODE_LEN: usize = 12;
+/// Where the root's inode stands in the superblock.
+pub(super) const ROOT_AT: u64 = 64;
+/// Places of the superblock: the second leaves room for boot code.
+pub(super) const PLACES: [u64; 2] = [0, 512];
+
+/// `flags`.
+pub(super) mod flag {
+    pub(in crate::cramfs) const VERSION_2: u32 = 1;
+    pub(in crate::cramfs) const EXTENDED_POINTERS: u32 = 0x800;
+    /// Flags above make the kernel refuse the image.
+    pub(in crate::cramfs) const KNOWN: u32 = 0xfff;
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Order {
+    Little,
+    Big,
+}
+
+impl Order {
+    pub(super) fn u32(self, bytes: &[u8], at: usize) -> Option<u32> {
+        match self {
+            Self::Little => le_u32(bytes, at),
+            Self::Big => be_u32(bytes, at),
+        }
+    }
+
+    /// A field of `count` bits that `before` bits precede, in the order in which the header declares them.
+    fn bits(self, word: u32, before: u32, count: u32) -> u32 {
+        let shift = match self {
+            Self::Little => before,
+            Self::Big => 32_u32.saturating_sub(before).saturating_sub(count),
+        };
+        let mask = 1_u32.checked_shl(count).unwrap_or(0).wrapping_sub(1);
+        word.checked_shr(shift).unwrap_or(0) & mask
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Superblock {
+    pub(super) order: Order,
+    pub(super) size: u32,
+    pub(super) flags: u32,
+    pub(super) files: u32,
+    pub(super) name: Vec<u8>,
+    pub(super) root: RawInode,
+}
+
+impl Superblock {
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let order = match (le_u32(bytes, 0)?, be_u32(bytes, 0)?) {
+            (MAGIC, _) => Order::Little,
+            (_, MAGIC) => Order::Big,
+            _ => return None,
+        };
+        (bytes.get(16..32)? == b"Compressed ROMFS").then_some(())?;
+        let name = bytes.get(48..64)?;
+        let len = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+        Some(Self {
+            order,
+            size: order.u32(bytes, 4)?,
+            flags: order.u32(bytes, 8)?,
+            files: order.u32(bytes, 44)?,
+            name: name.get(..len)?.to_vec(),
+            root: RawInode::parse(order, bytes, 64)?,
+        })
+    }
+
+    pub(super) fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct RawInode {
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) size: u32,
+    /// Bytes of the name that follows.
+    pub(super) name_len: u32,
+    /// Where its data begins, in bytes from the superblock.
+    pub(super) offset: u64,
+}
+
+impl RawInode {
+    pub(super) fn parse(order: Order, bytes: &[u8], at: usize) -> Option<Self> {
+        let [first, second, third] = [0, 4, 8].map(|more| order.u32(bytes, at.checked_add(more)?));
+        let third = third?;
+        Some(Self {
+            mode: order.bits(first?, 0, 16),
+            uid: order.bits(first?, 16, 16),
+            size: order.bits(second?, 0, 24),
+            gid: order.bits(second?, 24, 8),
+            name_len: order.bits(third, 0, 6).saturating_mul(4),
+            offset: u64::from(order.bits(third, 6, 26)).saturating_mul(4),
+        })
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        match self.mode & 0o170_000 {
+            0o100_000 => Kind::File,
+            0o040_000 => Kind::Directory,
+            0o120_000 => Kind::Symlink,
+            0o010_000 => Kind::Fifo,
+            0o140_000 => Kind::Socket,
+            0o020_000 => Kind::CharDevice,
+            0o060_000 => Kind::BlockDevice,
+            _ => Kind::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_both_orders() {
+        let inode = RawInode {
+            mode: 0o100_644,
+            uid: 1000,
+            gid: 7,
+            size: 0x01_0203,
+            name_len: 12,
+            offset: 0x1234 * 4,
+        };
+        let little = [0x03e8_81a4_u32, 0x0701_0203, 0x0004_8d03]
+            .map(u32::to_le_bytes)
+            .concat();
+        assert_eq!(RawInode::parse(Order::Little, &little, 0), Some(inode));
+        let big = [0x81a4_03e8_u32, 0x0102_0307, 0x0c00_1234]
+            .map(u32::to_be_bytes)
+            .concat();
+        assert_eq!(RawInode::parse(Order::Big, &big, 0), Some(inode));
+        assert_eq!(RawInode::parse(Order::Big, &big, 4), None);
+    }
+}

@@ -1,0 +1,104 @@
+//! What cramfs has beside names and contents.
+
+use std::fs;
+
+use ntt_filesystem::{Error, Family, ScanOptions, open, probe};
+use ntt_model::entry::{Encoding, Inode};
+use ntt_model::{ExtentKind, FindingCode, Kind};
+use ntt_testkit::corpus::have;
+use ntt_testkit::lab::make::run;
+use ntt_testkit::lab::watch::Bytes;
+use ntt_testkit::listing::Listing;
+
+fn listing(image: &[u8]) -> Listing {
+    let volume = open(Family::Cramfs, Box::new(Bytes(image)), 0).expect("the image opens");
+    Listing::of(&*volume, &ScanOptions::default())
+}
+
+fn inode<'l>(listing: &'l Listing, path: &str) -> &'l Inode {
+    let mut names = listing.names.iter();
+    let name = names.find(|name| name.path == path.as_bytes()).expect(path);
+    &listing.inodes[&name.name.inode]
+}
+
+fn made(script: &str, arguments: &[&str]) -> Option<Vec<u8>> {
+    if !have("mkfs.cramfs") {
+        return None;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::create_dir(folder.path().join("tree")).expect("a new folder");
+    run("sh", &["-ec", script], &folder.path().join("tree"));
+    run(
+        "mkfs.cramfs",
+        &[arguments, &["tree", "image"]].concat(),
+        folder.path(),
+    );
+    Some(fs::read(folder.path().join("image")).expect("the image"))
+}
+
+#[test]
+fn both_orders_and_a_superblock_behind_boot_code() {
+    for order in ["little", "big"] {
+        let script = "mkdir d; echo content > d/file; ln -s d/file link; mkfifo pipe";
+        let Some(image) = made(script, &["-N", order, "-n", "NAME"]) else {
+            return;
+        };
+        let found = listing(&image);
+        assert_eq!(found.findings, [], "{order}");
+        assert_eq!(inode(&found, "link").target.as_deref(), Some(&b"d/file"[..]));
+        assert_eq!((inode(&found, "pipe").kind, found.names.len()), (Kind::Fifo, 4));
+        let candidate = &probe(&Bytes(&image))[0];
+        assert!(candidate.evidence.contains(order), "{}", candidate.evidence);
+
+        let behind = [&[0; 512][..], &image].concat();
+        let found = listing(&behind);
+        assert_eq!((found.findings.len(), found.names.len()), (0, 4));
+        let extent = inode(&found, "d/file").data().expect("content").extents[0];
+        let at = usize::try_from(extent.image_offset).expect("an offset");
+        // zlib begins with 0x78.
+        assert_eq!((behind[at], extent.kind), (0x78, ExtentKind::Data));
+    }
+}
+
+#[test]
+fn holes_have_no_unit() {
+    let script = "{ yes a | head -c 4096; head -c 20480 /dev/zero; yes b | head -c 100; } > holes";
+    let Some(image) = made(script, &["-z"]) else {
+        return;
+    };
+    let found = listing(&image);
+    let stream = inode(&found, "holes").data().expect("content");
+    let Encoding::Packed(units) = &stream.encoding else {
+        panic!("not packed")
+    };
+    let runs: Vec<_> = units.iter().map(|unit| (unit.logical_offset, unit.len)).collect();
+    assert_eq!(runs, [(0, 4096), (24_576, 100)]);
+}
+
+#[test]
+fn r22_directories_in_circles_end() {
+    let Some(mut image) = made("mkdir -p a/b; echo x > a/b/x", &[]) else {
+        return;
+    };
+    let whole = listing(&image);
+    assert_eq!(whole.names.len(), 3);
+    // The inode of `b` stands where its number says; its data then begins where that of `a` does.
+    let place = |path| usize::try_from(inode(&whole, path).number).expect("an offset");
+    let (a, b) = (place("a"), place("a/b"));
+    let offset = image[a + 8..a + 12].to_vec();
+    image[b + 8..b + 12].copy_from_slice(&offset);
+    let found = listing(&image);
+    assert!(
+        found
+            .findings
+            .iter()
+            .any(|finding| finding.code == FindingCode::Loop)
+    );
+    assert_eq!(found.names.len(), 2);
+}
+
+#[test]
+fn no_superblock_is_an_error() {
+    let result = open(Family::Cramfs, Box::new(Bytes(&[0; 4096])), 0);
+    assert!(matches!(result.err(), Some(Error::Corrupt { .. })));
+}

@@ -389,7 +389,12 @@ impl<'a> Builder<'a> {
         }
         let is_read = |known: &Identified| {
             let facts = file_systems.iter().filter_map(|layer| layer.facts.as_ref());
-            facts.into_iter().any(|facts| facts.type_name == known.type_name)
+            // Readers tell versions apart that are one type elsewhere: `ufs1`, `ufs2`.
+            let without_version =
+                |name: &str| name.trim_end_matches(|sign: char| sign.is_ascii_digit()) == known.type_name;
+            facts
+                .into_iter()
+                .any(|facts| facts.type_name == known.type_name || without_version(&facts.type_name))
         };
         let known = all_known.into_iter().find(|known| !is_read(known));
         let is_readable = file_systems.iter().any(|layer| layer.facts.is_some());

@@ -49,6 +49,12 @@ impl<'a> Disk<'a> {
         self.source.len()
     }
 
+    /// More nodes than a volume can have: each needs a block. Where the image was cut, maps name some that are gone.
+    pub(super) fn nodes_max(&self) -> usize {
+        let blocks = self.source_len().checked_div(self.block_bytes()).unwrap_or(0);
+        usize::try_from(blocks.saturating_mul(4).saturating_add(1024)).unwrap_or(usize::MAX)
+    }
+
     /// Where a byte of the container lies in the image.
     pub(super) fn in_image(&self, offset: u64) -> u64 {
         self.image_offset.saturating_add(offset)

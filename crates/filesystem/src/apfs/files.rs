@@ -1,6 +1,7 @@
 //! The files of a volume while a scan goes on.
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use ntt_model::{Finding, FindingCode, Layer, Severity};
@@ -12,7 +13,6 @@ use super::inode::Builder;
 use super::nodes::{Nodes, Numbers};
 use super::omap::ObjectMap;
 use super::record::{Entry, RawExtent, kind};
-use super::superblock::Superblock;
 use super::sweep::Sweep;
 use super::volume::Volume;
 use crate::report::Report;
@@ -24,6 +24,8 @@ pub(super) struct Files<'s, 'a> {
     /// File extents of a sealed volume.
     extents: Option<Index<'s, 'a>>,
     is_encrypted: bool,
+    /// Extents that may still be looked up: inodes that name the streams of others would else cost without end.
+    extents_left: Cell<u64>,
     /// Inodes that were emitted.
     pub(super) present: IdSet,
     /// Directories among them.
@@ -48,7 +50,9 @@ impl<'s, 'a> Files<'s, 'a> {
         swept: &mut dyn FnMut(&mut Report) -> Vec<u64>,
         report: &mut Report,
     ) -> Option<Self> {
-        let superblock = volume.superblock.as_ref()?;
+        let Some(superblock) = &volume.superblock else {
+            return Self::without_superblock(disk, volume, map, sweep, swept, report);
+        };
         let root = map.find(superblock.root_tree);
         if root.is_some_and(|mapping| mapping.is_encrypted()) {
             let detail = format!(
@@ -71,24 +75,53 @@ impl<'s, 'a> Files<'s, 'a> {
             let finding = Finding::new(Severity::Warning, Layer::Directory, FindingCode::Corrupt, detail);
             report.push(finding.at(volume.place));
         }
-        Some(Self::new(disk, volume, superblock, index, report))
-    }
-
-    fn new(
-        disk: &'s Disk<'a>,
-        volume: &'s Volume,
-        superblock: &Superblock,
-        index: Index<'s, 'a>,
-        report: &mut Report,
-    ) -> Self {
         let extents = superblock
             .extent_tree
             .map(|root| Index::new(Nodes::new(disk, Numbers::ExtentBlocks), root, report));
+        Some(Self::new(volume, superblock.is_encrypted(), index, extents))
+    }
+
+    /// A root that belongs to no other volume is taken for that of a volume whose superblock is lost.
+    fn without_superblock(
+        disk: &'s Disk<'a>,
+        volume: &'s Volume,
+        map: &'s ObjectMap,
+        sweep: &'s Sweep,
+        swept: &mut dyn FnMut(&mut Report) -> Vec<u64>,
+        report: &mut Report,
+    ) -> Option<Self> {
+        let nobodys: BTreeSet<u64> = swept(report).into_iter().collect();
+        let root = sweep.roots(disk, report).find(|oid| nobodys.contains(oid))?;
+        let detail = format!(
+            "node {root}, the root of no other volume, was taken for that of a volume without superblock"
+        );
+        let finding = Finding::new(
+            Severity::Warning,
+            Layer::FileSystem,
+            FindingCode::Contradiction,
+            detail,
+        );
+        report.push(finding.at(volume.place));
+        let mut index = Index::new(Nodes::new(disk, Numbers::Mapped(map, sweep)), root, report);
+        if index.is_broken() {
+            index.add(nobodys.into_iter());
+        }
+        Some(Self::new(volume, false, index, None))
+    }
+
+    fn new(
+        volume: &'s Volume,
+        is_encrypted: bool,
+        index: Index<'s, 'a>,
+        extents: Option<Index<'s, 'a>>,
+    ) -> Self {
+        let blocks = u64::try_from(index.nodes.disk.nodes_max()).unwrap_or(u64::MAX);
         Self {
             volume,
+            extents_left: Cell::new(blocks.saturating_mul(64)),
             index,
             extents,
-            is_encrypted: superblock.is_encrypted(),
+            is_encrypted,
             present: IdSet::default(),
             directories: IdSet::default(),
             with_entries: IdSet::default(),
@@ -103,13 +136,13 @@ impl<'s, 'a> Files<'s, 'a> {
         self.extents.is_some()
     }
 
-    /// Extents of the stream `id`, at most `most`.
+    /// Extents of the stream `id`, about `most` at most; what is left out is missing in the stream.
     pub(super) fn extents_of(&self, id: u64, most: u64) -> Vec<RawExtent> {
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let most = usize::try_from(most.min(self.extents_left.get())).unwrap_or(usize::MAX);
         let mut found = Vec::new();
         let mut each = |record: &super::node::Record<'_>| {
             found.extend(RawExtent::parse(record.key, record.value));
-            if found.len() > most {
+            if found.len() >= most {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
@@ -122,6 +155,9 @@ impl<'s, 'a> Files<'s, 'a> {
                 .index
                 .of(Key::new(id, kind::FILE_EXTENT), &mut |_, record, _| each(record)),
         }
+        let spent = u64::try_from(found.len()).unwrap_or(u64::MAX);
+        self.extents_left
+            .set(self.extents_left.get().saturating_sub(spent));
         found
     }
 

@@ -71,9 +71,14 @@ impl<'v, 'a> Index<'v, 'a> {
         };
         // The level of a child is that of its parent less 1; nothing says it of the root.
         let mut waiting = vec![(Key(0), root, None)];
+        let most = index.nodes.disk.nodes_max();
         while let Some((key, oid, level)) = waiting.pop() {
             if !index.visited.insert(oid) {
                 continue;
+            }
+            if index.leaves.len() >= most {
+                index.is_broken = true;
+                break;
             }
             if level == Some(0) {
                 index.leaves.push(Leaf { key, oid });
@@ -123,7 +128,7 @@ impl<'v, 'a> Index<'v, 'a> {
         let before = self.leaves.len();
         let mut unsaid = Report::default();
         for oid in oids {
-            if !self.visited.insert(oid) {
+            if !self.visited.insert(oid) || self.leaves.len() >= self.nodes.disk.nodes_max() {
                 continue;
             }
             let placed = self.nodes.read(oid, &mut unsaid);

@@ -7,6 +7,7 @@ use super::disk::Disk;
 use super::object::{Flaw, kind};
 use super::tree::PhysicalTree;
 use crate::report::Report;
+use crate::sparse_set::SparseSet;
 
 /// `OMAP_VAL_DELETED`.
 const DELETED: u32 = 1;
@@ -14,8 +15,6 @@ const DELETED: u32 = 1;
 const ENCRYPTED: u32 = 4;
 /// `OMAP_VAL_NOHEADER`.
 const NO_HEADER: u32 = 8;
-/// Mappings kept; more is hostile, or a volume of billions of files.
-const MAPPINGS_MAX: usize = 16 << 20;
 
 /// Where an object lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,7 +60,7 @@ impl ObjectMap {
                 return Self::default();
             }
         };
-        let mut collector = Collector::default();
+        let mut collector = Collector::new(disk.nodes_max());
         let tree = PhysicalTree {
             name,
             root,
@@ -71,7 +70,7 @@ impl ObjectMap {
             let _ignored = collector.add(record.key, record.value, xid);
         });
         if collector.is_full {
-            let detail = format!("{name} has more than {MAPPINGS_MAX} objects");
+            let detail = format!("{name} has more objects than there can be");
             let finding = Finding::new(Severity::Loss, Layer::FileSystem, FindingCode::Limit, detail);
             report.push(finding.at(disk.place(block)));
         }
@@ -106,8 +105,8 @@ fn root(disk: &Disk<'_>, block: u64, name: &str, report: &mut Report) -> Result<
 }
 
 /// Keeps the newest mapping of every object.
-#[derive(Default)]
 struct Collector {
+    most: usize,
     mappings: Vec<Mapping>,
     /// Transaction of the last mapping.
     last_xid: u64,
@@ -115,6 +114,15 @@ struct Collector {
 }
 
 impl Collector {
+    const fn new(most: usize) -> Self {
+        Self {
+            most,
+            mappings: Vec::new(),
+            last_xid: 0,
+            is_full: false,
+        }
+    }
+
     /// Records come in the order of number and transaction: a later one of the same object is newer.
     fn add(&mut self, key: &[u8], value: &[u8], xid_max: u64) -> Option<()> {
         let (oid, xid) = (le_u64(key, 0)?, le_u64(key, 8)?);
@@ -126,7 +134,7 @@ impl Collector {
             flags: le_u32(value, 0)?,
             block: le_u64(value, 8)?,
         };
-        let is_full = self.mappings.len() >= MAPPINGS_MAX;
+        let is_full = self.mappings.len() >= self.most;
         match self.mappings.last_mut() {
             Some(last) if last.oid == oid => {
                 if xid >= self.last_xid {
@@ -147,6 +155,10 @@ impl Collector {
         self.mappings.retain(|mapping| mapping.flags & DELETED == 0);
         self.mappings.sort_by_key(|mapping| mapping.oid);
         self.mappings.dedup_by_key(|mapping| mapping.oid);
+        // Objects without a header do not say their number: one block cannot be two of them.
+        let mut blocks = SparseSet::default();
+        self.mappings
+            .retain(|mapping| !mapping.has_no_header() || blocks.insert(mapping.block));
         self.mappings
     }
 }
@@ -156,7 +168,7 @@ mod tests {
     use super::*;
 
     fn collected(records: &[(u64, u64, u32, u64)], xid_max: u64) -> Vec<(u64, u64)> {
-        let mut collector = Collector::default();
+        let mut collector = Collector::new(100);
         for (oid, xid, flags, block) in records {
             let key = [oid.to_le_bytes(), xid.to_le_bytes()].concat();
             let value = [&flags.to_le_bytes()[..], &[0; 4], &block.to_le_bytes()].concat();
@@ -181,6 +193,14 @@ mod tests {
         assert_eq!(collected(&records, 8), [(5, 11)]);
         assert_eq!(collected(&records, 9), [(5, 12)]);
         assert_eq!(collected(&records, 2), [(5, 10), (6, 20)]);
+    }
+
+    #[test]
+    fn blocks_without_header_are_one_object() {
+        assert_eq!(
+            collected(&[(6, 1, NO_HEADER, 2), (7, 1, NO_HEADER, 2), (8, 1, 0, 2)], 9),
+            [(6, 2), (8, 2)]
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A search of all blocks for what no map leads to any more. Nodes say which number they bear and which transaction wrote them.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ntt_model::{Finding, FindingCode, Layer, Severity};
 
@@ -25,6 +25,8 @@ pub(super) struct Found {
 #[derive(Debug, Default)]
 struct Swept {
     nodes: BTreeMap<u64, Found>,
+    /// Numbers of those among them that are roots.
+    roots: BTreeSet<u64>,
     volumes: BTreeMap<u64, Found>,
 }
 
@@ -56,6 +58,11 @@ impl Sweep {
     /// Numbers of all nodes.
     pub(super) fn nodes(&self, disk: &Disk<'_>, report: &mut Report) -> impl Iterator<Item = u64> {
         self.swept(disk, report).nodes.keys().copied()
+    }
+
+    /// Numbers of all roots.
+    pub(super) fn roots(&self, disk: &Disk<'_>, report: &mut Report) -> impl Iterator<Item = u64> {
+        self.swept(disk, report).roots.iter().copied()
     }
 
     /// Numbers of all volumes.
@@ -120,6 +127,9 @@ impl Swept {
         if !is_older && has_room && is_sealed(bytes) {
             let xid = header.xid;
             of.insert(header.oid, Found { xid, block });
+            if header.kind == kind::TREE {
+                self.roots.insert(header.oid);
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The volumes of a container.
 
+use std::collections::BTreeSet;
+
 use ntt_model::{Finding, FindingCode, Layer, Severity};
 use ntt_source::field::{le_u16, le_u64};
 
@@ -47,7 +49,11 @@ pub(super) fn find(
         listed = (0..).zip(sweep.volumes(disk, report)).take(100).collect();
     }
     let mut volumes: Vec<Volume> = Vec::new();
+    let mut opened = BTreeSet::new();
     for (index, oid) in listed {
+        if !opened.insert(oid) {
+            continue;
+        }
         let mut volume = open(disk, &map, sweep, (index, oid), report);
         if volumes.iter().any(|other| other.name == volume.name) {
             volume.name.extend(format!("#{index}").into_bytes());

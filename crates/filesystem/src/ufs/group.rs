@@ -106,6 +106,10 @@ pub(super) fn used(volume: &Volume<'_>, each: &mut dyn FnMut(ByteRange)) {
         if first >= end {
             break;
         }
+        if volume.offset(first) >= volume.source_len() {
+            add(first, volume.superblock.size, each);
+            break;
+        }
         let group = Group::read(volume, number, &mut unsaid);
         let _said_by_the_scan = unsaid.take();
         let Some(group) = group else {

@@ -24,18 +24,25 @@ struct Mapper<'m, 'a> {
     report: &'m mut Report,
     map: Map,
     extents_max: usize,
+    tables_left: &'m mut u64,
     /// Tables that were read: one that is named twice is read once.
     tables: SparseSet,
 }
 
-/// Maps an inode's content. What is wrong with it is told.
-pub(super) fn map(volume: &Volume<'_>, inode: &RawInode<'_>, extents_max: u64, report: &mut Report) -> Map {
+/// Maps an inode's content in so many extents, with so many tables that may still be read. What is wrong with it is told.
+pub(super) fn map(
+    volume: &Volume<'_>,
+    inode: &RawInode<'_>,
+    (extents_max, tables_left): (u64, &mut u64),
+    report: &mut Report,
+) -> Map {
     let mut mapper = Mapper {
         volume,
         inode,
         report,
         map: Map::default(),
         extents_max: usize::try_from(extents_max).unwrap_or(usize::MAX),
+        tables_left,
         tables: SparseSet::default(),
     };
     let block = u64::from(volume.superblock.block_bytes);
@@ -154,6 +161,15 @@ impl Mapper<'_, '_> {
             self.tell(FindingCode::Loop, "a table of blocks is named twice", offset);
             return None;
         }
+        let Some(left) = self.tables_left.checked_sub(1) else {
+            self.tell(
+                FindingCode::Limit,
+                "files that share tables of blocks were not mapped to their end",
+                offset,
+            );
+            return None;
+        };
+        *self.tables_left = left;
         let mut bytes = vec![0; usize::try_from(len).ok()?];
         if let Err(error) = self.volume.read(offset, &mut bytes) {
             self.map.is_incomplete = true;

@@ -28,6 +28,8 @@ pub(super) struct Scan<'s, 'a> {
     pub(super) pending: Vec<Waiting>,
     /// Blocks of directories that may still be read; cross-linked ones would else cost without end.
     pub(super) directory_budget: u64,
+    /// The same for tables of blocks.
+    tables_left: u64,
 }
 
 impl<'s, 'a> Scan<'s, 'a> {
@@ -45,6 +47,7 @@ impl<'s, 'a> Scan<'s, 'a> {
             seen: Seen::new(volume.superblock.inodes()),
             pending: Vec::new(),
             directory_budget: blocks.saturating_mul(2).saturating_add(1024),
+            tables_left: blocks.saturating_add(1024),
         }
     }
 
@@ -118,6 +121,14 @@ impl<'s, 'a> Scan<'s, 'a> {
             let Some(offset) = self.volume.inode_offset(number) else {
                 return Ok(false);
             };
+            if offset >= self.volume.source_len() {
+                let detail = format!(
+                    "inode {number} and those behind it in its group lie beyond the end of the image"
+                );
+                let finding = Finding::new(Severity::Loss, Layer::Inode, FindingCode::BeyondEnd, detail);
+                self.report.push(finding.at(self.volume.in_image(offset)));
+                return Ok(false);
+            }
             if let Err(error) = self.volume.read(offset, &mut slot) {
                 if is_told {
                     let place = self.volume.in_image(offset);
@@ -171,7 +182,7 @@ impl<'s, 'a> Scan<'s, 'a> {
 
     pub(super) fn map(&mut self, raw: &RawInode<'_>) -> Map {
         let most = self.options.limits.extents_per_stream;
-        map(self.volume, raw, most, &mut self.report)
+        map(self.volume, raw, (most, &mut self.tables_left), &mut self.report)
     }
 
     fn target(&mut self, raw: &RawInode<'_>) -> Option<Vec<u8>> {

@@ -203,7 +203,12 @@ impl Superblock {
         }
         let inodes = self.groups.checked_mul(self.inodes_per_group).is_some();
         let reach = u64::from(self.groups).saturating_mul(self.fragments_per_group.into());
-        let within = self.inodes_at < self.fragments_per_group && self.group_at < self.fragments_per_group;
+        // The tables of two groups do not overlap.
+        let table = u64::from(self.inodes_per_group)
+            .saturating_mul(self.inode_len())
+            .div_ceil(u64::from(self.fragment_bytes).max(1));
+        let within = u64::from(self.inodes_at).saturating_add(table) <= self.fragments_per_group.into()
+            && self.group_at < self.fragments_per_group;
         if !inodes || !within || self.size > reach || self.size == 0 {
             return Err(format!("{} fragments in {} groups", self.size, self.groups));
         }

@@ -196,9 +196,9 @@ fn r22_names_survive_a_lost_leaf() {
         let mut image = image.clone();
         image[at..at + 4096].fill(0);
         let found = listing(&image);
-        let lost = paths(&whole).difference(&paths(&found)).count();
-        // Names of inodes that are in the lost leaf only.
-        assert!(lost < 40, "{lost} of {} paths are lost", whole.names.len());
+        let lost = whole.names.len().saturating_sub(found.names.len());
+        // Inodes that are in the lost leaf only. A directory whose name was there too goes on under a made-up one.
+        assert!(lost < 40, "{lost} of {} names are lost", whole.names.len());
         assert!(
             found
                 .findings

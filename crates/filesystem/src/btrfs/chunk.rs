@@ -11,8 +11,10 @@ use super::key::{KEY_LEN, Key, item};
 
 const HEADER_LEN: usize = 48;
 const STRIPE_LEN: usize = 32;
-/// Chunks kept: 2^20 of at least 1 MiB is more than any device that can be read here.
-const CHUNKS_MAX: usize = 1 << 20;
+/// Chunks kept: those of data and metadata have 256 MiB and more on devices of some size.
+const CHUNKS_MAX: usize = 1 << 18;
+/// Stripes of a chunk.
+const STRIPES_MAX: usize = 1024;
 
 /// `btrfs_chunk.type`.
 pub(super) mod profile {
@@ -101,7 +103,7 @@ impl Chunk {
         } else {
             Layout::Copies
         };
-        let is_sound = !stripes.is_empty() && stripes.len() == count && stripe_bytes >= 512;
+        let is_sound = (1..=STRIPES_MAX).contains(&count) && stripes.len() == count && stripe_bytes >= 512;
         is_sound.then_some(Self {
             len: le_u64(bytes, 0)?,
             profile,

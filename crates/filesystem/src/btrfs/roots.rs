@@ -13,7 +13,9 @@ use super::tree::{Cursor, Nodes, Step};
 use crate::report::Report;
 
 /// Subvolumes that are kept.
-const SUBVOLUMES_MAX: usize = 1 << 20;
+const SUBVOLUMES_MAX: usize = 1 << 18;
+/// The longest name (`BTRFS_NAME_LEN`).
+const NAME_MAX: usize = 255;
 /// `BTRFS_ROOT_SUBVOL_RDONLY`.
 const READ_ONLY: u64 = 1;
 
@@ -99,6 +101,7 @@ impl Roots {
     fn place(&mut self, parent: u64, child: u64, data: &[u8]) {
         let place = (|| {
             let name_len = usize::from(le_u16(data, 16)?);
+            (name_len <= NAME_MAX).then_some(())?;
             Some(Place {
                 subvolume: parent,
                 directory: le_u64(data, 0)?,

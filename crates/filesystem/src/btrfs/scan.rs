@@ -23,7 +23,7 @@ use crate::wide_seen::Seen;
 use crate::{ScanOptions, Stop, Visitor};
 
 /// Names that are found only with their inodes, in a damaged tree.
-const REFERENCES_MAX: usize = 1 << 20;
+const REFERENCES_MAX: usize = 1 << 18;
 
 /// A subvolume that waits to be entered.
 pub(super) struct Entry {
@@ -35,6 +35,9 @@ pub(super) struct Entry {
     pub(super) namespace: ntt_model::Namespace,
 }
 
+/// An inode, and a name that stands with it.
+type FoundName = (u64, Box<[u8]>);
+
 /// The subvolume at hand.
 #[derive(Debug)]
 pub(super) struct Current {
@@ -44,7 +47,7 @@ pub(super) struct Current {
     /// Nodes of it are lost.
     pub(super) is_damaged: bool,
     /// Names of inodes that no entry of a directory leads to, by directory.
-    pub(super) references: BTreeMap<u64, Vec<(u64, Box<[u8]>)>>,
+    pub(super) references: BTreeMap<u64, Vec<FoundName>>,
     /// Ranges of keys that are lost, the last ones.
     lost: VecDeque<KeyRange>,
 }

@@ -42,6 +42,9 @@ struct Reached {
     is_new: bool,
 }
 
+/// Numbers in a row that the export table does not lead to, after which it is taken to be at its end: 64 lost blocks of it.
+const MISSES_MAX: u32 = 65_536;
+
 /// The state of a scan.
 pub(super) struct Scan<'s, 'a> {
     volume: &'s Volume<'a>,
@@ -290,7 +293,7 @@ impl<'s, 'a> Scan<'s, 'a> {
             _ => None,
         };
         if is_new {
-            let inode = self.build(raw, number, lengths);
+            let inode = self.build(&raw, number, lengths);
             self.emit(ScanEvent::Inode(Box::new(inode)))?;
         }
         Ok(Some(Reached {
@@ -301,7 +304,7 @@ impl<'s, 'a> Scan<'s, 'a> {
         }))
     }
 
-    fn build(&mut self, raw: RawInode, number: u64, mut lengths: Metadata<'_, '_>) -> Inode {
+    fn build(&mut self, raw: &RawInode, number: u64, mut lengths: Metadata<'_, '_>) -> Inode {
         let volume = self.volume;
         let mut streams = Vec::new();
         if let Body::File {
@@ -372,27 +375,19 @@ impl<'s, 'a> Scan<'s, 'a> {
 
     /// Emits what the export table has and no name leads to, under made-up names; only the topmost of directories in each other.
     fn lost(&mut self) -> Result<(), Stop> {
-        let volume = self.volume;
-        let most = volume.source_len().saturating_mul(NAMES_PER_BYTE);
-        let inodes = u32::try_from(most.min(volume.superblock.inodes.into())).unwrap_or(0);
-        let unnamed: Vec<u32> = (1..=inodes)
-            .filter(|number| !self.known.has_number(*number))
-            .collect();
         let mut claimed = SparseSet::default();
-        for number in &unnamed {
-            self.claim(*number, &mut claimed);
+        let mut from = 1;
+        while let Some((number, place)) = self.next_unnamed(from) {
+            self.claim(number, place, &mut claimed);
+            from = number.saturating_add(1);
         }
         let mut is_open = false;
-        for number in unnamed
-            .into_iter()
-            .filter(|number| !claimed.contains((*number).into()))
-        {
-            let place = tables::exported(volume, number);
-            let is_it =
-                |place: &Place| inode::read(volume, *place).is_ok_and(|(raw, _)| raw.number == number);
-            let Some(place) = place.filter(is_it) else {
+        from = 1;
+        while let Some((number, place)) = self.next_unnamed(from) {
+            from = number.saturating_add(1);
+            if claimed.contains(number.into()) {
                 continue;
-            };
+            }
             if !std::mem::replace(&mut is_open, true) {
                 self.emit(directory_event(LOST, None, &[], Namespace::Lost))?;
             }
@@ -401,10 +396,36 @@ impl<'s, 'a> Scan<'s, 'a> {
         self.walk()
     }
 
-    fn claim(&mut self, number: u32, claimed: &mut SparseSet) {
+    /// The first inode from number `from` on that the export table has and that was not emitted.
+    fn next_unnamed(&self, from: u32) -> Option<(u32, Place)> {
+        let mut misses = 0_u32;
+        for number in from..=self.volume.superblock.inodes {
+            if self.known.has_number(number) {
+                misses = 0;
+                continue;
+            }
+            let place = tables::exported(self.volume, number);
+            let is_it = |place: &Place| {
+                let read = inode::read(self.volume, *place);
+                read.is_ok_and(|(raw, _)| raw.number == number)
+            };
+            if let Some(place) = place.filter(is_it) {
+                return Some((number, place));
+            }
+            misses = misses.saturating_add(1);
+            if misses > MISSES_MAX {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Marks what an unnamed directory holds.
+    fn claim(&mut self, number: u32, place: Place, claimed: &mut SparseSet) {
         let volume = self.volume;
-        let read = tables::exported(volume, number).map(|place| inode::read(volume, place));
-        let Some(Ok((raw, _))) = read else { return };
+        let Ok((raw, _)) = inode::read(volume, place) else {
+            return;
+        };
         let Body::Directory { place, len } = raw.body else {
             return;
         };

@@ -48,12 +48,15 @@ struct Block {
     next: u64,
 }
 
+/// A block that is kept, and where it lies.
+type Slot = Option<(u64, Rc<Block>)>;
+
 /// A volume whose superblock was read.
 pub(super) struct Volume<'a> {
     source: VolumeSource<'a>,
     image_offset: u64,
     pub(super) superblock: Superblock,
-    cache: RefCell<Vec<Option<(u64, Rc<Block>)>>>,
+    cache: RefCell<Vec<Slot>>,
 }
 
 impl<'a> Volume<'a> {

@@ -36,6 +36,7 @@ pub mod hfs;
 pub mod hfsplus;
 pub mod iso9660;
 pub mod mfs;
+pub mod minix;
 pub mod name;
 pub mod ntfs;
 mod report;
@@ -43,6 +44,8 @@ mod seen;
 mod sparse_set;
 pub mod udf;
 mod uuid;
+mod walk;
+mod wide_seen;
 pub mod xfs;
 
 /// A family of file systems that this crate can read.
@@ -69,6 +72,8 @@ pub enum Family {
     /// exFAT.
     #[serde(rename = "exfat")]
     ExFat,
+    /// The file systems of Minix.
+    Minix,
     /// XFS.
     Xfs,
 }
@@ -267,6 +272,7 @@ pub fn probe(source: &dyn ReadAt) -> Vec<Candidate> {
     candidates.extend(hfs::probe(source));
     candidates.extend(mfs::probe(source));
     candidates.extend(exfat::probe(source));
+    candidates.extend(minix::probe(source));
     candidates.extend(xfs::probe(source));
     candidates
 }
@@ -303,6 +309,7 @@ pub fn open<'a>(
         Family::Hfs => hfs::open(source, image_offset),
         Family::Mfs => mfs::open(source, image_offset),
         Family::ExFat => exfat::open(source, image_offset),
+        Family::Minix => minix::open(source, image_offset),
         Family::Xfs => xfs::open(source, image_offset),
     }
 }

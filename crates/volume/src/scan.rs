@@ -19,8 +19,7 @@ const SECTOR_BYTES: u64 = 512;
 const SECTOR: usize = 512;
 /// New starts looked at per read.
 const STEP_BYTES: u64 = 1 << 20;
-/// How far from its start a volume's signature may stand: the primary descriptor of ISO 9660, sector 16 of 2048.
-const REACH_BYTES: u64 = 33_792;
+const REACH_BYTES: u64 = 66_048;
 
 /// What a scan found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -114,6 +113,7 @@ fn looks_like_a_start(bytes: &[u8]) -> bool {
         || is_macintosh_volume(bytes).unwrap_or(false)
         || is_exfat(bytes)
         || is_first_xfs_superblock(bytes)
+        || is_minix(bytes).unwrap_or(false)
         || matches!(bytes.get(32_769..32_774), Some(b"CD001" | b"BEA01"))
 }
 
@@ -138,6 +138,19 @@ fn is_exfat(bytes: &[u8]) -> bool {
 /// The superblock of XFS; `sb_inprogress` stays set in the copies of the other groups.
 fn is_first_xfs_superblock(bytes: &[u8]) -> bool {
     bytes.starts_with(b"XFSB") && u8_at(bytes, 126) == Some(0)
+}
+
+/// The superblock of Minix in either byte order, with inodes and one block at least of each map.
+fn is_minix(bytes: &[u8]) -> Option<bool> {
+    let half = |at: usize| le_u16(bytes, at);
+    let is_old = matches!(
+        half(1024 + 16)?,
+        0x137f | 0x138f | 0x2468 | 0x2478 | 0x7f13 | 0x8f13 | 0x6824 | 0x7824
+    );
+    let is_new = matches!(half(1024 + 24)?, 0x4d5a | 0x5a4d);
+    let has_old_maps = half(1024)? != 0 && half(1024 + 4)? != 0 && half(1024 + 6)? != 0;
+    let has_new_maps = half(1024 + 6)? != 0 && half(1024 + 8)? != 0;
+    Some((is_old && has_old_maps) || (is_new && has_new_maps))
 }
 
 /// Volume header of HFS+ or HFSX with its version; master directory block of HFS or MFS with a block size that can be.

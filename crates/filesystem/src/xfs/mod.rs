@@ -18,7 +18,6 @@ mod locate;
 mod log;
 mod lost;
 mod scan;
-mod seen;
 mod superblock;
 mod tree;
 mod volume;

@@ -10,12 +10,12 @@ use super::allocated;
 use super::build::Builder;
 use super::group;
 use super::inode::RawInode;
-use super::seen::Seen;
 use super::superblock::incompat;
 use super::volume::Volume;
 use super::walk::Waiting;
 use crate::report::{Report, unreadable};
 use crate::seen::Mark;
+use crate::wide_seen::Seen;
 use crate::{ScanOptions, Stop, Visitor};
 
 /// Inodes of a chunk.

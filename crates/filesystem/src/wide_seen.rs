@@ -12,30 +12,30 @@ const PAGE_LEN: usize = 64;
 
 /// A byte per inode that was met.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     pages: BTreeMap<u64, [u8; PAGE_LEN]>,
 }
 
 impl Seen {
     /// Kind of an inode that was emitted.
-    pub(super) fn kind(&self, inode: u64) -> Option<Kind> {
+    pub(crate) fn kind(&self, inode: u64) -> Option<Kind> {
         kind_of_code(self.get(inode) & KIND_MASK)
     }
 
     /// Remembers that an inode was emitted.
-    pub(super) fn set_kind(&mut self, inode: u64, kind: Kind) {
+    pub(crate) fn set_kind(&mut self, inode: u64, kind: Kind) {
         if let Some(byte) = self.slot(inode) {
             *byte = (*byte & !KIND_MASK) | code_of_kind(kind);
         }
     }
 
     /// Whether `mark` was set.
-    pub(super) fn has(&self, inode: u64, mark: Mark) -> bool {
+    pub(crate) fn has(&self, inode: u64, mark: Mark) -> bool {
         self.get(inode) & mark.bit() != 0
     }
 
     /// Sets `mark`; whether it was new.
-    pub(super) fn mark(&mut self, inode: u64, mark: Mark) -> bool {
+    pub(crate) fn mark(&mut self, inode: u64, mark: Mark) -> bool {
         let Some(byte) = self.slot(inode) else {
             return false;
         };
@@ -45,7 +45,7 @@ impl Seen {
     }
 
     /// The lowest emitted inode from `from` on that has neither of `marks`.
-    pub(super) fn next_without(&self, from: u64, marks: [Mark; 2]) -> Option<u64> {
+    pub(crate) fn next_without(&self, from: u64, marks: [Mark; 2]) -> Option<u64> {
         let unwanted = marks.iter().fold(0, |bits, mark| bits | mark.bit());
         let pages = self.pages.range(from / PAGE_INODES..);
         let inodes = pages.flat_map(|(page, bytes)| (page.saturating_mul(PAGE_INODES)..).zip(bytes));

@@ -39,6 +39,7 @@ pub mod mfs;
 pub mod minix;
 pub mod name;
 pub mod ntfs;
+pub mod reiserfs;
 mod report;
 mod seen;
 mod sparse_set;
@@ -74,6 +75,8 @@ pub enum Family {
     ExFat,
     /// The file systems of Minix.
     Minix,
+    /// ReiserFS 3.5 and 3.6.
+    ReiserFs,
     /// XFS.
     Xfs,
 }
@@ -273,6 +276,7 @@ pub fn probe(source: &dyn ReadAt) -> Vec<Candidate> {
     candidates.extend(mfs::probe(source));
     candidates.extend(exfat::probe(source));
     candidates.extend(minix::probe(source));
+    candidates.extend(reiserfs::probe(source));
     candidates.extend(xfs::probe(source));
     candidates
 }
@@ -310,6 +314,7 @@ pub fn open<'a>(
         Family::Mfs => mfs::open(source, image_offset),
         Family::ExFat => exfat::open(source, image_offset),
         Family::Minix => minix::open(source, image_offset),
+        Family::ReiserFs => reiserfs::open(source, image_offset),
         Family::Xfs => xfs::open(source, image_offset),
     }
 }

@@ -19,6 +19,7 @@ const SECTOR_BYTES: u64 = 512;
 const SECTOR: usize = 512;
 /// New starts looked at per read.
 const STEP_BYTES: u64 = 1 << 20;
+/// How far from its start a volume's signature may stand: the superblock of ReiserFS.
 const REACH_BYTES: u64 = 66_048;
 
 /// What a scan found.
@@ -114,6 +115,7 @@ fn looks_like_a_start(bytes: &[u8]) -> bool {
         || is_exfat(bytes)
         || is_first_xfs_superblock(bytes)
         || is_minix(bytes).unwrap_or(false)
+        || matches!(bytes.get(65_588..65_594), Some(b"ReIsEr"))
         || matches!(bytes.get(32_769..32_774), Some(b"CD001" | b"BEA01"))
 }
 

@@ -21,6 +21,7 @@ mod lab_fat;
 mod lab_iso9660;
 mod lab_minix;
 mod lab_ntfs;
+mod lab_reiserfs;
 mod lab_udf;
 mod lab_xfs;
 mod limits;

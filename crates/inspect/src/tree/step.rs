@@ -44,6 +44,7 @@ impl fmt::Display for Step {
             StepKind::Open(Family::Mfs) => f.write_str("opening the MFS file system"),
             StepKind::Open(Family::ExFat) => f.write_str("opening the exFAT file system"),
             StepKind::Open(Family::Minix) => f.write_str("opening the Minix file system"),
+            StepKind::Open(Family::ReiserFs) => f.write_str("opening the ReiserFS file system"),
             StepKind::Open(Family::Xfs) => f.write_str("opening the XFS file system"),
             StepKind::Open(_) => f.write_str("opening the file system"),
             StepKind::Identify => f.write_str("looking for other known content"),

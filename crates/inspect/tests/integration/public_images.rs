@@ -71,6 +71,7 @@ fn r15_superfloppies_are_one_volume() {
         ("retro/test_exfat.img.zst", "exfat"),
         ("detect/minix-LE.img.xz", "minix"),
         ("disktype/reiserfs-3.5.image.gz", "reiserfs"),
+        ("retro/test_reiserfs_v3_6.img.zst", "reiserfs"),
         ("retro/xfs_v5_modern_small.img.zst", "xfs"),
         ("disktype/iso9660-rockridge.image.gz", "iso9660"),
         ("disktype/hfs.image.gz", "hfs"),

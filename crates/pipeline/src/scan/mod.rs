@@ -334,6 +334,7 @@ const fn family_name(family: Family) -> &'static str {
         Family::Mfs => "mfs",
         Family::ExFat => "exfat",
         Family::Minix => "minix",
+        Family::ReiserFs => "reiserfs",
         Family::Xfs => "xfs",
         _ => "other",
     }

@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
-install_packages dosfstools mtools e2fsprogs genisoimage fdisk gzip hfsutils ntfs-3g xfsprogs
+install_packages dosfstools mtools e2fsprogs genisoimage fdisk gzip hfsutils ntfs-3g xfsprogs jfsutils reiserfsprogs user-mode-linux
 PATH=$PATH:/usr/sbin:/sbin
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
@@ -36,6 +36,9 @@ if [ ! -d "$fixtures" ]; then
     done
     printf '$\nlink l--777 0 0 target\npipe p--644 0 0\n$\n' >> "$work/xfs.proto"
     TEST_DIR=1 TEST_DEV=1 QA_CHECK_FS=1 mkfs.xfs -q -b size=1024 -d agcount=1 -p "$work/xfs.proto" "$work/xfs.img"
+    for driver in jfs minix reiserfs; do
+        cargo run -q -p ntt-testkit --example uml -- "$driver" "$work/$driver.img" "$work/tree"
+    done
     genisoimage -quiet -udf -o "$work/udf.img" "$work/tree"
     truncate -s 1M "$work/disk.img"
     printf 'label: dos\nstart=64, size=600, type=1\nstart=700, size=1300, type=5\nstart=701, size=400, type=83\nstart=1201, size=600, type=6\n' |
@@ -52,7 +55,7 @@ if [ ! -d "$fixtures" ]; then
     mv "$work"/*.img "$fixtures/"
     rm -rf "$work"
 fi
-[ $# -gt 0 ] || set -- mapfile volume tree fat exfat ext iso9660 ntfs xfs udf hfsplus hfs mfs codec search
+[ $# -gt 0 ] || set -- mapfile volume tree fat exfat ext iso9660 ntfs jfs minix reiserfs xfs udf hfsplus hfs mfs codec search
 for target in "$@"; do
     cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -max_len=600 -timeout=20 -rss_limit_mb=512
 done

@@ -35,6 +35,7 @@ pub mod fat;
 pub mod hfs;
 pub mod hfsplus;
 pub mod iso9660;
+pub mod jfs;
 pub mod mfs;
 pub mod minix;
 pub mod name;
@@ -73,6 +74,8 @@ pub enum Family {
     /// exFAT.
     #[serde(rename = "exfat")]
     ExFat,
+    /// JFS of Linux and OS/2.
+    Jfs,
     /// The file systems of Minix.
     Minix,
     /// ReiserFS 3.5 and 3.6.
@@ -275,6 +278,7 @@ pub fn probe(source: &dyn ReadAt) -> Vec<Candidate> {
     candidates.extend(hfs::probe(source));
     candidates.extend(mfs::probe(source));
     candidates.extend(exfat::probe(source));
+    candidates.extend(jfs::probe(source));
     candidates.extend(minix::probe(source));
     candidates.extend(reiserfs::probe(source));
     candidates.extend(xfs::probe(source));
@@ -313,6 +317,7 @@ pub fn open<'a>(
         Family::Hfs => hfs::open(source, image_offset),
         Family::Mfs => mfs::open(source, image_offset),
         Family::ExFat => exfat::open(source, image_offset),
+        Family::Jfs => jfs::open(source, image_offset),
         Family::Minix => minix::open(source, image_offset),
         Family::ReiserFs => reiserfs::open(source, image_offset),
         Family::Xfs => xfs::open(source, image_offset),

@@ -115,6 +115,7 @@ fn looks_like_a_start(bytes: &[u8]) -> bool {
         || is_exfat(bytes)
         || is_first_xfs_superblock(bytes)
         || is_minix(bytes).unwrap_or(false)
+        || bytes.get(32_768..32_772) == Some(b"JFS1")
         || matches!(bytes.get(65_588..65_594), Some(b"ReIsEr"))
         || matches!(bytes.get(32_769..32_774), Some(b"CD001" | b"BEA01"))
 }

@@ -19,6 +19,7 @@ mod lab_exfat;
 mod lab_ext;
 mod lab_fat;
 mod lab_iso9660;
+mod lab_jfs;
 mod lab_minix;
 mod lab_ntfs;
 mod lab_reiserfs;

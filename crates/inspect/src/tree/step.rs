@@ -43,6 +43,7 @@ impl fmt::Display for Step {
             StepKind::Open(Family::Hfs) => f.write_str("opening the HFS file system"),
             StepKind::Open(Family::Mfs) => f.write_str("opening the MFS file system"),
             StepKind::Open(Family::ExFat) => f.write_str("opening the exFAT file system"),
+            StepKind::Open(Family::Jfs) => f.write_str("opening the JFS file system"),
             StepKind::Open(Family::Minix) => f.write_str("opening the Minix file system"),
             StepKind::Open(Family::ReiserFs) => f.write_str("opening the ReiserFS file system"),
             StepKind::Open(Family::Xfs) => f.write_str("opening the XFS file system"),

@@ -69,6 +69,7 @@ fn r15_superfloppies_are_one_volume() {
         ("retro/test_ext4.img.zst", "ext4"),
         ("retro/test_ntfs.img.zst", "ntfs"),
         ("retro/test_exfat.img.zst", "exfat"),
+        ("detect/jfs.img.xz", "jfs"),
         ("detect/minix-LE.img.xz", "minix"),
         ("disktype/reiserfs-3.5.image.gz", "reiserfs"),
         ("retro/test_reiserfs_v3_6.img.zst", "reiserfs"),

@@ -333,6 +333,7 @@ const fn family_name(family: Family) -> &'static str {
         Family::Hfs => "hfs",
         Family::Mfs => "mfs",
         Family::ExFat => "exfat",
+        Family::Jfs => "jfs",
         Family::Minix => "minix",
         Family::ReiserFs => "reiserfs",
         Family::Xfs => "xfs",

@@ -5,7 +5,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
-install_packages dosfstools mtools e2fsprogs genisoimage fdisk gzip hfsutils ntfs-3g xfsprogs jfsutils reiserfsprogs user-mode-linux
+install_packages dosfstools mtools e2fsprogs genisoimage fdisk gzip hfsutils ntfs-3g qemu-utils ewf-tools xfsprogs \
+    jfsutils reiserfsprogs user-mode-linux
 PATH=$PATH:/usr/sbin:/sbin
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
@@ -52,10 +53,19 @@ if [ ! -d "$fixtures" ]; then
     HOME=$work humount
     cargo run -q -p ntt-testkit --example apple -- hfsplus "$work/hfsplus.img"
     cargo run -q -p ntt-testkit --example apple -- mfs "$work/mfs.img"
+    cargo run -q -p ntt-testkit --example members -- "$work/members.img"
+    for format in qcow2 vpc vhdx vmdk vdi; do
+        qemu-img convert -f raw -O "$format" "$work/fat.img" "$work/disk.$format"
+        mv "$work/disk.$format" "$fixtures/"
+    done
+    qemu-img convert -c -f raw -O qcow2 "$work/fat.img" "$fixtures/disk.qcow2"
+    (cd "$work" && ewfacquire -u -q -c fast -t case fat.img > /dev/null) && mv "$work/case.E01" "$fixtures/"
+    cargo run -q -p ntt-testkit --example apple -- dmg "$fixtures/disk.dmg"
     mv "$work"/*.img "$fixtures/"
     rm -rf "$work"
 fi
-[ $# -gt 0 ] || set -- mapfile volume tree fat exfat ext iso9660 ntfs jfs minix reiserfs xfs udf hfsplus hfs mfs codec search
+[ $# -gt 0 ] || set -- mapfile volume managers tree fat exfat ext iso9660 ntfs jfs minix reiserfs xfs udf hfsplus hfs mfs codec container \
+    container_ewf container_qcow2 container_vhd container_vhdx container_vmdk container_vdi container_udif search
 for target in "$@"; do
     cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -max_len=600 -timeout=20 -rss_limit_mb=512
 done

@@ -4,10 +4,12 @@
 //! front of it. The image comes from `fuzz/fixtures/`, which `scripts/fuzz.sh` makes.
 
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use ntt_container::{Opening, Part, Parts, Want};
 use ntt_filesystem::{Family, ScanOptions, Stop};
 use ntt_model::ScanEvent;
+use ntt_source::ReadAt;
 
 /// A scan may say at most this much about a fixture; more means that it runs in circles.
 const EVENTS_MAX: u64 = 4_000_000;
@@ -58,4 +60,25 @@ pub fn walk(family: Family, image: Vec<u8>) {
         assert!(range.offset >= end, "allocated ranges out of order");
         end = range.end();
     });
+}
+
+/// Opens a container and reads the start, the middle and the end of the image in it; files that it asks for do not exist.
+pub fn read_container(name: &str, bytes: Vec<u8>) {
+    let mut parts = vec![Part { name: name.as_bytes().to_vec(), bytes: Some(Arc::new(bytes)) }];
+    for _ in 0..8 {
+        let opened = match ntt_container::open(&Parts::new(parts.clone(), true)) {
+            Opening::Wants(Want::Named(name)) => {
+                parts.push(Part { name, bytes: None });
+                continue;
+            }
+            Opening::Open(opened) => opened,
+            _ => return,
+        };
+        let len = opened.image.len();
+        for start in [0, len / 2, len.saturating_sub(65_536)] {
+            let mut buffer = vec![0; usize::try_from(65_536.min(len - start)).unwrap_or(0)];
+            let _ = opened.image.read_exact_at(start, &mut buffer);
+        }
+        return;
+    }
 }

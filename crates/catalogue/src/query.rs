@@ -36,7 +36,7 @@ pub struct FindQuery<'a> {
 }
 
 /// A scan that searches look at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SearchedScan {
     /// The scan.
     pub scan: ScanId,
@@ -44,6 +44,8 @@ pub struct SearchedScan {
     pub medium: MediumKey,
     /// The number of its volume on the medium.
     pub volume_number: u32,
+    /// Which reader made it: several file systems may stand over the same bytes.
+    pub reader: String,
     /// Its directories.
     pub directories: u64,
     /// Its names.
@@ -156,6 +158,8 @@ pub struct FoundRow {
     pub medium: MediumKey,
     /// Volume number on the medium.
     pub volume_number: u32,
+    /// Scan.
+    pub scan: ScanId,
     /// The path.
     pub path: PathRow,
     /// Modification time.

@@ -77,6 +77,7 @@ pub(crate) fn code_of(error: &ReadError) -> FindingCode {
     match error {
         ReadError::Unread { .. } => FindingCode::Unread,
         ReadError::BeyondEnd { .. } => FindingCode::BeyondEnd,
+        ReadError::Corrupt { .. } => FindingCode::Corrupt,
         _ => FindingCode::Io,
     }
 }

@@ -26,6 +26,8 @@ use ntt_model::{ByteRange, ScanEvent, Timestamp};
 use ntt_source::{ReadAt, ReadError};
 use serde::{Deserialize, Serialize};
 
+pub use mapped::open_mapped;
+
 mod apple;
 mod disc;
 mod emit;
@@ -36,6 +38,7 @@ pub mod hfs;
 pub mod hfsplus;
 pub mod iso9660;
 pub mod jfs;
+mod mapped;
 pub mod mfs;
 pub mod minix;
 pub mod name;

@@ -63,6 +63,7 @@ pub(crate) fn unreadable(error: &ReadError, layer: Layer, what: &str, image_offs
     let (code, why) = match error {
         ReadError::Unread { .. } => (FindingCode::Unread, "was never rescued"),
         ReadError::BeyondEnd { .. } => (FindingCode::BeyondEnd, "lies beyond the end of the image"),
+        ReadError::Corrupt { .. } => (FindingCode::Corrupt, "is damaged in the image's container"),
         _ => (FindingCode::Io, "cannot be read"),
     };
     Finding::new(Severity::Loss, layer, code, format!("{what} {why}")).at(image_offset)

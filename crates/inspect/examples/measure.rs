@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use ntt_inspect::live::{LiveOptions, LiveTree};
-use ntt_inspect::{ScanRequest, Supervisor};
+use ntt_inspect::{ImageFiles, ScanRequest, Supervisor};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -54,14 +54,15 @@ fn scan(path: &Path, memory_mib: Option<&str>) -> Result<(), Box<dyn Error>> {
         supervisor.budgets.memory_bytes = mib.parse::<u64>()? << 20;
     }
     let source = File::open(path)?;
-    let tree = supervisor.inspect(&source, &[])?;
+    let source = ImageFiles::from(source);
+    let tree = supervisor.inspect(&source)?;
     for volume in tree.volumes {
         for layer in volume.file_systems.iter().filter(|layer| layer.facts.is_some()) {
             let request = ScanRequest {
                 range: volume.range,
+                mapping: volume.mapping.clone(),
                 family: layer.family,
                 options: ntt_filesystem::ScanOptions::default(),
-                unread: Vec::new(),
             };
             let summary = supervisor.scan(&source, &request, &mut |_| Ok(()))?;
             println!(

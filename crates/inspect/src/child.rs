@@ -1,7 +1,8 @@
 //! The scan child: the only process that parses what a medium says (R19).
 //!
 //! The same binary, started as `<program> __scan-child` with the source as standard input (read-only), a socket to the supervisor as standard
-//! output, and a pipe for error text as standard error. Nothing else is open, the environment is empty, and before the first byte of the source
+//! output, and a pipe for error text as standard error. Further files of the image come through the socket, before anything else. Nothing else is open, the
+//! environment is empty, and before the first byte of the source
 //! is read the process has confined itself (see [`crate::sandbox`]). It serves one [`Request`] and exits; one that reads serves stream after
 //! stream until the supervisor is gone.
 
@@ -10,26 +11,30 @@ use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use ntt_filesystem::{Error, FileSystem};
 use ntt_source::{ReadAt, SubRange};
 
+use crate::container::Packaging;
 use crate::protocol::{FailedKind, Message, Request, ScanPlan, Work, read_frame, write_frame};
 use crate::{sandbox, survey, tree};
 use outbox::{Outbox, locked};
 use progress::Progress;
 use watcher::Watcher;
 
+mod companions;
 pub mod escape;
 mod outbox;
 mod progress;
 mod reading;
 pub mod rehearsal;
 mod source;
+mod unpacking;
 mod watcher;
 
+pub(crate) use companions::DESCRIPTORS_MAX;
 pub(crate) use outbox::BATCH_EVENTS;
 
 /// The hidden first argument with which the program starts as scan child.
@@ -54,20 +59,31 @@ fn serve() -> io::Result<()> {
     let mut socket = File::from(rustix::stdio::stdout().try_clone_to_owned()?);
     let source = File::from(rustix::stdio::stdin().try_clone_to_owned()?);
     let request: Request = read_frame(&mut socket)?;
+    let companions = companions::receive(&socket, &request.source.companions)?;
     let mut requests = socket.try_clone()?;
-    let confinement = sandbox::confine(request.limits, &confinement);
+    let count = u64::try_from(companions.len()).unwrap_or(u64::MAX);
+    let confinement = sandbox::confine(request.limits, count, &confinement);
     write_frame(&mut socket, &Message::Hello(confinement))?;
     if request.work == Work::TryEscape {
         return write_frame(&mut socket, &Message::Attempts(escape::attempt_all(&source)));
     }
-    let source = match source::open(source, request.source) {
-        Ok(source) => source,
-        Err(error) => return write_frame(&mut socket, &setup_failed(&error)),
-    };
-    let outbox = Mutex::new(Outbox::new(socket, source.len()));
-    let source = Progress::new(source, &outbox);
+    let outbox = Arc::new(Mutex::new(Outbox::new(socket)));
     let answer = catch_unwind(AssertUnwindSafe(|| {
-        work(&source, request.work, &mut requests, &outbox)
+        let files = match source::files(source, companions, request.source, &outbox) {
+            Ok(files) => files,
+            Err(error) => return setup_failed(&error),
+        };
+        match request.work {
+            Work::Look => Message::Packaging(Box::new(Packaging::of(files.look()))),
+            Work::Unpack => unpacking::serve(&files, &outbox),
+            other => match files.open() {
+                Ok(source) => {
+                    let source = Progress::new(source, outbox.clone());
+                    work(&source, other, &mut requests, &outbox)
+                }
+                Err(error) => setup_failed(&error),
+            },
+        }
     }));
     let answer = answer.unwrap_or_else(|panic| panicked(panic.as_ref()));
     // A panic while the outbox was locked left it whole: it is only locked to add or send whole events.
@@ -83,16 +99,28 @@ fn work(source: &dyn ReadAt, work: Work, requests: &mut File, outbox: &Mutex<Out
         Work::Survey { patience } => {
             Message::Survey(Box::new(survey::survey(source, Instant::now() + patience)))
         }
-        Work::Scan { range, family, plan } => {
-            let volume = Box::new(SubRange::new(source, range));
-            match ntt_filesystem::open(family, volume, range.offset) {
+        Work::Scan {
+            range,
+            mapping,
+            family,
+            plan,
+        } => {
+            let opened = match mapping {
+                Some(mapping) => ntt_filesystem::open_mapped(family, source, &mapping),
+                None => {
+                    let volume = Box::new(SubRange::new(source, range));
+                    ntt_filesystem::open(family, volume, range.offset)
+                }
+            };
+            match opened {
                 Ok(file_system) => scan(file_system.as_ref(), &plan, outbox),
                 Err(error) => failed(&error),
             }
         }
         Work::Rehearse { rehearsal, plan } => scan(&rehearsal.file_system(), &plan, outbox),
         Work::Read => reading::serve(source, requests, outbox),
-        Work::TryEscape => Message::Attempts(Vec::new()),
+        // Served before the source is opened.
+        Work::Look | Work::Unpack | Work::TryEscape => Message::Attempts(Vec::new()),
     }
 }
 

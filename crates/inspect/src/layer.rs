@@ -1,7 +1,8 @@
 //! The tree of layers that a source was found to hold.
 
+pub use ntt_container::{ContainerLayer, StoredHash};
 use ntt_filesystem::{Facts, Family};
-use ntt_model::{ByteRange, Finding};
+use ntt_model::{ByteRange, Finding, Mapping};
 pub use ntt_volume::identify::Class as IdentifiedClass;
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +83,41 @@ pub struct VolumeLayer {
     pub uuid: String,
     /// The file systems found in it, best first. More than one on hybrid media.
     pub file_systems: Vec<FileSystemLayer>,
+    /// Length that something identified but not read says it has, when it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+    /// Number of the volume that holds it: an extended partition, a slice with a label, the first member of its group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inside: Option<u32>,
+    /// The type of member that it says it is, as `blkid` names it; empty if it belongs to no group.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub member_of: String,
+    /// Where its bytes lie when they are not one range of the image; `range` then has the first byte and the length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<Mapping>,
+}
+
+impl VolumeLayer {
+    /// A volume of which nothing is known yet but its place.
+    pub fn new(found_by: impl Into<String>, range: ByteRange) -> Self {
+        Self {
+            number: 0,
+            found_by: found_by.into(),
+            range,
+            available_bytes: 0,
+            table_type: String::new(),
+            table_name: String::new(),
+            table_uuid: String::new(),
+            verdict: Verdict::Unread,
+            label: String::new(),
+            uuid: String::new(),
+            file_systems: Vec::new(),
+            size_bytes: None,
+            inside: None,
+            member_of: String::new(),
+            mapping: None,
+        }
+    }
 }
 
 /// A partition table.
@@ -95,17 +131,45 @@ pub struct TableLayer {
     pub id: String,
     /// Sector size that its numbers count in.
     pub sector_size_bytes: u32,
+    /// Number of the volume that holds it; none for the tables of the image itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inside: Option<u32>,
+}
+
+/// A group of a volume manager: a RAID array, a volume group.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ManagerLayer {
+    /// `lvm2`, `lvm1`, `md raid1`.
+    pub manager: String,
+    /// Its name; empty if it has none.
+    pub name: String,
+    /// Its UUID in the form of the manager's tools.
+    pub uuid: String,
+    /// Numbers of the volumes that are its members.
+    pub members: Vec<u32>,
+    /// Members that are not in this image.
+    pub absent: Vec<String>,
+    /// Numbers of the volumes that it makes.
+    pub volumes: Vec<u32>,
+    /// Facts for people, as label and value.
+    pub facts: Vec<(String, String)>,
 }
 
 /// Everything found in one source.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct LayerTree {
+    /// The containers that the image lies in, the outermost first; none for a raw one.
+    #[serde(default)]
+    pub containers: Vec<ContainerLayer>,
     /// Length of the image in bytes.
     pub image_bytes: u64,
     /// Length that its tables and file systems say it should have; more than `image_bytes` makes it incomplete (R12).
     pub expected_bytes: u64,
     /// The tables, outermost first.
     pub tables: Vec<TableLayer>,
+    /// The groups of volume managers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub managers: Vec<ManagerLayer>,
     /// The volumes, numbered from 1.
     pub volumes: Vec<VolumeLayer>,
     /// What is wrong or remarkable with the layers.

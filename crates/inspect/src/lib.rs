@@ -5,11 +5,13 @@
 //! - [`child`]: the child process itself: a read-only descriptor, a pipe, budgets, a sandbox.
 //! - [`supervisor`]: starts the child, reads what it sends, kills it when a budget runs out, and resumes past the poisoned directory; reads
 //!   streams that must be decoded in a child of the same kind.
+//! - [`container`]: what an image is kept in, and the files of it.
 //! - [`protocol`]: what the two say to each other; [`sandbox`]: what the child cannot do.
 //! - [`survey`]: what of a partial image is worth having first, for the imager.
 //! - [`live`]: walks a directory tree of the host.
 
 pub mod child;
+pub mod container;
 pub mod layer;
 pub mod live;
 pub mod protocol;
@@ -18,4 +20,5 @@ pub mod supervisor;
 pub mod survey;
 pub mod tree;
 
+pub use container::{ImageFiles, Packaging};
 pub use supervisor::{Budgets, ScanRequest, ScanSummary, Supervisor};

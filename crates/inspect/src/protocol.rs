@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use ntt_filesystem::{Facts, Family, ScanOptions};
 use ntt_model::entry::{ScanCounts, Stream};
-use ntt_model::{ByteRange, ScanEvent};
+use ntt_model::{ByteRange, Mapping, ScanEvent};
 use ntt_source::extents::Missing;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::child::escape::Attempt;
 use crate::child::rehearsal::{PoisonKind, Rehearsal};
+use crate::container::Packaging;
 use crate::sandbox::Confinement;
 use crate::survey::Survey;
 use crate::tree::step::Step;
@@ -42,8 +43,23 @@ pub struct Request {
 pub struct SourceSpec {
     /// How the bytes of the descriptor become the bytes of the image.
     pub container: Container,
-    /// Bytes of the image that were never rescued (R11), ascending, not overlapping.
+    /// Bytes of the file that were never rescued (R11), ascending, not overlapping.
     pub unread: Vec<ByteRange>,
+    /// The name of the file, without directories; formats of several files go by it.
+    pub name: Vec<u8>,
+    /// The other files that were asked for, in the order in which their descriptors are sent.
+    pub companions: Vec<Companion>,
+    /// Whether the files that follow the first one by name were looked for.
+    pub series_given: bool,
+}
+
+/// A file beside the image's own.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Companion {
+    /// The name under which a child asked for it.
+    pub name: Vec<u8>,
+    /// Whether its descriptor is sent; if not, there is no such file or it is not allowed.
+    pub present: bool,
 }
 
 /// How an image is kept in the file that it was given in.
@@ -53,6 +69,8 @@ pub enum Container {
     /// The bytes of the file are the bytes of the image.
     #[default]
     Raw,
+    /// The image lies in a container, which the child recognises and opens.
+    Contained,
 }
 
 /// Limits that the kernel enforces on the child.
@@ -78,6 +96,8 @@ pub enum Work {
     Scan {
         /// Where the volume lies in the image.
         range: ByteRange,
+        /// Where its bytes lie when they are not one range.
+        mapping: Option<Mapping>,
         /// Who reads it.
         family: Family,
         /// How.
@@ -93,6 +113,10 @@ pub enum Work {
     /// Read streams: the supervisor sends [`ReadRequest`]s, one after the answer to the one before, until it closes the socket. Each is answered
     /// by [`Message::Bytes`] and [`Message::Zeros`], in order, and [`Message::Read`].
     Read,
+    /// Find out what the image is kept in; answered by [`Message::Packaging`].
+    Look,
+    /// Unpack what is compressed as a whole; answered by [`Message::Bytes`] and [`Message::Zeros`], in order, and [`Message::Unpacked`].
+    Unpack,
     /// Try to get out of the sandbox; answered by [`Message::Attempts`].
     TryEscape,
 }
@@ -175,6 +199,10 @@ pub enum Message {
     Zeros(u64),
     /// A stream was given to its end.
     Read(Missing),
+    /// What the image is kept in.
+    Packaging(Box<Packaging>),
+    /// All that could be unpacked was given; what ended it early, if something did.
+    Unpacked(Option<String>),
     /// What was tried to get out of the sandbox.
     Attempts(Vec<Attempt>),
     /// The work could not be done or not be finished.

@@ -16,7 +16,7 @@ use crate::protocol::ProcessLimits;
 mod descriptors;
 mod filter;
 
-/// Open files that the child may have: the three standard streams, its own copies of two of them, and one spare.
+/// Open files that the child may have besides companions of its source: the three standard streams, its own copies of two of them, and one spare.
 const OPEN_FILES_MAX: u64 = 8;
 /// Seconds between the signal that ends a child whose processor time ran out and the one that it cannot catch.
 const CPU_GRACE_SECONDS: u64 = 2;
@@ -124,10 +124,10 @@ pub fn cut_loose() -> Confinement {
     }
 }
 
-/// Limits the process and locks it up; the calling thread must be its only one.
-pub fn confine(limits: ProcessLimits, confinement: &Confinement) -> Confinement {
+/// Limits the process and locks it up; the calling thread must be its only one. `companions` descriptors came with the source.
+pub fn confine(limits: ProcessLimits, companions: u64, confinement: &Confinement) -> Confinement {
     Confinement {
-        limits: limit(limits),
+        limits: limit(limits, OPEN_FILES_MAX.saturating_add(companions)),
         landlock: lock_file_system(),
         seccomp: filter::install().is_ok(),
         ..confinement.clone()
@@ -141,7 +141,7 @@ fn die_with_parent() -> bool {
     set && parent.is_some() && parent == rustix::process::getppid() && parent != Some(Pid::INIT)
 }
 
-fn limit(limits: ProcessLimits) -> bool {
+fn limit(limits: ProcessLimits, open_files: u64) -> bool {
     let set = |resource, soft: u64, hard: u64| {
         let limit = Rlimit {
             current: Some(soft),
@@ -152,7 +152,7 @@ fn limit(limits: ProcessLimits) -> bool {
     let cpu_hard = limits.cpu_seconds.saturating_add(CPU_GRACE_SECONDS);
     [
         set(Resource::Core, 0, 0),
-        set(Resource::Nofile, OPEN_FILES_MAX, OPEN_FILES_MAX),
+        set(Resource::Nofile, open_files, open_files),
         set(Resource::Cpu, limits.cpu_seconds, cpu_hard),
         set(Resource::As, limits.memory_bytes, limits.memory_bytes),
     ]

@@ -5,7 +5,6 @@
 //! lost. A death that does come back now has an exact place: the directory entered last and the number of its names. A third child is told
 //! to leave that directory there, and the scan goes on behind it. An inspection leaves out the step that killed two children. `docs/design/scan-child.md` has the whole table.
 
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,17 +13,17 @@ use std::time::Duration;
 
 use ntt_filesystem::{Facts, Family, ScanOptions, Stop};
 use ntt_model::entry::ScanCounts;
-use ntt_model::{ByteRange, Finding, FindingCode, Layer, ScanEvent, Severity};
+use ntt_model::{ByteRange, Finding, FindingCode, Layer, Mapping, ScanEvent, Severity};
 
+use crate::container::ImageFiles;
 use crate::layer::LayerTree;
-use crate::protocol::{
-    Container, FailedKind, InspectPlan, Message, ProcessLimits, Request, SourceSpec, Work,
-};
+use crate::protocol::{FailedKind, InspectPlan, Message, ProcessLimits, Request, Work};
 use crate::sandbox::Confinement;
 use inspection::Inspection;
 use session::Session;
 
 mod death;
+mod image;
 mod inspection;
 mod reading;
 mod resume;
@@ -32,10 +31,13 @@ mod run;
 mod self_test;
 mod session;
 mod surveying;
+mod unwrapping;
 
 pub use death::{Cause, Death};
+pub use image::ChildImage;
 pub use reading::{StreamError, StreamReader};
 pub use self_test::{SelfTestReport, Trial};
+pub use unwrapping::{UnpackError, Unpacked};
 
 /// Receives the events of a scan, batch by batch; [`Stop`] ends it.
 pub type Sink<'a> = dyn FnMut(Vec<ScanEvent>) -> Result<(), Stop> + 'a;
@@ -87,12 +89,12 @@ impl Default for Budgets {
 pub struct ScanRequest {
     /// Where the volume lies in the image.
     pub range: ByteRange,
+    /// Where its bytes lie when they are not one range.
+    pub mapping: Option<Mapping>,
     /// Who reads it.
     pub family: Family,
     /// How.
     pub options: ScanOptions,
-    /// Bytes of the image that were never rescued (R11), ascending, not overlapping.
-    pub unread: Vec<ByteRange>,
 }
 
 /// How a scan ended.
@@ -162,19 +164,19 @@ impl Supervisor {
 
     /// Builds the tree of layers of `source` in children.
     ///
-    /// `source` must be open for reading only. A child that dies is replaced; a step that kills twice, say opening one file system, is left
+    /// The files of `source` must be open for reading only. A child that dies is replaced; a step that kills twice, say opening one file system, is left
     /// out with a finding, and everything else keeps its verdict (R14).
     ///
     /// # Errors
     ///
     /// [`Error::Died`] if a child died outside of every step twice in a row, or too many died; see [`Error`] for the others.
-    pub fn inspect(&self, source: &File, unread: &[ByteRange]) -> Result<LayerTree, Error> {
-        Inspection::new(self, source, unread, InspectPlan::default()).finish()
+    pub fn inspect(&self, source: &ImageFiles) -> Result<LayerTree, Error> {
+        Inspection::new(self, source, InspectPlan::default()).finish()
     }
 
     /// Scans a volume of `source` in children and hands every event to `sink`, once.
     ///
-    /// `source` must be open for reading only. A child that dies, hangs or uses up a budget costs at most the rest of one directory;
+    /// The files of `source` must be open for reading only. A child that dies, hangs or uses up a budget costs at most the rest of one directory;
     /// what happened is a finding in the stream and an entry of [`ScanSummary::killed`].
     ///
     /// # Errors
@@ -183,28 +185,26 @@ impl Supervisor {
     /// child died again and again before the volume was even opened. Otherwise events that were handed over are good.
     pub fn scan(
         &self,
-        source: &File,
+        source: &ImageFiles,
         request: &ScanRequest,
         sink: &mut Sink<'_>,
     ) -> Result<ScanSummary, Error> {
         let work = |plan| Work::Scan {
             range: request.range,
+            mapping: request.mapping.clone(),
             family: request.family,
             plan,
         };
-        run::Run::new(self, source, &request.unread, &work, request.options.clone()).finish(sink)
+        run::Run::new(self, source, &work, request.options.clone()).finish(sink)
     }
 
-    fn request(&self, unread: &[ByteRange], work: Work) -> Request {
+    fn request(&self, source: &ImageFiles, work: Work) -> Request {
         Request {
             limits: ProcessLimits {
                 memory_bytes: self.budgets.memory_bytes,
                 cpu_seconds: self.budgets.cpu_seconds,
             },
-            source: SourceSpec {
-                container: Container::Raw,
-                unread: unread.to_vec(),
-            },
+            source: source.spec(),
             work,
         }
     }
@@ -238,6 +238,8 @@ fn out_of_turn(message: &Message) -> Error {
         Message::Heartbeat { .. } => "heartbeat",
         Message::Done(_) => "done",
         Message::Bytes(_) | Message::Zeros(_) | Message::Read(_) => "content",
+        Message::Packaging(_) => "packaging",
+        Message::Unpacked(_) => "end of unpacking",
         Message::Attempts(_) => "attempts",
         Message::Failed { .. } => "failed",
     };

@@ -7,7 +7,8 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use ntt_filesystem::{ScanOptions, Stop};
-use ntt_model::{ByteRange, ScanEvent};
+use ntt_model::mapping::Found;
+use ntt_model::{ByteRange, Mapping, ScanEvent};
 use ntt_source::{ReadAt, ReadError, SubRange};
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +43,13 @@ pub fn survey(source: &dyn ReadAt, until: Instant) -> Survey {
     let tree = tree::build_watched(&recorder, &recorder);
     let mut in_use = Ranges::default();
     for volume in &tree.volumes {
+        // Of a member whose group was put together, what the volumes of the group use is in use.
+        let is_taken_apart = tree.managers.iter().any(|group| {
+            group.members.contains(&volume.number) && group.absent.is_empty() && !group.volumes.is_empty()
+        });
+        if is_taken_apart && volume.verdict != Verdict::Readable {
+            continue;
+        }
         add_volume(&recorder, volume, until, &mut in_use);
     }
     let notes = recorder.notes.into_inner().unwrap_or_default();
@@ -73,15 +81,35 @@ fn add_volume(recorder: &Recorder<'_>, volume: &VolumeLayer, until: Instant, in_
         | Verdict::Empty { .. }
         | Verdict::Table
         | Verdict::SameAs { .. } => {}
-        _ => in_use.add(volume.range),
+        _ => match &volume.mapping {
+            Some(mapping) => add_mapping(mapping, in_use),
+            None => in_use.add(volume.range),
+        },
+    }
+}
+
+/// All of a volume that is in pieces.
+fn add_mapping(mapping: &Mapping, in_use: &mut Ranges) {
+    let mut position = 0;
+    while let Some(run) = mapping.run(position) {
+        if let Found::At(at) = run.found {
+            in_use.add(ByteRange::new(at, run.len));
+        }
+        position = position.saturating_add(run.len);
     }
 }
 
 fn add_file_systems(recorder: &Recorder<'_>, volume: &VolumeLayer, until: Instant, in_use: &mut Ranges) {
     recorder.listen(true);
     for layer in volume.file_systems.iter().filter(|layer| layer.facts.is_some()) {
-        let window = Box::new(SubRange::new(recorder, volume.range));
-        let Ok(file_system) = ntt_filesystem::open(layer.family, window, volume.range.offset) else {
+        let opened = match &volume.mapping {
+            Some(mapping) => ntt_filesystem::open_mapped(layer.family, recorder, mapping),
+            None => {
+                let window = Box::new(SubRange::new(recorder, volume.range));
+                ntt_filesystem::open(layer.family, window, volume.range.offset)
+            }
+        };
+        let Ok(file_system) = opened else {
             in_use.add(volume.range);
             continue;
         };

@@ -15,6 +15,7 @@ use step::{Step, StepKind, Unwatched, Watch};
 
 use crate::layer::{FileSystemLayer, LayerTree, TableLayer, Verdict, VolumeLayer};
 
+mod assembly;
 pub mod step;
 
 /// Tables inside slots inside tables that are followed.
@@ -37,15 +38,7 @@ pub fn build(source: &dyn ReadAt) -> LayerTree {
 /// As [`build`]; every step that could go wrong is announced to `watch`, which may have it left out.
 pub fn build_watched(source: &dyn ReadAt, watch: &dyn Watch) -> LayerTree {
     let image = ByteRange::new(0, source.len());
-    let mut builder = Builder {
-        source,
-        watch,
-        tree: LayerTree {
-            image_bytes: image.len,
-            expected_bytes: image.len,
-            ..LayerTree::default()
-        },
-    };
+    let mut builder = Builder::new(source, watch, 0);
     builder.build(image);
     builder.tree
 }
@@ -53,35 +46,69 @@ pub fn build_watched(source: &dyn ReadAt, watch: &dyn Watch) -> LayerTree {
 struct Builder<'a> {
     source: &'a dyn ReadAt,
     watch: &'a dyn Watch,
+    /// How many volume managers this source was put together by.
+    depth: u32,
     tree: LayerTree,
 }
 
+/// The volume that holds tables: what slots are said to lie in.
+#[derive(Clone, Copy)]
+struct Holder<'a> {
+    /// How it was found; empty for the image itself.
+    found_by: &'a str,
+    number: Option<u32>,
+    depth: u32,
+}
+
+/// The image itself.
+const IMAGE: Holder<'static> = Holder {
+    found_by: "",
+    number: None,
+    depth: 0,
+};
+
 impl<'a> Builder<'a> {
+    fn new(source: &'a dyn ReadAt, watch: &'a dyn Watch, depth: u32) -> Self {
+        Self {
+            source,
+            watch,
+            depth,
+            tree: LayerTree {
+                image_bytes: source.len(),
+                expected_bytes: source.len(),
+                ..LayerTree::default()
+            },
+        }
+    }
+
     fn build(&mut self, image: ByteRange) {
         let file_systems = self.open_all(image);
         let found = if self.first_sector_is_taken(image, &file_systems) {
             Found::default()
         } else {
-            self.find_tables(image)
+            self.find_tables(image, "")
         };
         let damaged = found.is_damaged();
         let no_table = found.tables.is_empty();
         let mut unrecognised = None;
         if !file_systems.is_empty() || no_table {
-            let whole = self.judged(blank_volume("whole image", image), file_systems);
+            let whole = self.judged(VolumeLayer::new("whole image", image), file_systems);
             if is_recognised(&whole.verdict) {
                 self.push(whole);
             } else {
                 unrecognised = Some(whole);
             }
         }
-        self.add_tables(found, "", 0);
-        if damaged
-            || !self
-                .tree
-                .volumes
-                .iter()
-                .any(|volume| is_recognised(&volume.verdict))
+        self.add_tables(found, IMAGE);
+        // A volume that was put together is no medium whose tables were lost.
+        let may_scan = self.depth == 0;
+        if may_scan
+            && (damaged
+                || !self
+                    .tree
+                    .volumes
+                    .iter()
+                    .any(|volume| is_recognised(&volume.verdict)))
         {
             self.scan_gaps(image);
         }
@@ -90,6 +117,7 @@ impl<'a> Builder<'a> {
             self.push(whole);
         }
         self.add_boot_images(image);
+        self.assemble();
         self.report_missing_tail();
     }
 
@@ -111,8 +139,13 @@ impl<'a> Builder<'a> {
             let room = image.end().saturating_sub(boot.offset);
             match boot.media {
                 Media::HardDisk => {
-                    let found = self.find_tables(ByteRange::new(boot.offset, room));
-                    self.add_tables(found, &found_by, 1);
+                    let found = self.find_tables(ByteRange::new(boot.offset, room), "");
+                    let holder = Holder {
+                        found_by: &found_by,
+                        number: None,
+                        depth: 1,
+                    };
+                    self.add_tables(found, holder);
                 }
                 Media::Floppy(_) | Media::NoEmulation => {
                     self.add_boot_volume(&found_by, ByteRange::new(boot.offset, room));
@@ -137,7 +170,7 @@ impl<'a> Builder<'a> {
         if self.same_as(range, &file_systems).is_some() {
             return;
         }
-        let volume = self.judged(blank_volume(found_by, range), file_systems);
+        let volume = self.judged(VolumeLayer::new(found_by, range), file_systems);
         if volume.verdict == Verdict::Readable {
             self.push(volume);
         }
@@ -168,9 +201,10 @@ impl<'a> Builder<'a> {
         found
     }
 
-    fn find_tables(&self, range: ByteRange) -> Found {
+    /// The tables in a slot of a type, or in the image.
+    fn find_tables(&self, range: ByteRange, type_code: &str) -> Found {
         self.step(StepKind::Tables, range.offset, || {
-            table::find(&self.window(range), range.offset)
+            table::find_in(&self.window(range), range.offset, type_code)
         })
     }
 
@@ -239,10 +273,10 @@ impl<'a> Builder<'a> {
         self.tree.expected_bytes = self.tree.expected_bytes.max(end);
     }
 
-    /// Lists the tables and their slots. `inside` is the volume that holds the tables, empty for the image itself.
-    fn add_tables(&mut self, found: Found, inside: &str, depth: u32) {
+    /// Lists the tables and their slots.
+    fn add_tables(&mut self, found: Found, holder: Holder<'_>) {
         self.tree.findings.extend(found.findings);
-        if depth == 0 {
+        if holder.depth == 0 {
             self.expect(found.expected_bytes);
         }
         for table in found.tables {
@@ -251,21 +285,38 @@ impl<'a> Builder<'a> {
                 image_offset: table.image_offset,
                 id: table.id,
                 sector_size_bytes: table.sector_size_bytes,
+                inside: holder.number,
             });
+            // Logical partitions lie in the extended one that came before them.
+            let mut container: Option<(ByteRange, u32)> = None;
             for slot in table.slots {
-                self.add_slot(slot, inside, depth);
+                let (range, is_container) = (slot.range, slot.is_container);
+                let within = container.filter(|(outer, _)| outer.contains_range(&range));
+                let inside = within.map(|(_, number)| number).or(holder.number);
+                let number = self.add_slot(
+                    slot,
+                    Holder {
+                        number: inside,
+                        ..holder
+                    },
+                );
+                if is_container {
+                    container = number.map(|number| (range, number));
+                }
             }
         }
     }
 
-    fn add_slot(&mut self, slot: Slot, inside: &str, depth: u32) {
-        let found_by = if inside.is_empty() {
+    /// Lists a slot and what it holds; gives its number.
+    fn add_slot(&mut self, slot: Slot, holder: Holder<'_>) -> Option<u32> {
+        let found_by = if holder.found_by.is_empty() {
             slot.found_by
         } else {
-            format!("{} in {inside}", slot.found_by)
+            format!("{} in {}", slot.found_by, holder.found_by)
         };
         let range = slot.range;
-        let mut volume = blank_volume(&found_by, range);
+        let mut volume = VolumeLayer::new(&found_by, range);
+        volume.inside = holder.number;
         volume.table_type = slot.type_code;
         volume.table_name = slot.name;
         volume.table_uuid = slot.uuid;
@@ -283,20 +334,32 @@ impl<'a> Builder<'a> {
             volume.verdict,
             Verdict::Unknown { .. } | Verdict::BeyondEnd | Verdict::Unread
         );
-        let nested = if is_open_question && depth < NESTING_MAX {
-            self.find_tables(range)
+        let may_nest = is_open_question || table::holds_table(&volume.table_type);
+        let mut nested = if may_nest && holder.depth < NESTING_MAX {
+            self.find_tables(range, &volume.table_type)
         } else {
             Found::default()
         };
-        if !nested.tables.is_empty() {
+        // Remains of an old table in a volume that is something else are just that.
+        let believed = |table: &table::Table| is_open_question || table.scheme.lies_in_partitions();
+        nested.tables.retain(believed);
+        let has_tables = !nested.tables.is_empty();
+        if has_tables {
             volume.verdict = Verdict::Table;
+            volume.file_systems.clear();
         }
-        self.push(volume);
-        if !nested.tables.is_empty() {
-            self.add_tables(nested, &found_by, depth.saturating_add(1));
+        let number = self.push(volume);
+        if has_tables {
+            let inner = Holder {
+                found_by: &found_by,
+                number,
+                depth: holder.depth.saturating_add(1),
+            };
+            self.add_tables(nested, inner);
         } else if is_open_question {
-            self.look_at_customary_offsets(range, &found_by);
+            self.look_at_customary_offsets(range, &found_by, number);
         }
+        number
     }
 
     /// The number of a volume that already holds the same file systems at the same place.
@@ -314,16 +377,21 @@ impl<'a> Builder<'a> {
     }
 
     /// The volume with its verdict.
-    fn judged(&mut self, mut volume: VolumeLayer, file_systems: Vec<FileSystemLayer>) -> VolumeLayer {
+    fn judged(&mut self, mut volume: VolumeLayer, mut file_systems: Vec<FileSystemLayer>) -> VolumeLayer {
         volume.available_bytes = self.available(volume.range);
+        let all_known = self.identify(volume.range);
+        if let Some(member) = all_known.iter().find(|known| assembly::is_member(known)) {
+            volume.member_of = member.type_name.to_owned();
+            if !file_systems.is_empty() && self.is_part(&volume) {
+                self.report_part(&volume);
+                file_systems.clear();
+            }
+        }
         let is_read = |known: &Identified| {
             let facts = file_systems.iter().filter_map(|layer| layer.facts.as_ref());
             facts.into_iter().any(|facts| facts.type_name == known.type_name)
         };
-        let known = self
-            .identify(volume.range)
-            .into_iter()
-            .find(|known| !is_read(known));
+        let known = all_known.into_iter().find(|known| !is_read(known));
         let is_readable = file_systems.iter().any(|layer| layer.facts.is_some());
         volume.file_systems = file_systems;
         volume.verdict = match known {
@@ -336,6 +404,7 @@ impl<'a> Builder<'a> {
             Some(known) => {
                 volume.label = known.label;
                 volume.uuid = known.uuid;
+                volume.size_bytes = known.size_bytes;
                 Verdict::Identified {
                     class: known.class,
                     type_name: known.type_name.to_owned(),
@@ -396,7 +465,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Volumes that stand a customary distance into a partition.
-    fn look_at_customary_offsets(&mut self, range: ByteRange, found_by: &str) {
+    fn look_at_customary_offsets(&mut self, range: ByteRange, found_by: &str, inside: Option<u32>) {
         for (distance, name) in CUSTOMARY_OFFSETS {
             let offset = range.offset.saturating_add(distance);
             let inner = ByteRange::new(offset, range.len.saturating_sub(distance));
@@ -406,11 +475,11 @@ impl<'a> Builder<'a> {
                 self.open_all(inner)
             };
             if file_systems.iter().any(|layer| layer.facts.is_some()) {
-                let volume = self.judged(
-                    blank_volume(&format!("{name} in {found_by}"), inner),
-                    file_systems,
-                );
-                return self.push(volume);
+                let mut volume = VolumeLayer::new(format!("{name} in {found_by}"), inner);
+                volume.inside = inside;
+                let volume = self.judged(volume, file_systems);
+                self.push(volume);
+                return;
             }
         }
     }
@@ -480,13 +549,13 @@ impl<'a> Builder<'a> {
             .iter()
             .find(|(customary, _)| *customary == offset)
             .map_or("signature scan", |(_, name)| name);
-        let volume = blank_volume(found_by, ByteRange::new(offset, size.unwrap_or(0)));
+        let volume = VolumeLayer::new(found_by, ByteRange::new(offset, size.unwrap_or(0)));
         let volume = self.judged(volume, file_systems);
         self.push(volume);
     }
 
-    /// Adds a volume under the next number.
-    fn push(&mut self, mut volume: VolumeLayer) {
+    /// Adds a volume under the next number, which it gives.
+    fn push(&mut self, mut volume: VolumeLayer) -> Option<u32> {
         if self.tree.volumes.len() >= VOLUMES_MAX {
             let detail = format!(
                 "more than {VOLUMES_MAX} volumes; {} is not listed",
@@ -494,13 +563,18 @@ impl<'a> Builder<'a> {
             );
             let finding = Finding::new(Severity::Loss, Layer::Volume, FindingCode::Limit, detail);
             self.tree.findings.push(finding.at(volume.range.offset));
-            return;
+            return None;
         }
         volume.number = u32::try_from(self.tree.volumes.len())
             .unwrap_or(u32::MAX)
             .saturating_add(1);
-        volume.available_bytes = self.available(volume.range);
+        volume.available_bytes = match &volume.mapping {
+            Some(mapping) => mapping.available_bytes(self.source.len()),
+            None => self.available(volume.range),
+        };
+        let number = volume.number;
         self.tree.volumes.push(volume);
+        Some(number)
     }
 
     /// R12: says once that the image is shorter than what it holds.
@@ -511,22 +585,6 @@ impl<'a> Builder<'a> {
             let finding = Finding::new(Severity::Loss, Layer::Image, FindingCode::BeyondEnd, detail);
             self.tree.findings.push(finding.at(actual));
         }
-    }
-}
-
-fn blank_volume(found_by: &str, range: ByteRange) -> VolumeLayer {
-    VolumeLayer {
-        number: 0,
-        found_by: found_by.to_owned(),
-        range,
-        available_bytes: 0,
-        table_type: String::new(),
-        table_name: String::new(),
-        table_uuid: String::new(),
-        verdict: Verdict::Unread,
-        label: String::new(),
-        uuid: String::new(),
-        file_systems: Vec::new(),
     }
 }
 
@@ -548,6 +606,10 @@ fn open_finding(candidate: &Candidate, error: &Error, image_offset: u64) -> Find
             source: ReadError::BeyondEnd { .. },
             ..
         } => FindingCode::BeyondEnd,
+        Error::Read {
+            source: ReadError::Corrupt { .. },
+            ..
+        } => FindingCode::Corrupt,
         Error::Read { .. } => FindingCode::Io,
         Error::Unsupported(_) => FindingCode::Unsupported,
         _ => FindingCode::Corrupt,

@@ -76,6 +76,8 @@ pub enum FindingCode {
     OutOfRange,
     /// A directory on another file system was not entered.
     OtherFileSystem,
+    /// A member of a RAID or volume group is not here, or is older than the others.
+    MissingMember,
 }
 
 /// Something wrong or remarkable, with its place.

@@ -3,25 +3,81 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ntt_catalogue::rows::{Image, MediumKind, MediumRow};
+use ntt_inspect::ImageFiles;
 use ntt_inspect::live::LiveTree;
-use ntt_source::{FileSource, Masked, ReadAt};
+use ntt_inspect::supervisor::ChildImage;
+use ntt_source::{FileSource, Masked, ReadAt, ReadError};
 
 use crate::identify::{self, Source, SourceKind};
+use crate::image::OpenImage;
 use crate::{Archive, Context, Error, rescue};
 
-/// An image with its unread ranges masked (R11).
-pub(crate) type MaskedImage = Masked<FileSource>;
+/// The bytes of an image.
+pub(crate) enum ImageBytes {
+    /// Of a raw one, with its unread ranges masked (R11): read here.
+    Raw(Masked<FileSource>),
+    /// Of one in containers: read in a child.
+    Contained(Box<ChildImage>),
+}
+
+impl ReadAt for ImageBytes {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Raw(image) => image.len(),
+            Self::Contained(image) => image.len(),
+        }
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        match self {
+            Self::Raw(image) => image.read_exact_at(offset, buffer),
+            Self::Contained(image) => image.read_exact_at(offset, buffer),
+        }
+    }
+}
 
 /// Opens the image of a source.
-pub(crate) fn open_image(source: &Source) -> Result<MaskedImage, Error> {
+pub(crate) fn open_image(source: &Source) -> Result<ImageBytes, Error> {
+    match open_containers(source)? {
+        Some(image) => Ok(ImageBytes::Contained(Box::new(image.bytes()))),
+        None => Ok(ImageBytes::Raw(Masked::new(
+            open_file(source)?,
+            source.unread.clone(),
+        ))),
+    }
+}
+
+/// The files of the image of a source, as children are given them.
+pub(crate) fn image_files(source: &Source) -> Result<ImageFiles, Error> {
+    if let Some(image) = open_containers(source)? {
+        return Ok(image.files().clone());
+    }
+    let file = open_file(source)?.as_file().try_clone();
+    let file = file.map_err(Error::io("opening the image", source.path.as_path()))?;
+    Ok(ImageFiles::raw(Arc::new(file), source.unread.clone()))
+}
+
+/// The open containers of a source; `None` if it is raw.
+fn open_containers(source: &Source) -> Result<Option<Arc<OpenImage>>, Error> {
+    let Some(contained) = &source.container else {
+        return Ok(None);
+    };
+    let reason = || Error::Source {
+        path: source.path.as_path().to_owned(),
+        reason: "its containers are not open".to_owned(),
+    };
+    contained.kept.0.clone().ok_or_else(reason).map(Some)
+}
+
+fn open_file(source: &Source) -> Result<FileSource, Error> {
     let path = source.path.as_path();
-    let file = FileSource::open(path).map_err(|error| Error::Source {
+    FileSource::open(path).map_err(|error| Error::Source {
         path: path.to_owned(),
         reason: error.to_string(),
-    })?;
-    Ok(Masked::new(file, source.unread.clone()))
+    })
 }
 
 /// Opens the tree of a directory source, or the one that is mounted in it at `mount_point`.
@@ -43,7 +99,7 @@ pub(crate) fn open_tree(source: &Source, mount_point: &[u8]) -> Result<LiveTree,
 /// them was rescued meanwhile, the medium's record is renewed.
 pub(crate) fn source_of(context: &Context<'_>, medium: &MediumRow) -> Result<Source, Error> {
     let image = image_row(context.archive, medium)?;
-    let source = Source::open(&place_of(context, medium, &image))?;
+    let source = Source::open(&context.opener(), &place_of(context, medium, &image))?;
     let refuse = |reason: &str| {
         Err(Error::Source {
             path: source.path.as_path().to_owned(),
@@ -86,9 +142,4 @@ pub(crate) fn image_row(archive: &Archive, medium: &MediumRow) -> Result<Image, 
             medium.medium.id
         ))
     })
-}
-
-/// Length of a source as the progress of a sequential read counts it.
-pub(crate) fn len_of(image: &MaskedImage) -> u64 {
-    ReadAt::len(image)
 }

@@ -22,6 +22,7 @@ pub mod doctor;
 pub mod exclude;
 pub mod health;
 pub mod identify;
+pub mod image;
 pub mod ingest;
 pub mod inspect;
 pub mod manifest;
@@ -64,4 +65,16 @@ pub struct Context<'a> {
     pub observer: &'a dyn Observer,
     /// Raised when the user wants to stop.
     pub interrupt: &'a Interrupt,
+}
+
+impl Context<'_> {
+    /// What it takes to open an image: compressed ones are unpacked in the archive's `tmp`.
+    pub fn opener(&self) -> image::Opener<'_> {
+        image::Opener {
+            config: self.config,
+            scan_program: &self.scan_program,
+            interrupt: self.interrupt,
+            scratch: Some(archive::spool_folder(self.archive.root())),
+        }
+    }
 }

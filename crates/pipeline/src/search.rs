@@ -39,8 +39,8 @@ pub(crate) fn standing(archive: &Archive) -> Result<Standing, Error> {
         });
         match checked {
             Ok(true) => standing.whole += 1,
-            Ok(false) => standing.wanting.push((*scan, "missing".to_owned())),
-            Err(error) => standing.wanting.push((*scan, error.to_string())),
+            Ok(false) => standing.wanting.push((scan.clone(), "missing".to_owned())),
+            Err(error) => standing.wanting.push((scan.clone(), error.to_string())),
         }
     }
     let (present, strays) = folder.list()?;

@@ -1,12 +1,13 @@
 //! `find`: patterns on bytes, guided by the search index.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::query::{BytesTest, FindQuery, FoundRow, NameIndex, StateFilter};
 use ntt_catalogue::rows::{MediumRow, State};
-use ntt_model::{FailureClass, Kind, MediumId, MediumKey, Timestamp};
+use ntt_model::{FailureClass, Kind, MediumId, MediumKey, ScanId, Timestamp};
 pub use ntt_search::Pattern;
 use ntt_search::{Matcher, Query, SearchFolder};
 use serde::Serialize;
@@ -51,6 +52,8 @@ pub struct Found {
     pub medium_name: String,
     /// Volume number.
     pub volume: u32,
+    /// Which reader lists it: several file systems may stand over the same bytes.
+    pub reader: String,
     /// Path in the volume.
     pub path: ByteText,
     /// Inode number.
@@ -80,12 +83,14 @@ pub fn find(
     each: &mut dyn FnMut(Found) -> Result<(), Error>,
 ) -> Result<Vec<Unindexed>, Error> {
     let media = catalogue.media()?;
+    let readers = readers(catalogue)?;
     each_row(catalogue, index, options, &mut |row| {
         let medium = medium_of(&media, row)?;
         each(Found {
             medium: medium.medium.id,
             medium_name: medium_name(medium).to_owned(),
             volume: row.volume_number,
+            reader: readers.get(&row.scan).cloned().unwrap_or_default(),
             path: ByteText(row.path.path.clone()),
             inode: row.path.inode,
             kind: row.path.kind,
@@ -95,6 +100,12 @@ pub fn find(
             rule: row.path.rule.clone(),
         })
     })
+}
+
+/// The reader of each scan that is searched.
+pub(crate) fn readers(catalogue: &dyn Catalogue) -> Result<BTreeMap<ScanId, String>, Error> {
+    let scans = catalogue.searched_scans()?;
+    Ok(scans.into_iter().map(|scan| (scan.scan, scan.reader)).collect())
 }
 
 /// The medium of a row.

@@ -6,6 +6,7 @@ use ntt_model::BlobHash;
 use ntt_model::entry::StreamKind;
 use serde::Serialize;
 
+use crate::find::readers;
 use crate::{ByteText, Error};
 
 /// One place at which a content stands.
@@ -17,6 +18,8 @@ pub struct Place {
     pub medium_name: String,
     /// Volume number.
     pub volume: u32,
+    /// Which reader lists it: several file systems may stand over the same bytes.
+    pub reader: String,
     /// Path in the volume.
     pub path: ByteText,
     /// Which stream of the inode: empty for the data stream, else its name.
@@ -47,6 +50,7 @@ pub fn places(
     each: &mut dyn FnMut(Place) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let media = catalogue.media()?;
+    let readers = readers(catalogue)?;
     let mut failure = None;
     let visited = catalogue.occurrences(hash, &mut |occurrence| {
         let medium = media.iter().find(|row| row.key == occurrence.medium);
@@ -59,6 +63,7 @@ pub fn places(
             medium: medium.medium.id,
             medium_name: medium_name(medium).to_owned(),
             volume: occurrence.volume_number,
+            reader: readers.get(&occurrence.scan).cloned().unwrap_or_default(),
             path: ByteText(occurrence.path.path.clone()),
             stream: ByteText(stream_name(&occurrence.stream)),
             damaged: occurrence.damaged,

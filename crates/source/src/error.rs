@@ -2,7 +2,8 @@ use std::io;
 
 use ntt_model::ByteRange;
 
-/// Why bytes could not be read. Callers tell the three apart: retry, report as unrescued, or report as corrupt structure.
+/// Why bytes could not be read. Callers tell them apart: retry, report as unrescued, report as damaged in its
+/// container, or report as corrupt structure.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
@@ -22,6 +23,14 @@ pub enum ReadError {
     Unread {
         /// The first unrescued run inside the request, in the coordinates of the source that was asked.
         range: ByteRange,
+    },
+    /// The container that keeps these bytes is damaged where they are kept: a checksum is wrong, or compressed bytes cannot be decoded.
+    #[error("bytes {range} are corrupt in the container: {what}")]
+    Corrupt {
+        /// The bytes that the damage costs, in the coordinates of the source that was asked.
+        range: ByteRange,
+        /// What is wrong, for people.
+        what: String,
     },
     /// The request passes the end of the source.
     #[error("{len} bytes at {offset:#x} pass the end at {end:#x}")]
@@ -52,6 +61,10 @@ impl ReadError {
             },
             Self::Unread { range } => Self::Unread {
                 range: ByteRange::new(range.offset.saturating_sub(base), range.len),
+            },
+            Self::Corrupt { range, what } => Self::Corrupt {
+                range: ByteRange::new(range.offset.saturating_sub(base), range.len),
+                what,
             },
             Self::BeyondEnd { offset, len, end } => Self::BeyondEnd {
                 offset: offset.saturating_sub(base),

@@ -205,6 +205,7 @@ impl<E> StreamReader<'_, E> {
                 (FailureClass::Io, source.raw_os_error().unwrap_or(0))
             }
             ReadError::Unread { .. } => (FailureClass::Unread, 0),
+            ReadError::Corrupt { .. } => (FailureClass::Corrupt, 0),
             ReadError::BeyondEnd { .. } => (FailureClass::Short, 0),
         };
         self.missing.add(block, class, code, || error.to_string());

@@ -9,11 +9,13 @@ mod error;
 pub mod extents;
 pub mod field;
 pub mod file;
+pub mod mapped;
 pub mod masked;
 pub mod sub_range;
 
 pub use error::ReadError;
 pub use file::FileSource;
+pub use mapped::Mapped;
 pub use masked::Masked;
 pub use sub_range::SubRange;
 
@@ -34,7 +36,8 @@ pub trait ReadAt: Send + Sync {
     /// # Errors
     ///
     /// [`ReadError::BeyondEnd`] if any byte lies at or after [`ReadAt::len`], [`ReadError::Unread`] if any was never rescued
-    /// (the range names the first such run inside the request), [`ReadError::Io`] if the device failed.
+    /// (the range names the first such run inside the request), [`ReadError::Corrupt`] if a container cannot give them, [`ReadError::Io`] if the
+    /// device failed.
     /// The buffer's content is unspecified after an error.
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError>;
 }

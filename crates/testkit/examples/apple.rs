@@ -1,9 +1,10 @@
-//! Writes a small volume with everything in it, as a fixture: `apple hfsplus|mfs FILE`.
+//! Writes a small volume with everything in it, or a disk image with one, as a fixture: `apple hfsplus|mfs|dmg FILE`.
 
 use std::error::Error;
 use std::fs::{self, File};
 
 use macfs::{ImageFormat, MfsVolume};
+use ntt_testkit::dmg::dmg;
 use ntt_testkit::hfsplus::{Builder, JournalShape, ROOT, Shape, content};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -11,7 +12,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["hfsplus", path] => Ok(fs::write(path, hfsplus())?),
         ["mfs", path] => mfs(path),
-        _ => Err("usage: apple hfsplus|mfs FILE".into()),
+        // Chunks that are stored as they are: a fuzzer turns them into others.
+        ["dmg", path] => Ok(fs::write(path, dmg(&hfsplus(), 1, <[u8]>::to_vec))?),
+        _ => Err("usage: apple hfsplus|mfs|dmg FILE".into()),
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 pub mod corpus;
+pub mod dmg;
 pub mod exfat;
 pub mod extremes;
 pub mod faulty;
@@ -12,6 +13,7 @@ pub mod hfsplus;
 pub mod lab;
 pub mod listing;
 pub mod loop_device;
+pub mod managers;
 pub mod ntfs;
 pub mod part_full;
 pub mod postgres;

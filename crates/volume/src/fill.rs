@@ -68,7 +68,9 @@ fn readable_head(source: &dyn ReadAt, wanted: ByteRange, buffer: &mut [u8]) -> H
                 skipped: 0,
             };
         }
-        Err(ReadError::Unread { range }) => range.intersection(&wanted).unwrap_or(wanted),
+        Err(ReadError::Unread { range } | ReadError::Corrupt { range, .. }) => {
+            range.intersection(&wanted).unwrap_or(wanted)
+        }
         Err(_) => wanted,
     };
     let before = unread.offset.saturating_sub(wanted.offset);

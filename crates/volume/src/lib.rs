@@ -3,6 +3,7 @@
 //! - [`table`]: MBR with its chain of logical partitions, GPT with either header, Apple Partition Map.
 //! - [`el_torito`]: the boot images of a disc.
 //! - [`identify`]: names what no reader here opens: swap, encryption, RAID, LVM, foreign file systems.
+//! - [`manager`]: volumes that several members make: md, LVM.
 //! - [`scan`]: looks for volumes where tables are damaged or absent, within fixed bounds.
 //! - [`fill`]: tells an erased volume from an unknown one.
 //!
@@ -22,9 +23,11 @@
 )]
 
 mod bytes;
+mod checksum;
 pub mod el_torito;
 pub mod fill;
 pub mod identify;
+pub mod manager;
 pub mod scan;
 pub mod table;
 

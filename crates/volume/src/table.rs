@@ -3,9 +3,16 @@
 //! [`find`] takes what stands at the head (and for GPT at the end) of a source and gives tables with their slots; several
 //! tables may describe one medium (hybrid MBR + GPT, MBR + Apple map on a disc), and all are returned.
 
+mod amiga;
 mod apm;
+mod atari;
+mod bsd;
+mod dasd;
 mod gpt;
 mod mbr;
+mod sgi;
+mod sun;
+mod vtoc;
 
 use std::fmt;
 
@@ -28,6 +35,33 @@ pub enum Scheme {
     GptBackup,
     /// Apple Partition Map.
     Apm,
+    /// BSD disklabel.
+    Bsd,
+    /// Sun label of SPARC machines.
+    Sun,
+    /// SGI volume header.
+    Sgi,
+    /// Amiga rigid disk block.
+    Amiga,
+    /// Atari root sector (AHDI, XGM, ICD).
+    Atari,
+    /// IBM DASD in one of its Linux formats.
+    Dasd,
+    /// Solaris VTOC inside a partition of a PC.
+    Solaris,
+    /// UnixWare VTOC inside a partition of a PC.
+    UnixWare,
+    /// Subpartitions of Minix inside a partition of a PC.
+    Minix,
+    /// ULTRIX partition table.
+    Ultrix,
+}
+
+impl Scheme {
+    /// Whether such tables are made to lie in a partition of another, and so are believed there whatever else is recognised.
+    pub const fn lies_in_partitions(self) -> bool {
+        matches!(self, Self::Bsd | Self::Solaris | Self::UnixWare | Self::Minix)
+    }
 }
 
 impl fmt::Display for Scheme {
@@ -37,6 +71,16 @@ impl fmt::Display for Scheme {
             Self::Gpt => "gpt",
             Self::GptBackup => "gpt (backup header)",
             Self::Apm => "apm",
+            Self::Bsd => "bsd",
+            Self::Sun => "sun",
+            Self::Sgi => "sgi",
+            Self::Amiga => "amiga",
+            Self::Atari => "atari",
+            Self::Dasd => "dasd",
+            Self::Solaris => "solaris",
+            Self::UnixWare => "unixware",
+            Self::Minix => "minix",
+            Self::Ultrix => "ultrix",
         })
     }
 }
@@ -112,6 +156,7 @@ impl Found {
         let code = match error {
             ReadError::Unread { .. } => FindingCode::Unread,
             ReadError::BeyondEnd { .. } => FindingCode::BeyondEnd,
+            ReadError::Corrupt { .. } => FindingCode::Corrupt,
             _ => FindingCode::Io,
         };
         self.report(
@@ -146,9 +191,26 @@ impl Place<'_> {
 
 /// Finds the partition tables of a source that starts `image_offset` bytes into the image.
 ///
+/// As [`find_in`], for what is no slot of another table.
+pub fn find(source: &dyn ReadAt, image_offset: u64) -> Found {
+    find_in(source, image_offset, "")
+}
+
+/// Whether a slot of this type holds a table of its own by design, so that one is looked for even where a file system is recognised:
+/// the first slice of a BSD, Solaris or Minix partition may start where the partition does.
+pub fn holds_table(type_code: &str) -> bool {
+    const GPT_FREEBSD: &str = "516e7cb4-6ecf-11d6-8ff8-00022d09712b";
+    matches!(
+        type_code,
+        "0xa5" | "0xa6" | "0xa9" | "0xa7" | "0xbf" | "0x82" | "0x63" | "0x81" | "0x80"
+    ) || type_code == GPT_FREEBSD
+}
+
+/// Finds the partition tables in a slot of type `type_code` of another table. A source that starts `image_offset` bytes into the image.
+///
 /// Reads a few sectors and at most 1 MiB of GPT entries per copy. A sector that cannot be read is a finding. File systems are not looked
 /// for: the boot sector of a FAT floppy may pass for an MBR without partitions, so probe for file systems first.
-pub fn find(source: &dyn ReadAt, image_offset: u64) -> Found {
+pub fn find_in(source: &dyn ReadAt, image_offset: u64, type_code: &str) -> Found {
     let place = Place {
         source,
         base: image_offset,
@@ -165,18 +227,48 @@ pub fn find(source: &dyn ReadAt, image_offset: u64) -> Found {
             None
         }
     };
-    let believed = boot.as_ref().is_some_and(|boot| !boot.is_protective());
-    if believed {
-        gpt::report_ignored(place, &mut found);
+    if vtoc::is_minix(type_code) {
+        vtoc::find_minix(place, &mut found);
     } else {
-        gpt::find(place, boot.as_ref(), &mut found);
-    }
-    if let Some(boot) = boot {
-        mbr::find(place, &boot, &mut found);
+        find_of_pc(place, boot.as_ref(), &mut found);
     }
     apm::find(place, &mut found);
+    bsd::find(place, &mut found);
+    sun::find(place, &mut found);
+    sgi::find(place, &mut found);
+    amiga::find(place, &mut found);
+    dasd::find(place, &mut found);
+    vtoc::find(place, &mut found);
+    // The weakest of all comes last, and only where no other table is.
+    if found.tables.is_empty() && boot.is_none() {
+        atari::find(place, &mut found);
+    }
     check_slots(place, &mut found);
     found
+}
+
+/// MBR and GPT, which may be about one another.
+fn find_of_pc(place: Place<'_>, boot: Option<&mbr::BootRecord>, found: &mut Found) {
+    if boot.is_some_and(|boot| !boot.is_protective()) {
+        gpt::report_ignored(place, found);
+    } else {
+        gpt::find(place, boot, found);
+    }
+    if let Some(boot) = boot {
+        mbr::find(place, boot, found);
+    }
+}
+
+/// A slot without UUID that holds content.
+fn plain_slot(found_by: String, range: ByteRange, type_code: String) -> Slot {
+    Slot {
+        found_by,
+        range,
+        type_code,
+        name: String::new(),
+        uuid: String::new(),
+        is_container: false,
+    }
 }
 
 /// Reports slots that pass the end of the source and slots of one table that overlap.

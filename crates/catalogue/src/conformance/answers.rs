@@ -31,6 +31,10 @@ pub(super) const CASES: &[Case] = &[
         find_takes_candidates_from_an_index_as_far_as_it_goes,
     ),
     ("queries_use_the_latest_scan", queries_use_the_latest_scan),
+    (
+        "every_file_system_over_a_volume_is_searched",
+        every_file_system_over_a_volume_is_searched,
+    ),
     ("verified_blobs_are_recorded", verified_blobs_are_recorded),
     ("what_is_not_there_is_an_error", what_is_not_there_is_an_error),
 ];
@@ -325,6 +329,16 @@ fn queries_use_the_latest_scan(fixture: &Fixture) {
     fixture.load(volume, &flat(&files(3, 1)), &Labels::NONE, None);
     fixture.load(volume, &flat(&files(1, 1)), &Labels::NONE, None);
     assert_eq!(found(fixture, &FindQuery::default()), ["f0"]);
+}
+
+fn every_file_system_over_a_volume_is_searched(fixture: &Fixture) {
+    let volume = fixture.volume(fixture.medium(1), 1);
+    fixture.load(volume, &flat(&files(2, 1)), &Labels::NONE, None);
+    fixture.scan_by("hfs", volume, &flat(&files(1, 1)));
+    assert_eq!(found(fixture, &FindQuery::default()), ["f0", "f1", "f0"]);
+    let searched = fixture.catalogue.searched_scans().unwrap();
+    let readers: Vec<&str> = searched.iter().map(|scan| scan.reader.as_str()).collect();
+    assert_eq!(readers, ["ext", "hfs"]);
 }
 
 fn verified_blobs_are_recorded(fixture: &Fixture) {

@@ -192,6 +192,22 @@ impl Fixture {
         self.catalogue.begin_scan(&scan).unwrap()
     }
 
+    /// Loads and seals a scan by another reader over a volume that has one already.
+    pub(super) fn scan_by(&self, reader: &str, volume: VolumeKey, events: &[ScanEvent]) -> ScanId {
+        let scan = NewScan {
+            volume,
+            reader: reader.to_owned(),
+            root: ROOT,
+            previous: None,
+        };
+        let scan = self.catalogue.begin_scan(&scan).unwrap();
+        self.catalogue.append(scan, events).unwrap();
+        self.catalogue
+            .seal_scan(scan, &counts(events), &Labels::NONE)
+            .unwrap();
+        scan
+    }
+
     /// Loads and seals a scan.
     pub(super) fn load(
         &self,

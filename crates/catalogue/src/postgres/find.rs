@@ -1,4 +1,4 @@
-//! Searches over all media. Only the latest sealed scan of each volume is searched: earlier ones are history.
+//! Searches over all media. Only the latest sealed scan by each reader of a volume is searched: earlier ones are history.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -21,20 +21,21 @@ use crate::standing::{DAMAGED, STORED, stream_kind};
 /// Inodes whose paths are read in one go.
 const GROUP: usize = 1024;
 
-/// The latest sealed scans of all volumes, by medium and volume number.
+/// The latest sealed scan by each reader of all volumes, by medium and volume number.
 pub(super) fn searched(connection: &Connection) -> Result<Vec<SearchedScan>, Error> {
-    let sql = "SELECT s.id, v.medium, v.number, s.directories, s.names, s.begun, s.sealed \
+    let sql = "SELECT s.id, v.medium, v.number, s.reader, s.directories, s.names, s.begun, s.sealed \
                FROM scan s JOIN volume v ON v.id = s.volume \
-               WHERE s.id IN (SELECT max(id) FROM scan GROUP BY volume) ORDER BY v.medium, v.number";
+               WHERE s.id IN (SELECT max(id) FROM scan GROUP BY volume, reader) ORDER BY v.medium, v.number, s.id";
     connection.collect(sql, &[], |row| {
         Ok(SearchedScan {
             scan: scan_id(get(row, 0)?),
             medium: MediumKey(get(row, 1)?),
             volume_number: u32::try_from(get::<i64>(row, 2)?).unwrap_or(u32::MAX),
-            directories: unsigned(row, 3)?,
-            names: unsigned(row, 4)?,
-            begun: Timestamp::from_nanos(get(row, 5)?),
-            sealed: Timestamp::from_nanos(get(row, 6)?),
+            reader: get(row, 3)?,
+            directories: unsigned(row, 4)?,
+            names: unsigned(row, 5)?,
+            begun: Timestamp::from_nanos(get(row, 6)?),
+            sealed: Timestamp::from_nanos(get(row, 7)?),
         })
     })
 }
@@ -252,6 +253,7 @@ fn tell(
         visit(&FoundRow {
             medium: latest.medium,
             volume_number: latest.volume_number,
+            scan: latest.scan,
             path,
             modified,
             state: data.cloned(),

@@ -1,4 +1,4 @@
-//! Searches over all media. Only the latest sealed scan of each volume is searched: earlier ones are history.
+//! Searches over all media. Only the latest sealed scan by each reader of a volume is searched: earlier ones are history.
 
 use ntt_model::{BlobHash, MediumKey, ScanId, Timestamp};
 use rusqlite::{Connection, Row, Rows, Statement, params};
@@ -12,20 +12,21 @@ use crate::Error;
 use crate::query::{FindQuery, FoundRow, SearchedScan, StateFilter};
 use crate::rows::{Occurrence, PathRow, StreamState};
 
-/// The latest sealed scans of all volumes, by medium and volume number.
+/// The latest sealed scan by each reader of all volumes, by medium and volume number.
 pub(super) fn searched(connection: &Connection) -> Result<Vec<SearchedScan>, Error> {
-    let sql = "SELECT max(s.id), v.medium, v.number, s.directories, s.names, s.begun, s.sealed \
+    let sql = "SELECT max(s.id), v.medium, v.number, s.reader, s.directories, s.names, s.begun, s.sealed \
                FROM scan s JOIN volume v ON v.id = s.volume \
-               WHERE s.sealed IS NOT NULL GROUP BY v.id ORDER BY v.medium, v.number";
+               WHERE s.sealed IS NOT NULL GROUP BY v.id, s.reader ORDER BY v.medium, v.number, max(s.id)";
     collect(connection, sql, params![], |row| {
         Ok(SearchedScan {
             scan: ScanId(row.get(0)?),
             medium: MediumKey(row.get(1)?),
             volume_number: row.get(2)?,
-            directories: row.get::<_, i64>(3)?.cast_unsigned(),
-            names: row.get::<_, i64>(4)?.cast_unsigned(),
-            begun: Timestamp::from_nanos(row.get(5)?),
-            sealed: Timestamp::from_nanos(row.get(6)?),
+            reader: row.get(3)?,
+            directories: row.get::<_, i64>(4)?.cast_unsigned(),
+            names: row.get::<_, i64>(5)?.cast_unsigned(),
+            begun: Timestamp::from_nanos(row.get(6)?),
+            sealed: Timestamp::from_nanos(row.get(7)?),
         })
     })
 }
@@ -210,6 +211,7 @@ impl<'s> Search<'s> {
         Ok(Some(FoundRow {
             medium: self.latest.medium,
             volume_number: self.latest.volume_number,
+            scan: self.latest.scan,
             path,
             modified: row.get::<_, Option<i64>>(8)?.map(Timestamp::from_nanos),
             state: data,

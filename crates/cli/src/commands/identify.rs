@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use ntt_pipeline::archive::CataloguePlace;
 use ntt_pipeline::identify::{self, Identification, Recognition};
+use ntt_pipeline::image::Opener;
 use ntt_pipeline::{Archive, Interrupt};
 
 use crate::args::Global;
@@ -32,7 +33,14 @@ pub(crate) fn run(global: &Global, args: &IdentifyArgs) -> CommandResult {
         None
     };
     let interrupt = Interrupt::from_flag(interrupt::flag()?);
-    let found = identify::look(archive.as_ref(), &args.source, &interrupt)?;
+    let program = session::scan_program()?;
+    let opener = Opener {
+        config: &config,
+        scan_program: &program,
+        interrupt: &interrupt,
+        scratch: None,
+    };
+    let found = identify::look(archive.as_ref(), &args.source, &opener)?;
     print(&mut Output::new(global), &found)?;
     Ok(if found.recognition == Recognition::New {
         Exit::NotFound

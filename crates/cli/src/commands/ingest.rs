@@ -61,6 +61,9 @@ pub(crate) struct IngestArgs {
     /// Contents up to this size are packed; for a new archive.
     #[arg(long, value_name = "SIZE")]
     pack_threshold: Option<String>,
+    /// Directory below which files that an image names (backing files, parents, extents) may be opened, besides those beside it.
+    #[arg(long, value_name = "DIR")]
+    allow_backing: Option<PathBuf>,
     /// Stop after the scan: what was found waits for `ntt copy`.
     #[arg(long)]
     no_copy: bool,
@@ -118,7 +121,7 @@ pub(crate) fn run(global: &Global, args: &IngestArgs) -> CommandResult {
         if request.rescue.concerns(path) {
             RealDevice::open(path).is_ok()
         } else {
-            Source::open(path).is_ok()
+            Source::look(path).is_ok()
         }
     };
     if args.dry_run || !args.sources.iter().any(is_usable) {
@@ -149,10 +152,16 @@ fn rescue_settings(args: &IngestArgs) -> RescueSettings {
 /// The settings among the arguments, with their values as the configuration takes them.
 fn flags(args: &IngestArgs) -> Result<Vec<(&'static str, String)>, Failure> {
     let rules = args.rules.as_deref().map(session::typed_path).transpose()?;
+    let allowed = args
+        .allow_backing
+        .as_deref()
+        .map(session::typed_path)
+        .transpose()?;
     let given = [
         ("rules", rules),
         ("jobs", args.jobs.clone()),
         ("pack_threshold", args.pack_threshold.clone()),
+        ("allow_backing", allowed),
     ];
     let values = given.into_iter().filter_map(|(key, value)| Some((key, value?)));
     Ok(values.collect())

@@ -6,6 +6,7 @@ use clap::Args;
 use ntt_inspect::layer::{LayerTree, Verdict};
 use ntt_model::Severity;
 use ntt_pipeline::identify::Source;
+use ntt_pipeline::image::Opener;
 use ntt_pipeline::{Interrupt, inspect};
 
 use crate::args::Global;
@@ -25,16 +26,34 @@ pub(crate) struct InspectArgs {
     /// Disk images or block devices.
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
+    /// Directory below which files that an image names (backing files, parents, extents) may be opened, besides those beside it.
+    #[arg(long, value_name = "DIR")]
+    allow_backing: Option<PathBuf>,
 }
 
 pub(crate) fn run(global: &Global, args: &InspectArgs) -> CommandResult {
-    let config = session::config(global, &session::archive_root(global)?, &[])?;
+    let allowed = args
+        .allow_backing
+        .as_deref()
+        .map(session::typed_path)
+        .transpose()?;
+    let flags: Vec<session::Flag<'_>> = allowed
+        .iter()
+        .map(|path| ("allow_backing", path.as_str()))
+        .collect();
+    let config = session::config(global, &session::archive_root(global)?, &flags)?;
     let program = session::scan_program()?;
     let interrupt = Interrupt::from_flag(interrupt::flag()?);
     let mut out = Output::new(global);
+    let opener = Opener {
+        config: &config,
+        scan_program: &program,
+        interrupt: &interrupt,
+        scratch: None,
+    };
     let mut exit = Exit::Done;
     for (at, path) in args.images.iter().enumerate() {
-        let source = Source::open(path)?;
+        let source = Source::open(&opener, path)?;
         let Some(tree) = inspect::plan(&source, &config, &program, &interrupt)? else {
             return Err(crate::exit::Failure::usage(format!(
                 "{} is a directory, not an image",
@@ -57,7 +76,7 @@ pub(crate) fn run(global: &Global, args: &InspectArgs) -> CommandResult {
                 out.line("")?;
             }
             out.line(format!("{}", source.path))?;
-            if let Some(mapfile) = &source.mapfile {
+            if let Some(mapfile) = source.mapfile.as_ref().filter(|_| source.container.is_none()) {
                 let unread = units::bytes(unread_bytes(&source));
                 out.line(format!("mapfile {mapfile}: {unread} never rescued"))?;
             }

@@ -2,7 +2,10 @@
 
 use std::io;
 
-use ntt_inspect::layer::{FileSystemLayer, LayerTree, TableLayer, Verdict, VolumeLayer};
+use ntt_inspect::layer::{
+    ContainerLayer, FileSystemLayer, LayerTree, ManagerLayer, TableLayer, Verdict, VolumeLayer,
+};
+use ntt_model::mapping::Place;
 use ntt_model::name::escape;
 
 use crate::output::Output;
@@ -12,21 +15,20 @@ use crate::units;
 const FIELD_WIDTH: usize = 14;
 /// Width at which long values continue on the next line.
 const LINE_WIDTH: usize = 100;
+/// Width of values however deep the tree is.
+const ROOM_MIN: usize = 40;
 
 /// Draws the layers: image, tables, volumes with their file systems and evidence, findings.
 pub(crate) fn print(out: &mut Output, layers: &LayerTree) -> io::Result<()> {
+    for container in &layers.containers {
+        print_container(out, container)?;
+    }
     out.line(format!("  image of {}", both_sizes(layers.image_bytes)))?;
     if layers.expected_bytes > layers.image_bytes {
         let missing = both_sizes(layers.expected_bytes - layers.image_bytes);
         out.line(format!("  incomplete: {missing} are missing at its end"))?;
     }
-    for table in &layers.tables {
-        out.line(table_line(table))?;
-    }
-    for (at, volume) in layers.volumes.iter().enumerate() {
-        out.line("  │")?;
-        print_volume(out, volume, at + 1 == layers.volumes.len())?;
-    }
+    Drawing { layers }.print_level(out, None, "  ")?;
     if !layers.findings.is_empty() {
         out.line("")?;
     }
@@ -38,6 +40,43 @@ pub(crate) fn print(out: &mut Output, layers: &LayerTree) -> io::Result<()> {
     Ok(())
 }
 
+/// A container: its format, its files, how it stores, what it states.
+fn print_container(out: &mut Output, layer: &ContainerLayer) -> io::Result<()> {
+    out.line(format!(
+        "  {} container, {} stored",
+        layer.format,
+        both_sizes(layer.stored_bytes)
+    ))?;
+    let stem = "  │  ";
+    let files = match layer.files.as_slice() {
+        [first, .., last] => format!("{first} to {last} ({} files)", layer.files.len()),
+        files => files.concat(),
+    };
+    print_field(out, stem, "files", &files)?;
+    if !layer.missing.is_empty() {
+        print_field(out, stem, "missing", &layer.missing.join(", "))?;
+    }
+    if layer.block_bytes > 0 {
+        let compression = match layer.compression.as_str() {
+            "" => String::new(),
+            compression => format!(", {compression}"),
+        };
+        let blocks = format!("{}{compression}", both_sizes(layer.block_bytes));
+        print_field(out, stem, "blocks", &blocks)?;
+    }
+    let whole = layer
+        .hashes
+        .iter()
+        .filter(|hash| hash.range.offset == 0 && hash.range.len == layer.image_bytes);
+    for hash in whole {
+        print_field(out, stem, "states", &format!("{} {}", hash.algorithm, hash.hex))?;
+    }
+    for (name, value) in &layer.facts {
+        print_field(out, stem, name, &escape(value.as_bytes()))?;
+    }
+    out.line("  │")
+}
+
 /// `16.0 MiB (16,777,216 bytes)`; small ones only once.
 fn both_sizes(bytes: u64) -> String {
     if bytes < 1024 {
@@ -46,44 +85,129 @@ fn both_sizes(bytes: u64) -> String {
     format!("{} ({} bytes)", units::bytes(bytes), units::count(bytes))
 }
 
+/// The tree of tables, groups and volumes, each below what holds it.
+struct Drawing<'a> {
+    layers: &'a LayerTree,
+}
+
+impl Drawing<'_> {
+    /// What lies in a volume, or in the image itself.
+    fn print_level(&self, out: &mut Output, holder: Option<u32>, stem: &str) -> io::Result<()> {
+        for table in self.layers.tables.iter().filter(|table| table.inside == holder) {
+            out.line(format!("{stem}{}", table_line(table)))?;
+        }
+        for group in self.layers.managers.iter().filter(|_| holder.is_some()) {
+            if group.members.first().copied() == holder {
+                self.print_group(out, group, stem)?;
+            }
+        }
+        let volumes: Vec<&VolumeLayer> = self
+            .layers
+            .volumes
+            .iter()
+            .filter(|volume| holder_of(volume) == holder)
+            .collect();
+        for (at, volume) in volumes.iter().enumerate() {
+            let (branch, below) = if at + 1 == volumes.len() {
+                ("└─ ", "   ")
+            } else {
+                ("├─ ", "│  ")
+            };
+            out.line(format!("{stem}│"))?;
+            out.line(format!(
+                "{stem}{branch}volume {}: {}",
+                volume.number,
+                self.headline(volume)
+            ))?;
+            let stem = format!("{stem}{below}");
+            print_volume(out, volume, &stem)?;
+            self.print_level(out, Some(volume.number), &stem)?;
+        }
+        Ok(())
+    }
+
+    /// `lvm2 group `vg0` of volumes 1, 2`, and its facts.
+    fn print_group(&self, out: &mut Output, group: &ManagerLayer, stem: &str) -> io::Result<()> {
+        let members: Vec<String> = group.members.iter().map(u32::to_string).collect();
+        let noun = if members.len() == 1 { "volume" } else { "volumes" };
+        let name = quoted(group.name.as_bytes());
+        out.line(format!(
+            "{stem}{}{name} of {noun} {}",
+            group.manager,
+            members.join(", ")
+        ))?;
+        if !group.uuid.is_empty() {
+            print_field(out, stem, "uuid", &group.uuid)?;
+        }
+        if !group.absent.is_empty() {
+            print_field(out, stem, "not here", &group.absent.join("; "))?;
+        }
+        let facts: Vec<String> = group
+            .facts
+            .iter()
+            .map(|(name, value)| format!("{name} {value}"))
+            .collect();
+        print_field(out, stem, "details", &facts.join("; "))
+    }
+
+    /// The group that has the volume as a member.
+    fn group_of(&self, volume: &VolumeLayer) -> Option<&ManagerLayer> {
+        let mut groups = self.layers.managers.iter();
+        groups.find(|group| group.members.contains(&volume.number))
+    }
+
+    /// What the volume is, in one line.
+    fn headline(&self, volume: &VolumeLayer) -> String {
+        match (&volume.verdict, self.group_of(volume)) {
+            (Verdict::Identified { .. } | Verdict::Table, Some(group)) => {
+                format!(
+                    "{}, member of {}{}",
+                    volume.member_of,
+                    group.manager,
+                    quoted(group.name.as_bytes())
+                )
+            }
+            _ => headline(volume),
+        }
+    }
+}
+
+/// The volume that holds another; one that comes behind it holds nothing.
+fn holder_of(volume: &VolumeLayer) -> Option<u32> {
+    volume.inside.filter(|holder| *holder < volume.number)
+}
+
 fn table_line(table: &TableLayer) -> String {
     let id = match table.id.as_str() {
         "" => String::new(),
         id => format!(", id {id}"),
     };
     format!(
-        "  {} table at byte {}{id}, sectors of {} bytes",
+        "{} table at byte {}{id}, sectors of {} bytes",
         table.scheme,
         units::count(table.image_offset),
         table.sector_size_bytes
     )
 }
 
-fn print_volume(out: &mut Output, volume: &VolumeLayer, last: bool) -> io::Result<()> {
-    let (branch, stem) = if last {
-        ("  └─ ", "     ")
-    } else {
-        ("  ├─ ", "  │  ")
-    };
-    out.line(format!("{branch}volume {}: {}", volume.number, headline(volume)))?;
-    let place = format!(
-        "{} at byte {}",
-        both_sizes(volume.range.len),
-        units::count(volume.range.offset)
-    );
-    print_field(out, stem, "place", &place)?;
+fn print_volume(out: &mut Output, volume: &VolumeLayer, stem: &str) -> io::Result<()> {
+    print_field(out, stem, "place", &place(volume))?;
     if volume.available_bytes < volume.range.len {
         let missing = both_sizes(volume.range.len - volume.available_bytes);
-        print_field(
-            out,
-            stem,
-            "missing",
-            &format!("{missing} beyond the end of the image"),
-        )?;
+        let why = match &volume.mapping {
+            Some(_) => "not in this image",
+            None => "beyond the end of the image",
+        };
+        print_field(out, stem, "missing", &format!("{missing} {why}"))?;
     }
     print_field(out, stem, "found by", &found_by(volume))?;
-    if volume.file_systems.is_empty() && !volume.uuid.is_empty() {
-        print_field(out, stem, "uuid", &volume.uuid)?;
+    if volume.file_systems.is_empty() {
+        if let Some(size) = volume.size_bytes {
+            print_field(out, stem, "size", &units::bytes(size))?;
+        }
+        if !volume.uuid.is_empty() {
+            print_field(out, stem, "uuid", &volume.uuid)?;
+        }
     }
     for (at, file_system) in volume.file_systems.iter().enumerate() {
         if at > 0 {
@@ -94,7 +218,42 @@ fn print_volume(out: &mut Output, volume: &VolumeLayer, last: bool) -> io::Resul
     Ok(())
 }
 
-/// What the volume is, in one line.
+/// Length and first byte, and how it is spread where it is.
+fn place(volume: &VolumeLayer) -> String {
+    let size = both_sizes(volume.range.len);
+    let first = units::count(volume.range.offset);
+    let Some(mapping) = &volume.mapping else {
+        return format!("{size} at byte {first}");
+    };
+    let how = match mapping.segments.as_slice() {
+        [only] => spread(&only.place),
+        segments => format!("in {} segments", segments.len()),
+    };
+    format!("{size} {how}, the first at byte {first}")
+}
+
+fn spread(place: &Place) -> String {
+    match place {
+        Place::Striped {
+            columns, chunk_bytes, ..
+        } => {
+            format!(
+                "in stripes of {} over {} columns",
+                units::bytes(*chunk_bytes),
+                columns.len()
+            )
+        }
+        Place::Parity {
+            columns, chunk_bytes, ..
+        } => {
+            let chunk = units::bytes(*chunk_bytes);
+            format!("in stripes of {chunk} with parity over {} columns", columns.len())
+        }
+        _ => "in pieces".to_owned(),
+    }
+}
+
+/// What a volume is by itself, in one line.
 fn headline(volume: &VolumeLayer) -> String {
     match (volume.file_systems.first(), &volume.verdict) {
         (Some(file_system), Verdict::Readable) => file_system_name(file_system),
@@ -192,7 +351,10 @@ fn print_file_system(out: &mut Output, layer: &FileSystemLayer, stem: &str) -> i
 
 /// A field and its value; a long value continues below itself.
 fn print_field(out: &mut Output, stem: &str, field: &str, value: &str) -> io::Result<()> {
-    let room = LINE_WIDTH - FIELD_WIDTH - stem.chars().count();
+    // A deep tree still gets some room.
+    let room = LINE_WIDTH
+        .saturating_sub(FIELD_WIDTH + stem.chars().count())
+        .max(ROOM_MIN);
     for (at, line) in wrap(value, room).iter().enumerate() {
         let field = if at == 0 { field } else { "" };
         out.line(format!("{stem}{field:<FIELD_WIDTH$}{line}"))?;

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Layers from the bottom up: a crate may use those before it that its row names, and no others.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("ntt-model", &[]),
     ("ntt-host", &["ntt-model"]),
     ("ntt-mapfile", &["ntt-model"]),
     ("ntt-source", &["ntt-model", "ntt-mapfile"]),
     ("ntt-codec", &["ntt-model", "ntt-source"]),
+    ("ntt-container", &["ntt-model", "ntt-source", "ntt-codec"]),
     ("ntt-volume", &["ntt-model", "ntt-source"]),
     ("ntt-filesystem", &["ntt-model", "ntt-source", "ntt-codec"]),
     (
@@ -20,6 +21,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "ntt-mapfile",
             "ntt-source",
             "ntt-codec",
+            "ntt-container",
             "ntt-volume",
             "ntt-filesystem",
         ],

@@ -84,7 +84,8 @@ impl Environment {
         for line in &found {
             let volume = u32::try_from(line["volume"].as_u64().expect("a volume")).expect("a small number");
             let blob = line["content"]["blob"].as_str().map(str::to_owned);
-            contents.insert((volume, bytes_of(&line["path"])), blob);
+            let reader = line["reader"].as_str().expect("a reader").to_owned();
+            contents.insert((volume, reader, bytes_of(&line["path"])), blob);
         }
         contents
     }
@@ -112,7 +113,7 @@ impl Environment {
 }
 
 /// BLAKE3 of files by volume and path.
-pub(crate) type Contents = BTreeMap<(u32, Vec<u8>), Option<String>>;
+pub(crate) type Contents = BTreeMap<(u32, String, Vec<u8>), Option<String>>;
 
 /// The exact bytes of a name or path in JSON.
 pub(crate) fn bytes_of(text: &serde_json::Value) -> Vec<u8> {

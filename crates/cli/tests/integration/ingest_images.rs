@@ -15,7 +15,7 @@ fn with_demo() -> (Environment, PathBuf, String) {
 }
 
 /// Ids, times and places of one run, which differ in the next, replaced in snapshots.
-fn redacted(environment: &Environment) -> insta::internals::SettingsBindDropGuard {
+pub(crate) fn redacted(environment: &Environment) -> insta::internals::SettingsBindDropGuard {
     let mut settings = insta::Settings::clone_current();
     let work = environment.work().display().to_string();
     settings.add_filter(&regex::escape(&work), "[work]");

@@ -18,6 +18,7 @@ mod ingest_images;
 mod json_docs;
 mod losses;
 mod macintosh;
+mod managers;
 mod names;
 mod packed;
 mod postgres;

@@ -58,6 +58,7 @@ pub(crate) fn code(error: &ReadError) -> FindingCode {
     match error {
         ReadError::Unread { .. } => FindingCode::Unread,
         ReadError::BeyondEnd { .. } => FindingCode::BeyondEnd,
+        ReadError::Corrupt { .. } => FindingCode::Corrupt,
         _ => FindingCode::Io,
     }
 }

@@ -56,8 +56,8 @@ pub(super) fn locked<W: Write>(outbox: &Mutex<Outbox<W>>) -> MutexGuard<'_, Outb
 }
 
 impl<W: Write> Outbox<W> {
-    /// An outbox for a source of `source_bytes`.
-    pub(super) fn new(socket: W, source_bytes: u64) -> Self {
+    /// An outbox for a source whose length is not known yet; see [`Outbox::expect_source`].
+    pub(super) fn new(socket: W) -> Self {
         Self {
             socket,
             pending: Vec::new(),
@@ -69,10 +69,15 @@ impl<W: Write> Outbox<W> {
             last_sent: Instant::now(),
             read_bytes: 0,
             idle_bytes: 0,
-            idle_bytes_max: source_bytes
-                .saturating_mul(READS_PER_EVENT)
-                .saturating_add(READS_ALWAYS_BYTES),
+            idle_bytes_max: READS_ALWAYS_BYTES,
         }
+    }
+
+    /// A source of so many bytes is read from now on.
+    pub(super) fn expect_source(&mut self, source_bytes: u64) {
+        self.idle_bytes_max = source_bytes
+            .saturating_mul(READS_PER_EVENT)
+            .saturating_add(READS_ALWAYS_BYTES);
     }
 
     /// Sets what is to be left out, and whether the first events after it are sent one by one.
@@ -302,7 +307,7 @@ mod tests {
 
     fn sent(received: Received, careful: bool, events: Vec<ScanEvent>) -> Vec<(u64, Vec<ScanEvent>)> {
         let mut bytes = Vec::new();
-        let mut outbox = Outbox::new(&mut bytes, 0);
+        let mut outbox = Outbox::new(&mut bytes);
         outbox.expect(received, careful);
         for event in events {
             outbox.take(event).unwrap();

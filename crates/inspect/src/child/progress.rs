@@ -1,24 +1,24 @@
 //! A source that notes every read as progress.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use ntt_source::{ReadAt, ReadError};
 
 use super::outbox::{Outbox, locked};
 
 /// A source whose reads keep the supervisor informed.
-pub(super) struct Progress<'a, S> {
+pub(super) struct Progress<S> {
     inner: S,
-    outbox: &'a Mutex<Outbox>,
+    outbox: Arc<Mutex<Outbox>>,
 }
 
-impl<'a, S: ReadAt> Progress<'a, S> {
-    pub(super) fn new(inner: S, outbox: &'a Mutex<Outbox>) -> Self {
+impl<S: ReadAt> Progress<S> {
+    pub(super) fn new(inner: S, outbox: Arc<Mutex<Outbox>>) -> Self {
         Self { inner, outbox }
     }
 }
 
-impl<S: ReadAt> ReadAt for Progress<'_, S> {
+impl<S: ReadAt> ReadAt for Progress<S> {
     fn len(&self) -> u64 {
         self.inner.len()
     }
@@ -26,7 +26,7 @@ impl<S: ReadAt> ReadAt for Progress<'_, S> {
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         self.inner.read_exact_at(offset, buffer)?;
         let len = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
-        let noted = locked(self.outbox).note_read(len);
+        let noted = locked(&self.outbox).note_read(len);
         // A supervisor that is gone ends the scan: the source is of no use any more.
         noted.map_err(|source| ReadError::Io { offset, len, source })
     }

@@ -50,12 +50,9 @@ impl Attributes {
         }
     }
 
-    /// Length of the list of names. Most files have none: asked without a buffer first, the system need not make one of its own.
+    /// Length of the list of names. It is asked for with a buffer: without one the system tells the length too, but `rustix` makes 0 of it.
     fn list(&mut self) -> Result<usize, Errno> {
-        match llistxattr(self.path.as_slice(), &mut [0_u8; 0][..])? {
-            0 => Ok(0),
-            _ => llistxattr(self.path.as_slice(), &mut self.names[..]),
-        }
+        llistxattr(self.path.as_slice(), &mut self.names[..])
     }
 
     /// There is no call relative to a directory before Linux 6.13; the path through /proc is one, and is short however deep the tree.

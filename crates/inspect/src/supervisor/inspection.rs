@@ -1,12 +1,12 @@
 //! An inspection over as many children as it takes: a step that kills its child twice is left out, and costs only what it would have found.
 
-use std::fs::File;
 use std::time::Instant;
 
-use ntt_model::{ByteRange, Finding};
+use ntt_model::Finding;
 
 use super::session::{Next, Session};
 use super::{Cause, Death, Error, Supervisor, failed, out_of_turn, unconfined};
+use crate::container::ImageFiles;
 use crate::layer::LayerTree;
 use crate::protocol::{InspectPlan, Message, Work};
 use crate::tree::step::Step;
@@ -14,8 +14,7 @@ use crate::tree::step::Step;
 /// An inspection in progress.
 pub(super) struct Inspection<'a> {
     supervisor: &'a Supervisor,
-    source: &'a File,
-    unread: &'a [ByteRange],
+    source: &'a ImageFiles,
     plan: InspectPlan,
     deadline: Option<Instant>,
     restarts: u32,
@@ -32,16 +31,10 @@ enum Ending {
 }
 
 impl<'a> Inspection<'a> {
-    pub(super) fn new(
-        supervisor: &'a Supervisor,
-        source: &'a File,
-        unread: &'a [ByteRange],
-        plan: InspectPlan,
-    ) -> Self {
+    pub(super) fn new(supervisor: &'a Supervisor, source: &'a ImageFiles, plan: InspectPlan) -> Self {
         Self {
             supervisor,
             source,
-            unread,
             plan,
             deadline: supervisor.budgets.wall.map(|wall| Instant::now() + wall),
             restarts: 0,
@@ -67,8 +60,7 @@ impl<'a> Inspection<'a> {
     /// Runs one child to its end.
     fn child(&mut self) -> Result<Ending, Error> {
         let work = Work::Inspect(self.plan.clone());
-        let request = self.supervisor.request(self.unread, work);
-        let mut session = Session::start(self.supervisor, self.source, &request)?.until(self.deadline);
+        let mut session = Session::start(self.supervisor, self.source, work)?.until(self.deadline);
         let (mut step, mut remark) = (None, None);
         loop {
             match session.next()? {

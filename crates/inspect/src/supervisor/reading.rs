@@ -1,15 +1,14 @@
 //! Streams through read children: a child that dies costs the stream that it was reading, and the next one has a new child.
 
-use std::fs::File;
 use std::time::{Duration, Instant};
 
-use ntt_model::ByteRange;
 use ntt_model::entry::Stream;
 use ntt_source::extents::{Missing, Piece};
 
 use super::session::{Next, Session};
 use super::{Cause, Death, Error, Supervisor, failed, out_of_turn};
 use crate::child::rehearsal::PoisonKind;
+use crate::container::ImageFiles;
 use crate::protocol::{Message, ReadRequest, Work};
 
 /// Bytes for which a child has a millisecond more.
@@ -21,8 +20,7 @@ const BYTES_PER_MS: u64 = 1024;
 #[derive(Debug)]
 pub struct StreamReader {
     supervisor: Supervisor,
-    source: File,
-    unread: Vec<ByteRange>,
+    source: ImageFiles,
     /// The child, if one is running and waits for a request.
     session: Option<Session>,
 }
@@ -42,14 +40,13 @@ pub enum StreamError<E> {
 }
 
 impl StreamReader {
-    /// A reader of `source`, which must be open for reading only. The budgets of `supervisor` hold for each child, and for each stream
+    /// A reader of `source`, whose files must be open for reading only. The budgets of `supervisor` hold for each child, and for each stream
     /// [`stream`](super::Budgets::stream) in place of the wall time. No child is started yet.
-    pub fn new(mut supervisor: Supervisor, source: File, unread: Vec<ByteRange>) -> Self {
+    pub fn new(mut supervisor: Supervisor, source: ImageFiles) -> Self {
         supervisor.budgets.wall = Some(supervisor.budgets.stream);
         Self {
             supervisor,
             source,
-            unread,
             session: None,
         }
     }
@@ -102,8 +99,7 @@ impl StreamReader {
     }
 
     fn start(&self) -> Result<Session, Error> {
-        let request = self.supervisor.request(&self.unread, Work::Read);
-        Session::start(&self.supervisor, &self.source, &request)
+        Session::start(&self.supervisor, &self.source, Work::Read)
     }
 }
 

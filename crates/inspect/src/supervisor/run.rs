@@ -1,17 +1,17 @@
 //! A scan over as many children as it takes.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::time::Instant;
 
 use ntt_filesystem::{Facts, ScanOptions};
 use ntt_model::entry::ScanCounts;
-use ntt_model::{ByteRange, Finding, ScanEvent};
+use ntt_model::{Finding, ScanEvent};
 
 use super::resume::Place;
 use super::session::{Next, Session};
 use super::{Cause, Death, Error, ScanSummary, Sink, Supervisor, failed, out_of_turn, unconfined};
 use crate::child::BATCH_EVENTS;
+use crate::container::ImageFiles;
 use crate::protocol::{Message, ScanPlan, Work};
 use crate::sandbox::Confinement;
 
@@ -21,8 +21,7 @@ const BYTES_PER_EXTENT: u64 = 256;
 /// A scan in progress.
 pub(super) struct Run<'a> {
     supervisor: &'a Supervisor,
-    source: &'a File,
-    unread: &'a [ByteRange],
+    source: &'a ImageFiles,
     work: &'a dyn Fn(ScanPlan) -> Work,
     deadline: Option<Instant>,
     options: ScanOptions,
@@ -61,8 +60,7 @@ enum Cure {
 impl<'a> Run<'a> {
     pub(super) fn new(
         supervisor: &'a Supervisor,
-        source: &'a File,
-        unread: &'a [ByteRange],
+        source: &'a ImageFiles,
         work: &'a dyn Fn(ScanPlan) -> Work,
         mut options: ScanOptions,
     ) -> Self {
@@ -72,7 +70,6 @@ impl<'a> Run<'a> {
         Self {
             supervisor,
             source,
-            unread,
             work,
             deadline: supervisor.budgets.wall.map(|wall| Instant::now() + wall),
             options,
@@ -113,8 +110,8 @@ impl<'a> Run<'a> {
             received: self.place.received,
             careful,
         };
-        let request = self.supervisor.request(self.unread, (self.work)(plan));
-        let mut session = Session::start(self.supervisor, self.source, &request)?.until(self.deadline);
+        let mut session =
+            Session::start(self.supervisor, self.source, (self.work)(plan))?.until(self.deadline);
         let mut new_events = 0;
         loop {
             match session.next()? {

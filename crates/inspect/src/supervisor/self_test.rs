@@ -13,6 +13,7 @@ use super::session::{Next, Session};
 use super::{Error, ScanSummary, Sink, Supervisor, out_of_turn};
 use crate::child::escape::Attempt;
 use crate::child::rehearsal::{Poison, PoisonKind, Rehearsal};
+use crate::container::ImageFiles;
 use crate::layer::LayerTree;
 use crate::protocol::{InspectPlan, Message, Work};
 use crate::sandbox::Confinement;
@@ -66,6 +67,7 @@ impl Supervisor {
             program: self.program.clone(),
             source,
         })?;
+        let nothing = ImageFiles::from(nothing);
         let (confinement, attempts) = self.try_escape(&nothing)?;
         let trials = PoisonKind::ALL.into_iter().map(|kind| self.trial(&nothing, kind));
         Ok(SelfTestReport {
@@ -80,8 +82,8 @@ impl Supervisor {
     /// # Errors
     ///
     /// See [`Error`].
-    pub fn try_escape(&self, source: &File) -> Result<(Confinement, Vec<Attempt>), Error> {
-        let mut session = Session::start(self, source, &self.request(&[], Work::TryEscape))?;
+    pub fn try_escape(&self, source: &ImageFiles) -> Result<(Confinement, Vec<Attempt>), Error> {
+        let mut session = Session::start(self, source, Work::TryEscape)?;
         let mut confinement = Confinement::default();
         loop {
             match session.next()? {
@@ -100,7 +102,7 @@ impl Supervisor {
     /// As [`Supervisor::scan`].
     pub fn rehearse(
         &self,
-        source: &File,
+        source: &ImageFiles,
         rehearsal: &Rehearsal,
         options: ScanOptions,
         sink: &mut Sink<'_>,
@@ -109,7 +111,7 @@ impl Supervisor {
             rehearsal: rehearsal.clone(),
             plan,
         };
-        Run::new(self, source, &[], &work, options).finish(sink)
+        Run::new(self, source, &work, options).finish(sink)
     }
 
     /// Inspects `source` as [`Supervisor::inspect`] would if these steps went wrong.
@@ -119,17 +121,17 @@ impl Supervisor {
     /// As [`Supervisor::inspect`].
     pub fn rehearse_inspection(
         &self,
-        source: &File,
+        source: &ImageFiles,
         poisons: &[(Step, PoisonKind)],
     ) -> Result<LayerTree, Error> {
         let plan = InspectPlan {
             poisons: poisons.to_vec(),
             ..InspectPlan::default()
         };
-        Inspection::new(self, source, &[], plan).finish()
+        Inspection::new(self, source, plan).finish()
     }
 
-    fn trial(&self, source: &File, kind: PoisonKind) -> Result<Trial, Error> {
+    fn trial(&self, source: &ImageFiles, kind: PoisonKind) -> Result<Trial, Error> {
         let mut tight = self.clone();
         tight.budgets.memory_bytes = tight.budgets.memory_bytes.min(MEMORY_BYTES);
         tight.budgets.no_progress = tight.budgets.no_progress.min(NO_PROGRESS);

@@ -1,8 +1,9 @@
 //! One child process and the conversation with it.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
-use std::os::fd::OwnedFd;
+use std::io::{self, ErrorKind, IoSlice, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::atomic::Ordering;
@@ -10,10 +11,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::{Cause, Death, Error, Supervisor};
-use crate::child::ARGUMENT;
-use crate::protocol::{HEADER_BYTES, Message, ReadRequest, Request, frame_len, write_frame};
+use crate::child::{ARGUMENT, DESCRIPTORS_MAX};
+use crate::container::ImageFiles;
+use crate::protocol::{HEADER_BYTES, Message, ReadRequest, Request, Work, frame_len, write_frame};
 
 /// How often the supervisor looks at the clock and the cancel flag while the child is silent.
 const TICK: Duration = Duration::from_millis(50);
@@ -47,19 +50,22 @@ pub(super) struct Session {
 
 impl Session {
     /// Starts a child and sends it its request.
-    pub(super) fn start(supervisor: &Supervisor, source: &File, request: &Request) -> Result<Self, Error> {
+    pub(super) fn start(supervisor: &Supervisor, source: &ImageFiles, work: Work) -> Result<Self, Error> {
         let start_error = |source| Error::Start {
             program: supervisor.program.clone(),
             source,
         };
-        refuse_writable(source)
-            .map_err(start_error)?
-            .then_some(())
-            .ok_or(Error::Writable)?;
-        Self::spawn(supervisor, source, request).map_err(start_error)
+        for file in [source.file.as_ref()].into_iter().chain(source.present()) {
+            is_read_only(file)
+                .map_err(start_error)?
+                .then_some(())
+                .ok_or(Error::Writable)?;
+        }
+        let request = supervisor.request(source, work);
+        Self::spawn(supervisor, source, &request).map_err(start_error)
     }
 
-    fn spawn(supervisor: &Supervisor, source: &File, request: &Request) -> io::Result<Self> {
+    fn spawn(supervisor: &Supervisor, source: &ImageFiles, request: &Request) -> io::Result<Self> {
         let (mut socket, childs_end) = UnixStream::pair()?;
         socket.set_read_timeout(Some(TICK))?;
         socket.set_write_timeout(Some(REAP))?;
@@ -67,7 +73,7 @@ impl Session {
             .arg(ARGUMENT)
             .env_clear()
             .current_dir("/")
-            .stdin(source.try_clone()?)
+            .stdin(source.file.try_clone()?)
             .stdout(OwnedFd::from(childs_end))
             .stderr(Stdio::piped())
             .spawn()?;
@@ -85,7 +91,7 @@ impl Session {
             deadline: supervisor.budgets.wall.map(|wall| Instant::now() + wall),
         };
         // A child that dies at once shows when its answer is read, with its last words.
-        match write_frame(&mut socket, request) {
+        match write_frame(&mut socket, request).and_then(|()| send_companions(&socket, source)) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
             _ => Ok(session),
         }
@@ -240,9 +246,23 @@ fn is_timeout(error: &io::Error) -> bool {
 }
 
 /// Whether a source is open for reading only (R21).
-fn refuse_writable(source: &File) -> io::Result<bool> {
+fn is_read_only(source: &File) -> io::Result<bool> {
     let flags = rustix::fs::fcntl_getfl(source)?;
     Ok(flags & OFlags::RWMODE == OFlags::RDONLY)
+}
+
+/// Sends the descriptors beside the source, some with each byte.
+fn send_companions(socket: &UnixStream, source: &ImageFiles) -> io::Result<()> {
+    let descriptors: Vec<BorrowedFd<'_>> = source.present().map(AsFd::as_fd).collect();
+    for some in descriptors.chunks(DESCRIPTORS_MAX) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !control.push(SendAncillaryMessage::ScmRights(some)) {
+            return Err(io::Error::other("the descriptors do not fit into a message"));
+        }
+        sendmsg(socket, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL)?;
+    }
+    Ok(())
 }
 
 /// Reads to the end and keeps the last line, at most [`LAST_WORDS_BYTES`] of it.

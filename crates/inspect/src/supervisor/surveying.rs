@@ -1,12 +1,10 @@
 //! A survey in one child. It is help and no more: a child that dies is not replaced, and the imager reads in plain order.
 
-use std::fs::File;
 use std::time::Duration;
-
-use ntt_model::ByteRange;
 
 use super::session::{Next, Session};
 use super::{Budgets, Error, Supervisor, failed, out_of_turn};
+use crate::container::ImageFiles;
 use crate::protocol::{Message, Work};
 use crate::survey::Survey;
 
@@ -16,7 +14,7 @@ impl Supervisor {
     /// # Errors
     ///
     /// [`Error::Died`] if the child did; see [`Error`] for the others.
-    pub fn survey(&self, source: &File, unread: &[ByteRange], patience: Duration) -> Result<Survey, Error> {
+    pub fn survey(&self, source: &ImageFiles, patience: Duration) -> Result<Survey, Error> {
         let supervisor = Self {
             budgets: Budgets {
                 wall: Some(patience * 2),
@@ -24,8 +22,7 @@ impl Supervisor {
             },
             ..self.clone()
         };
-        let request = supervisor.request(unread, Work::Survey { patience });
-        let mut session = Session::start(&supervisor, source, &request)?;
+        let mut session = Session::start(&supervisor, source, Work::Survey { patience })?;
         loop {
             match session.next()? {
                 Next::Message(Message::Hello(_) | Message::Heartbeat { .. }) => {}

@@ -27,6 +27,8 @@ pub enum StepKind {
     Identify,
     /// Find out whether it is empty.
     Fill,
+    /// Put volumes together from members of RAIDs and volume groups.
+    Assemble,
 }
 
 impl fmt::Display for Step {
@@ -50,6 +52,7 @@ impl fmt::Display for Step {
             StepKind::Open(_) => f.write_str("opening the file system"),
             StepKind::Identify => f.write_str("looking for other known content"),
             StepKind::Fill => f.write_str("finding out whether it is empty"),
+            StepKind::Assemble => f.write_str("putting volumes together from their members"),
         }?;
         write!(f, " at {:#x}", self.image_offset)
     }

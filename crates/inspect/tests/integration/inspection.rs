@@ -4,10 +4,10 @@ use std::fs::File;
 use std::time::Duration;
 
 use ntt_filesystem::Family;
-use ntt_inspect::Supervisor;
 use ntt_inspect::child::rehearsal::PoisonKind;
 use ntt_inspect::layer::{LayerTree, Verdict};
 use ntt_inspect::tree::step::{Step, StepKind};
+use ntt_inspect::{ImageFiles, Supervisor};
 use ntt_model::{FindingCode, Layer, Severity};
 use ntt_testkit::corpus::corpus_image;
 
@@ -21,13 +21,13 @@ fn tight() -> Supervisor {
 }
 
 /// A partitioned image, what is found in it, and where its second readable volume stands.
-fn partitioned() -> Option<(tempfile::TempDir, File, LayerTree, u64)> {
+fn partitioned() -> Option<(tempfile::TempDir, ImageFiles, LayerTree, u64)> {
     let copy = corpus_image("dftt/1-extend-part.zip")?;
     let folder = tempfile::tempdir().expect("a directory");
     let path = folder.path().join("image");
     std::fs::copy(copy.path(), &path).expect("room");
-    let source = File::open(&path).expect("the image");
-    let sound = supervisor().inspect(&source, &[]).expect("a tree");
+    let source = ImageFiles::from(File::open(&path).expect("the image"));
+    let sound = supervisor().inspect(&source).expect("a tree");
     let readable = |volume: &&ntt_inspect::layer::VolumeLayer| volume.verdict == Verdict::Readable;
     let second = sound
         .volumes

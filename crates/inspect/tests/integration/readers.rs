@@ -3,9 +3,10 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use ntt_inspect::layer::LayerTree;
-use ntt_inspect::{ScanRequest, ScanSummary};
+use ntt_inspect::{ImageFiles, ScanRequest, ScanSummary};
 use ntt_model::{ByteRange, FindingCode, Layer, ScanEvent, Severity};
 use ntt_source::{FileSource, Masked, SubRange};
 use ntt_testkit::corpus::{corpus_image, have};
@@ -43,15 +44,18 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("a path in text")
 }
 
-fn inspect(path: &Path, unread: &[ByteRange]) -> LayerTree {
+fn files(path: &Path, unread: &[ByteRange]) -> ImageFiles {
     let source = File::open(path).expect("the image");
-    supervisor().inspect(&source, unread).expect("a tree")
+    ImageFiles::raw(Arc::new(source), unread.to_vec())
 }
 
-fn scan(path: &Path, request: &ScanRequest) -> (ScanSummary, Vec<ScanEvent>) {
-    let source = File::open(path).expect("the image");
+fn inspect(path: &Path, unread: &[ByteRange]) -> LayerTree {
+    supervisor().inspect(&files(path, unread)).expect("a tree")
+}
+
+fn scan(path: &Path, unread: &[ByteRange], request: &ScanRequest) -> (ScanSummary, Vec<ScanEvent>) {
     let mut events = Vec::new();
-    let summary = supervisor().scan(&source, request, &mut |batch| {
+    let summary = supervisor().scan(&files(path, unread), request, &mut |batch| {
         events.extend(batch);
         Ok(())
     });
@@ -59,16 +63,16 @@ fn scan(path: &Path, request: &ScanRequest) -> (ScanSummary, Vec<ScanEvent>) {
 }
 
 /// A request for every file system that opens.
-fn requests(tree: &LayerTree, unread: &[ByteRange]) -> Vec<ScanRequest> {
+fn requests(tree: &LayerTree) -> Vec<ScanRequest> {
     let volumes = tree.volumes.iter();
     let layers = volumes.flat_map(|volume| volume.file_systems.iter().map(move |layer| (volume, layer)));
     layers
         .filter(|(_, layer)| layer.facts.is_some())
         .map(|(volume, layer)| ScanRequest {
             range: volume.range,
+            mapping: volume.mapping.clone(),
             family: layer.family,
             options: ntt_filesystem::ScanOptions::default(),
-            unread: unread.to_vec(),
         })
         .collect()
 }
@@ -94,12 +98,12 @@ fn same_in_the_child(path: &Path, unread: &[ByteRange]) -> Vec<Vec<ScanEvent>> {
         .findings
         .retain(|finding| finding.layer != Layer::Scanner);
     assert_eq!(actual, expected);
-    let all = requests(&found, unread).into_iter().map(|request| {
+    let all = requests(&found).into_iter().map(|request| {
         let volume = Box::new(SubRange::new(&source, request.range));
         let file_system =
             ntt_filesystem::open(request.family, volume, request.range.offset).expect("it opens");
         let here = Listing::of(file_system.as_ref(), &request.options);
-        let (summary, events) = scan(path, &request);
+        let (summary, events) = scan(path, unread, &request);
         assert_eq!((summary.complete, summary.restarts), (true, 0));
         assert_eq!(&summary.facts, file_system.facts());
         let events = without_the_supervisors_own(events);

@@ -3,11 +3,12 @@
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
-use ntt_inspect::Supervisor;
 use ntt_inspect::child::rehearsal::PoisonKind;
 use ntt_inspect::supervisor::{Cause, Death, StreamError, StreamReader};
+use ntt_inspect::{ImageFiles, Supervisor};
 use ntt_model::entry::{Encoding, Stream, StreamKind};
 use ntt_model::{ByteRange, Codec, Extent, ExtentKind, FailureClass, PackedUnit};
 use ntt_source::extents::{Missing, Piece};
@@ -73,9 +74,13 @@ fn packed() -> Stream {
     stream(300 * len, PLAIN, len + 2, Encoding::Packed(units))
 }
 
+fn files(dir: &tempfile::TempDir, unread: &[ByteRange]) -> ImageFiles {
+    ImageFiles::raw(Arc::new(image(dir)), unread.to_vec())
+}
+
 fn reader(supervisor: Supervisor, unread: &[ByteRange]) -> StreamReader {
     let dir = tempfile::tempdir().expect("a directory");
-    StreamReader::new(supervisor, image(&dir), unread.to_vec())
+    StreamReader::new(supervisor, files(&dir, unread))
 }
 
 /// Gathers what a sink is given.
@@ -108,7 +113,7 @@ fn the_child_gives_what_the_stream_holds() {
     let dir = tempfile::tempdir().expect("a directory");
     let unread = vec![ByteRange::new(5120, 1024), ByteRange::new(PLAIN + 10, 1)];
     for unread in [Vec::new(), unread] {
-        let mut reader = StreamReader::new(supervisor(), image(&dir), unread.clone());
+        let mut reader = StreamReader::new(supervisor(), files(&dir, &unread));
         let masked = Masked::new(FileSource::from_file(image(&dir)).expect("a source"), unread);
         for stream in [plain(), packed(), plain()] {
             let mut expected = Vec::new();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ntt_filesystem::{ScanOptions, Stop};
 use ntt_inspect::child::rehearsal::{Poison, PoisonKind, Rehearsal};
 use ntt_inspect::supervisor::{Cause, Error};
-use ntt_inspect::{ScanSummary, Supervisor};
+use ntt_inspect::{ImageFiles, ScanSummary, Supervisor};
 use ntt_model::entry::ScanCounts;
 use ntt_model::{FindingCode, Layer, ScanEvent, Severity};
 
@@ -28,8 +28,8 @@ fn impatient() -> Supervisor {
     supervisor
 }
 
-fn source() -> File {
-    File::open("/dev/null").expect("every Linux has it")
+fn source() -> ImageFiles {
+    File::open("/dev/null").expect("every Linux has it").into()
 }
 
 fn poisoned(kind: PoisonKind, inevitable: bool) -> Rehearsal {
@@ -252,7 +252,7 @@ fn r20_the_child_cannot_get_out() {
 #[test]
 fn r21_a_source_open_for_writing_is_refused() {
     let file = tempfile::tempfile().expect("a temporary file");
-    let result = supervisor().inspect(&file, &[]);
+    let result = supervisor().inspect(&file.into());
     assert!(matches!(result, Err(Error::Writable)), "{result:?}");
 }
 
@@ -264,7 +264,7 @@ fn r14_the_tree_of_layers_comes_from_the_child() {
         .reopen()
         .and_then(|_| File::open(file.path()))
         .expect("read-only");
-    let tree = supervisor().inspect(&source, &[]).expect("a tree");
+    let tree = supervisor().inspect(&source.into()).expect("a tree");
     assert_eq!(tree.image_bytes, 1 << 20);
 }
 

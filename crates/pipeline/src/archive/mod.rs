@@ -251,7 +251,7 @@ pub(crate) fn catalogue_path(root: &Path) -> PathBuf {
     root.join("catalogue.db")
 }
 
-/// Where rows wait while a scan is loaded into a server: unnamed files, on the disk that has room for an archive.
+/// Where rows wait while a scan is loaded into a server, and where compressed images are unpacked: unnamed files, on the disk that has room for an archive.
 pub(crate) fn spool_folder(root: &Path) -> PathBuf {
     root.join("tmp")
 }

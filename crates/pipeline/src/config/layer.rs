@@ -6,7 +6,7 @@ use super::{Config, Origin, Values};
 use crate::Error;
 
 /// Keys that a layer may hold, for hints.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 10] = [
     "pack_threshold",
     "jobs",
     "scan_time",
@@ -15,6 +15,8 @@ const KEYS: [&str; 8] = [
     "rules",
     "catalogue",
     "path_map",
+    "unpack_limit",
+    "allow_backing",
 ];
 
 /// The values of one source of settings, typed, with their origins.
@@ -99,6 +101,10 @@ impl ConfigLayer {
             config.rules.set(values.rules.clone().map(Some), origin);
             config.catalogue.set(values.catalogue.clone().map(Some), origin);
             config.path_map.set(values.path_map.clone(), origin);
+            config.unpack_limit_bytes.set(size(values.unpack_limit), origin);
+            config
+                .allow_backing
+                .set(values.allow_backing.clone().map(Some), origin);
         }
     }
 }
@@ -107,9 +113,12 @@ impl Config {
     /// Every setting with its value and origin, in the order of the documentation.
     pub fn shown(&self) -> Vec<Shown> {
         let seconds = |time: std::time::Duration| format!("{}s", time.as_secs());
-        let rules = self.rules.value.as_deref().map_or(String::new(), |path| {
-            ntt_model::name::escape(path.as_os_str().as_encoded_bytes()).into_owned()
-        });
+        let path = |path: &Option<std::path::PathBuf>| {
+            path.as_deref().map_or(String::new(), |path| {
+                ntt_model::name::escape(path.as_os_str().as_encoded_bytes()).into_owned()
+            })
+        };
+        let (rules, allow_backing) = (path(&self.rules.value), path(&self.allow_backing.value));
         let catalogue = self
             .catalogue
             .value
@@ -130,6 +139,11 @@ impl Config {
             (rules, &self.rules.origin),
             (catalogue, &self.catalogue.origin),
             (self.path_map.value.to_string(), &self.path_map.origin),
+            (
+                self.unpack_limit_bytes.value.to_string(),
+                &self.unpack_limit_bytes.origin,
+            ),
+            (allow_backing, &self.allow_backing.origin),
         ];
         KEYS.into_iter()
             .zip(shown)

@@ -33,6 +33,10 @@ pub struct Config {
     pub catalogue: Setting<Option<String>>,
     /// Where this host has what the catalogue knows by the paths of another one.
     pub path_map: Setting<PathMap>,
+    /// Length up to which a compressed image is unpacked.
+    pub unpack_limit_bytes: Setting<u64>,
+    /// Directory below which files that an image names may be opened, besides those beside it.
+    pub allow_backing: Setting<Option<PathBuf>>,
 }
 
 impl Default for Config {
@@ -46,6 +50,8 @@ impl Default for Config {
             rules: Setting::built_in(None),
             catalogue: Setting::built_in(None),
             path_map: Setting::built_in(PathMap::default()),
+            unpack_limit_bytes: Setting::built_in(1 << 40),
+            allow_backing: Setting::built_in(None),
         }
     }
 }
@@ -73,6 +79,8 @@ pub(crate) struct Values {
     pub(crate) rules: Option<PathBuf>,
     pub(crate) catalogue: Option<String>,
     pub(crate) path_map: Option<PathMap>,
+    pub(crate) unpack_limit: Option<value::Size>,
+    pub(crate) allow_backing: Option<PathBuf>,
     /// Only in the user's file: where the archive is. It is what finds the other settings, so it is none of them.
     pub(crate) archive: Option<PathBuf>,
 }

@@ -8,25 +8,28 @@ use super::Contents;
 use super::intake::{Halt, Intake};
 use super::packed::ReadChildren;
 use super::stream::Reading;
-use crate::content::MaskedImage;
+use crate::content::ImageBytes;
 
-/// The image behind the extents: plain streams are read here, packed ones in read children.
+/// The image behind the extents: plain streams of a raw image are read here, packed ones and those of an image in
+/// containers in read children.
 pub(super) struct ImageContents {
-    image: MaskedImage,
+    image: ImageBytes,
     children: ReadChildren,
 }
 
 impl ImageContents {
-    pub(super) const fn new(image: MaskedImage, children: ReadChildren) -> Self {
+    pub(super) const fn new(image: ImageBytes, children: ReadChildren) -> Self {
         Self { image, children }
     }
 }
 
 impl Contents for ImageContents {
     fn read(&self, item: &ChunkItem, stream: &Stream, intake: &mut Intake<'_>) -> Result<Reading, Halt> {
-        match stream.encoding {
-            Encoding::Packed(_) => self.children.read(item.inode.number, stream, intake),
-            _ => read_stream(&self.image, stream, &mut |piece| intake.piece(piece)).map(Reading::Read),
+        match (&self.image, &stream.encoding) {
+            (ImageBytes::Contained(_), _) | (_, Encoding::Packed(_)) => {
+                self.children.read(item.inode.number, stream, intake)
+            }
+            (image, _) => read_stream(image, stream, &mut |piece| intake.piece(piece)).map(Reading::Read),
         }
     }
 }

@@ -1,24 +1,22 @@
-//! Streams that must be decoded, each in a confined child (R19).
+//! Streams that must be decoded, and all streams of images in containers, each in a confined child (R19).
 
 use std::sync::{Mutex, PoisonError};
 
-use ntt_inspect::Supervisor;
 use ntt_inspect::supervisor::{Error as ChildError, StreamError, StreamReader};
-use ntt_model::ByteRange;
+use ntt_inspect::{ImageFiles, Supervisor};
 use ntt_model::entry::Stream;
-use ntt_source::FileSource;
 
 use super::intake::{Halt, Intake};
 use super::stream::Reading;
 use crate::Error;
+use crate::content::image_files;
 use crate::identify::Source;
-use crate::inspect::{open, scan_error};
+use crate::inspect::scan_error;
 
 /// The read children of an image: as many as threads read packed streams at the same time, kept for the streams that follow.
 pub(super) struct ReadChildren {
     supervisor: Supervisor,
-    file: FileSource,
-    unread: Vec<ByteRange>,
+    files: ImageFiles,
     idle: Mutex<Vec<StreamReader>>,
 }
 
@@ -27,8 +25,7 @@ impl ReadChildren {
     pub(super) fn new(source: &Source, supervisor: Supervisor) -> Result<Self, Error> {
         Ok(Self {
             supervisor,
-            file: open(source)?,
-            unread: source.unread.clone(),
+            files: image_files(source)?,
             idle: Mutex::default(),
         })
     }
@@ -37,7 +34,7 @@ impl ReadChildren {
     pub(super) fn read(&self, inode: u64, stream: &Stream, intake: &mut Intake<'_>) -> Result<Reading, Halt> {
         let mut reader = match self.idle().pop() {
             Some(reader) => reader,
-            None => self.reader()?,
+            None => StreamReader::new(self.supervisor.clone(), self.files.clone()),
         };
         let result = reader.read(stream, &mut |piece| intake.piece(piece));
         self.idle().push(reader);
@@ -51,16 +48,6 @@ impl ReadChildren {
             Err(StreamError::Child(ChildError::Cancelled)) => Err(Halt::Stopped),
             Err(StreamError::Child(error)) => Err(Halt::Child(scan_error(&error))),
         }
-    }
-
-    fn reader(&self) -> Result<StreamReader, Halt> {
-        let file = self.file.as_file().try_clone();
-        let file = file.map_err(|error| Halt::Child(Error::Scan(error.to_string())))?;
-        Ok(StreamReader::new(
-            self.supervisor.clone(),
-            file,
-            self.unread.clone(),
-        ))
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<StreamReader>> {

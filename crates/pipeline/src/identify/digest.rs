@@ -3,7 +3,7 @@
 use ntt_model::{BlobHash, ByteRange};
 use ntt_source::{ReadAt, ReadError};
 
-use crate::content::{MaskedImage, len_of};
+use super::stated::StatedDigests;
 use crate::{Error, Interrupt};
 
 /// How much is read at a time.
@@ -55,18 +55,19 @@ impl Part {
     }
 }
 
-/// Reads the image once from start to end. `progress` is told the length of every block read.
+/// Reads the image once from start to end, and computes what `stated` wants besides. `progress` is told the length of every block read.
 ///
 /// # Errors
 ///
 /// Only when interrupted: what cannot be read makes the digests that need it absent.
 pub(crate) fn digest_image(
-    image: &MaskedImage,
+    image: &dyn ReadAt,
     ranges: &[ByteRange],
+    stated: &mut StatedDigests,
     interrupt: &Interrupt,
     progress: &dyn Fn(u64),
 ) -> Result<Digests, Error> {
-    let len = len_of(image);
+    let len = image.len();
     let mut whole = Part::new(ByteRange::new(0, len), len);
     let mut parts: Vec<Part> = ranges.iter().map(|range| Part::new(*range, len)).collect();
     let mut buffer = Vec::new();
@@ -83,8 +84,10 @@ pub(crate) fn digest_image(
         }
         if lost != Lost::Nothing {
             parts.iter_mut().for_each(|part| part.spoil(block));
+            stated.spoil(block);
         }
         whole.update(block, &buffer);
+        stated.update(block, &buffer);
         parts.iter_mut().for_each(|part| part.update(block, &buffer));
         offset = block.end();
         progress(block.len);
@@ -97,11 +100,11 @@ pub(crate) fn digest_image(
 
 /// The digest of one range of the image, or `None` if some of it cannot be read.
 pub(crate) fn digest_range(
-    image: &MaskedImage,
+    image: &dyn ReadAt,
     range: ByteRange,
     interrupt: &Interrupt,
 ) -> Result<Option<BlobHash>, Error> {
-    let mut part = Part::new(range, len_of(image));
+    let mut part = Part::new(range, image.len());
     let mut buffer = Vec::new();
     let mut offset = range.offset;
     while offset < range.end() && part.hasher.is_some() {
@@ -125,7 +128,7 @@ enum Lost {
 }
 
 /// Fills the buffer with the block, or with zeros for the part of it that cannot be read; the part returned is the one filled.
-fn read_block(image: &MaskedImage, block: ByteRange, buffer: &mut Vec<u8>) -> (ByteRange, Lost) {
+fn read_block(image: &dyn ReadAt, block: ByteRange, buffer: &mut Vec<u8>) -> (ByteRange, Lost) {
     let resize = |buffer: &mut Vec<u8>, len: u64| buffer.resize(usize::try_from(len).unwrap_or(0), 0);
     resize(buffer, block.len);
     match image.read_exact_at(block.offset, buffer) {
@@ -156,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    fn image(bytes: &[u8], unread: Vec<ByteRange>) -> MaskedImage {
+    fn image(bytes: &[u8], unread: Vec<ByteRange>) -> Masked<FileSource> {
         let mut file = tempfile::tempfile().expect("temporary file");
         file.write_all(bytes).expect("written");
         Masked::new(FileSource::from_file(file).expect("source"), unread)
@@ -172,14 +175,26 @@ mod tests {
             ByteRange::new(0, 4_000_000),
         ];
         let image = image(&bytes, vec![ByteRange::new(700, 10)]);
-        let found = digest_image(&image, &ranges, &Interrupt::new(), &|_| {})?;
+        let found = digest_image(
+            &image,
+            &ranges,
+            &mut StatedDigests::default(),
+            &Interrupt::new(),
+            &|_| {},
+        )?;
         assert_eq!(found.ranges, [None, None, None]);
         let mut zeroed = bytes.clone();
         zeroed[700..710].fill(0);
         assert_eq!(found.image, Some(BlobHash::of(&zeroed)));
 
         let image = self::image(&bytes, Vec::new());
-        let found = digest_image(&image, &ranges, &Interrupt::new(), &|_| {})?;
+        let found = digest_image(
+            &image,
+            &ranges,
+            &mut StatedDigests::default(),
+            &Interrupt::new(),
+            &|_| {},
+        )?;
         let expected = [
             Some(BlobHash::of(&bytes[512..2_000_512])),
             Some(BlobHash::of(&bytes[..1000])),

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::old_id::{OldIds, old_ids};
 use super::{Recognition, plan};
+use crate::image::Opener;
 use crate::rescue::{self, Hardware, RescueSettings};
 use crate::stage::display_name;
-use crate::{Archive, Error, HostPath, Interrupt};
+use crate::{Archive, Error, HostPath};
 
 /// Evidence that many media share, and that makes none of them likely by itself.
 const COMMON: [&str; 3] = ["size", "sector-size", "smart-health"];
@@ -48,13 +49,13 @@ pub struct Alike {
 /// # Errors
 ///
 /// When the source cannot be read (R4), or the archive fails.
-pub fn look(archive: Option<&Archive>, path: &Path, interrupt: &Interrupt) -> Result<Identification, Error> {
+pub fn look(archive: Option<&Archive>, path: &Path, opener: &Opener<'_>) -> Result<Identification, Error> {
     let settings = RescueSettings::default();
     let (source, evidence, recognition) = if settings.concerns(path) {
-        let plan = rescue::plan(archive, path, &settings, interrupt)?;
+        let plan = rescue::plan(archive, path, &settings, opener.interrupt)?;
         (plan.source, plan.evidence, plan.recognition)
     } else {
-        let plan = plan(archive, path, interrupt)?;
+        let plan = plan(archive, path, opener)?;
         (plan.source.path, plan.evidence, plan.recognition)
     };
     let old_ids = if source.as_path().is_dir() {

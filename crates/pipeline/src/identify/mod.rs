@@ -10,6 +10,7 @@ mod look;
 mod old_id;
 mod recognise;
 mod source;
+mod stated;
 
 use std::path::Path;
 
@@ -23,15 +24,17 @@ pub use old_id::OldIds;
 
 pub(crate) use digest::{Digests, digest_image, digest_range};
 pub(crate) use recognise::is_rescued_further;
+pub(crate) use stated::{Outcome as StatedOutcome, StatedDigests};
 
+use crate::image::{Contained, Opener};
 use crate::stage::{Running, Subject};
-use crate::{Archive, Context, Error, HostPath, Interrupt, RunOutcome, Stage};
+use crate::{Archive, Context, Error, HostPath, RunOutcome, Stage};
 
 /// What sort of source it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SourceKind {
-    /// A regular file or block device that holds a raw image.
+    /// A regular file or block device that holds an image, raw or in containers.
     Image,
     /// A directory tree of this host.
     Directory,
@@ -44,14 +47,16 @@ pub struct Source {
     pub path: HostPath,
     /// What it is.
     pub kind: SourceKind,
-    /// Length in bytes; 0 for a directory.
+    /// Length of the image in bytes, without its containers; 0 for a directory.
     pub size_bytes: u64,
     /// When it was last modified.
     pub modified: Option<Timestamp>,
     /// The mapfile beside the image, if there is one (R11).
     pub mapfile: Option<HostPath>,
-    /// Ranges of the image that were never rescued.
+    /// Ranges of the image that were never rescued; of a raw one only.
     pub unread: Vec<ByteRange>,
+    /// The containers that the image lies in; `None` for a raw one and for a directory.
+    pub container: Option<Contained>,
 }
 
 /// Whether the archive knows the medium, and why we think so.
@@ -116,8 +121,9 @@ pub struct IdentifyPlan {
 /// # Errors
 ///
 /// [`Error::Source`] if it is missing, empty, unreadable, or of a kind that cannot be ingested; nothing is then written (R4).
-pub fn plan(archive: Option<&Archive>, source: &Path, interrupt: &Interrupt) -> Result<IdentifyPlan, Error> {
-    let source = Source::open(source)?;
+pub fn plan(archive: Option<&Archive>, source: &Path, opener: &Opener<'_>) -> Result<IdentifyPlan, Error> {
+    let interrupt = opener.interrupt;
+    let source = Source::open(opener, source)?;
     let evidence = evidence::gather(&source, interrupt)?;
     let recognition = match archive {
         Some(archive) => recognise::recognise(archive.catalogue(), &source, &evidence, interrupt)?,
@@ -210,8 +216,9 @@ fn relocate(context: &Context<'_>, plan: &IdentifyPlan, key: MediumKey) -> Resul
     if earlier.unread != now.unread {
         return Ok(catalogue.set_image(key, &rescued_further(&earlier, &plan.source))?);
     }
-    let still_there = Source::open(&context.config.path_map.value.local(&earlier.path))
-        .is_ok_and(|source| (source.size_bytes, source.modified) == (earlier.size_bytes, earlier.modified));
+    // Its containers need not be opened for that.
+    let still_there = Source::look(&context.config.path_map.value.local(&earlier.path))
+        .is_ok_and(|source| source.modified == earlier.modified);
     let moved = earlier.path != now.path && !still_there;
     let touched = earlier.path == now.path && earlier.modified != now.modified;
     if moved || touched {

@@ -5,6 +5,7 @@ use ntt_catalogue::rows::{Evidence, Image, MediumKind};
 use ntt_model::{BlobHash, ByteRange, MediumKey};
 
 use super::evidence::STRONG;
+use super::stated::StatedDigests;
 use super::{Recognition, Source, SourceKind, digest_image};
 use crate::content::open_image;
 use crate::{Error, Interrupt};
@@ -120,7 +121,7 @@ fn whole_digest(
         return Ok(*digest);
     }
     let image = open_image(source)?;
-    let computed = digest_image(&image, &[], interrupt, &|_| {})?.image;
+    let computed = digest_image(&image, &[], &mut StatedDigests::default(), interrupt, &|_| {})?.image;
     *digest = Some(computed);
     Ok(computed)
 }
@@ -148,7 +149,7 @@ pub(crate) fn is_rescued_further(
         ..source.clone()
     };
     let image = open_image(&as_before)?;
-    Ok(digest_image(&image, &[], interrupt, &|_| {})?.image == Some(digest))
+    Ok(digest_image(&image, &[], &mut StatedDigests::default(), interrupt, &|_| {})?.image == Some(digest))
 }
 
 /// Whether every byte of `inner` lies in `outer`; both ascending and without neighbours that touch.

@@ -10,15 +10,46 @@ use ntt_model::{ByteRange, Timestamp};
 use ntt_source::{FileSource, ReadAt};
 
 use super::{Source, SourceKind};
+use crate::image::{self, Opener};
 use crate::{Error, HostPath};
 
 impl Source {
-    /// Looks at the source: kind, length, time, mapfile. Reads no content and writes nothing.
+    /// Looks at the source: kind, length, time, mapfile, and the containers of an image, with their files. Reads no content, unless it is compressed as a
+    /// whole: then it is unpacked to a temporary file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Source`] if it is missing, empty, unreadable or of another kind, or if its containers need what cannot be had.
+    pub fn open(opener: &Opener<'_>, path: &Path) -> Result<Self, Error> {
+        let mut source = look(path)?;
+        if source.kind == SourceKind::Image {
+            source.container = image::open(opener, source.path.as_path(), &source.unread)?;
+        }
+        if let Some(len) = source
+            .container
+            .as_ref()
+            .and_then(|contained| contained.kept.0.as_ref())
+            .map(|image| image.len())
+        {
+            if len == 0 {
+                return Err(Error::Source {
+                    path: path.to_owned(),
+                    reason: "the image in its container is empty (0 bytes)".to_owned(),
+                });
+            }
+            source.size_bytes = len;
+            // They are bytes of the container's file, and known to whoever reads from it.
+            source.unread = Vec::new();
+        }
+        Ok(source)
+    }
+
+    /// As [`Source::open`] without its containers: kind, length, time and mapfile of the file.
     ///
     /// # Errors
     ///
     /// [`Error::Source`] if it is missing, empty, unreadable or of another kind.
-    pub fn open(path: &Path) -> Result<Self, Error> {
+    pub fn look(path: &Path) -> Result<Self, Error> {
         look(path)
     }
 }
@@ -35,7 +66,7 @@ fn look(path: &Path) -> Result<Source, Error> {
         std::fs::read_dir(&absolute).map_err(|error| refuse(&plain(&error)))?;
         Ok(directory(&absolute, &metadata))
     } else if file_type.is_file() || file_type.is_block_device() {
-        image(&absolute, &metadata, &refuse)
+        image_file(&absolute, &metadata, &refuse)
     } else {
         Err(refuse("neither an image, nor a block device, nor a directory"))
     }
@@ -49,10 +80,11 @@ fn directory(path: &Path, metadata: &Metadata) -> Source {
         modified: modified(metadata),
         mapfile: None,
         unread: Vec::new(),
+        container: None,
     }
 }
 
-fn image(path: &Path, metadata: &Metadata, refuse: &dyn Fn(&str) -> Error) -> Result<Source, Error> {
+fn image_file(path: &Path, metadata: &Metadata, refuse: &dyn Fn(&str) -> Error) -> Result<Source, Error> {
     let file = FileSource::open(path).map_err(|error| refuse(&plain(&error)))?;
     if file.is_empty() {
         return Err(refuse("the source is empty (0 bytes)"));
@@ -70,6 +102,7 @@ fn image(path: &Path, metadata: &Metadata, refuse: &dyn Fn(&str) -> Error) -> Re
         modified: modified(metadata),
         mapfile,
         unread,
+        container: None,
     })
 }
 

@@ -20,6 +20,7 @@ pub use summary::balance;
 
 use crate::copy::CopySummary;
 use crate::identify::{self, IdentifyPlan, Recognition};
+use crate::image::Opener;
 use crate::rescue::{self, RescuePlan, RescueSettings};
 use crate::scan::ScanSettings;
 use crate::{Archive, Config, Context, Error, ErrorKind, HostPath, Interrupt, RunOutcome, inspect};
@@ -138,6 +139,13 @@ pub fn plan(
     interrupt: &Interrupt,
     request: &IngestRequest,
 ) -> Result<IngestPlan, Error> {
+    let opener = Opener {
+        config,
+        scan_program,
+        interrupt,
+        // A plan leaves nothing in an archive, not even for a while (R40).
+        scratch: None,
+    };
     let mut plan = IngestPlan::default();
     for path in &request.sources {
         if request.rescue.concerns(path) {
@@ -147,7 +155,7 @@ pub fn plan(
             }
             continue;
         }
-        let looked = identify::plan(archive, path, interrupt).and_then(|identity| {
+        let looked = identify::plan(archive, path, &opener).and_then(|identity| {
             let layers = match identity.recognition {
                 Recognition::Known { .. } => None,
                 _ => inspect::plan(&identity.source, config, scan_program, interrupt)?,

@@ -1,9 +1,12 @@
 //! The digests by which an image and its volumes will be recognised (R2, R3).
 
 use ntt_catalogue::rows::{Evidence, Image, MediumRow, NewVolume, VolumeRow};
+use ntt_model::BlobHash;
+use ntt_source::ReadAt;
 
-use crate::content::{image_row, len_of, open_image};
-use crate::identify::{Digests, Source, SourceKind, digest_image};
+use crate::content::{image_row, open_image};
+use crate::identify::{Digests, Source, SourceKind, StatedDigests, StatedOutcome, digest_image};
+use crate::inspect::{add_new_findings, content_range, digest_volume, mapping};
 use crate::stage::{Running, Subject};
 use crate::{Context, Error, RunOutcome, Stage};
 
@@ -16,14 +19,66 @@ pub(super) fn digests(context: &Context<'_>, medium: &MediumRow, source: &Source
     let catalogue = context.archive.catalogue();
     let mut volumes = catalogue.volumes(medium.key)?;
     volumes.retain(|row| row.volume.digest.is_none() && !row.volume.range.is_empty());
+    // What lies in pieces is read by itself; the others in one go with the image.
+    let (pieces, volumes): (Vec<VolumeRow>, Vec<VolumeRow>) = volumes
+        .into_iter()
+        .partition(|row| mapping(&row.volume).is_some());
     let bytes = open_image(source)?;
     let subject = Subject::medium(medium);
-    let total = Some(len_of(&bytes));
+    let total = Some(bytes.len());
     let stage = Running::start_with(context.observer, Stage::Verify, subject, Some(1), total);
-    let ranges: Vec<_> = volumes.iter().map(|row| row.volume.range).collect();
-    let result = digest_image(&bytes, &ranges, context.interrupt, &|len| stage.add(0, len))
-        .and_then(|digests| record(context, medium, image, volumes, &digests));
+    let ranges: Vec<_> = volumes.iter().map(|row| content_range(&row.volume)).collect();
+    let mut stated = StatedDigests::of(source);
+    let progress = |len| stage.add(0, len);
+    let result =
+        digest_image(&bytes, &ranges, &mut stated, context.interrupt, &progress).and_then(|digests| {
+            compare(context, medium, stated, &stage)?;
+            for row in pieces {
+                let digest = digest_volume(context, &bytes, &row.volume)?;
+                put_digest(context, medium, row, digest)?;
+            }
+            record(context, medium, image, volumes, &digests)
+        });
     stage.settle(catalogue, Some(medium), result, |()| RunOutcome::Complete)
+}
+
+/// What the containers state of the image against what was read of it: a finding where they differ or cannot be compared, evidence where all is well.
+fn compare(
+    context: &Context<'_>,
+    medium: &MediumRow,
+    stated: StatedDigests,
+    stage: &Running<'_>,
+) -> Result<(), Error> {
+    let catalogue = context.archive.catalogue();
+    let mut findings = Vec::new();
+    for outcome in stated.finish() {
+        match outcome {
+            StatedOutcome::Equal(value, origin) => {
+                let evidence = Evidence {
+                    kind: "stated-digest-confirmed".to_owned(),
+                    value,
+                    origin,
+                };
+                catalogue.add_evidence(medium.key, &[evidence])?;
+            }
+            StatedOutcome::Wrong(finding) => findings.push(finding),
+        }
+    }
+    findings.iter().for_each(|finding| stage.finding(None, finding));
+    add_new_findings(catalogue, medium, &findings)
+}
+
+fn put_digest(
+    context: &Context<'_>,
+    medium: &MediumRow,
+    row: VolumeRow,
+    digest: Option<BlobHash>,
+) -> Result<(), Error> {
+    if digest.is_some() {
+        let volume = NewVolume { digest, ..row.volume };
+        context.archive.catalogue().put_volume(medium.key, &volume)?;
+    }
+    Ok(())
 }
 
 /// The image's digest comes last: with it the medium counts as known.
@@ -36,13 +91,7 @@ fn record(
 ) -> Result<(), Error> {
     let catalogue = context.archive.catalogue();
     for (row, digest) in volumes.into_iter().zip(&digests.ranges) {
-        if digest.is_some() {
-            let volume = NewVolume {
-                digest: *digest,
-                ..row.volume
-            };
-            catalogue.put_volume(medium.key, &volume)?;
-        }
+        put_digest(context, medium, row, *digest)?;
     }
     let Some(digest) = digests.image else {
         return Ok(());

@@ -27,7 +27,7 @@ pub(super) fn ingest(
     let begun = Instant::now();
     let rescued = rescue_first(context, path, request)?;
     let image = rescued.as_ref().map_or(path, |rescued| rescued.image.as_path());
-    let identity = identify::plan(Some(context.archive), image, context.interrupt)?;
+    let identity = identify::plan(Some(context.archive), image, &context.opener())?;
     // Asked before this run leaves its own events.
     let again = must_scan_again(context, &identity)?;
     let medium = identify::run(context, &identity, request.label.as_deref())?;

@@ -3,6 +3,7 @@
 //! Looking happens in the scan child. What it found is recorded once per medium: a finding per defect, and a volume per partition, whatever its
 //! verdict (R14). A volume whose bytes the archive has from another container is recorded as a copy of that one and not scanned again (R3).
 
+mod contained;
 mod directory;
 mod record;
 
@@ -10,11 +11,11 @@ use std::path::Path;
 
 use ntt_inspect::layer::LayerTree;
 use ntt_inspect::supervisor::{Budgets, Supervisor};
-use ntt_source::FileSource;
 
 pub(crate) use directory::{DIRECTORY, mount_point, mounted};
-pub(crate) use record::record;
+pub(crate) use record::{add_new_findings, content_range, digest_volume, mapping, record};
 
+use crate::content::image_files;
 use crate::identify::{Source, SourceKind};
 use crate::{Config, Error, Interrupt};
 
@@ -32,19 +33,21 @@ pub fn plan(
     if source.kind == SourceKind::Directory {
         return Ok(None);
     }
-    let file = open(source)?;
-    supervisor(config, scan_program, interrupt)
-        .inspect(file.as_file(), &source.unread)
-        .map(Some)
-        .map_err(|error| scan_error(&error))
-}
-
-/// Opens the image as the child wants it: for reading only.
-pub(crate) fn open(source: &Source) -> Result<FileSource, Error> {
-    FileSource::open(source.path.as_path()).map_err(|error| Error::Source {
-        path: source.path.as_path().to_owned(),
-        reason: error.to_string(),
-    })
+    if let Some(contained) = source
+        .container
+        .as_ref()
+        .filter(|contained| !contained.is_readable)
+    {
+        return Ok(Some(contained::unread(contained, source.size_bytes)));
+    }
+    let files = image_files(source)?;
+    let mut tree = supervisor(config, scan_program, interrupt)
+        .inspect(&files)
+        .map_err(|error| scan_error(&error))?;
+    if let Some(contained) = &source.container {
+        contained::add(&mut tree, contained);
+    }
+    Ok(Some(tree))
 }
 
 /// A supervisor with the configured budgets, cancelled by the interrupt.

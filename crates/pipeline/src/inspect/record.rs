@@ -2,11 +2,13 @@
 
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{Evidence, Image, MediumRow, NewVolume, VolumeRow};
+use ntt_filesystem::Family;
 use ntt_inspect::layer::{FileSystemLayer, LayerTree, Verdict, VolumeLayer};
-use ntt_model::{Finding, FindingCode, Layer, Severity, VolumeKey};
+use ntt_model::{ByteRange, Finding, FindingCode, Layer, Mapping, Severity, VolumeKey};
+use ntt_source::{Mapped, ReadAt};
 
-use super::directory;
-use crate::content::{MaskedImage, image_row, open_image};
+use super::{contained, directory};
+use crate::content::{image_row, open_image};
 use crate::identify::{Source, digest_range};
 use crate::stage::Running;
 use crate::{Context, Error};
@@ -83,7 +85,7 @@ fn numbered_otherwise(
 
 fn new_volume(
     context: &Context<'_>,
-    bytes: &MaskedImage,
+    bytes: &dyn ReadAt,
     source: &Source,
     layer: &VolumeLayer,
 ) -> Result<NewVolume, Error> {
@@ -98,27 +100,67 @@ fn new_volume(
         same_as: None,
         layer_json: serde_json::to_string(layer).map_err(|error| Error::Scan(error.to_string()))?,
     };
+    // Where the pieces of a volume lie is not asked for each: any loss may be its own.
     let lost = source
         .unread
         .iter()
-        .any(|range| range.intersection(&layer.range).is_some());
+        .any(|range| layer.mapping.is_some() || range.intersection(&layer.range).is_some());
     if volume.verdict == READABLE && !lost {
         (volume.digest, volume.same_as) = known_copy(context, bytes, &volume)?;
     }
     Ok(volume)
 }
 
+/// The bytes by which a volume is recognised: those of its file system, where a range of a container that pads its images, or of a generous partition,
+/// goes on behind it. Discs are taken whole: what their descriptors say of their length is less than what can belong to their files.
+pub(crate) fn content_range(volume: &NewVolume) -> ByteRange {
+    let layer: Option<VolumeLayer> = serde_json::from_str(&volume.layer_json).ok();
+    let file_systems = layer.map(|layer| layer.file_systems).unwrap_or_default();
+    let size = match file_systems.as_slice() {
+        [only] if !matches!(only.family, Family::Iso9660 | Family::Udf) => {
+            only.facts.as_ref().map_or(0, |facts| facts.size_bytes)
+        }
+        _ => 0,
+    };
+    if size == 0 {
+        return volume.range;
+    }
+    ByteRange::new(volume.range.offset, size.min(volume.range.len))
+}
+
+/// Where the bytes of a volume lie, if they are not one range of the image.
+pub(crate) fn mapping(volume: &NewVolume) -> Option<Mapping> {
+    let layer: Option<VolumeLayer> = serde_json::from_str(&volume.layer_json).ok();
+    layer.and_then(|layer| layer.mapping)
+}
+
+/// The digest by which a volume is recognised, wherever its bytes lie; `None` if some of them cannot be read.
+pub(crate) fn digest_volume(
+    context: &Context<'_>,
+    bytes: &dyn ReadAt,
+    volume: &NewVolume,
+) -> Result<Option<ntt_model::BlobHash>, Error> {
+    let content = content_range(volume);
+    match mapping(volume) {
+        Some(mapping) => {
+            let range = ByteRange::new(0, content.len);
+            digest_range(&Mapped::new(bytes, mapping), range, context.interrupt)
+        }
+        None => digest_range(bytes, content, context.interrupt),
+    }
+}
+
 /// Looks for a volume with the same bytes (R3). The digest is computed only when some known volume has the same file system, UUID and length.
 fn known_copy(
     context: &Context<'_>,
-    bytes: &MaskedImage,
+    bytes: &dyn ReadAt,
     volume: &NewVolume,
 ) -> Result<(Option<ntt_model::BlobHash>, Option<VolumeKey>), Error> {
     let alike: Vec<VolumeRow> = alike(context.archive.catalogue(), volume)?;
     if alike.is_empty() {
         return Ok((None, None));
     }
-    let digest = digest_range(bytes, volume.range, context.interrupt)?;
+    let digest = digest_volume(context, bytes, volume)?;
     let same = alike
         .iter()
         .find(|row| digest.is_some() && row.volume.digest == digest);
@@ -132,7 +174,7 @@ fn alike(catalogue: &dyn Catalogue, volume: &NewVolume) -> Result<Vec<VolumeRow>
         alike.extend(rows.into_iter().filter(|row| {
             let known = &row.volume;
             known.digest.is_some()
-                && known.range.len == volume.range.len
+                && content_range(known).len == content_range(volume).len
                 && known.type_name == volume.type_name
                 && known.uuid == volume.uuid
         }));
@@ -154,7 +196,7 @@ fn incomplete(tree: &LayerTree) -> Option<Finding> {
 }
 
 /// Adds findings that the medium does not have yet: an inspection may be done again after an interruption.
-fn add_new_findings(
+pub(crate) fn add_new_findings(
     catalogue: &dyn Catalogue,
     medium: &MediumRow,
     findings: &[Finding],
@@ -179,6 +221,24 @@ fn evidence(tree: &LayerTree) -> Vec<Evidence> {
             });
         }
     };
+    for layer in &tree.containers {
+        let origin = layer.files.first().cloned().unwrap_or_default();
+        add("container", contained::description(layer), origin);
+        let whole = layer
+            .hashes
+            .iter()
+            .filter(|hash| hash.range == ByteRange::new(0, layer.image_bytes));
+        for hash in whole {
+            add(
+                "stated-digest",
+                format!("{} {}", hash.algorithm, hash.hex),
+                layer.format.clone(),
+            );
+        }
+        for (name, value) in &layer.facts {
+            add("container-fact", format!("{name}: {value}"), layer.format.clone());
+        }
+    }
     for table in &tree.tables {
         add("table-id", table.id.clone(), table.scheme.clone());
     }

@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use ntt_inspect::Supervisor;
+use ntt_inspect::{ImageFiles, Supervisor};
 use ntt_mapfile::Mapfile;
 use ntt_rescue::advisor::{Advice, Advisor};
 
@@ -42,7 +43,8 @@ impl Surveyor {
     fn survey(&self, map: &Mapfile) -> Option<Advice> {
         let image = File::open(&self.image).ok()?;
         let unread = map.unread_ranges(map.extent().end());
-        let survey = self.supervisor.survey(&image, &unread, PATIENCE).ok()?;
+        let files = ImageFiles::raw(Arc::new(image), unread);
+        let survey = self.supervisor.survey(&files, PATIENCE).ok()?;
         Some(Advice {
             needed: survey.needed,
             structures: survey.structures,

@@ -5,12 +5,12 @@ use ntt_inspect::ScanRequest;
 use ntt_inspect::live::{Error as LiveError, LiveOptions};
 use ntt_inspect::supervisor::Supervisor;
 use ntt_model::entry::ScanCounts;
-use ntt_model::{ByteRange, ScanEvent};
+use ntt_model::{ByteRange, Mapping, ScanEvent};
 
 use super::{ScanSettings, family_name};
-use crate::content::open_tree;
+use crate::content::{image_files, open_tree};
 use crate::identify::{Source, SourceKind};
-use crate::inspect::{DIRECTORY, open, scan_error, supervisor};
+use crate::inspect::{DIRECTORY, scan_error, supervisor};
 use crate::tree::join;
 use crate::{Context, Error};
 
@@ -22,6 +22,8 @@ pub(super) enum Reader {
         family: Family,
         /// Where the volume lies in the image.
         range: ByteRange,
+        /// Where its bytes lie when they are not one range.
+        mapping: Option<Mapping>,
         /// Inode number of the root directory.
         root: u64,
     },
@@ -74,9 +76,15 @@ impl<'a> Feed<'a> {
     /// Reads a volume to its end.
     pub(super) fn read(&self, reader: &Reader, take: &mut Take<'_>) -> Result<Told, Error> {
         match (reader, self.source.kind) {
-            (Reader::FileSystem { family, range, .. }, SourceKind::Image) => {
-                self.file_system(*family, *range, take)
-            }
+            (
+                Reader::FileSystem {
+                    family,
+                    range,
+                    mapping,
+                    ..
+                },
+                SourceKind::Image,
+            ) => self.file_system(*family, (*range, mapping.clone()), take),
             (Reader::Directory { mount_point }, SourceKind::Directory) => self.directory(mount_point, take),
             _ => Err(Error::Scan("the reader does not fit the source".to_owned())),
         }
@@ -136,19 +144,24 @@ impl<'a> Feed<'a> {
         )
     }
 
-    fn file_system(&self, family: Family, range: ByteRange, take: &mut Take<'_>) -> Result<Told, Error> {
-        let file = open(&self.source)?;
+    fn file_system(
+        &self,
+        family: Family,
+        (range, mapping): (ByteRange, Option<Mapping>),
+        take: &mut Take<'_>,
+    ) -> Result<Told, Error> {
+        let files = image_files(&self.source)?;
         let request = ScanRequest {
             range,
+            mapping,
             family,
             options: ScanOptions {
                 deleted: self.settings.deleted,
                 ..ScanOptions::default()
             },
-            unread: self.source.unread.clone(),
         };
         let mut failed = None;
-        let scanned = self.supervisor().scan(file.as_file(), &request, &mut |events| {
+        let scanned = self.supervisor().scan(&files, &request, &mut |events| {
             take(events).map_err(|error| {
                 failed = Some(error);
                 Stop

@@ -133,6 +133,7 @@ fn readers(volume: &NewVolume) -> Result<Vec<Reader>, Error> {
         Some(Reader::FileSystem {
             family: file_system.family,
             range: layer.range,
+            mapping: layer.mapping.clone(),
             root: facts.root,
         })
     });

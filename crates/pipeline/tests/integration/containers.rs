@@ -16,7 +16,7 @@ const PARTITION_AT: u64 = 1 << 20;
 const SECTOR: u64 = 512;
 
 /// An ext4 file system of 4 MiB with two files.
-fn partition(world: &World) -> Option<PathBuf> {
+pub(crate) fn partition(world: &World) -> Option<PathBuf> {
     if !have("mke2fs") {
         return None;
     }

@@ -8,5 +8,6 @@ mod doctor;
 mod failures;
 mod image;
 mod interrupted;
+mod kept_in;
 mod mounts;
 mod world;

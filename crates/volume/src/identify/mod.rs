@@ -3,8 +3,12 @@
 //! Most types are one line of `magic::MAGICS`; those whose signature moves about or needs more than one look have a function in
 //! `special`. Only a few sectors are read. A sector that cannot be read makes its signatures not match.
 
+mod clustered;
+mod firmware;
 mod magic;
+mod size;
 mod special;
+mod unix;
 
 use ntt_source::ReadAt;
 use serde::{Deserialize, Serialize};
@@ -39,6 +43,8 @@ pub struct Identified {
     pub label: String,
     /// UUID in the form of `blkid`; empty if there is none.
     pub uuid: String,
+    /// Size in bytes that it says it has, where that is cheap to find.
+    pub size_bytes: Option<u64>,
 }
 
 impl Identified {
@@ -48,11 +54,17 @@ impl Identified {
             type_name,
             label: String::new(),
             uuid: String::new(),
+            size_bytes: None,
         }
     }
 
     fn with_label(mut self, label: String) -> Self {
         self.label = label;
+        self
+    }
+
+    fn with_size(mut self, size_bytes: Option<u64>) -> Self {
+        self.size_bytes = size_bytes;
         self
     }
 
@@ -69,6 +81,11 @@ pub fn identify(source: &dyn ReadAt) -> Vec<Identified> {
         .filter_map(|detect| detect(source))
         .collect();
     all.extend(magic::MAGICS.iter().filter_map(|magic| magic.detect(source)));
+    for identified in &mut all {
+        identified.size_bytes = identified
+            .size_bytes
+            .or_else(|| size::size_bytes(identified.type_name, source));
+    }
     all.dedup_by(|later, earlier| later.type_name == earlier.type_name);
     all.sort_by_key(|identified| match identified.class {
         Class::Raid => 0,

@@ -4,7 +4,7 @@ use ntt_source::ReadAt;
 use ntt_source::field::{array, be_u16, be_u32, le_u16, le_u32, le_u64};
 
 use super::magic::uuid_at;
-use super::{Class, Identified};
+use super::{Class, Identified, clustered, firmware, unix};
 use crate::bytes::{padded_text, read, read_vec, uuid_text};
 
 /// Magic number of Linux software RAID.
@@ -16,8 +16,15 @@ type Detector = fn(&dyn ReadAt) -> Option<Identified>;
 pub(super) const DETECTORS: &[Detector] = &[
     md_modern,
     md_old,
-    firmware_raid,
+    firmware::detect,
+    firmware::drbd,
+    firmware::vmfs_volume,
     lvm2,
+    unix::lvm1,
+    clustered::file_vault,
+    unix::bitlocker_to_go,
+    clustered::zfs,
+    clustered::stratis,
     swap,
     ntfs,
     exfat,
@@ -25,7 +32,20 @@ pub(super) const DETECTORS: &[Detector] = &[
     squashfs,
     minix,
     nilfs2,
-    zfs,
+    clustered::scoutfs,
+    clustered::gfs,
+    clustered::ocfs,
+    clustered::ocfs2,
+    clustered::vmfs,
+    clustered::bcachefs,
+    unix::hpfs,
+    unix::sysv,
+    unix::xenix,
+    unix::ubi,
+    unix::ubifs,
+    unix::zonefs,
+    unix::xfs_log,
+    unix::external_journal,
 ];
 
 /// Linux software RAID with superblock 1.0 (near the end), 1.1 (at 0) or 1.2 (at 4096): `md_p.h`.
@@ -61,31 +81,6 @@ fn md_old(source: &dyn ReadAt) -> Option<Identified> {
     Some(Identified::new(Class::Raid, "linux_raid_member").with_uuid(uuid_text(uuid)))
 }
 
-/// RAID of mainboards and controllers, whose signature stands near the end: Intel, SNIA DDF, HighPoint 45x, Adaptec.
-fn firmware_raid(source: &dyn ReadAt) -> Option<Identified> {
-    let from_end = |sectors: u64| {
-        let at = source.len().checked_sub(sectors.checked_mul(512)?)?;
-        read::<512>(source, at).ok()
-    };
-    let starts = |sectors, bytes: &[u8]| from_end(sectors).is_some_and(|sector| sector.starts_with(bytes));
-    let highpoint = from_end(11).and_then(|sector| le_u32(&sector, 0));
-    let adaptec = from_end(1).is_some_and(|sector| {
-        sector.starts_with(b"\x37\xfc\x4d\x1e") && sector.windows(4).any(|window| window == b"DPTM")
-    });
-    let type_name = if starts(2, b"Intel Raid ISM Cfg Sig. ") {
-        "isw_raid_member"
-    } else if starts(1, &[0xde, 0x11, 0xde, 0x11]) {
-        "ddf_raid_member"
-    } else if matches!(highpoint, Some(0x5a78_16f3 | 0x5a78_16fd)) {
-        "hpt45x_raid_member"
-    } else if adaptec {
-        "adaptec_raid_member"
-    } else {
-        return None;
-    };
-    Some(Identified::new(Class::Raid, type_name))
-}
-
 /// LVM2: a label in one of the first four sectors (`lib/label/label.h`).
 fn lvm2(source: &dyn ReadAt) -> Option<Identified> {
     [0_u64, 512, 1024, 1536].into_iter().find_map(|at| {
@@ -98,7 +93,7 @@ fn lvm2(source: &dyn ReadAt) -> Option<Identified> {
 }
 
 /// 32 characters, shown in groups of 6-4-4-4-4-4-6.
-fn lvm_uuid(text: &str) -> String {
+pub(super) fn lvm_uuid(text: &str) -> String {
     let mut shown = String::new();
     for (index, character) in text.chars().enumerate() {
         if matches!(index, 6 | 10 | 14 | 18 | 22 | 26) {
@@ -129,10 +124,18 @@ fn swap(source: &dyn ReadAt) -> Option<Identified> {
                 _ => return None,
             };
             let header = read::<64>(source, 1024).ok()?;
+            // Numbers have the byte order of the machine; the version says which.
+            let last_page = if le_u32(&header, 0)? == 1 {
+                le_u32(&header, 4)?
+            } else {
+                be_u32(&header, 4)?
+            };
+            let size = u64::from(last_page).saturating_add(1).checked_mul(page);
             let uuid = uuid_at(source, 1036).unwrap_or_default();
             Some(
                 Identified::new(class, type_name)
                     .with_uuid(uuid)
+                    .with_size(size)
                     .with_label(padded_text(header.get(28..44)?)),
             )
         })
@@ -232,14 +235,4 @@ fn nilfs2(source: &dyn ReadAt) -> Option<Identified> {
             .with_uuid(uuid)
             .with_label(padded_text(block.get(168..248)?)),
     )
-}
-
-/// ZFS: at least four uberblocks in the ring of the first label (from byte 131,072, one a KiB).
-fn zfs(source: &dyn ReadAt) -> Option<Identified> {
-    let uberblocks = (0..128_u64).filter(|index| {
-        let at = index.saturating_mul(1024).saturating_add(131_072);
-        read::<8>(source, at)
-            .is_ok_and(|raw| matches!(u64::from_le_bytes(raw), 0x00ba_b10c | 0x0cb1_ba00_0000_0000))
-    });
-    (uberblocks.take(4).count() == 4).then(|| Identified::new(Class::VolumeManager, "zfs_member"))
 }

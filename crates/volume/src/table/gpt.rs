@@ -7,6 +7,7 @@ use ntt_source::field::{array, le_u32, le_u64};
 use super::mbr::BootRecord;
 use super::{Found, Place, Scheme, Slot, Table};
 use crate::bytes::{guid_text, read, read_vec, utf16_text};
+use crate::checksum::crc32;
 
 /// Sector sizes that are tried, the usual first.
 const SECTOR_SIZES: [u64; 4] = [512, 4096, 2048, 1024];
@@ -309,22 +310,6 @@ fn add(place: Place<'_>, copy: Copy, scheme: Scheme, found: &mut Found) {
         sector_size_bytes: u32::try_from(copy.sector_bytes).unwrap_or(0),
         slots,
     });
-}
-
-/// The CRC-32 of the specification (that of ISO 3309), bit by bit: a table is at most 1 MiB.
-fn crc32(bytes: &[u8]) -> u32 {
-    let mut crc = u32::MAX;
-    for byte in bytes {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            let low = crc & 1;
-            crc >>= 1;
-            if low == 1 {
-                crc ^= 0xedb8_8320;
-            }
-        }
-    }
-    !crc
 }
 
 #[cfg(test)]

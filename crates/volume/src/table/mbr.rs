@@ -68,7 +68,7 @@ pub(super) struct BootRecord {
 
 impl BootRecord {
     /// `None` if the sector is none: a boot sector of a file system ends in `55 AA` too, so the entries must make sense: status
-    /// 00 or 80, something past the first sector, no two overlapping, and at least one of them starting in the source.
+    /// 00 or 80, something past the first sector, at least one of them starting in the source, and all lying in it where two overlap.
     pub(super) fn parse(sector: &[u8; 512], source_bytes: u64) -> Option<Self> {
         let entries = entries(sector)?;
         let used: Vec<&Entry> = entries.iter().filter(|entry| entry.is_used()).collect();
@@ -76,7 +76,8 @@ impl BootRecord {
         let starts = used.iter().all(|entry| entry.start > 0 || is_iso_hybrid(entry));
         let sectors = source_bytes.div_ceil(SECTOR_BYTES);
         let one_inside = used.iter().any(|entry| entry.start < sectors);
-        let plausible = statuses && starts && one_inside && !any_overlap(&used);
+        let all_inside = used.iter().all(|entry| entry.end() <= sectors);
+        let plausible = statuses && starts && one_inside && (all_inside || !any_overlap(&used));
         let disk_id = le_u32(sector, 440)?;
         plausible.then_some(Self { entries, disk_id })
     }
@@ -395,8 +396,19 @@ mod tests {
             assert_eq!(find(&bytes, 0).tables, [], "byte {at}");
         }
         let mut overlapping = disk();
-        put_entry(&mut overlapping, 0, 0, 0x06, 64, 937);
+        put_entry(&mut overlapping, 0, 0, 0x06, 64, 1_000_000);
         assert_eq!(find(&overlapping, 0).tables, []);
+    }
+
+    /// Overlapping primaries that lie in the disk are listed, and reported.
+    #[test]
+    fn overlapping_primaries_are_listed_and_reported() {
+        let mut bytes = disk();
+        put_entry(&mut bytes, 0, 2, 0x83, 512, 400);
+        let found = find(&bytes, 0);
+        assert_eq!(found.slots().count(), 6);
+        let codes: Vec<FindingCode> = found.findings.iter().map(|finding| finding.code).collect();
+        assert_eq!(codes, [FindingCode::Contradiction]);
     }
 
     #[test]

@@ -2,5 +2,6 @@
 
 #![allow(clippy::print_stderr, reason = "what is known is shown")]
 
+mod damage;
 mod identify;
 mod tables;

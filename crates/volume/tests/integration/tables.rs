@@ -200,3 +200,160 @@ fn r15_an_apple_map_of_parted_is_read() {
     let names: Vec<&str> = found.slots().map(|slot| slot.name.as_str()).collect();
     assert_eq!(names, ["one", "two"]);
 }
+
+/// R15: the labels of other machines that parted makes, as `parted` lists them.
+#[test]
+fn r15_labels_of_parted_are_read_as_parted_reads_them() {
+    if !have("parted") {
+        return;
+    }
+    for (label, scheme) in [
+        ("bsd", Scheme::Bsd),
+        ("sun", Scheme::Sun),
+        ("dvh", Scheme::Sgi),
+        ("amiga", Scheme::Amiga),
+        ("atari", Scheme::Atari),
+    ] {
+        let mut arguments = vec!["-s", "DISK", "mklabel", label];
+        match label {
+            "amiga" | "mac" => arguments.extend([
+                "mkpart", "one", "8MiB", "16MiB", "mkpart", "two", "16MiB", "24MiB",
+            ]),
+            "dvh" | "atari" => {
+                arguments.extend([
+                    "mkpart", "primary", "8MiB", "16MiB", "mkpart", "primary", "16MiB", "24MiB",
+                ]);
+            }
+            _ => arguments.extend(["mkpart", "8MiB", "16MiB", "mkpart", "16MiB", "24MiB"]),
+        }
+        let Some(disk) = made(64, "parted", &arguments, "") else {
+            return;
+        };
+        let found = tables_of(disk.path());
+        let schemes: Vec<Scheme> = found.tables.iter().map(|table| table.scheme).collect();
+        assert_eq!(schemes, [scheme], "{label}");
+        // parted's sum over a BSD label is not that of the systems; it reads it all the same.
+        let expected_findings = usize::from(label == "bsd");
+        assert_eq!(
+            found.findings.len(),
+            expected_findings,
+            "{label}: {:?}",
+            found.findings
+        );
+        assert!(!found.is_damaged());
+        let theirs = parted(disk.path());
+        assert!(theirs.len() >= 2, "{label}: {theirs:?}");
+        for slot in ours(&found) {
+            assert!(theirs.contains(&slot), "{label}: {slot:?} is not in {theirs:?}");
+        }
+        assert!(ours(&found).len() >= 2, "{label}: {found:?}");
+    }
+}
+
+/// What parted lists, in sectors.
+fn parted(path: &Path) -> Vec<(u64, u64)> {
+    let output = Command::new("parted")
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .args(["-m", "-s"])
+        .arg(path)
+        .args(["unit", "s", "print"])
+        .output()
+        .expect("a run");
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| {
+            let fields: Vec<&str> = line.split(':').collect();
+            fields.first()?.parse::<u32>().ok()?;
+            let number = |index: usize| fields.get(index)?.strip_suffix('s')?.parse::<u64>().ok();
+            Some((number(1)?, number(3)?))
+        })
+        .collect()
+}
+
+/// R15: labels that sfdisk makes.
+#[test]
+fn r15_labels_of_sfdisk_are_read_back() {
+    let scripts = [
+        (
+            "label: sun\nstart=0, size=16065, type=2\nstart=16065, size=32130, type=4\n",
+            Scheme::Sun,
+        ),
+        (
+            "label: sgi\nstart=4096, size=16065, type=7\nstart=32130, size=32130, type=a\n",
+            Scheme::Sgi,
+        ),
+    ];
+    for (script, scheme) in scripts {
+        let Some(disk) = made(64, "sfdisk", &["-q", "DISK"], script) else {
+            return;
+        };
+        let found = tables_of(disk.path());
+        assert_eq!(found.tables[0].scheme, scheme);
+        let theirs = sfdisk(disk.path());
+        assert_eq!(ours(&found).len(), 2, "{found:?}");
+        for slot in ours(&found) {
+            assert!(theirs.contains(&slot), "{scheme}: {slot:?} is not in {theirs:?}");
+        }
+    }
+}
+
+/// The tables of the detection folder, with what blkid says of their partitions.
+#[test]
+fn tables_of_the_detection_folder_are_those_of_blkid() {
+    let Some(folder) = ntt_testkit::corpus::corpus().map(|folder| folder.join("detect")) else {
+        return;
+    };
+    let mut checked = 0;
+    for entry in std::fs::read_dir(&folder).expect("the detect folder").flatten() {
+        let path = entry.path();
+        let Some(stem) = path
+            .file_name()
+            .and_then(|name| name.to_str()?.strip_suffix(".expected"))
+        else {
+            continue;
+        };
+        let text = std::fs::read_to_string(&path).expect("an expectation");
+        let Some(scheme) = text
+            .split_once("PT: ")
+            .and_then(|(_, rest)| rest.split(',').next())
+        else {
+            continue;
+        };
+        let image = ntt_testkit::corpus::decompressed(&folder.join(format!("{stem}.img.xz")));
+        let found = tables_of(image.path());
+        assert_eq!(found.tables[0].scheme.to_string(), scheme, "{stem}");
+        let id = text
+            .split_once("id=")
+            .and_then(|(_, rest)| rest.lines().next())
+            .unwrap_or_default();
+        assert_eq!(found.tables[0].id, id.trim_start_matches("(null)"), "{stem}");
+        let expected: Vec<(u64, u64)> = text
+            .lines()
+            .filter(|line| line.starts_with('#'))
+            .map(blkid_slot)
+            .collect();
+        assert_eq!(ours(&found), expected, "{stem}");
+        for (slot, line) in found
+            .slots()
+            .zip(text.lines().filter(|line| line.starts_with('#')))
+        {
+            assert!(
+                line.contains(&format!("type='{}'", slot.type_code)),
+                "{stem}: {line}"
+            );
+            let name = format!("name='{}'", slot.name);
+            assert!(slot.name.is_empty() || line.contains(&name), "{stem}: {line}");
+        }
+        checked += 1;
+    }
+    assert_eq!(checked, 3);
+}
+
+/// `#1:  192  4032  0x0 ...`.
+fn blkid_slot(line: &str) -> (u64, u64) {
+    let mut fields = line
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|field| field.parse().ok());
+    (fields.next().expect("a start"), fields.next().expect("a size"))
+}

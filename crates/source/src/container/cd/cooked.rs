@@ -105,6 +105,10 @@ fn of_sector(error: ReadError, sector: u64) -> ReadError {
         ReadError::Unread { .. } => ReadError::Unread {
             range: ByteRange::new(offset, len),
         },
+        ReadError::Corrupt { what, .. } => ReadError::Corrupt {
+            range: ByteRange::new(offset, len),
+            what,
+        },
         ReadError::Io { source, .. } => ReadError::Io { offset, len, source },
         ReadError::BeyondEnd { .. } => ReadError::beyond_end(offset, len, offset),
     }

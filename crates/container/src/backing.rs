@@ -1,0 +1,122 @@
+//! What lies under an image that holds only changes: a backing file, a parent.
+
+use std::sync::Arc;
+
+use ntt_model::{Finding, FindingCode, Layer, Severity};
+use ntt_source::ReadAt;
+
+use crate::ContainerLayer;
+use crate::layer::shown;
+use crate::layout::Run;
+use crate::open::{Found, OpenError, Subject, open_one};
+use crate::parts::{Want, Wish};
+
+/// Images that lie under each other at most; a loop of names ends there too.
+const CHAIN_MAX: usize = 16;
+
+/// Where the bytes are that an image does not have itself.
+pub(crate) enum Backing {
+    /// Nowhere: they are zeros.
+    None,
+    /// In this image; what it does not have any more is zeros.
+    Image(Arc<dyn ReadAt>),
+    /// In a file that there is not.
+    Missing(String),
+}
+
+impl Backing {
+    /// A run of the bytes below; it may be shorter than `len`.
+    pub(crate) fn run(&self, offset: u64, len: u64) -> Run<'_> {
+        match self {
+            Self::None => Run::Zeros(len),
+            Self::Missing(name) => Run::Lost {
+                len,
+                what: format!("they lie in {name}, which is missing"),
+            },
+            Self::Image(image) => match image.len().checked_sub(offset) {
+                None | Some(0) => Run::Zeros(len),
+                Some(left) => Run::Stored {
+                    source: image,
+                    offset,
+                    len: len.min(left),
+                },
+            },
+        }
+    }
+}
+
+/// The file of a name as it is; `None` if there is none or it is not allowed.
+pub(crate) fn plain_file(subject: &Subject<'_>, name: &[u8]) -> Result<Option<Arc<dyn ReadAt>>, OpenError> {
+    match subject.parts.named(name) {
+        Wish::Had(file) => Ok(Some(file)),
+        Wish::Denied => Ok(None),
+        Wish::Open => Err(OpenError::Wants(Want::Named(name.to_vec()))),
+    }
+}
+
+/// Opens the image under `subject`, in whatever container it is unless it is known to be raw.
+pub(crate) fn open(
+    subject: &Subject<'_>,
+    name: &[u8],
+    is_raw: bool,
+    layer: &mut ContainerLayer,
+    findings: &mut Vec<Finding>,
+) -> Result<Backing, OpenError> {
+    let mut say = |code, detail: String| {
+        findings.push(Finding::new(Severity::Loss, Layer::Image, code, detail));
+    };
+    let Some(file) = plain_file(subject, name)? else {
+        say(
+            FindingCode::BeyondEnd,
+            format!(
+                "{}: the image below, {}, is missing: its bytes are lost",
+                layer.format,
+                shown(name)
+            ),
+        );
+        layer.missing.push(shown(name));
+        return Ok(Backing::Missing(shown(name)));
+    };
+    layer.files.push(shown(name));
+    layer.stored_bytes = layer.stored_bytes.saturating_add(file.len());
+    let below = Subject::below(subject, name, &file);
+    if below.chain > CHAIN_MAX {
+        say(
+            FindingCode::Loop,
+            format!("more than {CHAIN_MAX} images lie under each other, or one under itself"),
+        );
+        return Ok(Backing::Missing(shown(name)));
+    }
+    if is_raw {
+        return Ok(Backing::Image(file.clone()));
+    }
+    match open_one(&below) {
+        Ok(None) => Ok(Backing::Image(file.clone())),
+        Ok(Some(Found {
+            layer: inner,
+            findings: inner_findings,
+            image,
+        })) => {
+            let others = inner.files.into_iter().filter(|file| !layer.files.contains(file));
+            let others: Vec<String> = others.collect();
+            layer.files.extend(others);
+            layer.missing.extend(inner.missing);
+            layer.fact(
+                "image below",
+                format!("{} of {} bytes", inner.format, image.len()),
+            );
+            findings.extend(inner_findings);
+            Ok(Backing::Image(image))
+        }
+        Err(OpenError::Refused { reason, code, .. }) => {
+            let detail = format!(
+                "{}: the image below, {}, cannot be read: {reason}",
+                layer.format,
+                shown(name)
+            );
+            say(code, detail);
+            Ok(Backing::Missing(shown(name)))
+        }
+        Err(wants) => Err(wants),
+    }
+}

@@ -1,0 +1,129 @@
+//! The chain of sections of a segment.
+
+use ntt_model::ByteRange;
+use ntt_source::{ReadAt, field};
+
+use super::adler;
+use crate::layout::read_upto;
+
+/// Bytes of a section's descriptor.
+const DESCRIPTOR_BYTES: u64 = 76;
+/// First byte behind the signature of a segment.
+const FIRST: u64 = 13;
+/// Sections of a segment: EnCase writes one table for about 500 MB.
+const SECTIONS_MAX: usize = 1 << 16;
+/// How far a lost section is looked for, and how much is read at a time.
+const SEARCH_BYTES_MAX: u64 = 4 << 30;
+const SEARCH_STEP: u64 = 1 << 20;
+const KINDS: [&str; 14] = [
+    "header", "header2", "volume", "disk", "data", "sectors", "table", "table2", "hash", "digest", "error2",
+    "session", "next", "done",
+];
+
+/// One section.
+#[derive(Clone, Debug)]
+pub(super) struct Section {
+    kind: &'static str,
+    /// Where its descriptor stands, and how far it goes.
+    range: ByteRange,
+}
+
+impl Section {
+    pub(super) fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// What is behind the descriptor.
+    pub(super) fn data(&self) -> ByteRange {
+        ByteRange::new(
+            self.range.offset.saturating_add(DESCRIPTOR_BYTES),
+            self.range.len.saturating_sub(DESCRIPTOR_BYTES),
+        )
+    }
+}
+
+/// The sections of a segment, and where there should have been one.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) sections: Vec<Section>,
+    pub(super) lost: Vec<ByteRange>,
+}
+
+/// Follows the chain; searches on where it is broken.
+pub(super) fn sections(segment: &dyn ReadAt) -> Found {
+    let mut found = Found::default();
+    let mut position = FIRST;
+    let mut budget = SEARCH_BYTES_MAX;
+    while found.sections.len() < SECTIONS_MAX && position < segment.len() {
+        let Some((section, next)) = at(segment, position) else {
+            let resumed = search(segment, position.saturating_add(1), &mut budget);
+            let end = resumed.unwrap_or(segment.len());
+            found
+                .lost
+                .push(ByteRange::new(position, end.saturating_sub(position)));
+            match resumed {
+                Some(place) => position = place,
+                None => break,
+            }
+            continue;
+        };
+        let is_last = matches!(section.kind, "done" | "next");
+        found.sections.push(section);
+        if is_last || next <= position {
+            break;
+        }
+        position = next;
+    }
+    found
+}
+
+/// The section at a byte, and where the next one is.
+fn at(segment: &dyn ReadAt, position: u64) -> Option<(Section, u64)> {
+    let bytes = read_upto(segment, position, DESCRIPTOR_BYTES).ok()?;
+    let (kind, next, size) = parse(&bytes)?;
+    let left = segment.len().saturating_sub(position);
+    // Some writers leave the size of the last sections zero; `next` is what the chain goes by.
+    let size = if size < DESCRIPTOR_BYTES {
+        next.saturating_sub(position)
+    } else {
+        size
+    };
+    let range = ByteRange::new(position, size.min(left));
+    Some((Section { kind, range }, next))
+}
+
+fn parse(bytes: &[u8]) -> Option<(&'static str, u64, u64)> {
+    let name: [u8; 16] = field::array(bytes, 0)?;
+    let len = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    let name = name.get(..len)?;
+    let kind = KINDS.into_iter().find(|kind| kind.as_bytes() == name);
+    let is_right = adler::ends_with_sum(bytes, 72);
+    // A section of a kind that is not known here is passed over like any other.
+    let known = kind.or_else(|| (is_right && !name.is_empty()).then_some("other"))?;
+    is_right.then_some((known, field::le_u64(bytes, 16)?, field::le_u64(bytes, 24)?))
+}
+
+/// The next byte at which a whole descriptor stands.
+fn search(segment: &dyn ReadAt, from: u64, budget: &mut u64) -> Option<u64> {
+    let mut position = from;
+    while position < segment.len() && *budget > 0 {
+        let window =
+            read_upto(segment, position, SEARCH_STEP.saturating_add(DESCRIPTOR_BYTES)).unwrap_or_default();
+        for (distance, start) in (0..SEARCH_STEP).zip(window.windows(76)) {
+            let begins_kind = matches!(
+                start.first(),
+                Some(b'h' | b'v' | b'd' | b's' | b't' | b'e' | b'n')
+            );
+            // All kinds fill 16 bytes with zeros, and most of the descriptor is zero.
+            if begins_kind
+                && start.get(8..16) == Some(&[0; 8])
+                && parse(start).is_some_and(|(kind, ..)| kind != "other")
+            {
+                return position.checked_add(distance);
+            }
+        }
+        *budget = budget.saturating_sub(SEARCH_STEP);
+        position = position.saturating_add(SEARCH_STEP);
+    }
+    None
+}

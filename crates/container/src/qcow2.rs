@@ -1,0 +1,419 @@
+//! qcow2, versions 2 and 3: QEMU's copy-on-write disks.
+//!
+//! A virtual byte is found through two tables: L1, an array of offsets of L2 tables, each a cluster of entries. An entry names a cluster of the file,
+//! a compressed one (raw Deflate or a Zstandard frame, its length in units of 512 bytes), zeros, or nothing: then the backing file has the bytes.
+//! With extended L2 entries each cluster is 32 subclusters with a bit each for "allocated" and "zero".
+//!
+//! Source: `docs/interop/qcow2.rst` of QEMU. Reference counts and the dirty bit are of no concern to a reader; snapshots are listed, not read.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use ntt_model::{Finding, FindingCode, Layer, Severity};
+use ntt_source::{ReadAt, ReadError, field};
+
+use crate::backing::{self, Backing};
+use crate::layer::shown;
+use crate::layout::{Fault, Layout, Run, image, read_upto};
+use crate::open::{Found, OpenError, Subject};
+use crate::pages::Pages;
+
+const FORMAT: &str = "qcow2";
+const MAGIC: &[u8] = b"QFI\xfb";
+/// Sizes of clusters that QEMU accepts.
+const CLUSTER_BITS: std::ops::RangeInclusive<u32> = 9..=21;
+/// Longest name of a backing file (`docs/interop/qcow2.rst`).
+const NAME_BYTES_MAX: u64 = 1023;
+/// Snapshots that are listed.
+const SNAPSHOTS_MAX: u32 = 256;
+/// Incompatible features (header, bytes 72-79).
+const CORRUPT: u64 = 1 << 1;
+const EXTERNAL_DATA: u64 = 1 << 2;
+const COMPRESSION_TYPE: u64 = 1 << 3;
+const EXTENDED_L2: u64 = 1 << 4;
+const KNOWN_FEATURES: u64 = 0x1f;
+/// Where tables and clusters stand: bits 9 to 55 of an entry.
+const OFFSET_MASK: u64 = 0x00ff_ffff_ffff_fe00;
+const COMPRESSED: u64 = 1 << 62;
+const ZERO: u64 = 1;
+/// Header extensions.
+const BACKING_FORMAT: u32 = 0xe279_2aca;
+const DATA_FILE: u32 = 0x4441_5441;
+/// Subclusters of a cluster with extended entries.
+const SUBCLUSTERS: u64 = 32;
+
+pub(crate) fn matches(head: &[u8]) -> bool {
+    head.starts_with(MAGIC)
+}
+
+pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
+    let header = Header::parse(&subject.head)?;
+    let mut layer = subject.layer(format!("qcow2 v{}", header.version));
+    layer.block_bytes = header.cluster_bytes();
+    layer.compression = if header.is_zstd { "zstd" } else { "deflate" }.to_owned();
+    let mut findings = Vec::new();
+    let mut say = |severity, code, detail: &str| {
+        findings.push(Finding::new(
+            severity,
+            Layer::Image,
+            code,
+            format!("{FORMAT}: {detail}"),
+        ));
+    };
+    if header.features & CORRUPT != 0 {
+        say(
+            Severity::Warning,
+            FindingCode::Corrupt,
+            "it is marked as corrupt by who wrote it last",
+        );
+    }
+    let snapshots = snapshots(subject.source, &header);
+    if !snapshots.is_empty() {
+        say(
+            Severity::Warning,
+            FindingCode::Unsupported,
+            &format!("{} snapshots are listed and not read", snapshots.len()),
+        );
+    }
+    for snapshot in snapshots {
+        layer.fact("snapshot", snapshot);
+    }
+    let extensions = extensions(subject.source, &header);
+    layer.fact(
+        "backing format",
+        extensions
+            .backing_format
+            .as_deref()
+            .map(shown)
+            .unwrap_or_default(),
+    );
+    let data = match &extensions.data_file {
+        _ if header.features & EXTERNAL_DATA == 0 => subject.source.clone(),
+        None => {
+            return Err(OpenError::unsupported(
+                FORMAT,
+                "its data lies in another file, which it does not name",
+            ));
+        }
+        Some(name) => {
+            layer.fact("data file", shown(name));
+            backing::plain_file(subject, name)?.ok_or_else(|| {
+                let reason = format!("its data lies in {}, which is not beside it", shown(name));
+                OpenError::unsupported(FORMAT, reason)
+            })?
+        }
+    };
+    let backing = match backing_name(subject.source, &header)? {
+        None => Backing::None,
+        Some(name) => {
+            layer.fact("backing file", shown(&name));
+            let is_raw = extensions.backing_format.as_deref() == Some(b"raw");
+            backing::open(subject, &name, is_raw, &mut layer, &mut findings)?
+        }
+    };
+    let layout = Clusters {
+        pages: Pages::new(subject.source.clone()),
+        source: subject.source.clone(),
+        data,
+        backing,
+        header,
+    };
+    Ok(Found::new(layer, findings, image(layout)))
+}
+
+struct Header {
+    version: u32,
+    cluster_bits: u32,
+    size: u64,
+    l1_entries: u64,
+    l1_offset: u64,
+    backing: (u64, u64),
+    snapshots: (u32, u64),
+    features: u64,
+    header_bytes: u64,
+    is_zstd: bool,
+}
+
+impl Header {
+    fn parse(bytes: &[u8]) -> Result<Self, OpenError> {
+        let short = || OpenError::corrupt(FORMAT, "the header is cut short");
+        let u32_at = |at| field::be_u32(bytes, at).ok_or_else(short);
+        let u64_at = |at| field::be_u64(bytes, at).ok_or_else(short);
+        let version = u32_at(4)?;
+        if !matches!(version, 2 | 3) {
+            return Err(OpenError::unsupported(
+                FORMAT,
+                format!("version {version} is not read"),
+            ));
+        }
+        if u32_at(32)? != 0 {
+            return Err(OpenError::Refused {
+                format: FORMAT,
+                code: FindingCode::Encrypted,
+                reason: "it is encrypted".to_owned(),
+            });
+        }
+        let cluster_bits = u32_at(20)?;
+        if !CLUSTER_BITS.contains(&cluster_bits) {
+            return Err(OpenError::corrupt(
+                FORMAT,
+                format!("clusters of 2^{cluster_bits} bytes"),
+            ));
+        }
+        let is_3 = version >= 3;
+        let features = if is_3 { u64_at(72)? } else { 0 };
+        if features & !KNOWN_FEATURES != 0 {
+            let reason = format!("features {:#x} are not known here", features & !KNOWN_FEATURES);
+            return Err(OpenError::unsupported(FORMAT, reason));
+        }
+        let method = if features & COMPRESSION_TYPE != 0 {
+            field::u8_at(bytes, 104).unwrap_or(0)
+        } else {
+            0
+        };
+        if method > 1 {
+            return Err(OpenError::unsupported(
+                FORMAT,
+                format!("compression {method} is not known here"),
+            ));
+        }
+        Ok(Self {
+            version,
+            cluster_bits,
+            size: u64_at(24)?,
+            l1_entries: u64::from(u32_at(36)?),
+            l1_offset: u64_at(40)?,
+            backing: (u64_at(8)?, u64::from(u32_at(16)?)),
+            snapshots: (u32_at(60)?, u64_at(64)?),
+            features,
+            header_bytes: if is_3 { u64::from(u32_at(100)?) } else { 72 },
+            is_zstd: method == 1,
+        })
+    }
+
+    fn cluster_bytes(&self) -> u64 {
+        1_u64.wrapping_shl(self.cluster_bits)
+    }
+
+    fn is_extended(&self) -> bool {
+        self.features & EXTENDED_L2 != 0
+    }
+}
+
+#[derive(Default)]
+struct Extensions {
+    backing_format: Option<Vec<u8>>,
+    data_file: Option<Vec<u8>>,
+}
+
+fn extensions(source: &dyn ReadAt, header: &Header) -> Extensions {
+    let mut found = Extensions::default();
+    let end = if header.backing.0 > 0 {
+        header.backing.0.min(header.cluster_bytes())
+    } else {
+        header.cluster_bytes()
+    };
+    let bytes = read_upto(source, 0, end.min(64 * 1024)).unwrap_or_default();
+    let mut at = usize::try_from(header.header_bytes).unwrap_or(usize::MAX);
+    while let (Some(kind), Some(len)) = (
+        field::be_u32(&bytes, at),
+        field::be_u32(&bytes, at.saturating_add(4)),
+    ) {
+        let start = at.saturating_add(8);
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let Some(value) = bytes.get(start..start.saturating_add(len)).filter(|_| kind != 0) else {
+            break;
+        };
+        match kind {
+            BACKING_FORMAT => found.backing_format = Some(value.to_vec()),
+            DATA_FILE => found.data_file = Some(value.to_vec()),
+            _ => {}
+        }
+        at = start.saturating_add(len.div_ceil(8).saturating_mul(8));
+    }
+    found
+}
+
+fn backing_name(source: &dyn ReadAt, header: &Header) -> Result<Option<Vec<u8>>, OpenError> {
+    let (offset, len) = header.backing;
+    if offset == 0 || len == 0 {
+        return Ok(None);
+    }
+    if len > NAME_BYTES_MAX {
+        return Err(OpenError::corrupt(
+            FORMAT,
+            format!("the name of the backing file has {len} bytes"),
+        ));
+    }
+    let mut name = vec![0; usize::try_from(len).unwrap_or(0)];
+    source
+        .read_exact_at(offset, &mut name)
+        .map_err(|error| OpenError::unreadable(FORMAT, "the name of the backing file", &error))?;
+    Ok(Some(name))
+}
+
+/// Names and ids of the snapshots, as far as they can be read.
+fn snapshots(source: &dyn ReadAt, header: &Header) -> Vec<String> {
+    let mut found = Vec::new();
+    let (count, mut offset) = header.snapshots;
+    for _ in 0..count.min(SNAPSHOTS_MAX) {
+        let bytes = read_upto(source, offset, 40 + 64 * 1024).unwrap_or_default();
+        let size = |at| field::be_u16(&bytes, at).map(usize::from);
+        let extra = field::be_u32(&bytes, 36).and_then(|extra| usize::try_from(extra).ok());
+        let (Some(id), Some(name), Some(extra)) = (size(12), size(14), extra) else {
+            break;
+        };
+        let start = extra.saturating_add(40);
+        let end = start.saturating_add(id).saturating_add(name);
+        let Some(text) = bytes.get(start..end) else { break };
+        let (id, name) = text.split_at(id);
+        found.push(format!("{} {}", shown(id), shown(name)));
+        let len = u64::try_from(end.div_ceil(8).saturating_mul(8)).unwrap_or(u64::MAX);
+        offset = offset.saturating_add(len);
+    }
+    found
+}
+
+/// The image, cluster by cluster.
+struct Clusters {
+    header: Header,
+    source: Arc<dyn ReadAt>,
+    /// Where clusters lie that are not compressed: another file for images with external data.
+    data: Arc<dyn ReadAt>,
+    pages: Pages,
+    backing: Backing,
+}
+
+/// What the tables say of a cluster.
+struct Entry {
+    l2: u64,
+    /// Bits of the subclusters that are allocated (low half) and zero (high half); `None` without extended entries.
+    subclusters: Option<u64>,
+}
+
+impl Clusters {
+    /// The entry of a cluster; `None` if no table has one.
+    fn entry(&self, cluster: u64) -> Result<Option<Entry>, ReadError> {
+        let entry_bytes: u64 = if self.header.is_extended() { 16 } else { 8 };
+        let per_table = self.header.cluster_bytes().checked_div(entry_bytes).unwrap_or(1);
+        let table = cluster.checked_div(per_table).unwrap_or(u64::MAX);
+        if table >= self.header.l1_entries {
+            return Ok(None);
+        }
+        let l1 = self.be_u64(self.header.l1_offset.saturating_add(table.saturating_mul(8)))?;
+        let table_at = l1 & OFFSET_MASK;
+        if table_at == 0 {
+            return Ok(None);
+        }
+        let index = cluster.checked_rem(per_table).unwrap_or(0);
+        let at = table_at.saturating_add(index.saturating_mul(entry_bytes));
+        let l2 = self.be_u64(at)?;
+        let subclusters = self
+            .header
+            .is_extended()
+            .then(|| self.be_u64(at.saturating_add(8)));
+        Ok(Some(Entry {
+            l2,
+            subclusters: subclusters.transpose()?,
+        }))
+    }
+
+    fn be_u64(&self, offset: u64) -> Result<u64, ReadError> {
+        self.pages.array(offset).map(u64::from_be_bytes)
+    }
+
+    fn plain(&self, entry: &Entry, offset: u64, within: u64) -> Run<'_> {
+        let cluster_bytes = self.header.cluster_bytes();
+        let at = entry.l2 & OFFSET_MASK;
+        let Some(bits) = entry.subclusters else {
+            let len = cluster_bytes.saturating_sub(within);
+            return match (entry.l2 & ZERO != 0 && self.header.version >= 3, at) {
+                (true, _) => Run::Zeros(len),
+                (false, 0) if self.header.features & EXTERNAL_DATA == 0 => self.backing.run(offset, len),
+                (false, 0) if entry.l2 == 0 => self.backing.run(offset, len),
+                (false, at) => stored(&self.data, at.saturating_add(within), len),
+            };
+        };
+        let unit = cluster_bytes.checked_div(SUBCLUSTERS).unwrap_or(1).max(1);
+        let number = within.checked_div(unit).unwrap_or(0);
+        let len = unit.saturating_sub(within.checked_rem(unit).unwrap_or(0));
+        let bit = |shift: u64| {
+            let shift = u32::try_from(shift).unwrap_or(63);
+            bits.checked_shr(shift).unwrap_or(0) & 1 == 1
+        };
+        if bit(number.saturating_add(SUBCLUSTERS)) {
+            Run::Zeros(len)
+        } else if bit(number) {
+            stored(&self.data, at.saturating_add(within), len)
+        } else {
+            self.backing.run(offset, len)
+        }
+    }
+}
+
+fn stored(source: &Arc<dyn ReadAt>, offset: u64, len: u64) -> Run<'_> {
+    Run::Stored { source, offset, len }
+}
+
+impl Layout for Clusters {
+    fn len(&self) -> u64 {
+        self.header.size
+    }
+
+    fn locate(&self, offset: u64) -> Run<'_> {
+        let cluster_bytes = self.header.cluster_bytes();
+        let cluster = offset.checked_div(cluster_bytes).unwrap_or(0);
+        let within = offset.checked_rem(cluster_bytes).unwrap_or(0);
+        let len = cluster_bytes.saturating_sub(within);
+        match self.entry(cluster) {
+            Err(error) => Run::Lost {
+                len,
+                what: format!("the table of the cluster cannot be read: {error}"),
+            },
+            Ok(None) => self.backing.run(offset, len),
+            Ok(Some(entry)) if entry.l2 & COMPRESSED != 0 => Run::Block {
+                number: cluster,
+                skip: within,
+                len,
+            },
+            Ok(Some(entry)) => self.plain(&entry, offset, within),
+        }
+    }
+
+    fn decode(&self, cluster: u64) -> Result<Vec<u8>, Fault> {
+        let Some(entry) = self.entry(cluster)? else {
+            return Err(Fault::Corrupt("a compressed cluster has gone".to_owned()));
+        };
+        let split = 62_u32.saturating_sub(self.header.cluster_bits.saturating_sub(8));
+        let low = 1_u64
+            .checked_shl(split)
+            .map_or(u64::MAX, |bit| bit.saturating_sub(1));
+        let offset = entry.l2 & low;
+        let sectors = (entry.l2 & (COMPRESSED.saturating_sub(1)))
+            .checked_shr(split)
+            .unwrap_or(0);
+        let stored_bytes = sectors
+            .saturating_add(1)
+            .saturating_mul(512)
+            .saturating_sub(offset & 511);
+        // The last one may end before its sectors do.
+        let stored = read_upto(&self.source, offset, stored_bytes)?;
+        let len = usize::try_from(self.header.cluster_bytes()).unwrap_or(0);
+        inflate(&stored, len, self.header.is_zstd)
+            .filter(|bytes| bytes.len() == len)
+            .ok_or_else(|| Fault::Corrupt(format!("the compressed cluster at {offset:#x} cannot be decoded")))
+    }
+}
+
+fn inflate(stored: &[u8], len: usize, is_zstd: bool) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if is_zstd {
+        ntt_codec::decode(ntt_model::Codec::Zstd, stored, &mut bytes, len).ok()?;
+        return Some(bytes);
+    }
+    let limit = u64::try_from(len).ok()?;
+    let mut decoder = flate2::bufread::DeflateDecoder::new(stored).take(limit);
+    // Sectors behind the stream are of the next one.
+    decoder.read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}

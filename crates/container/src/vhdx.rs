@@ -1,0 +1,185 @@
+//! VHDX, Hyper-V's disks: fixed, dynamic and differencing.
+//!
+//! ```text
+//! 0 file id | 64 KiB header 1 | 128 KiB header 2 | 192 KiB regions 1 | 256 KiB regions 2 | log, metadata, BAT, blocks
+//! ```
+//!
+//! The header with the higher sequence number counts. The BAT has an entry for each block and, behind each run of them that fills a bitmap, one for the bitmap of
+//! which sectors a partial block has itself. A log that is not empty holds writes that never reached their place: they are put over the file in memory.
+//!
+//! Source: *[MS-VHDX]: Virtual Hard Disk v2 (VHDX) File Format*.
+
+mod header;
+mod log;
+mod metadata;
+
+use std::sync::Arc;
+
+use ntt_model::{Finding, FindingCode, Layer, Severity};
+use ntt_source::ReadAt;
+
+use crate::backing::{self, Backing};
+use crate::layer::{hex, shown};
+use crate::layout::{Layout, Run, image, read_upto};
+use crate::open::{Found, OpenError, Subject};
+use crate::pages::Pages;
+use crate::text::utf16_le;
+use header::{Header, Regions};
+use metadata::Metadata;
+
+pub(super) const FORMAT: &str = "VHDX";
+const MAGIC: &[u8] = b"vhdxfile";
+const MIB: u64 = 1 << 20;
+/// Sectors that the bitmap of a partial block covers: a MiB of bits (2.5.1.2).
+const SECTORS_PER_BITMAP: u64 = 1 << 23;
+/// States of a block (2.5.1.1).
+const FULLY_PRESENT: u64 = 6;
+const PARTIALLY_PRESENT: u64 = 7;
+const ZERO_STATES: [u64; 3] = [1, 2, 3];
+
+pub(crate) fn matches(head: &[u8]) -> bool {
+    head.starts_with(MAGIC)
+}
+
+pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
+    let mut findings = Vec::new();
+    let header = Header::read(subject.source, &mut findings)?;
+    let source = log::replayed(subject.source, &header, &mut findings);
+    let regions = Regions::read(&source, &mut findings)?;
+    let metadata = Metadata::read(&source, regions.metadata)?;
+    let kind = match (metadata.has_parent, metadata.is_fixed) {
+        (true, _) => "differencing",
+        (false, true) => "fixed",
+        (false, false) => "dynamic",
+    };
+    let mut layer = subject.layer(format!("VHDX {kind}"));
+    layer.block_bytes = metadata.block_bytes;
+    let creator = read_upto(subject.source, 8, 512).unwrap_or_default();
+    layer.fact("made by", shown(&utf16_le(&creator)));
+    layer.fact("sector size", format!("{} bytes", metadata.sector_bytes));
+    layer.fact("disk id", hex(&metadata.id));
+    let parent = if metadata.has_parent {
+        let Some(name) = metadata.parents.first() else {
+            return Err(OpenError::corrupt(FORMAT, "it does not name its parent"));
+        };
+        layer.fact("parent", shown(name));
+        backing::open(subject, name, false, &mut layer, &mut findings)?
+    } else {
+        Backing::None
+    };
+    let layout = Blocks {
+        pages: Pages::new(source.clone()),
+        source,
+        bat: regions.bat,
+        metadata,
+        parent,
+    };
+    Ok(Found::new(layer, findings, image(layout)))
+}
+
+/// A finding about the container.
+pub(super) fn warning(code: FindingCode, detail: &str) -> Finding {
+    Finding::new(
+        Severity::Warning,
+        Layer::Image,
+        code,
+        format!("{FORMAT}: {detail}"),
+    )
+}
+
+struct Blocks {
+    source: Arc<dyn ReadAt>,
+    pages: Pages,
+    /// Where the BAT stands, and its length.
+    bat: (u64, u64),
+    metadata: Metadata,
+    parent: Backing,
+}
+
+impl Blocks {
+    /// Blocks that share a bitmap.
+    fn ratio(&self) -> u64 {
+        let bytes = SECTORS_PER_BITMAP.saturating_mul(self.metadata.sector_bytes);
+        bytes.checked_div(self.metadata.block_bytes).unwrap_or(1).max(1)
+    }
+
+    fn entry(&self, index: u64) -> Result<(u64, u64), String> {
+        let distance = index.saturating_mul(8);
+        if distance.saturating_add(8) > self.bat.1 {
+            return Err("the table of blocks ends before them".to_owned());
+        }
+        let entry = self
+            .pages
+            .array(self.bat.0.saturating_add(distance))
+            .map(u64::from_le_bytes);
+        let entry = entry.map_err(|error| format!("the table of blocks cannot be read: {error}"))?;
+        Ok((entry & 7, (entry >> 20).saturating_mul(MIB)))
+    }
+
+    /// A sector of a block of which some are in the parent.
+    fn partial(&self, offset: u64, block: u64, data_at: u64, within: u64) -> Run<'_> {
+        let sector_bytes = self.metadata.sector_bytes;
+        let len = sector_bytes.saturating_sub(within.checked_rem(sector_bytes).unwrap_or(0));
+        let chunk = block.checked_div(self.ratio()).unwrap_or(0);
+        let stride = self.ratio().saturating_add(1);
+        let bitmap = self.entry(chunk.saturating_mul(stride).saturating_add(self.ratio()));
+        let bitmap_at = match bitmap {
+            Ok((FULLY_PRESENT, at)) => at,
+            Ok(_) => return lost(len, "the bitmap of the block is missing".to_owned()),
+            Err(what) => return lost(len, what),
+        };
+        let in_chunk = offset
+            .checked_div(sector_bytes)
+            .unwrap_or(0)
+            .checked_rem(SECTORS_PER_BITMAP)
+            .unwrap_or(0);
+        let byte = self
+            .pages
+            .array::<1>(bitmap_at.saturating_add(in_chunk.checked_div(8).unwrap_or(0)));
+        match byte {
+            Err(error) => lost(len, format!("the bitmap of the block cannot be read: {error}")),
+            Ok([bits]) => {
+                let shift = u32::try_from(in_chunk & 7).unwrap_or(0);
+                if bits.checked_shr(shift).unwrap_or(0) & 1 == 1 {
+                    self.stored(data_at.saturating_add(within), len)
+                } else {
+                    self.parent.run(offset, len)
+                }
+            }
+        }
+    }
+
+    fn stored(&self, offset: u64, len: u64) -> Run<'_> {
+        Run::Stored {
+            source: &self.source,
+            offset,
+            len,
+        }
+    }
+}
+
+fn lost(len: u64, what: String) -> Run<'static> {
+    Run::Lost { len, what }
+}
+
+impl Layout for Blocks {
+    fn len(&self) -> u64 {
+        self.metadata.size
+    }
+
+    fn locate(&self, offset: u64) -> Run<'_> {
+        let block_bytes = self.metadata.block_bytes;
+        let block = offset.checked_div(block_bytes).unwrap_or(0);
+        let within = offset.checked_rem(block_bytes).unwrap_or(0);
+        let len = block_bytes.saturating_sub(within);
+        let bitmaps_before = block.checked_div(self.ratio()).unwrap_or(0);
+        match self.entry(block.saturating_add(bitmaps_before)) {
+            Err(what) => lost(len, what),
+            Ok((FULLY_PRESENT, at)) => self.stored(at.saturating_add(within), len),
+            Ok((PARTIALLY_PRESENT, at)) => self.partial(offset, block, at, within),
+            Ok((state, _)) if ZERO_STATES.contains(&state) => Run::Zeros(len),
+            Ok((0, _)) => self.parent.run(offset, len),
+            Ok((state, _)) => lost(len, format!("the block is in state {state}, which there is not")),
+        }
+    }
+}

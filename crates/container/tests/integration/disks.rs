@@ -1,0 +1,331 @@
+//! Virtual disks that qemu-img made.
+
+use std::path::Path;
+
+use ntt_container::Opening;
+
+use crate::made::{assert_equal, folder, opened, opening, run};
+
+/// Formats with their options, and how the layer is called.
+const VARIANTS: [(&str, &str, &str); 16] = [
+    ("qcow2", "compat=0.10", "qcow2 v2"),
+    ("qcow2", "compat=1.1", "qcow2 v3"),
+    ("qcow2", "compat=1.1,cluster_size=512", "qcow2 v3"),
+    ("qcow2", "compat=1.1,cluster_size=2M", "qcow2 v3"),
+    ("qcow2", "compat=1.1,extended_l2=on,cluster_size=128k", "qcow2 v3"),
+    ("vpc", "subformat=dynamic,force_size=on", "VHD dynamic"),
+    ("vpc", "subformat=fixed,force_size=on", "VHD fixed"),
+    ("vpc", "subformat=dynamic", "VHD dynamic"),
+    ("vhdx", "subformat=dynamic,block_size=1M", "VHDX dynamic"),
+    ("vhdx", "subformat=fixed,block_size=8M", "VHDX fixed"),
+    ("vmdk", "subformat=monolithicSparse", "VMDK monolithicSparse"),
+    ("vmdk", "subformat=monolithicFlat", "VMDK monolithicFlat"),
+    (
+        "vmdk",
+        "subformat=twoGbMaxExtentSparse",
+        "VMDK twoGbMaxExtentSparse",
+    ),
+    ("vmdk", "subformat=twoGbMaxExtentFlat", "VMDK twoGbMaxExtentFlat"),
+    ("vmdk", "subformat=streamOptimized", "VMDK streamOptimized"),
+    ("vdi", "static=off", "VDI dynamic"),
+];
+
+fn convert(folder: &Path, arguments: &[&str], name: &str) -> bool {
+    let arguments = [&["convert", "-f", "raw"], arguments, &["raw.img", name]].concat();
+    run(folder, "qemu-img", &arguments)
+}
+
+#[test]
+fn every_variant_that_qemu_makes_equals_the_raw_image() {
+    let (folder, raw) = folder();
+    for (at, (format, options, expected)) in VARIANTS.iter().enumerate() {
+        let name = format!("disk{at}.{format}");
+        if !convert(folder.path(), &["-O", format, "-o", options], &name) {
+            return;
+        }
+        let found = opened(&folder.path().join(&name));
+        assert_eq!(found.layers.len(), 1, "{options}");
+        assert_eq!(found.layers[0].format, *expected, "{options}");
+        assert_eq!(found.findings, [], "{options}");
+        assert_equal(&found.image, &raw);
+    }
+}
+
+#[test]
+fn compressed_clusters_are_decoded() {
+    let (folder, raw) = folder();
+    for (at, options) in ["compat=0.10", "compat=1.1", "compat=1.1,compression_type=zstd"]
+        .iter()
+        .enumerate()
+    {
+        let name = format!("packed{at}.qcow2");
+        if !convert(folder.path(), &["-c", "-O", "qcow2", "-o", options], &name) {
+            return;
+        }
+        assert_equal(&opened(&folder.path().join(&name)).image, &raw);
+    }
+}
+
+#[test]
+fn what_an_image_lacks_is_in_the_one_below() {
+    let (folder, mut raw) = folder();
+    let path = folder.path();
+    for (format, other) in [("qcow2", "raw"), ("vmdk", "vmdk")] {
+        let (base, top) = (format!("base.{other}"), format!("top-{format}.{format}"));
+        if !convert(path, &["-O", other], &base) {
+            return;
+        }
+        run(
+            path,
+            "qemu-img",
+            &["create", "-q", "-f", format, "-b", &base, "-F", other, &top],
+        );
+        run(
+            path,
+            "qemu-io",
+            &["-f", format, "-c", "write -P 0x5a 65536 70144", &top],
+        );
+        raw[65536..65536 + 70144].fill(0x5a);
+        let found = opened(&path.join(&top));
+        assert_equal(&found.image, &raw);
+        assert_eq!(found.layers[0].files, [top.clone(), base.clone()]);
+        // Without it, only the bytes that were written are there.
+        std::fs::remove_file(path.join(&base)).expect("removed");
+        let found = opened(&path.join(&top));
+        assert_eq!(found.layers[0].missing, [base]);
+        assert_eq!(found.findings.len(), 1);
+        let mut bytes = [0; 512];
+        assert!(found.image.read_exact_at(0, &mut bytes).is_err());
+        found.image.read_exact_at(131_072, &mut bytes).expect("read");
+        assert_eq!(bytes, [0x5a; 512]);
+    }
+}
+
+#[test]
+fn snapshots_are_listed_and_the_current_state_is_read() {
+    let (folder, mut raw) = folder();
+    let path = folder.path();
+    if !convert(path, &["-O", "qcow2"], "snap.qcow2") {
+        return;
+    }
+    run(path, "qemu-img", &["snapshot", "-c", "before", "snap.qcow2"]);
+    run(path, "qemu-io", &["-c", "write -P 0x11 0 4096", "snap.qcow2"]);
+    raw[..4096].fill(0x11);
+    let found = opened(&path.join("snap.qcow2"));
+    assert_equal(&found.image, &raw);
+    let snapshot = ("snapshot".to_owned(), "1 before".to_owned());
+    assert!(
+        found.layers[0].facts.contains(&snapshot),
+        "{:?}",
+        found.layers[0].facts
+    );
+}
+
+#[test]
+fn data_in_another_file_is_found_there() {
+    let (folder, raw) = folder();
+    let path = folder.path();
+    if !convert(
+        path,
+        &["-O", "qcow2", "-o", "data_file=outside.raw"],
+        "outside.qcow2",
+    ) {
+        return;
+    }
+    assert_equal(&opened(&path.join("outside.qcow2")).image, &raw);
+    std::fs::remove_file(path.join("outside.raw")).expect("removed");
+    assert!(matches!(
+        opening(&path.join("outside.qcow2")),
+        Opening::Refused { .. }
+    ));
+}
+
+#[test]
+fn an_encrypted_disk_is_said_to_be_one() {
+    let (folder, _) = folder();
+    let arguments = [
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "--object",
+        "secret,id=s,data=x",
+        "-o",
+        "encrypt.format=luks,encrypt.key-secret=s",
+        "secret.qcow2",
+        "1M",
+    ];
+    if !run(folder.path(), "qemu-img", &arguments) {
+        return;
+    }
+    let Opening::Refused { finding, .. } = opening(&folder.path().join("secret.qcow2")) else {
+        panic!("it is read");
+    };
+    assert_eq!(finding.code, ntt_model::FindingCode::Encrypted);
+}
+
+#[test]
+fn an_image_below_itself_ends_somewhere() {
+    let (folder, _) = folder();
+    let path = folder.path();
+    if !convert(path, &["-O", "qcow2"], "a.qcow2") {
+        return;
+    }
+    run(
+        path,
+        "qemu-img",
+        &[
+            "create", "-q", "-f", "qcow2", "-b", "a.qcow2", "-F", "qcow2", "b.qcow2",
+        ],
+    );
+    run(
+        path,
+        "qemu-img",
+        &[
+            "rebase", "-u", "-f", "qcow2", "-b", "b.qcow2", "-F", "qcow2", "a.qcow2",
+        ],
+    );
+    let found = opened(&path.join("b.qcow2"));
+    let is_loop = |finding: &ntt_model::Finding| finding.code == ntt_model::FindingCode::Loop;
+    assert!(found.findings.iter().any(is_loop), "{:?}", found.findings);
+}
+
+fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
+    bytes[at..at + value.len()].copy_from_slice(value);
+}
+
+fn crc32c(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |state, byte| {
+        (0..8).fold(state ^ u32::from(*byte), |state, _| {
+            (state >> 1) ^ (0x82f6_3b78 & (state & 1).wrapping_neg())
+        })
+    })
+}
+
+/// Sets the checksum at byte 4 of a structure of a VHDX.
+fn sign(structure: &mut [u8]) {
+    put(structure, 4, &[0; 4]);
+    let sum = crc32c(structure);
+    put(structure, 4, &sum.to_le_bytes());
+}
+
+/// A write that stands only in the log is read, and the file stays as it is.
+#[test]
+fn r17_the_log_of_a_vhdx_is_replayed_in_memory() {
+    const AT: usize = 65_536;
+    let (folder, mut raw) = folder();
+    raw[AT..AT + 4096].fill(0xc3);
+    std::fs::write(folder.path().join("raw.img"), &raw).expect("written");
+    if !convert(folder.path(), &["-O", "vhdx", "-o", "block_size=1M"], "disk.vhdx") {
+        return;
+    }
+    let path = folder.path().join("disk.vhdx");
+    let mut file = std::fs::read(&path).expect("read");
+    let target = file
+        .windows(4096)
+        .position(|window| window == [0xc3; 4096])
+        .expect("the marked sectors");
+    let id = [7; 16];
+    for header in [64 << 10, 128 << 10] {
+        put(&mut file, header + 48, &id);
+        sign(&mut file[header..header + 4096]);
+    }
+    let log = usize::try_from(u64::from_le_bytes(
+        file[(64 << 10) + 72..][..8].try_into().expect("8 bytes"),
+    ));
+    let log = log.expect("small");
+    let mut entry = vec![0; 8192];
+    let sequence = 1_u64.to_le_bytes();
+    for (at, value) in [
+        (0, &b"loge"[..]),
+        (8, &8192_u32.to_le_bytes()),
+        (16, &sequence),
+        (24, &1_u32.to_le_bytes()),
+        (32, &id),
+        (64, b"desc"),
+        (68, &[0x77; 4]),
+        (72, &[0x77; 8]),
+        (80, &u64::try_from(target).expect("small").to_le_bytes()),
+        (88, &sequence),
+        (4096, b"data"),
+        (4104, &[0x77; 4084]),
+        (8188, &1_u32.to_le_bytes()),
+    ] {
+        put(&mut entry, at, value);
+    }
+    sign(&mut entry);
+    put(&mut file, log, &entry);
+    std::fs::write(&path, &file).expect("written");
+    raw[AT..AT + 4096].fill(0x77);
+    let found = opened(&path);
+    assert_equal(&found.image, &raw);
+    assert_eq!(found.findings.len(), 1);
+    assert_eq!(found.findings[0].code, ntt_model::FindingCode::DirtyJournal);
+    assert!(std::fs::read(&path).expect("read") == file);
+    // A log that is cut is not replayed by halves.
+    file[log + 5000] ^= 1;
+    std::fs::write(&path, &file).expect("written");
+    let found = opened(&path);
+    raw[AT..AT + 4096].fill(0xc3);
+    assert_equal(&found.image, &raw);
+    assert!(found.findings[0].detail.contains("cannot be replayed"));
+}
+
+/// Sectors whose bit is set are the disk's own, others are its parent's.
+#[test]
+fn a_differencing_vhd_lies_over_its_parent() {
+    let (folder, mut raw) = folder();
+    let path = folder.path();
+    if !convert(
+        path,
+        &["-O", "vpc", "-o", "subformat=dynamic,force_size=on"],
+        "base.vhd",
+    ) {
+        return;
+    }
+    let base = std::fs::read(path.join("base.vhd")).expect("read");
+    let complement = |bytes: &[u8]| {
+        !bytes
+            .iter()
+            .fold(0_u32, |sum, byte| sum.wrapping_add(u32::from(*byte)))
+    };
+    let mut footer = base[..512].to_vec();
+    put(&mut footer, 60, &4_u32.to_be_bytes());
+    put(&mut footer, 64, &[0; 4]);
+    let sum = complement(&footer);
+    put(&mut footer, 64, &sum.to_be_bytes());
+    let mut header = base[512..1536].to_vec();
+    put(&mut header, 16, &1536_u64.to_be_bytes());
+    let name: Vec<u8> = "..\\vm\\base.vhd"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    put(&mut header, 576, b"W2ru");
+    put(
+        &mut header,
+        584,
+        &u32::try_from(name.len()).expect("small").to_be_bytes(),
+    );
+    put(&mut header, 592, &2048_u64.to_be_bytes());
+    put(&mut header, 36, &[0; 4]);
+    let sum = complement(&header);
+    put(&mut header, 36, &sum.to_be_bytes());
+    let mut table = vec![0xff; 512];
+    put(&mut table, 0, &5_u32.to_be_bytes());
+    let mut locator = vec![0; 512];
+    put(&mut locator, 0, &name);
+    let mut block = vec![0; 512 + (2 << 20)];
+    for sector in [3, 10] {
+        block[sector / 8] |= 0x80 >> (sector % 8);
+        block[512 + sector * 512..][..512].fill(0x99);
+        raw[sector * 512..][..512].fill(0x99);
+    }
+    let file = [&footer, &header, &table, &locator, &block, &footer]
+        .map(Vec::as_slice)
+        .concat();
+    std::fs::write(path.join("top.vhd"), file).expect("written");
+    let found = opened(&path.join("top.vhd"));
+    assert_eq!(found.findings, []);
+    assert_eq!(found.layers[0].format, "VHD differencing");
+    assert_equal(&found.image, &raw);
+}

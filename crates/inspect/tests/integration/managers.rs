@@ -1,0 +1,379 @@
+//! Volumes of md and LVM: listed, nested, and read through their extents in the image.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use ntt_filesystem::{Family, ScanOptions, Stop};
+use ntt_inspect::layer::{LayerTree, Verdict, VolumeLayer};
+use ntt_inspect::tree::build;
+use ntt_model::{FindingCode, ScanEvent};
+use ntt_source::SubRange;
+use ntt_source::extents::{Missing, Piece, read_stream};
+use ntt_testkit::corpus::have;
+use ntt_testkit::managers::{MdMember, disk_of, lvm2_members};
+
+const MIB: usize = 1 << 20;
+
+/// A file system of `mib` MiB with a few files of known content.
+fn ext4(label: &str, mib: usize) -> Option<Vec<u8>> {
+    if !have("mkfs.ext4") {
+        return None;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    for number in 0..12_u8 {
+        let content: Vec<u8> = (0..150_000_u32)
+            .map(|at| at.to_le_bytes()[1].wrapping_mul(number).wrapping_add(number))
+            .collect();
+        std::fs::write(folder.path().join(format!("file{number}")), content).expect("a file");
+    }
+    let image = tempfile::NamedTempFile::new().expect("an image");
+    image
+        .as_file()
+        .set_len(u64::try_from(mib * MIB).expect("small"))
+        .expect("a size");
+    let made = Command::new("mkfs.ext4")
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .args(["-q", "-F", "-L", label, "-d"])
+        .args([folder.path(), image.path()])
+        .status();
+    assert!(made.expect("a run").success());
+    Some(std::fs::read(image.path()).expect("the image"))
+}
+
+/// Size and content of every file of a volume, read through the extents that the scan of it gives, and what was missing.
+fn contents(image: &Vec<u8>, volume: &VolumeLayer) -> (BTreeMap<u64, blake3::Hash>, Vec<Missing>) {
+    let opened = match &volume.mapping {
+        Some(mapping) => ntt_filesystem::open_mapped(Family::Ext, image, mapping),
+        None => ntt_filesystem::open(
+            Family::Ext,
+            Box::new(SubRange::new(image, volume.range)),
+            volume.range.offset,
+        ),
+    };
+    let mut found = BTreeMap::new();
+    let mut missing = Vec::new();
+    let scanned = opened
+        .expect("a file system")
+        .scan(&ScanOptions::default(), &mut |event: ScanEvent| {
+            let ScanEvent::Inode(inode) = event else {
+                return Ok::<(), Stop>(());
+            };
+            let Some(stream) = inode.data().filter(|stream| stream.size_bytes == 150_000) else {
+                return Ok(());
+            };
+            let mut hasher = blake3::Hasher::new();
+            let lost = read_stream::<Stop>(image, stream, &mut |piece| {
+                match piece {
+                    Piece::Bytes(bytes) => hasher.update(bytes),
+                    Piece::Zeros(len) => hasher.update(&vec![0; usize::try_from(len).expect("small")]),
+                };
+                Ok(())
+            })?;
+            found.insert(inode.number, hasher.finalize());
+            missing.extend((!lost.ranges.is_empty()).then_some(lost));
+            Ok(())
+        });
+    scanned.expect("a scan");
+    (found, missing)
+}
+
+/// The contents of the file system as it was made.
+fn expected(image: &Vec<u8>) -> BTreeMap<u64, blake3::Hash> {
+    let tree = build(image);
+    let (found, missing) = contents(image, &tree.volumes[0]);
+    assert_eq!((found.len(), missing), (12, Vec::new()));
+    found
+}
+
+fn volume<'a>(tree: &'a LayerTree, found_by: &str) -> &'a VolumeLayer {
+    let found = tree.volumes.iter().find(|volume| volume.found_by == found_by);
+    found.unwrap_or_else(|| panic!("no {found_by} in {:#?}", tree.volumes))
+}
+
+fn codes(tree: &LayerTree) -> Vec<FindingCode> {
+    tree.findings.iter().map(|finding| finding.code).collect()
+}
+
+fn write_lvm(members: &mut [Vec<u8>; 2], linear: &[u8], striped: &[u8]) {
+    let mut done = 0;
+    for (member, extent, count) in [(0, 0, 8), (0, 14, 25), (1, 6, 3)] {
+        let at = MIB + extent * MIB;
+        members[member][at..at + count * MIB].copy_from_slice(&linear[done..done + count * MIB]);
+        done += count * MIB;
+    }
+    for (number, chunk) in striped.chunks(65_536).enumerate() {
+        let at = MIB + [8, 0][number % 2] * MIB + number / 2 * 65_536;
+        members[number % 2][at..at + chunk.len()].copy_from_slice(chunk);
+    }
+}
+
+/// What the tools of LVM2 made is read: a volume in three segments over two members, and a striped one.
+#[test]
+fn volumes_of_lvm2_are_listed_and_read() {
+    let Some(mut members) = lvm2_members() else { return };
+    let (Some(linear), Some(striped)) = (ext4("lin", 36), ext4("str", 12)) else {
+        return;
+    };
+    write_lvm(&mut members, &linear, &striped);
+    let disk = disk_of(&members);
+    let tree = build(&disk);
+    assert_eq!(tree.findings, []);
+    assert_eq!(tree.managers.len(), 1);
+    assert_eq!(
+        (
+            tree.managers[0].name.as_str(),
+            tree.managers[0].members.as_slice()
+        ),
+        ("vg0", [1, 2].as_slice())
+    );
+    assert!(
+        tree.volumes[..2]
+            .iter()
+            .all(|member| member.verdict == Verdict::Table)
+    );
+    for (name, image, kind) in [
+        ("lvm2 vg0/lin", &linear, "linear"),
+        ("lvm2 vg0/str", &striped, "striped"),
+    ] {
+        let volume = volume(&tree, name);
+        assert_eq!(
+            (volume.verdict.clone(), volume.inside, volume.table_type.as_str()),
+            (Verdict::Readable, Some(1), kind)
+        );
+        assert_eq!(volume.available_bytes, volume.range.len);
+        assert_eq!(contents(&disk, volume), (expected(image), Vec::new()), "{name}");
+    }
+}
+
+/// One member alone: what it has is read, what it has not is missing and never zeros, and the finding names the absent one.
+#[test]
+fn r11_a_member_alone_gives_what_it_has() {
+    let Some(mut members) = lvm2_members() else { return };
+    let (Some(linear), Some(striped)) = (ext4("lin", 36), ext4("str", 12)) else {
+        return;
+    };
+    write_lvm(&mut members, &linear, &striped);
+    let disk = disk_of(&members[..1]);
+    let tree = build(&disk);
+    let finding = tree
+        .findings
+        .iter()
+        .find(|finding| finding.code == FindingCode::MissingMember)
+        .expect("a finding");
+    assert!(
+        finding.detail.contains("9dgBPl-ZRVb-Gu1r-lrNr-y1Dv-bEm2-4ppglz"),
+        "{}",
+        finding.detail
+    );
+    let volume = volume(&tree, "lvm2 vg0/lin");
+    assert_eq!(volume.available_bytes, 33 << 20);
+    let (found, missing) = contents(&disk, volume);
+    let expected = expected(&linear);
+    let right = found
+        .iter()
+        .filter(|(number, hash)| expected.get(number) == Some(*hash))
+        .count();
+    assert!(
+        right + missing.len() >= found.len(),
+        "{right} of {} are right, {} have holes",
+        found.len(),
+        missing.len()
+    );
+    assert!(right > 0);
+}
+
+fn raid5(data: &[u8], chunk: usize, disks: usize) -> Vec<Vec<u8>> {
+    let mut columns = vec![vec![0; data.len() / (disks - 1)]; disks];
+    for (stripe, row) in data.chunks(chunk * (disks - 1)).enumerate() {
+        let parity = disks - 1 - stripe % disks;
+        let range = stripe * chunk..(stripe + 1) * chunk;
+        let mut sum = vec![0_u8; chunk];
+        for (index, part) in row.chunks(chunk).enumerate() {
+            columns[(parity + 1 + index) % disks][range.clone()].copy_from_slice(part);
+            sum.iter_mut().zip(part).for_each(|(sum, byte)| *sum ^= byte);
+        }
+        columns[parity][range].copy_from_slice(&sum);
+    }
+    columns
+}
+
+/// A RAID5 whose members are partitions of one disk; the members in `absent` are left out.
+fn raid5_disk(data: &[u8], absent: &[usize], events: [u64; 3]) -> Vec<u8> {
+    let columns = raid5(data, 65_536, 3);
+    let members: Vec<Vec<u8>> = (0_u16..)
+        .zip(&columns)
+        .filter(|(role, _)| !absent.contains(&usize::from(*role)))
+        .map(|(role, column)| {
+            let member = MdMember {
+                level: 5,
+                layout: 2,
+                chunk_sectors: 128,
+                raid_disks: 3,
+                role,
+                events: events[usize::from(role)],
+            };
+            member.version_1_2(column)
+        })
+        .collect();
+    disk_of(&members)
+}
+
+/// R16: a RAID5 from all its members, and from all but one through parity.
+#[test]
+fn r16_raid5_is_read_whole_and_degraded() {
+    let Some(image) = ext4("five", 8) else { return };
+    let expected = expected(&image);
+    let whole = raid5_disk(&image, &[], [7; 3]);
+    let tree = build(&whole);
+    assert_eq!(tree.findings, []);
+    let device = volume(&tree, "md raid5 host:0");
+    assert_eq!(
+        device.file_systems[0]
+            .facts
+            .as_ref()
+            .map(|facts| facts.label.clone()),
+        Some(b"five".to_vec())
+    );
+    assert_eq!(contents(&whole, device), (expected.clone(), Vec::new()));
+
+    let degraded = raid5_disk(&image, &[1], [7; 3]);
+    let tree = build(&degraded);
+    assert_eq!(codes(&tree), [FindingCode::MissingMember]);
+    let device = volume(&tree, "md raid5 host:0");
+    assert_eq!(device.verdict, Verdict::Readable);
+    // Names and extents come from what parity gives; the bytes of a file that only parity has are missing, and told so.
+    let (found, missing) = contents(&degraded, device);
+    assert_eq!(found.len(), expected.len());
+    let wrong = found
+        .iter()
+        .filter(|(number, hash)| expected.get(number) != Some(*hash))
+        .count();
+    assert!(wrong <= missing.len());
+}
+
+/// R16: a member that has seen fewer changes is not joined; the finding names both numbers.
+#[test]
+fn r16_a_stale_member_is_left_out_and_named() {
+    let Some(image) = ext4("five", 8) else { return };
+    let disk = raid5_disk(&image, &[], [7, 5, 7]);
+    let tree = build(&disk);
+    let stale = &tree.findings[0];
+    assert_eq!(stale.code, FindingCode::MissingMember);
+    assert!(
+        stale.detail.contains("5 changes") && stale.detail.contains('7'),
+        "{}",
+        stale.detail
+    );
+    assert_eq!(volume(&tree, "md raid5 host:0").verdict, Verdict::Readable);
+    assert_eq!(tree.managers[0].members, [1, 3]);
+}
+
+/// R16: a mirror is read from one member, whether its data comes first or not.
+#[test]
+fn r16_raid1_is_read_from_one_member() {
+    let Some(image) = ext4("one", 4) else { return };
+    let expected = expected(&image);
+    let member = MdMember {
+        level: 1,
+        layout: 0,
+        chunk_sectors: 0,
+        raid_disks: 2,
+        role: 1,
+        events: 3,
+    };
+    let disk = disk_of(&[member.version_1_2(&image)]);
+    let tree = build(&disk);
+    let device = volume(&tree, "md raid1 host:0");
+    assert!(device.mapping.is_none(), "one range of the image");
+    assert_eq!(contents(&disk, device), (expected.clone(), Vec::new()));
+    // With its data first, the member itself is the file system; the array is the same bytes.
+    let disk = disk_of(&[member.version_1_0(&image)]);
+    let tree = build(&disk);
+    assert_eq!(
+        volume(&tree, "md raid1 host:0").verdict,
+        Verdict::SameAs { number: 1 }
+    );
+    assert_eq!(contents(&disk, &tree.volumes[0]), (expected, Vec::new()));
+}
+
+/// Volumes nest: a striped array whose first chunk looks like a file system is not read from one member, and a partition table in an array is found.
+#[test]
+fn stripes_and_tables_nest() {
+    let Some(image) = ext4("zero", 8) else { return };
+    let expected = expected(&image);
+    let inner = disk_of(&[image]);
+    let mut columns = vec![Vec::new(), Vec::new()];
+    let mut padded = inner;
+    padded.resize(padded.len().next_multiple_of(131_072), 0);
+    for (number, chunk) in padded.chunks(65_536).enumerate() {
+        columns[number % 2].extend_from_slice(chunk);
+    }
+    let members: Vec<Vec<u8>> = (0_u16..)
+        .zip(&columns)
+        .map(|(role, column)| {
+            let member = MdMember {
+                level: 0,
+                layout: 0,
+                chunk_sectors: 128,
+                raid_disks: 2,
+                role,
+                events: 1,
+            };
+            member.version_1_0(column)
+        })
+        .collect();
+    let disk = disk_of(&members);
+    let tree = build(&disk);
+    let device = volume(&tree, "md raid0 host:0");
+    assert_eq!(device.verdict, Verdict::Table);
+    let inside = volume(&tree, "mbr primary 1 in md raid0 host:0");
+    assert_eq!(
+        (inside.verdict.clone(), inside.inside),
+        (Verdict::Readable, Some(device.number))
+    );
+    assert_eq!(contents(&disk, inside), (expected, Vec::new()));
+}
+
+/// What `mdadm` says of the members that these tests make.
+#[test]
+fn members_made_here_are_members_to_mdadm() {
+    if !have("mdadm") {
+        return;
+    }
+    let data = vec![1; 1 << 20];
+    let member = MdMember {
+        level: 5,
+        layout: 2,
+        chunk_sectors: 128,
+        raid_disks: 3,
+        role: 1,
+        events: 7,
+    };
+    let text = examined(&member.version_1_2(&data));
+    for line in [
+        "Raid Level : raid5",
+        "left-symmetric",
+        "Events : 7",
+        "Chunk Size : 64K",
+        "- correct",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+}
+
+fn examined(member: &[u8]) -> String {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), member).expect("a member");
+    run_examine(file.path())
+}
+
+fn run_examine(path: &Path) -> String {
+    let output = Command::new("mdadm")
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .arg("--examine")
+        .arg(path)
+        .output()
+        .expect("a run");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

@@ -5,7 +5,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
-install_packages dosfstools mtools e2fsprogs genisoimage fdisk gzip hfsutils ntfs-3g qemu-utils ewf-tools xfsprogs makefs btrfs-progs squashfs-tools genromfs
+install_packages dosfstools mtools e2fsprogs genisoimage fdisk gzip hfsutils ntfs-3g qemu-utils ewf-tools xfsprogs makefs btrfs-progs squashfs-tools genromfs \
+    jfsutils reiserfsprogs user-mode-linux
 PATH=$PATH:/usr/sbin:/sbin
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
@@ -42,6 +43,9 @@ if [ ! -d "$fixtures" ]; then
     mksquashfs "$work/tree" "$work/squashfs.img" -quiet -no-progress -noI -b 4096
     mkfs.cramfs "$work/tree" "$work/cramfs.img" > /dev/null
     genromfs -d "$work/tree" -f "$work/romfs.img"
+    for driver in jfs minix reiserfs; do
+        cargo run -q -p ntt-testkit --example uml -- "$driver" "$work/$driver.img" "$work/tree"
+    done
     genisoimage -quiet -udf -o "$work/udf.img" "$work/tree"
     truncate -s 1M "$work/disk.img"
     printf 'label: dos\nstart=64, size=600, type=1\nstart=700, size=1300, type=5\nstart=701, size=400, type=83\nstart=1201, size=600, type=6\n' |
@@ -67,7 +71,7 @@ if [ ! -d "$fixtures" ]; then
     mv "$work"/*.img "$fixtures/"
     rm -rf "$work"
 fi
-[ $# -gt 0 ] || set -- mapfile volume managers tree fat exfat ext iso9660 ntfs xfs btrfs squashfs cramfs romfs udf ufs apfs hfsplus hfs mfs codec container \
+[ $# -gt 0 ] || set -- mapfile volume managers tree fat exfat ext iso9660 ntfs jfs minix reiserfs xfs btrfs squashfs cramfs romfs udf ufs apfs hfsplus hfs mfs codec container \
     container_ewf container_qcow2 container_vhd container_vhdx container_vmdk container_vdi container_udif search
 for target in "$@"; do
     cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -max_len=600 -timeout=20 -rss_limit_mb=512

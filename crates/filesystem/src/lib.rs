@@ -41,10 +41,13 @@ pub mod fat;
 pub mod hfs;
 pub mod hfsplus;
 pub mod iso9660;
+pub mod jfs;
 mod mapped;
 pub mod mfs;
+pub mod minix;
 pub mod name;
 pub mod ntfs;
+pub mod reiserfs;
 mod report;
 pub mod romfs;
 mod seen;
@@ -53,6 +56,7 @@ pub mod squashfs;
 pub mod udf;
 pub mod ufs;
 mod uuid;
+mod walk;
 mod wide_seen;
 pub mod xfs;
 
@@ -80,6 +84,12 @@ pub enum Family {
     /// exFAT.
     #[serde(rename = "exfat")]
     ExFat,
+    /// JFS of Linux and OS/2.
+    Jfs,
+    /// The file systems of Minix.
+    Minix,
+    /// ReiserFS 3.5 and 3.6.
+    ReiserFs,
     /// XFS.
     Xfs,
     /// APFS: a container with all its volumes.
@@ -294,6 +304,9 @@ pub fn probe(source: &dyn ReadAt) -> Vec<Candidate> {
     candidates.extend(hfs::probe(source));
     candidates.extend(mfs::probe(source));
     candidates.extend(exfat::probe(source));
+    candidates.extend(jfs::probe(source));
+    candidates.extend(minix::probe(source));
+    candidates.extend(reiserfs::probe(source));
     candidates.extend(xfs::probe(source));
     candidates.extend(apfs::probe(source));
     candidates.extend(ufs::probe(source));
@@ -338,6 +351,9 @@ pub fn open<'a>(
         Family::Hfs => hfs::open(source, image_offset),
         Family::Mfs => mfs::open(source, image_offset),
         Family::ExFat => exfat::open(source, image_offset),
+        Family::Jfs => jfs::open(source, image_offset),
+        Family::Minix => minix::open(source, image_offset),
+        Family::ReiserFs => reiserfs::open(source, image_offset),
         Family::Xfs => xfs::open(source, image_offset),
         Family::Apfs => apfs::open(source, image_offset),
         Family::Ufs => ufs::open(source, image_offset),

@@ -19,7 +19,7 @@ const SECTOR_BYTES: u64 = 512;
 const SECTOR: usize = 512;
 /// New starts looked at per read.
 const STEP_BYTES: u64 = 1 << 20;
-/// How far from its start a volume's signature may stand: the superblock of btrfs.
+/// How far from its start a volume's signature may stand: the superblocks of btrfs and ReiserFS.
 const REACH_BYTES: u64 = 0x1_0000 + 512;
 
 /// What a scan found.
@@ -117,6 +117,9 @@ fn looks_like_a_start(bytes: &[u8]) -> bool {
         || is_apfs_container(bytes)
         || is_ufs(bytes)
         || is_first_btrfs_superblock(bytes).unwrap_or(false)
+        || is_minix(bytes).unwrap_or(false)
+        || bytes.get(32_768..32_772) == Some(b"JFS1")
+        || matches!(bytes.get(65_588..65_594), Some(b"ReIsEr"))
         || matches!(bytes.get(32_769..32_774), Some(b"CD001" | b"BEA01"))
 }
 
@@ -174,6 +177,19 @@ fn is_ufs(bytes: &[u8]) -> bool {
 fn is_first_btrfs_superblock(bytes: &[u8]) -> Option<bool> {
     let superblock = bytes.get(0x1_0000..)?;
     Some(superblock.get(64..72)? == b"_BHRfS_M" && le_u64(superblock, 48)? == 0x1_0000)
+}
+
+/// The superblock of Minix in either byte order, with inodes and one block at least of each map.
+fn is_minix(bytes: &[u8]) -> Option<bool> {
+    let half = |at: usize| le_u16(bytes, at);
+    let is_old = matches!(
+        half(1024 + 16)?,
+        0x137f | 0x138f | 0x2468 | 0x2478 | 0x7f13 | 0x8f13 | 0x6824 | 0x7824
+    );
+    let is_new = matches!(half(1024 + 24)?, 0x4d5a | 0x5a4d);
+    let has_old_maps = half(1024)? != 0 && half(1024 + 4)? != 0 && half(1024 + 6)? != 0;
+    let has_new_maps = half(1024 + 6)? != 0 && half(1024 + 8)? != 0;
+    Some((is_old && has_old_maps) || (is_new && has_new_maps))
 }
 
 /// Volume header of HFS+ or HFSX with its version; master directory block of HFS or MFS with a block size that can be.

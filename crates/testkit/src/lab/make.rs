@@ -78,6 +78,23 @@ impl Image {
         Self::filled(name, mount, |root| fill(root, spec))
     }
 
+    /// An image in a folder of its own, where `make` writes it; it gets the image's path and the folder, and tells what the image holds.
+    ///
+    /// # Panics
+    ///
+    /// If the folder cannot be made.
+    pub fn in_folder(name: &str, make: impl FnOnce(&Path, &Path) -> Tree) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("image");
+        let truth = make(&path, folder.path());
+        Some(Self {
+            name: name.to_owned(),
+            path,
+            truth: Some(truth),
+            _folder: Some(folder),
+        })
+    }
+
     /// The same with any driver: `mount` gets the image's path and a folder for whatever it needs; `fill` the root of the mounted volume.
     fn filled(
         name: &str,
@@ -447,7 +464,12 @@ fn mkfs_xfs(path: &Path, size_bytes: u64, arguments: &[&str], directory: &Path) 
     );
 }
 
-fn utf8(path: &Path) -> &str {
+/// A path of this lab as text.
+///
+/// # Panics
+///
+/// Never: temporary paths are plain.
+pub(crate) fn utf8(path: &Path) -> &str {
     path.to_str().expect("temporary paths are plain")
 }
 

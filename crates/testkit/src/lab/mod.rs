@@ -12,6 +12,7 @@ pub mod memory;
 pub mod referee;
 pub mod structure;
 pub mod tree;
+pub mod uml;
 pub mod variant;
 pub mod watch;
 

@@ -1,0 +1,289 @@
+//! Inodes, then directories from the root.
+
+use std::ops::ControlFlow;
+
+use ntt_model::entry::{Allocation, Directory, Name, Namespace};
+use ntt_model::{Finding, FindingCode, Kind, Layer, ScanEvent, Severity};
+
+use super::{Entry, Found, Item, Nodes};
+use crate::name::path_safe;
+use crate::report::Report;
+use crate::seen::Mark;
+use crate::wide_seen::Seen;
+use crate::{ScanOptions, Stop, Visitor};
+
+/// Number of the made-up directory of inodes without a name: no inode is 0.
+pub(super) const LOST: u64 = 0;
+
+/// A directory that waits to be entered.
+pub(super) struct Waiting {
+    pub(super) inode: u64,
+    pub(super) parent: u64,
+    pub(super) depth: u32,
+    pub(super) name: Box<[u8]>,
+    pub(super) namespace: Namespace,
+}
+
+/// The state of a scan.
+pub(super) struct Walk<'s> {
+    pub(super) nodes: &'s dyn Nodes,
+    pub(super) options: &'s ScanOptions,
+    visitor: &'s mut dyn Visitor,
+    pub(super) report: Report,
+    pub(super) seen: Seen,
+    pub(super) pending: Vec<Waiting>,
+    budget: u64,
+}
+
+/// Walks everything. `found` are the findings made when the volume was opened.
+pub(crate) fn run(
+    nodes: &dyn Nodes,
+    found: &[Finding],
+    options: &ScanOptions,
+    visitor: &mut dyn Visitor,
+) -> Result<(), Stop> {
+    let mut walk = Walk {
+        nodes,
+        options,
+        visitor,
+        report: Report::default(),
+        seen: Seen::default(),
+        pending: Vec::new(),
+        budget: nodes.directory_budget(),
+    };
+    walk.note(found.to_vec());
+    walk.flush()?;
+    nodes.each_inode(&options.limits, &mut |found| walk.found(found))?;
+    walk.root()?;
+    walk.lost()?;
+    walk.flush()?;
+    for finding in walk.report.closing() {
+        walk.visitor.visit(ScanEvent::Finding(finding))?;
+    }
+    Ok(())
+}
+
+impl Walk<'_> {
+    /// Emits an event, after the findings that wait.
+    pub(super) fn emit(&mut self, event: ScanEvent) -> Result<(), Stop> {
+        if !self.report.is_empty() {
+            self.flush()?;
+        }
+        self.visitor.visit(event)
+    }
+
+    fn note(&mut self, findings: Vec<Finding>) {
+        for finding in findings {
+            self.report.push(finding);
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Stop> {
+        for finding in self.report.take() {
+            self.visitor.visit(ScanEvent::Finding(finding))?;
+        }
+        Ok(())
+    }
+
+    /// Emits an inode, once, or remembers that it is damaged.
+    fn found(&mut self, found: Found) -> Result<(), Stop> {
+        let is_new = found.number.is_none_or(|number| self.seen.kind(number).is_none());
+        if !is_new {
+            return Ok(());
+        }
+        self.note(found.findings);
+        match (found.inode, found.number) {
+            (Some(inode), Some(number)) => {
+                self.seen.set_kind(number, inode.kind);
+                self.emit(ScanEvent::Inode(Box::new(inode)))
+            }
+            (_, Some(number)) => {
+                self.seen.mark(number, Mark::Absent);
+                self.flush()
+            }
+            _ => self.flush(),
+        }
+    }
+
+    fn root(&mut self) -> Result<(), Stop> {
+        let root = self.nodes.root();
+        self.demand(root, None)?;
+        self.seen.mark(root, Mark::Named);
+        self.seen.mark(root, Mark::Entered);
+        self.pending.push(Waiting {
+            inode: root,
+            parent: root,
+            depth: 0,
+            name: Box::default(),
+            namespace: Namespace::Native,
+        });
+        self.pending()
+    }
+
+    /// Enters all directories that wait, and those they hold.
+    pub(super) fn pending(&mut self) -> Result<(), Stop> {
+        while let Some(waiting) = self.pending.pop() {
+            self.enter(&waiting)?;
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, waiting: &Waiting) -> Result<(), Stop> {
+        let root = self.nodes.root();
+        self.emit(ScanEvent::Directory(Directory {
+            inode: waiting.inode,
+            parent: (waiting.inode != root).then_some(waiting.parent),
+            name: waiting.name.to_vec(),
+            namespace: waiting.namespace,
+        }))?;
+        let leave_after = self.options.leave_after.get(&waiting.inode).copied();
+        let names_max = self.options.limits.entries_per_directory;
+        let mut names = 0_u64;
+        self.for_each_entry(waiting.inode, &mut |walk, entry| {
+            if leave_after.is_some_and(|after| names >= after) || names >= names_max {
+                walk.leave(waiting.inode, names, leave_after.is_some());
+                return Ok(ControlFlow::Break(()));
+            }
+            names = names.saturating_add(1);
+            walk.name(entry, waiting).map(ControlFlow::Continue)
+        })?;
+        self.flush()
+    }
+
+    /// Calls `each` for every entry of a directory but `.` and `..`.
+    pub(super) fn for_each_entry(
+        &mut self,
+        directory: u64,
+        each: &mut dyn FnMut(&mut Self, &Entry<'_>) -> super::Visit,
+    ) -> Result<(), Stop> {
+        if self.seen.kind(directory) != Some(Kind::Directory) {
+            return Ok(());
+        }
+        let mut budget = self.budget;
+        let nodes = self.nodes;
+        let visit = nodes.entries(directory, &mut budget, &mut |item| match item {
+            Item::Entry(entry) if matches!(entry.name, b"." | b"..") => Ok(ControlFlow::Continue(())),
+            Item::Entry(entry) => each(self, &entry),
+            Item::Problem(finding) => {
+                self.report.push(finding);
+                Ok(ControlFlow::Continue(()))
+            }
+        });
+        self.budget = budget;
+        visit.map(|_| ())
+    }
+
+    fn leave(&mut self, inode: u64, names: u64, is_poisonous: bool) {
+        let (code, why) = if is_poisonous {
+            (FindingCode::Killed, "the scan was killed in it before")
+        } else {
+            (FindingCode::Limit, "it holds too many")
+        };
+        let detail = format!("the directory was left after {names} names: {why}");
+        let finding = Finding::new(Severity::Loss, Layer::Scanner, code, detail);
+        self.report.push(finding.on_inode(inode));
+    }
+
+    /// Emits a name, and what it leads to if that was not emitted yet.
+    fn name(&mut self, entry: &Entry<'_>, waiting: &Waiting) -> Result<(), Stop> {
+        let (name, changed) = path_safe(entry.name);
+        let directory = waiting.inode;
+        if changed {
+            let bytes = ntt_model::blob::hex(entry.name);
+            let detail = format!("a name that cannot stand in a path; its bytes are {bytes}");
+            self.complain(
+                Severity::Warning,
+                FindingCode::Corrupt,
+                detail,
+                entry.at,
+                directory,
+            );
+        }
+        let kind = self.demand(entry.inode, Some(entry.at))?;
+        self.seen.mark(entry.inode, Mark::Named);
+        if kind == Some(Kind::Directory) {
+            self.wait(entry, &name, waiting);
+        }
+        self.emit(ScanEvent::Name(Name {
+            directory,
+            name,
+            inode: entry.inode,
+            namespace: Namespace::Native,
+            alternate: false,
+            allocation: Allocation::Allocated,
+        }))
+    }
+
+    /// Emits the inode that a name leads to, if that was not done yet; its kind, if there is such an inode.
+    fn demand(&mut self, number: u64, image_offset: Option<u64>) -> Result<Option<Kind>, Stop> {
+        if let Some(kind) = self.seen.kind(number) {
+            return Ok(Some(kind));
+        }
+        let problem = if self.seen.has(number, Mark::Absent) {
+            "is damaged"
+        } else {
+            let found = self.nodes.demand(number, &self.options.limits);
+            let is_there = found.inode.is_some();
+            self.found(found)?;
+            if is_there {
+                return Ok(self.seen.kind(number));
+            }
+            "does not exist"
+        };
+        let (severity, layer, detail) = match image_offset {
+            Some(_) => (
+                Severity::Loss,
+                Layer::Directory,
+                format!("a name leads to inode {number}, which {problem}"),
+            ),
+            None => (
+                Severity::Loss,
+                Layer::Inode,
+                format!("the root directory {problem}"),
+            ),
+        };
+        let mut finding = Finding::new(severity, layer, FindingCode::Orphan, detail).on_inode(number);
+        finding.image_offset = image_offset;
+        self.report.push(finding);
+        Ok(None)
+    }
+
+    /// Lets a subdirectory wait, unless it was reached before or lies too deep.
+    fn wait(&mut self, entry: &Entry<'_>, name: &[u8], waiting: &Waiting) {
+        let inode = entry.inode;
+        let depth = waiting.depth.saturating_add(1);
+        if depth > self.options.limits.depth {
+            let levels = self.options.limits.depth;
+            let detail = format!("directory {inode} lies deeper than {levels} levels");
+            return self.complain(
+                Severity::Loss,
+                FindingCode::Limit,
+                detail,
+                entry.at,
+                waiting.inode,
+            );
+        }
+        if !self.seen.mark(inode, Mark::Entered) {
+            let detail = format!("directory {inode} has a second name");
+            return self.complain(
+                Severity::Warning,
+                FindingCode::Loop,
+                detail,
+                entry.at,
+                waiting.inode,
+            );
+        }
+        self.pending.push(Waiting {
+            inode,
+            parent: waiting.inode,
+            depth,
+            name: name.into(),
+            namespace: Namespace::Native,
+        });
+    }
+
+    fn complain(&mut self, severity: Severity, code: FindingCode, detail: String, at: u64, inode: u64) {
+        let finding = Finding::new(severity, Layer::Directory, code, detail);
+        self.report.push(finding.at(at).on_inode(inode));
+    }
+}

@@ -91,10 +91,9 @@ fn r15_superfloppies_are_one_volume() {
 
 #[test]
 fn foreign_file_systems_are_identified() {
-    for (image, expected) in [("disktype/linux-swap-v2-i386-4k.image.gz", "swap")] {
-        let Some(tree) = tree_of(image) else { return };
-        assert_eq!(lines(&tree), [format!("whole image at 0: {expected}")], "{image}");
-    }
+    let image = "disktype/linux-swap-v2-i386-4k.image.gz";
+    let Some(tree) = tree_of(image) else { return };
+    assert_eq!(lines(&tree), ["whole image at 0: swap"], "{image}");
 }
 
 /// A fresh FAT file system of `kib` KiB.

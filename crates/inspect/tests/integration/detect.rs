@@ -8,6 +8,7 @@ use ntt_testkit::corpus::{corpus, decompressed};
 fn blkid_name(name: &str) -> &str {
     match name {
         "fat12" | "fat16" | "fat32" => "vfat",
+        "ufs1" | "ufs2" => "ufs",
         other => other,
     }
 }

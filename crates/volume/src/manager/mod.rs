@@ -1,7 +1,7 @@
 //! Volume managers: from the members that are here to the volumes that they hold.
 //!
 //! - [`md`]: Linux software RAID, superblocks 0.90, 1.0, 1.1, 1.2 (R16).
-//! - [`lvm2`], with its text in [`text`]: LVM2 volume groups.
+//! - [`lvm2`], with its text in `text`: LVM2 volume groups.
 //! - [`lvm1`]: the groups of its predecessor.
 //!
 //! Members are told apart by what they say of themselves; one that is older than its siblings is never joined with them, but named. What is not

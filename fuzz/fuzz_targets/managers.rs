@@ -9,7 +9,7 @@ use ntt_volume::manager::{Member, assemble};
 
 static FIXTURE: OnceLock<Vec<u8>> = OnceLock::new();
 
-/// Each half of the fixture is a member: the first of an LVM2 group, the second of a RAID5.
+// Each half of the fixture is a member: the first of an LVM2 group, the second of a RAID5.
 fuzz_target!(|patches: &[u8]| {
     let image = patched(fixture(&FIXTURE, "members.img"), patches);
     let half = (image.len() / 2) as u64;

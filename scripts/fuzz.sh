@@ -37,7 +37,7 @@ if [ ! -d "$fixtures" ]; then
     done
     printf '$\nlink l--777 0 0 target\npipe p--644 0 0\n$\n' >> "$work/xfs.proto"
     TEST_DIR=1 TEST_DEV=1 QA_CHECK_FS=1 mkfs.xfs -q -b size=1024 -d agcount=1 -p "$work/xfs.proto" "$work/xfs.img"
-    makefs -t ffs -o version=2,bsize=4096,fsize=512 "$work/ufs.img" "$work/tree" > /dev/null
+    makefs -t ffs -M 1m -o version=2,bsize=4096,fsize=512 "$work/ufs.img" "$work/tree" > /dev/null
     truncate -s 32M "$work/btrfs.img"
     mkfs.btrfs -q -M -m single -d single -n 4096 --rootdir "$work/tree" "$work/btrfs.img"
     mksquashfs "$work/tree" "$work/squashfs.img" -quiet -no-progress -noI -b 4096

@@ -13,7 +13,7 @@ fn main() {
         panic!("usage: uml minix|reiserfs|jfs IMAGE FOLDER");
     };
     let (program, options, bytes): (&str, &[&str], u64) = match driver.as_str() {
-        "minix" => ("mkfs.minix", &["-3", "-i", "64"], 360 << 10),
+        "minix" => ("mkfs.minix", &["-3", "-i", "64"], 2 << 20),
         "reiserfs" => ("mkreiserfs", &["-q", "-f", "-f", "-s", "513"], 4 << 20),
         "jfs" => ("mkfs.jfs", &["-q"], 16 << 20),
         other => panic!("no driver for {other}"),

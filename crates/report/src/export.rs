@@ -9,7 +9,7 @@ use ntt_search::SearchFolder;
 use serde::{Serialize, Serializer};
 
 use crate::Error;
-use crate::find::{FindOptions, each_row, medium_of};
+use crate::find::{FindOptions, each_row, medium_of, readers};
 use crate::index::Unindexed;
 use crate::occurrences::medium_name;
 
@@ -22,7 +22,9 @@ pub struct ExportRow {
     pub medium_name: String,
     /// Volume number.
     pub volume: u32,
-    /// Ordinal of the path in the scan of the volume, from 1.
+    /// Which reader lists it: several file systems may stand over the same bytes.
+    pub reader: String,
+    /// Ordinal of the path in the scan by this reader, from 1.
     pub ordinal: i64,
     /// Path in the volume as a terminal shows it: bytes that are no text are escaped.
     pub path: String,
@@ -87,13 +89,14 @@ pub const fn state_name(state: &State) -> &'static str {
 }
 
 impl ExportRow {
-    fn new(medium: &MediumRow, row: &FoundRow) -> Self {
+    fn new(medium: &MediumRow, reader: String, row: &FoundRow) -> Self {
         let state = row.state.as_ref().map(|stream| &stream.state);
         let path = &row.path;
         Self {
             medium: medium.medium.id,
             medium_name: medium_name(medium).to_owned(),
             volume: row.volume_number,
+            reader,
             ordinal: path.id,
             path: ntt_model::name::escape(&path.path).into_owned(),
             path_bytes: path.path.clone(),
@@ -151,7 +154,9 @@ pub fn export(
     each: &mut dyn FnMut(&ExportRow) -> Result<(), Error>,
 ) -> Result<Vec<Unindexed>, Error> {
     let media = catalogue.media()?;
+    let readers = readers(catalogue)?;
     each_row(catalogue, index, options, &mut |row| {
-        each(&ExportRow::new(medium_of(&media, row)?, row))
+        let reader = readers.get(&row.scan).cloned().unwrap_or_default();
+        each(&ExportRow::new(medium_of(&media, row)?, reader, row))
     })
 }

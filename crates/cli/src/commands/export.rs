@@ -63,10 +63,11 @@ fn open(args: &ExportArgs) -> Result<Box<dyn Write>, Failure> {
 }
 
 /// The columns, in order: the fields of a row.
-const COLUMNS: [&str; 19] = [
+const COLUMNS: [&str; 20] = [
     "medium",
     "medium_name",
     "volume",
+    "reader",
     "ordinal",
     "path",
     "path_bytes",

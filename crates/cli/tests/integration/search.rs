@@ -7,6 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use ntt_testkit::corpus::corpus_image;
+
 use crate::environment::Environment;
 
 /// A tree with many names, some of which are no text.
@@ -174,7 +176,7 @@ fn r23_tables_have_every_path_in_bytes() {
         .map(|name| name[15..].iter().map(|byte| format!("{byte:02x}")).collect())
         .collect();
     let csv = environment.ntt(["export"]).bytes(0);
-    let read = "import csv,sys,io\nfor row in csv.DictReader(io.TextIOWrapper(sys.stdin.buffer, newline='')):\n assert len(row) == 19 and None not in row, row\n assert row['kind'] == 'directory' or (row['state'], row['size_bytes'], len(row['blob'])) == ('stored', '7', 64), row\n print(row['path_bytes'])";
+    let read = "import csv,sys,io\nfor row in csv.DictReader(io.TextIOWrapper(sys.stdin.buffer, newline='')):\n assert len(row) == 20 and None not in row, row\n assert row['kind'] == 'directory' or (row['state'], row['size_bytes'], len(row['blob'])) == ('stored', '7', 64), row\n print(row['path_bytes'])";
     let Some(rows) = python(read, &csv) else {
         return;
     };
@@ -191,4 +193,30 @@ fn r23_tables_have_every_path_in_bytes() {
     let read = "import json,sys\nrows = [json.loads(line) for line in sys.stdin.buffer]\nassert all(type(row['modified_ns']) is int and row['modified'].endswith('Z') for row in rows)\nprint(len(rows))";
     assert_eq!(python(read, &table).as_deref(), Some("40\n"));
     let _ = environment.ntt(["export", "--output", "table"]).code(2);
+}
+
+/// Two file systems over one volume number their paths each by itself: the reader tells them apart.
+#[test]
+fn rows_of_a_hybrid_disc_are_told_apart() {
+    let Some(image) = corpus_image("disktype/iso9660-hybrid.image.gz") else {
+        return;
+    };
+    let environment = Environment::new();
+    let _ = environment
+        .ntt([OsStr::new("ingest"), image.path().as_os_str()])
+        .code(0);
+    let table = environment.ntt(["export", "--format", "jsonl"]).bytes(0);
+    let keys: Vec<(String, u64)> = table
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            let row: serde_json::Value = serde_json::from_slice(line).expect("a row");
+            let reader = row["reader"].as_str().expect("a reader").to_owned();
+            (reader, row["ordinal"].as_u64().expect("an ordinal"))
+        })
+        .collect();
+    let distinct: BTreeSet<_> = keys.iter().collect();
+    let readers: BTreeSet<&str> = keys.iter().map(|(reader, _)| reader.as_str()).collect();
+    assert_eq!(distinct.len(), keys.len(), "{keys:?}");
+    assert_eq!(readers, BTreeSet::from(["hfs", "iso9660"]));
 }

@@ -12,9 +12,9 @@ PATH=$PATH:/usr/sbin:/sbin
 cargo fmt --all --check
 cargo clippy --workspace --all-targets --quiet -- -D warnings
 RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+cargo test --workspace --doc --quiet
 if cargo nextest --version > /dev/null 2>&1; then
     cargo nextest run --workspace
 else
     cargo test --workspace --quiet
 fi
-cargo test --workspace --doc --quiet

@@ -1,7 +1,9 @@
 //! The container: its superblock, of which every checkpoint leaves one.
 //!
-//!     | copy of a superblock | checkpoints: a ring of superblocks and maps | ... | data of checkpoints | ...
-//!       block 0                from xp_desc_base on
+//! ```text
+//! | copy of a superblock | checkpoints: a ring of superblocks and maps | ... | data of checkpoints | ...
+//!   block 0                from xp_desc_base on
+//! ```
 //!
 //! The superblock of the highest transaction whose checksum is right is the state of the container. Block 0 is written when the container is
 //! put away.

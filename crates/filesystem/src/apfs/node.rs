@@ -1,6 +1,8 @@
 //! Nodes of B-trees.
 //!
-//!     | object | flags, level, count | table of contents | keys -> | free | <- values | info (root only) |
+//! ```text
+//! | object | flags, level, count | table of contents | keys -> | free | <- values | info (root only) |
+//! ```
 //!
 //! Offsets of keys count from the end of the table, those of values backwards from the end of the block or the start of the info.
 

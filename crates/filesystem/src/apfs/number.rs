@@ -1,7 +1,9 @@
 //! One space of inode numbers for all volumes of a container.
 //!
-//!     | index of the volume + 1 | system half | number |
-//!       bits 56 to 62             bit 55        bits 0 to 54
+//! ```text
+//! | index of the volume + 1 | system half | number |
+//!   bits 56 to 62             bit 55        bits 0 to 54
+//! ```
 //!
 //! Numbers of APFS have 60 bits, of which volumes use the lower ones. Those of the system volume of a volume group start at
 //! `UNIFIED_ID_SPACE_MARK`; bit 55 stands for it. What fits in neither half is refused.

@@ -1,6 +1,8 @@
 //! Which blocks are in use: the space manager and its bitmaps.
 //!
-//!     space manager -> (address blocks) -> blocks of chunks -> bitmap of a chunk
+//! ```text
+//! space manager -> (address blocks) -> blocks of chunks -> bitmap of a chunk
+//! ```
 
 use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity};
 use ntt_source::field::{le_u32, le_u64, u8_at};

@@ -18,9 +18,11 @@ use super::value::Value;
 use super::wire::{HEADER, Rows, TRAILER};
 use crate::Error;
 
-/// Settings of every session; behind a pooler they may get lost, and nothing depends on them but patience. `jit` never pays here.
+/// Settings of every session; behind a pooler they may get lost, and nothing depends on them but patience. `jit` never pays here. A client that
+/// cannot be reached any more is given up by the server within a minute, and its locks with it.
 const SESSION: &str = "SET client_min_messages = 'warning'; SET lock_timeout = '30s'; SET statement_timeout = '10min'; \
-                       SET jit = off; SET bytea_output = 'hex'";
+                       SET jit = off; SET bytea_output = 'hex'; SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; \
+                       SET tcp_keepalives_count = 3; SET tcp_user_timeout = '60s'";
 /// The server's clock in nanoseconds since 1970, to the microsecond.
 const SERVER_CLOCK: &str = "((extract(epoch FROM clock_timestamp()) * 1000000)::int8 * 1000)";
 

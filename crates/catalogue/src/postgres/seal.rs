@@ -17,7 +17,8 @@ use crate::{Error, Labels, codec};
 /// What the transaction of a seal begins with: as much memory as sorting some million rows needs, and as much time as it takes.
 pub(super) const BEGIN: &str = "BEGIN; SET LOCAL work_mem = '128MB'; SET LOCAL maintenance_work_mem = '256MB'; \
                                 SET LOCAL statement_timeout = 0; SET LOCAL cursor_tuple_fraction = 1; \
-                                SET LOCAL max_parallel_maintenance_workers = 0";
+                                SET LOCAL max_parallel_maintenance_workers = 0; \
+                                SET LOCAL idle_in_transaction_session_timeout = '10min'";
 /// Inodes looked at in one go.
 const PAGE: u32 = 8192;
 

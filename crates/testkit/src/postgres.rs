@@ -13,6 +13,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::partition::Partition;
+
+/// The name of the socket of a server at the usual port.
+const SOCKET: &str = ".s.PGSQL.5432";
 /// Where Debian keeps one folder per version.
 const DEBIAN_VERSIONS: &str = "/usr/lib/postgresql";
 /// The user `nobody`: the server refuses to run as root.
@@ -91,10 +95,22 @@ impl PostgresServer {
 
     /// The URL of a database.
     pub fn url(&self, database: &str) -> String {
-        format!(
-            "postgres:///{database}?host={}&user=postgres",
-            self.folder.path().display()
-        )
+        url(self.folder.path(), database)
+    }
+
+    /// A way to the server that can be cut.
+    ///
+    /// # Panics
+    ///
+    /// If no socket can be made.
+    pub fn partition(&self) -> Partition {
+        let way = Partition::before(&self.folder.path().join(SOCKET));
+        way.unwrap_or_else(|error| panic!("a socket: {error}"))
+    }
+
+    /// The folder of the server, which belongs to the user as whom it runs.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Creates a database, as a copy of `template` if one is given, and returns its URL.
@@ -220,6 +236,11 @@ impl Drop for PostgresServer {
         // The folder goes in any case.
         let _ = self.child.wait();
     }
+}
+
+/// The URL of a database behind the socket in a folder.
+pub fn url(folder: &Path, database: &str) -> String {
+    format!("postgres:///{database}?host={}&user=postgres", folder.display())
 }
 
 fn signal(child: &Child, signal: Signal) {

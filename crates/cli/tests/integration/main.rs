@@ -22,6 +22,7 @@ mod managers;
 mod names;
 mod packed;
 mod postgres;
+mod postgres_faults;
 mod rescue;
 mod restore;
 mod scale_small;

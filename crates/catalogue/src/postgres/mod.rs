@@ -24,6 +24,7 @@ mod media;
 mod paths;
 mod place;
 mod queue;
+mod queued;
 mod reopen;
 mod restore;
 mod schema;

@@ -6,10 +6,10 @@ use ntt_model::{ScanId, Timestamp};
 use super::connection::{Connection, Target, get};
 use super::load::{COLUMNS, Load};
 use super::media::leaf;
-use super::queue::{Cutter, FIRST_EXTENT};
+use super::queue::{ChunkCutter, FIRST_EXTENT};
 use super::wire::Rows;
 use super::{inodes, label, schema, state};
-use crate::cutting::{WINDOW, Work};
+use crate::cutting::{Window, Work};
 use crate::rows::{ScanRow, SealReport};
 use crate::standing::STORED;
 use crate::{Error, Labels, codec};
@@ -198,8 +198,12 @@ pub(super) fn build_chunks(
     has_results: bool,
 ) -> Result<SealReport, Error> {
     let mut report = SealReport::default();
-    let mut cutter = Cutter::new(connection, scan, Timestamp::from_nanos(0), true)?;
-    let mut window = Vec::new();
+    let mut window = Window::new(ChunkCutter::new(
+        connection,
+        scan,
+        Timestamp::from_nanos(0),
+        true,
+    )?);
     let streams = inodes::OWN_STREAM | inodes::MORE_STREAMS;
     let sql = format!(
         "SELECT i.ino, i.bits, i.size, {FIRST_EXTENT} FROM inode_{scan} i WHERE i.bits & {} = 0 AND i.bits & {streams} <> 0 AND {}",
@@ -213,17 +217,12 @@ pub(super) fn build_chunks(
             break;
         }
         for work in page_work(connection, scan, &rows, has_results)? {
-            report.pending_streams += 1;
             report.pending_bytes = report.pending_bytes.saturating_add(work.bytes);
-            window.push(work);
-        }
-        if window.len() >= WINDOW {
-            cut(&mut cutter, &mut window)?;
+            window.push(work)?;
         }
     }
     pages.close()?;
-    cut(&mut cutter, &mut window)?;
-    report.chunks = cutter.finish()?;
+    (report.pending_streams, report.chunks) = window.finish()?;
     Ok(report)
 }
 
@@ -276,12 +275,4 @@ fn page_work(
         work.retain(|work| !results.contains_key(&(work.inode.cast_signed(), work.stream)));
     }
     Ok(work)
-}
-
-fn cut(cutter: &mut Cutter<'_>, window: &mut Vec<Work>) -> Result<(), Error> {
-    window.sort_unstable();
-    for work in window.drain(..) {
-        cutter.push(work)?;
-    }
-    Ok(())
 }

@@ -5,9 +5,10 @@ use rusqlite::{Connection, params};
 
 use super::codec::{self, Member, members};
 use super::media::{collect, not_found};
-use super::queue::{Cutter, Work};
+use super::queue::{ChunkCutter, Work};
 use super::state::{self, FAILED, is_eligible};
 use super::{inodes, paths};
+use crate::cutting::Cutter;
 use crate::rows::RelabelReport;
 use crate::{Error, Labels};
 
@@ -173,7 +174,7 @@ fn readmit(connection: &Connection, scan: ScanId) -> Result<u64, Error> {
     );
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([])?;
-    let mut cutter = Cutter::new(connection, scan, Timestamp::from_nanos(0))?;
+    let mut cutter = ChunkCutter::new(connection, scan, Timestamp::from_nanos(0))?;
     let mut readmitted = 0;
     while let Some(row) = rows.next()? {
         let inode = row.get(0)?;
@@ -192,7 +193,7 @@ fn readmit(connection: &Connection, scan: ScanId) -> Result<u64, Error> {
             })?;
         }
     }
-    cutter.cut()?;
+    cutter.finish()?;
     Ok(readmitted)
 }
 

@@ -321,7 +321,8 @@ fn told(error: &postgres::Error) -> String {
         .map_or_else(|| error.to_string(), |told| told.message().to_owned())
 }
 
-/// Whether the same transaction may succeed when it is run again: it met another one.
+/// Whether the same transaction may succeed when it is run again: it met another one, or this process was asleep in its middle and the server gave it
+/// up.
 pub(super) fn is_transient(error: &Error) -> bool {
     let Error::Database(source) = error else {
         return false;
@@ -330,6 +331,11 @@ pub(super) fn is_transient(error: &Error) -> bool {
         .downcast_ref::<postgres::Error>()
         .and_then(postgres::Error::code)
         .is_some_and(|state| {
-            *state == SqlState::T_R_SERIALIZATION_FAILURE || *state == SqlState::T_R_DEADLOCK_DETECTED
+            [
+                SqlState::T_R_SERIALIZATION_FAILURE,
+                SqlState::T_R_DEADLOCK_DETECTED,
+                SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+            ]
+            .contains(state)
         })
 }

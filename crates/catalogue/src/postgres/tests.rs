@@ -11,6 +11,7 @@ use crate::conformance::ManualClock;
 use crate::{Catalogue, Error};
 
 mod drain;
+mod encrypted;
 mod killed;
 mod work;
 

@@ -332,3 +332,37 @@ fn served_at(server: &PostgresServer) -> Served {
         url: server.url("one"),
     }
 }
+
+/// A pooler gives every transaction another connection: nothing may live in a session.
+#[test]
+fn r34_runs_behind_a_pooler_do_the_same() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let Some(pooler) = server.pooler() else { return };
+    let _ = server.create_database("one", None);
+    let served = Served {
+        environment: crate::postgres::prepared(),
+        url: pooler.url("one"),
+    };
+    served.run(&["catalogue", "init"]).code(0);
+    served.run(&["ingest", "demo.img"]).code(0);
+    let others: u64 = server
+        .psql("one", "SELECT count(*) FROM blob")
+        .parse()
+        .expect("a number");
+    let files = write_tree(&served, 3_000);
+    served.run(&["ingest", "--no-copy", "tree"]).code(3);
+    let mut runs: Vec<Child> = (0..RUNS)
+        .map(|_| served.start(&["copy", "tree", "--workers", "2"]))
+        .collect();
+    for run in &mut runs {
+        assert_eq!(wait(run).code(), Some(0));
+    }
+    served.run(&["doctor"]).code(0);
+    served.run(&["verify"]).code(0);
+    served.run(&["restore", "tree", "out"]).code(0);
+    served.run(&["restore", "--compare", "tree", "out"]).code(0);
+    let blobs = server.psql("one", "SELECT count(*) FROM blob");
+    assert_eq!(blobs, (files / 2 + others).to_string());
+}

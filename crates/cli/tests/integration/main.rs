@@ -21,6 +21,8 @@ mod macintosh;
 mod managers;
 mod names;
 mod packed;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod postgres;
 mod postgres_faults;
 mod rescue;

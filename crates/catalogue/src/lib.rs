@@ -14,6 +14,7 @@ mod error;
 pub mod lease;
 pub mod postgres;
 pub mod query;
+mod queued;
 pub mod record;
 mod restoration;
 pub mod rows;

@@ -5,11 +5,11 @@ use ntt_model::{ScanId, Timestamp};
 use super::connection::{Connection, Target, get};
 use super::media::leaf;
 use super::queue::{self, ChunkCutter, FIRST_EXTENT, members_of, work_of};
-use super::queued::Queued;
 use super::state::{self, is_eligible};
 use super::wire::Rows;
 use super::{inodes, paths};
 use crate::cutting::{Cutter, Window, Work};
+use crate::queued::{self, Queued};
 use crate::rows::RelabelReport;
 use crate::standing::{DAMAGED, FAILED, STORED};
 use crate::{Error, Labels, codec};
@@ -201,7 +201,7 @@ pub(super) fn prune(connection: &Connection, scan: ScanId, chunk: i64) -> Result
 
 /// Puts wanted streams that are neither settled nor in a chunk into the queue; returns how many.
 fn readmit(connection: &Connection, scan: ScanId) -> Result<u64, Error> {
-    let mut queued = Queued::new(connection, scan)?;
+    let mut queued = queued(connection, scan)?;
     let sql = format!(
         "SELECT i.ino, i.bits, i.size, {FIRST_EXTENT} FROM inode_{scan} i WHERE i.bits & {} = 0 AND {} \
          AND (i.bits & {} <> 0 OR NOT EXISTS (SELECT 1 FROM result_{scan} r WHERE r.ino = i.ino AND r.stream = 0 \
@@ -219,7 +219,9 @@ fn readmit(connection: &Connection, scan: ScanId) -> Result<u64, Error> {
             break;
         }
         if let [first, .., last] | [first @ last] = rows.as_slice() {
-            queued.stand_at(get(first, 0)?, get(last, 0)?)?;
+            queued.stand_at(get(first, 0)?, get(last, 0)?, &mut |chunks| {
+                members_of_all(connection, chunks)
+            })?;
         }
         for work in open_work(connection, scan, &rows)? {
             if !queued.contains(&work) {
@@ -256,4 +258,32 @@ fn open_work(connection: &Connection, scan: ScanId, rows: &[postgres::Row]) -> R
         }
     }
     Ok(work)
+}
+
+/// The streams in chunks that are not done.
+fn queued(connection: &Connection, scan: ScanId) -> Result<Queued, Error> {
+    let sql = format!(
+        "SELECT c.id, m.members FROM chunk c JOIN chunk_members m ON m.chunk = c.id WHERE c.scan = {scan} AND c.state <> 2"
+    );
+    let pages = connection.pages(&sql, u32::try_from(queued::PAGE).unwrap_or(1))?;
+    let mut queued = Queued::default();
+    loop {
+        let rows = pages.next()?;
+        if rows.is_empty() {
+            pages.close()?;
+            return Ok(queued);
+        }
+        for row in &rows {
+            queued.add(get(row, 0)?, &codec::members(get(row, 1)?)?);
+        }
+    }
+}
+
+fn members_of_all(connection: &Connection, chunks: &[i64]) -> Result<Vec<codec::Member>, Error> {
+    let mut members = Vec::new();
+    let sql = "SELECT members FROM chunk_members WHERE chunk = ANY ($1)";
+    for row in connection.query(sql, &[&chunks])? {
+        members.append(&mut codec::members(get(&row, 0)?)?);
+    }
+    Ok(members)
 }

@@ -24,7 +24,6 @@ mod media;
 mod paths;
 mod place;
 mod queue;
-mod queued;
 mod reopen;
 mod restore;
 mod schema;

@@ -327,7 +327,7 @@ fn take_waiting(
     let sql = "SELECT id FROM chunk WHERE scan = ?1 AND state = 0 AND not_before > 0";
     for chunk in media::collect(connection, sql, [scan.0], |row| Ok(row.get(0)?))? {
         let (mut moved, mut kept) = (Vec::new(), Vec::new());
-        for work in work_of(connection, scan, chunk)? {
+        for work in work_of(connection, scan, members_of(connection, chunk)?)? {
             let is_wanted = waiting.exists(params![work.inode.cast_signed(), work.stream, class])?;
             if is_wanted { &mut moved } else { &mut kept }.push(work);
         }

@@ -60,9 +60,7 @@ pub(crate) struct ExitHeld {
 impl ExitHeld {
     /// Takes the end of the process into one's own hands.
     pub(crate) fn hold() -> Self {
-        Self {
-            was_arming: disarm(),
-        }
+        Self { was_arming: disarm() }
     }
 }
 

@@ -196,7 +196,7 @@ impl OpenPack {
     ) -> Result<u64, Error> {
         let size = content.len() as u64;
         let offset = self.len() + BLOCK_BYTES;
-        self.buffer.extend_from_slice(&header(&hash, size)?);
+        self.buffer.extend_from_slice(&header(&hash, size));
         self.buffer.extend_from_slice(content);
         let padding = usize::try_from(padded(size) - size).unwrap_or(0);
         self.buffer.resize(self.buffer.len() + padding, 0);

@@ -2,7 +2,7 @@
 
 use ntt_catalogue::rows::ChunkItem;
 use ntt_model::entry::{Encoding, Stream};
-use ntt_source::extents::read_stream;
+use ntt_source::extents::read_stream_into;
 
 use super::Contents;
 use super::intake::{Halt, Intake};
@@ -29,7 +29,7 @@ impl Contents for ImageContents {
             (ImageBytes::Contained(_), _) | (_, Encoding::Packed(_)) => {
                 self.children.read(item.inode.number, stream, intake)
             }
-            (image, _) => read_stream(image, stream, &mut |piece| intake.piece(piece)).map(Reading::Read),
+            (image, _) => read_stream_into(image, stream, intake).map(Reading::Read),
         }
     }
 }

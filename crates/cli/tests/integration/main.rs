@@ -26,6 +26,7 @@ mod rescue;
 mod restore;
 mod scale_small;
 mod search;
+mod sets;
 mod thirty_years;
 mod trees;
 mod volumes;

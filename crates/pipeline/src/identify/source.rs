@@ -81,6 +81,8 @@ fn directory(path: &Path, metadata: &Metadata) -> Source {
         mapfile: None,
         unread: Vec::new(),
         container: None,
+        members: Vec::new(),
+        devices: Vec::new(),
     }
 }
 
@@ -101,6 +103,8 @@ fn image_file(path: &Path, metadata: &Metadata, refuse: &dyn Fn(&str) -> Error) 
         size_bytes: file.len(),
         modified: modified(metadata),
         mapfile,
+        members: Vec::new(),
+        devices: Vec::new(),
         unread,
         container: None,
     })

@@ -29,4 +29,5 @@ mod search;
 mod sets;
 mod thirty_years;
 mod trees;
+mod verify_source;
 mod volumes;

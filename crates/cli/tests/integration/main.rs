@@ -16,6 +16,7 @@ mod help;
 mod images;
 mod ingest_images;
 mod json_docs;
+mod keys;
 mod losses;
 mod macintosh;
 mod managers;

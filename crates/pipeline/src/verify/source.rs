@@ -134,7 +134,7 @@ impl Check<'_> {
         for outcome in stated.finish() {
             match outcome {
                 StatedOutcome::Equal(value, origin) => {
-                    self.right.push(format!("{value}, as {origin} states"))
+                    self.right.push(format!("{value}, as {origin} states"));
                 }
                 StatedOutcome::Wrong(finding) => self.tell(None, None, finding)?,
             }

@@ -235,7 +235,8 @@ impl<S: Sink> StreamReader<'_, S> {
 
     /// A run of the stream whose bytes lie at `image_offset`.
     fn run(&mut self, run: ByteRange, image_offset: u64) -> Result<(), S::Stop> {
-        let in_image = self.image.len().saturating_sub(image_offset).min(run.len);
+        let end = self.image.end_of(image_offset);
+        let in_image = end.saturating_sub(image_offset).min(run.len);
         let mut done = 0;
         while done < in_image {
             let len = BLOCK_BYTES.min(in_image - done);
@@ -244,7 +245,6 @@ impl<S: Sink> StreamReader<'_, S> {
         }
         let beyond = ByteRange::new(run.offset + in_image, run.len - in_image);
         if !beyond.is_empty() {
-            let end = self.image.len();
             let detail = || format!("extent at {image_offset:#x} passes the end of the image at {end:#x}");
             self.missing.add(beyond, FailureClass::Short, 0, detail);
         }

@@ -30,6 +30,8 @@ mod rescue;
 mod restore;
 mod scale_small;
 mod search;
+mod sets;
 mod thirty_years;
 mod trees;
+mod verify_source;
 mod volumes;

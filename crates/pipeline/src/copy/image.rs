@@ -25,11 +25,9 @@ impl ImageContents {
 
 impl Contents for ImageContents {
     fn read(&self, item: &ChunkItem, stream: &Stream, intake: &mut Intake<'_>) -> Result<Reading, Halt> {
-        match (&self.image, &stream.encoding) {
-            (ImageBytes::Contained(_), _) | (_, Encoding::Packed(_)) => {
-                self.children.read(item.inode.number, stream, intake)
-            }
-            (image, _) => read_stream_into(image, stream, intake).map(Reading::Read),
+        if self.image.is_contained || matches!(stream.encoding, Encoding::Packed(_)) {
+            return self.children.read(item.inode.number, stream, intake);
         }
+        read_stream_into(&self.image, stream, intake).map(Reading::Read)
     }
 }

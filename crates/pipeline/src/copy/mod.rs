@@ -200,7 +200,7 @@ fn contents(
             Box::new(directory::DirectoryContents::open(source, &mount_point)?)
         }
         (SourceKind::Directory, None) => Box::new(directory::DirectoryContents::open(source, b"")?),
-        (SourceKind::Image, _) => {
+        (SourceKind::Image | SourceKind::Set, _) => {
             let supervisor = supervisor(context.config, &context.scan_program, context.interrupt);
             let children = packed::ReadChildren::new(source, supervisor)?;
             Box::new(image::ImageContents::new(open_image(source)?, children))

@@ -57,7 +57,6 @@ pub mod udf;
 pub mod ufs;
 mod uuid;
 mod walk;
-mod wide_seen;
 pub mod xfs;
 
 /// A family of file systems that this crate can read.

@@ -49,6 +49,11 @@ pub fn path_safe(raw: &[u8]) -> (Vec<u8>, bool) {
     (name, true)
 }
 
+/// The name of what has none, or lost it.
+pub(crate) fn made_up(number: u64) -> Vec<u8> {
+    format!("#{number}").into_bytes()
+}
+
 /// A name of a Macintosh volume as Unix shows it, and whether it had to be changed beyond that.
 ///
 /// On the Macintosh `:` separates names and `/` is a character like any other; the Unix side of macOS, and every Unix that reads such volumes,

@@ -58,6 +58,24 @@ impl Report {
     }
 }
 
+/// The finding for a directory that is left before its end.
+pub(crate) fn left(directory: u64, names: u64, is_poisonous: bool) -> Finding {
+    let (code, why) = if is_poisonous {
+        (FindingCode::Killed, "the scan was killed in it before")
+    } else {
+        (FindingCode::Limit, "it holds too many")
+    };
+    let detail = format!("the directory was left after {names} names: {why}");
+    Finding::new(Severity::Loss, Layer::Scanner, code, detail).on_inode(directory)
+}
+
+/// The finding for a name that had to be changed.
+pub(crate) fn odd_name(raw: &[u8]) -> Finding {
+    let bytes = ntt_model::blob::hex(raw);
+    let detail = format!("a name that cannot stand in a path; its bytes are {bytes}");
+    Finding::new(Severity::Warning, Layer::Directory, FindingCode::Corrupt, detail)
+}
+
 /// The finding for a structure that could not be read.
 pub(crate) fn unreadable(error: &ReadError, layer: Layer, what: &str, image_offset: u64) -> Finding {
     let (code, why) = match error {

@@ -1,10 +1,14 @@
-//! What a scan remembers of every inode: one byte.
+//! What a scan remembers of every inode: one byte, in pages of some inodes, since most numbers of 64 bits do not exist.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
 
 use ntt_model::Kind;
 
-/// Inodes a page; pages exist once one of their inodes was touched.
-const PAGE_INODES: u32 = 1 << 16;
-pub(crate) const KIND_MASK: u8 = 0x0f;
+/// Inodes of a page.
+const PAGE_INODES: u64 = 64;
+const PAGE_LEN: usize = 64;
+const KIND_MASK: u8 = 0x0f;
 
 /// A thing that can be remembered of an inode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,7 +24,7 @@ pub(crate) enum Mark {
 }
 
 impl Mark {
-    pub(crate) const fn bit(self) -> u8 {
+    const fn bit(self) -> u8 {
         match self {
             Self::Named => 0x10,
             Self::Entered => 0x20,
@@ -30,45 +34,55 @@ impl Mark {
     }
 }
 
-/// A byte per inode, in pages allocated on demand, so that a claimed inode count costs nothing.
+/// A byte per inode. It grows with the inodes that are marked: those that exist, not those that a name only claims.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    pages: Vec<Option<Box<[u8]>>>,
-    inodes: u32,
+    /// Numbers beyond it are not remembered.
+    highest: u64,
+    /// Number of a page -> where it lies in `pages`.
+    index: BTreeMap<u64, usize>,
+    pages: Vec<[u8; PAGE_LEN]>,
+    /// The page found last: inodes are met in runs of neighbours.
+    last: Cell<Option<(u64, usize)>>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self::up_to(u64::MAX)
+    }
 }
 
 impl Seen {
-    /// Nothing seen of `inodes` inodes.
-    pub(crate) fn new(inodes: u32) -> Self {
-        let pages = usize::try_from(inodes / PAGE_INODES)
-            .unwrap_or(0)
-            .saturating_add(1);
+    /// Nothing seen of the inodes up to `highest`.
+    pub(crate) fn up_to(highest: u64) -> Self {
         Self {
-            pages: vec![None; pages],
-            inodes,
+            highest,
+            index: BTreeMap::new(),
+            pages: Vec::new(),
+            last: Cell::new(None),
         }
     }
 
     /// Kind of an inode that was emitted.
-    pub(crate) fn kind(&self, inode: u32) -> Option<Kind> {
-        kind_of_code(self.get(inode) & KIND_MASK)
+    pub(crate) fn kind(&self, inode: impl Into<u64>) -> Option<Kind> {
+        kind_of_code(self.get(inode.into()) & KIND_MASK)
     }
 
     /// Remembers that an inode was emitted.
-    pub(crate) fn set_kind(&mut self, inode: u32, kind: Kind) {
-        if let Some(byte) = self.slot(inode) {
+    pub(crate) fn set_kind(&mut self, inode: impl Into<u64>, kind: Kind) {
+        if let Some(byte) = self.slot(inode.into()) {
             *byte = (*byte & !KIND_MASK) | code_of_kind(kind);
         }
     }
 
     /// Whether `mark` was set.
-    pub(crate) fn has(&self, inode: u32, mark: Mark) -> bool {
-        self.get(inode) & mark.bit() != 0
+    pub(crate) fn has(&self, inode: impl Into<u64>, mark: Mark) -> bool {
+        self.get(inode.into()) & mark.bit() != 0
     }
 
-    /// Sets `mark`; whether it was new. An inode number beyond the count is never new.
-    pub(crate) fn mark(&mut self, inode: u32, mark: Mark) -> bool {
-        let Some(byte) = self.slot(inode) else {
+    /// Sets `mark`; whether it was new. A number that is not remembered is never new.
+    pub(crate) fn mark(&mut self, inode: impl Into<u64>, mark: Mark) -> bool {
+        let Some(byte) = self.slot(inode.into()) else {
             return false;
         };
         let new = *byte & mark.bit() == 0;
@@ -77,51 +91,56 @@ impl Seen {
     }
 
     /// The lowest emitted inode from `from` on that has neither of `marks`.
-    pub(crate) fn next_without(&self, from: u32, marks: [Mark; 2]) -> Option<u32> {
+    pub(crate) fn next_without(&self, from: u64, marks: [Mark; 2]) -> Option<u64> {
         let unwanted = marks.iter().fold(0, |bits, mark| bits | mark.bit());
-        let mut inode = from;
-        while inode <= self.inodes {
-            let (page, within) = place(inode);
-            let found = match self.pages.get(page)? {
-                None => None,
-                Some(bytes) => bytes
-                    .get(within..)?
-                    .iter()
-                    .position(|byte| byte & KIND_MASK != 0 && byte & unwanted == 0),
-            };
-            match found.and_then(|found| u32::try_from(found).ok()) {
-                Some(found) => return inode.checked_add(found),
-                None => inode = (inode / PAGE_INODES).checked_add(1)?.checked_mul(PAGE_INODES)?,
-            }
+        let pages = self.index.range(from / PAGE_INODES..);
+        let pages = pages.filter_map(|(page, at)| Some((*page, self.pages.get(*at)?)));
+        let inodes = pages.flat_map(|(page, bytes)| (page.saturating_mul(PAGE_INODES)..).zip(bytes));
+        inodes
+            .skip_while(|(inode, _)| *inode < from)
+            .find(|(_, byte)| **byte & KIND_MASK != 0 && **byte & unwanted == 0)
+            .map(|(inode, _)| inode)
+    }
+
+    fn find(&self, page: u64) -> Option<usize> {
+        if let Some((last, at)) = self.last.get()
+            && last == page
+        {
+            return Some(at);
         }
-        None
+        let at = *self.index.get(&page)?;
+        self.last.set(Some((page, at)));
+        Some(at)
     }
 
-    fn get(&self, inode: u32) -> u8 {
-        let (page, within) = place(inode);
-        let page = self.pages.get(page).and_then(Option::as_ref);
-        page.and_then(|bytes| bytes.get(within)).copied().unwrap_or(0)
+    fn get(&self, inode: u64) -> u8 {
+        let page = self.find(inode / PAGE_INODES).and_then(|at| self.pages.get(at));
+        page.and_then(|bytes| bytes.get(within(inode)))
+            .copied()
+            .unwrap_or(0)
     }
 
-    fn slot(&mut self, inode: u32) -> Option<&mut u8> {
-        if inode > self.inodes {
+    fn slot(&mut self, inode: u64) -> Option<&mut u8> {
+        if inode > self.highest {
             return None;
         }
-        let (page, within) = place(inode);
-        let page = self.pages.get_mut(page)?;
-        let len = usize::try_from(PAGE_INODES).unwrap_or(0);
-        page.get_or_insert_with(|| vec![0; len].into_boxed_slice())
-            .get_mut(within)
+        let page = inode / PAGE_INODES;
+        let at = self.find(page).unwrap_or_else(|| {
+            self.pages.push([0; PAGE_LEN]);
+            let at = self.pages.len().saturating_sub(1);
+            self.index.insert(page, at);
+            at
+        });
+        self.pages.get_mut(at)?.get_mut(within(inode))
     }
 }
 
-fn place(inode: u32) -> (usize, usize) {
-    let page = usize::try_from(inode / PAGE_INODES).unwrap_or(usize::MAX);
-    (page, usize::try_from(inode % PAGE_INODES).unwrap_or(0))
+fn within(inode: u64) -> usize {
+    usize::try_from(inode % PAGE_INODES).unwrap_or(0)
 }
 
 /// The code under which [`Seen`] keeps a kind.
-pub(crate) const fn code_of_kind(kind: Kind) -> u8 {
+const fn code_of_kind(kind: Kind) -> u8 {
     match kind {
         Kind::File => 1,
         Kind::Directory => 2,
@@ -134,7 +153,7 @@ pub(crate) const fn code_of_kind(kind: Kind) -> u8 {
     }
 }
 
-/// The kind that a directory entry's file type stands for; the codes of [`Seen`] are the same.
+/// The kind that the file type of a directory entry of ext or XFS stands for; the codes of [`Seen`] are the same.
 pub(crate) const fn kind_of_code(code: u8) -> Option<Kind> {
     match code {
         1 => Some(Kind::File),
@@ -155,33 +174,53 @@ mod tests {
 
     #[test]
     fn marks_and_kinds_are_kept_apart() {
-        let mut seen = Seen::new(200_000);
-        assert!(seen.mark(150_000, Mark::Named));
-        assert!(!seen.mark(150_000, Mark::Named));
-        assert_eq!(seen.kind(150_000), None);
-        seen.set_kind(150_000, Kind::Symlink);
-        assert_eq!(seen.kind(150_000), Some(Kind::Symlink));
-        assert!(seen.has(150_000, Mark::Named) && !seen.has(150_000, Mark::Entered));
+        let mut seen = Seen::default();
+        assert!(seen.mark(u64::MAX, Mark::Named) && !seen.mark(u64::MAX, Mark::Named));
+        assert_eq!(seen.kind(u64::MAX), None);
+        seen.set_kind(u64::MAX, Kind::Symlink);
+        assert_eq!(seen.kind(u64::MAX), Some(Kind::Symlink));
+        assert!(seen.has(u64::MAX, Mark::Named) && !seen.has(u64::MAX, Mark::Entered));
     }
 
     #[test]
-    fn numbers_beyond_the_count_are_refused() {
-        let mut seen = Seen::new(10);
-        assert!(!seen.mark(11, Mark::Named));
+    fn numbers_beyond_the_highest_are_refused() {
+        let mut seen = Seen::up_to(10);
+        assert!(seen.mark(10_u32, Mark::Named) && !seen.mark(11_u32, Mark::Named));
+        seen.set_kind(u32::MAX, Kind::File);
         assert_eq!(seen.kind(u32::MAX), None);
-        assert!(Seen::new(u32::MAX).mark(u32::MAX, Mark::Named));
     }
 
     #[test]
-    fn the_next_without_a_mark_skips_pages() {
-        let mut seen = Seen::new(u32::MAX);
-        for inode in [12, 13, 3_000_000_000] {
+    fn inodes_of_other_pages_are_not_mixed_up() {
+        let mut seen = Seen::default();
+        for inode in [0_u64, 64, 1 << 40] {
+            assert_eq!(seen.kind(inode), None);
             seen.set_kind(inode, Kind::File);
         }
-        seen.mark(12, Mark::Named);
+        seen.set_kind(64_u64, Kind::Directory);
+        let kinds = [0_u64, 1, 64, 128, 1 << 40].map(|inode| seen.kind(inode));
+        assert_eq!(
+            kinds,
+            [
+                Some(Kind::File),
+                None,
+                Some(Kind::Directory),
+                None,
+                Some(Kind::File)
+            ]
+        );
+    }
+
+    #[test]
+    fn the_next_without_a_mark_is_found_across_pages() {
+        let mut seen = Seen::default();
+        for inode in [12_u64, 13, 1 << 40] {
+            seen.set_kind(inode, Kind::File);
+        }
+        seen.mark(12_u64, Mark::Named);
         let marks = [Mark::Named, Mark::Claimed];
         assert_eq!(seen.next_without(0, marks), Some(13));
-        assert_eq!(seen.next_without(14, marks), Some(3_000_000_000));
-        assert_eq!(seen.next_without(3_000_000_001, marks), None);
+        assert_eq!(seen.next_without(14, marks), Some(1 << 40));
+        assert_eq!(seen.next_without((1 << 40) + 1, marks), None);
     }
 }

@@ -38,6 +38,27 @@ pub enum Kind {
     Unknown,
 }
 
+impl Kind {
+    /// What the type bits of a mode of Unix say (`S_IFMT`).
+    pub const fn of_mode(mode: u32) -> Self {
+        match mode & 0o170_000 {
+            0o010_000 => Self::Fifo,
+            0o020_000 => Self::CharDevice,
+            0o040_000 => Self::Directory,
+            0o060_000 => Self::BlockDevice,
+            0o100_000 => Self::File,
+            0o120_000 => Self::Symlink,
+            0o140_000 => Self::Socket,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Whether it has the numbers of a device.
+    pub const fn is_device(self) -> bool {
+        matches!(self, Self::CharDevice | Self::BlockDevice)
+    }
+}
+
 /// Which of several naming trees or conventions of one file system a name belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -191,6 +212,26 @@ pub struct Inode {
 }
 
 impl Inode {
+    /// An inode of which only number and kind are known: in use, with one name, without content.
+    pub fn bare(number: u64, kind: Kind) -> Self {
+        Self {
+            number,
+            generation: 0,
+            kind,
+            mode: None,
+            uid: None,
+            gid: None,
+            links: 1,
+            times: Times::default(),
+            target: None,
+            device: None,
+            flags: 0,
+            streams: Vec::new(),
+            xattrs: Vec::new(),
+            allocation: Allocation::Allocated,
+        }
+    }
+
     /// Length of the data stream; 0 if there is none.
     pub fn size_bytes(&self) -> u64 {
         self.data().map_or(0, |stream| stream.size_bytes)
@@ -243,5 +284,19 @@ impl ScanCounts {
     /// All events together.
     pub fn total(&self) -> u64 {
         self.directories + self.inodes + self.names + self.findings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_told_by_the_type_bits_of_a_mode() {
+        assert_eq!(Kind::of_mode(0o100_644), Kind::File);
+        assert_eq!(Kind::of_mode(0o041_777), Kind::Directory);
+        assert!(Kind::of_mode(0o060_660).is_device() && !Kind::of_mode(0o120_777).is_device());
+        assert_eq!(Kind::of_mode(0o644), Kind::Unknown);
+        assert_eq!(Kind::of_mode(0o110_000), Kind::Unknown);
     }
 }

@@ -3,15 +3,15 @@
 use ntt_model::{BlobHash, Sha256};
 use sha2::Digest;
 
+use crate::tree_hasher::TreeHasher;
+use crate::zeros;
+
 /// Zeros of one content after which its SHA-256 is given up: beyond this it costs minutes and names nothing that anybody exchanges.
 const ZEROS_MAX: u64 = 64 << 30;
-/// How many zeros are hashed at a time.
-static ZERO_BLOCK: [u8; 64 * 1024] = [0; 64 * 1024];
-
 /// BLAKE3 and SHA-256 of a content that comes in pieces; single-threaded.
 #[derive(Debug, Clone)]
 pub struct ContentHasher {
-    blake3: blake3::Hasher,
+    blake3: TreeHasher,
     sha256: Option<sha2::Sha256>,
     zeros: u64,
 }
@@ -26,9 +26,17 @@ impl ContentHasher {
     /// A hasher that has seen nothing.
     pub fn new() -> Self {
         Self {
-            blake3: blake3::Hasher::new(),
+            blake3: TreeHasher::default(),
             sha256: Some(sha2::Sha256::new()),
             zeros: 0,
+        }
+    }
+
+    /// A hasher that has seen nothing and computes BLAKE3 only.
+    pub fn without_sha256() -> Self {
+        Self {
+            sha256: None,
+            ..Self::new()
         }
     }
 
@@ -57,17 +65,20 @@ impl ContentHasher {
         }
     }
 
-    /// Takes `len` zeros. Beyond 64 GiB of them in one content, SHA-256 is given up.
+    /// Takes `len` zeros, which BLAKE3 gets nearly for nothing. Beyond 64 GiB of them in one content, SHA-256 is given up.
     pub fn zeros(&mut self, len: u64) {
+        self.blake3.zeros(len);
         self.zeros = self.zeros.saturating_add(len);
         if self.zeros > ZEROS_MAX {
             self.sha256 = None;
         }
-        let mut left = len;
-        while left > 0 {
-            let now = usize::try_from(left).map_or(ZERO_BLOCK.len(), |left| left.min(ZERO_BLOCK.len()));
-            self.update(&ZERO_BLOCK[..now]);
-            left = left.saturating_sub(now as u64);
+        if let Some(sha256) = &mut self.sha256 {
+            let mut left = len;
+            while left > 0 {
+                let now = left.min(zeros::BLOCK.len() as u64);
+                sha256.update(&zeros::BLOCK[..usize::try_from(now).unwrap_or(0)]);
+                left -= now;
+            }
         }
     }
 
@@ -76,7 +87,7 @@ impl ContentHasher {
         let sha256 = self
             .sha256
             .map(|sha256| Sha256::from_bytes(sha256.finalize().into()));
-        (BlobHash::from_bytes(*self.blake3.finalize().as_bytes()), sha256)
+        (self.blake3.finish(), sha256)
     }
 }
 

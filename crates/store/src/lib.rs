@@ -24,9 +24,11 @@ mod salvage;
 mod segment;
 mod store;
 mod tar_member;
+mod tree_hasher;
 mod types;
 mod verify;
 mod writer;
+mod zeros;
 
 pub use claims::BatchId;
 pub use content_hasher::ContentHasher;

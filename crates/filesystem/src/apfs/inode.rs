@@ -1,6 +1,6 @@
 //! Inodes: made of an inode record and the records of the same number.
 
-use ntt_model::entry::{Allocation, Encoding, Inode, Stream, StreamKind, Xattr};
+use ntt_model::entry::{Encoding, Inode, Stream, StreamKind, Xattr};
 use ntt_model::time::Times;
 use ntt_model::{Codec, Finding, FindingCode, Kind, Layer, Severity};
 use ntt_source::field::{le_u32, le_u64};
@@ -50,32 +50,12 @@ pub(super) struct Builder<'b, 'a> {
     pub(super) extents: &'b Extents<'b>,
 }
 
-/// An inode with nothing in it.
-pub(super) fn bare(number: u64, kind: Kind) -> Inode {
-    Inode {
-        number,
-        generation: 0,
-        kind,
-        mode: None,
-        uid: None,
-        gid: None,
-        links: 1,
-        times: Times::default(),
-        target: None,
-        device: None,
-        flags: 0,
-        streams: Vec::new(),
-        xattrs: Vec::new(),
-        allocation: Allocation::Allocated,
-    }
-}
-
 /// What the fixed part of an inode record says.
 fn plain(number: u64, raw: &RawInode) -> Inode {
     let kind = raw.kind();
     let word = |at| le_u32(&raw.head, at).unwrap_or(0);
     let internal = le_u64(&raw.head, 48).unwrap_or(0) & 0x7fff_ffff;
-    let is_device = matches!(kind, Kind::CharDevice | Kind::BlockDevice);
+    let is_device = kind.is_device();
     Inode {
         generation: word(64).into(),
         mode: Some(u32::from(raw.mode() & 0o7777)),
@@ -95,7 +75,7 @@ fn plain(number: u64, raw: &RawInode) -> Inode {
             .filter(|_| is_device)
             .map(|device| (device >> 24, device & 0x00ff_ffff)),
         flags: u64::from(word(68)) | (internal << 32),
-        ..bare(number, kind)
+        ..Inode::bare(number, kind)
     }
 }
 
@@ -103,7 +83,7 @@ impl Builder<'_, '_> {
     /// The inode of a group that has an inode record.
     pub(super) fn build(&self, number: u64, group: Group, report: &mut Report) -> Inode {
         let Some(raw) = &group.inode else {
-            return bare(number, Kind::Unknown);
+            return Inode::bare(number, Kind::Unknown);
         };
         let mut inode = plain(number, raw);
         let mut about = About {
@@ -141,7 +121,7 @@ impl Builder<'_, '_> {
 
     /// A file whose inode record is lost: what its extents cover.
     pub(super) fn without_record(&self, number: u64, id: u64, kind: Kind) -> Inode {
-        let mut inode = bare(number, kind);
+        let mut inode = Inode::bare(number, kind);
         if kind == Kind::File {
             let records = (self.extents)(id);
             let end = records

@@ -8,7 +8,7 @@ use ntt_model::{Finding, FindingCode, Kind, Layer, ScanEvent, Severity};
 
 use super::files::Files;
 use super::index::Key;
-use super::inode::{Group, bare};
+use super::inode::Group;
 use super::number::{CONTAINER_ROOT, PRIVATE, ROOT, ROOT_PARENT, pack};
 use super::record::{Attribute, RawExtent, RawInode, kind};
 use super::walk::Waiting;
@@ -102,7 +102,7 @@ impl<'s, 'v> Scan<'s, 'v> {
 
     /// The directory that holds the volumes.
     fn container(&mut self, apfs: &Apfs<'_>) -> Result<(), Stop> {
-        self.emitter.inode(bare(CONTAINER_ROOT, Kind::Directory))?;
+        self.emitter.inode(Inode::bare(CONTAINER_ROOT, Kind::Directory))?;
         self.directory(CONTAINER_ROOT, None, Vec::new(), Namespace::Native)?;
         for volume in &apfs.volumes {
             if let Some(inode) = pack(volume.index, ROOT) {
@@ -139,7 +139,7 @@ impl<'s, 'v> Scan<'s, 'v> {
         let Some(root) = pack(volume.index, ROOT) else {
             return Ok(());
         };
-        self.emitter.inode(bare(root, Kind::Directory))?;
+        self.emitter.inode(Inode::bare(root, Kind::Directory))?;
         self.directory(root, Some(CONTAINER_ROOT), volume.name.clone(), Namespace::Native)
     }
 

@@ -11,6 +11,7 @@ use super::number::pack;
 use super::record::kind;
 use super::scan::Scan;
 use crate::Stop;
+use crate::report::left;
 
 /// A directory that waits to be entered.
 pub(super) struct Waiting {
@@ -51,13 +52,7 @@ impl Scan<'_, '_> {
             Ok(ControlFlow::Continue(()))
         })?;
         if is_left {
-            let (code, why) = match leave_after {
-                Some(_) => (FindingCode::Killed, "the scan was killed in it before"),
-                None => (FindingCode::Limit, "it holds too many"),
-            };
-            let detail = format!("the directory was left after {names} names: {why}");
-            let finding = Finding::new(Severity::Loss, Layer::Scanner, code, detail);
-            self.report.push(finding.on_inode(number));
+            self.report.push(left(number, names, leave_after.is_some()));
         }
         self.flush()
     }

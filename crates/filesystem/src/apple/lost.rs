@@ -7,6 +7,7 @@ use super::catalog::{Item, LOST, ROOT, numbered};
 use super::unfold::ROOT_PART;
 use super::walk::{Entering, Walk};
 use crate::Stop;
+use crate::name::made_up;
 
 /// A file or directory of a store that no hard link leads to.
 struct Orphan {
@@ -22,12 +23,12 @@ impl Walk<'_, '_> {
         for cnid in &topless {
             if !self.entered.contains(*cnid) {
                 self.made_up(*cnid, Kind::Directory)?;
-                self.lost_name(*cnid, made_up_name(*cnid))?;
+                self.lost_name(*cnid, made_up(u64::from(*cnid)))?;
             }
         }
         self.each_orphan(&mut |walk, orphan| walk.lost_name(orphan.cnid, orphan.name))?;
         for cnid in topless {
-            self.walk_lost(cnid, made_up_name(cnid))?;
+            self.walk_lost(cnid, made_up(u64::from(cnid)))?;
         }
         self.each_orphan(&mut |walk, orphan| {
             if orphan.is_folder {
@@ -117,7 +118,7 @@ impl Walk<'_, '_> {
                 let detail = "no directory that was entered leads to the directory";
                 let finding = Finding::new(Severity::Warning, Layer::Directory, FindingCode::Loop, detail);
                 self.report.push(finding.on_inode(u64::from(cnid)));
-                self.walk_lost(cnid, made_up_name(cnid))?;
+                self.walk_lost(cnid, made_up(u64::from(cnid)))?;
             }
         }
         let entered = std::mem::take(&mut self.entered);
@@ -129,8 +130,4 @@ impl Walk<'_, '_> {
         }
         Ok(())
     }
-}
-
-fn made_up_name(cnid: u32) -> Vec<u8> {
-    format!("#{cnid}").into_bytes()
 }

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use ntt_model::entry::{Allocation, Directory, Inode, Name, Namespace};
-use ntt_model::time::Times;
 use ntt_model::{Finding, FindingCode, Kind, Layer, ScanEvent, Severity};
 
 use super::catalog::{Census, Item, Link, ROOT, ROOT_PARENT};
@@ -17,7 +16,7 @@ use super::returned::Returned;
 use super::tree::{Cursor, Handle, NodeCache, Tree};
 use super::unfold::{Parts, ROOT_PART};
 use super::volume::Volume;
-use crate::report::Report;
+use crate::report::{Report, left};
 use crate::{ScanOptions, Stop, Visitor};
 
 /// Names of one directory that are compared with each other in a doubtful catalogue.
@@ -202,22 +201,7 @@ impl<'w, 'a> Walk<'w, 'a> {
         if !self.emitted.insert(cnid) {
             return Ok(());
         }
-        self.emit(ScanEvent::Inode(Box::new(Inode {
-            number: u64::from(cnid),
-            generation: 0,
-            kind,
-            mode: None,
-            uid: None,
-            gid: None,
-            links: 1,
-            times: Times::default(),
-            target: None,
-            device: None,
-            flags: 0,
-            streams: Vec::new(),
-            xattrs: Vec::new(),
-            allocation: Allocation::Allocated,
-        })))
+        self.emit(ScanEvent::Inode(Box::new(Inode::bare(u64::from(cnid), kind))))
     }
 
     /// Enters a directory and all those below it.
@@ -281,7 +265,8 @@ impl<'w, 'a> Walk<'w, 'a> {
             let item = self.format().item(&record);
             let is_name = matches!(item, Some(Item::Folder(_) | Item::File { .. }));
             if is_name && names >= names_max {
-                self.leave(frame.cnid, names, leave_after.is_some());
+                self.report
+                    .push(left(frame.cnid.into(), names, leave_after.is_some()));
                 break;
             }
             frame.left = frame.left.saturating_add(1);
@@ -297,17 +282,6 @@ impl<'w, 'a> Walk<'w, 'a> {
     fn is_doubtful(&self) -> bool {
         let tally = &self.catalog.tree.tally;
         tally.whole_volume || tally.by_chain != tally.by_sweep || !self.catalog.tree.strays.is_empty()
-    }
-
-    fn leave(&mut self, cnid: u32, names: u64, is_poisonous: bool) {
-        let (code, why) = if is_poisonous {
-            (FindingCode::Killed, "the scan was killed in it before")
-        } else {
-            (FindingCode::Limit, "it holds too many")
-        };
-        let detail = format!("the directory was left after {names} names: {why}");
-        let finding = Finding::new(Severity::Loss, Layer::Scanner, code, detail);
-        self.report.push(finding.on_inode(u64::from(cnid)));
     }
 
     /// Emits a name, and what it leads to if that was not emitted yet.

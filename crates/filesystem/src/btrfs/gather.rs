@@ -151,9 +151,7 @@ impl Gathered {
             links: stored.map_or(1, |stored| stored.links),
             times: stored.map_or_else(Times::default, |stored| stored.times),
             target: self.target,
-            device: stored
-                .filter(|_| matches!(kind, Kind::CharDevice | Kind::BlockDevice))
-                .map(|stored| stored.device()),
+            device: stored.filter(|_| kind.is_device()).map(|stored| stored.device()),
             flags: stored.map_or(0, |stored| stored.flags),
             streams,
             xattrs: self.xattrs,

@@ -60,16 +60,7 @@ impl InodeItem {
     }
 
     pub(super) fn kind(&self) -> Kind {
-        match self.mode & 0o170_000 {
-            0o100_000 => Kind::File,
-            0o040_000 => Kind::Directory,
-            0o120_000 => Kind::Symlink,
-            0o010_000 => Kind::Fifo,
-            0o140_000 => Kind::Socket,
-            0o020_000 => Kind::CharDevice,
-            0o060_000 => Kind::BlockDevice,
-            _ => Kind::Unknown,
-        }
+        Kind::of_mode(self.mode)
     }
 
     /// Major and minor number, as the kernel packs them: 20 bits of minor number.

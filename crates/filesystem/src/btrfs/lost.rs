@@ -10,6 +10,7 @@ use super::number;
 use super::scan::{Entry, Scan};
 use super::walk::Waiting;
 use crate::Stop;
+use crate::name::made_up;
 use crate::seen::Mark;
 
 impl Scan<'_, '_> {
@@ -58,7 +59,7 @@ impl Scan<'_, '_> {
         if is_directory && self.current.seen.mark(object, Mark::Entered) {
             self.pending.push(lost_directory(number, object, lost));
         }
-        self.lost_name(lost, number, made_up_name(number))
+        self.lost_name(lost, number, made_up(number))
     }
 
     fn lost_name(&mut self, directory: u64, inode: u64, name: Vec<u8>) -> Result<(), Stop> {
@@ -172,11 +173,7 @@ fn lost_directory(number: u64, object: u64, lost: u64) -> Waiting {
         object: Some(object),
         parent: Some(lost),
         depth: 1,
-        name: made_up_name(number).into_boxed_slice(),
+        name: made_up(number).into_boxed_slice(),
         namespace: Namespace::Lost,
     }
-}
-
-fn made_up_name(number: u64) -> Vec<u8> {
-    format!("#{number}").into_bytes()
 }

@@ -3,8 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use ntt_model::entry::{Allocation, Inode};
-use ntt_model::time::Times;
+use ntt_model::entry::Inode;
 use ntt_model::{Finding, FindingCode, Kind, Layer, ScanEvent, Severity};
 
 use super::gather::Gathered;
@@ -18,8 +17,7 @@ use super::tree::{Cursor, Nodes, Step};
 use super::verify::{self, Wrong};
 use super::volume::Volume;
 use super::walk::Waiting;
-use crate::seen::Mark;
-use crate::wide_seen::Seen;
+use crate::seen::{Mark, Seen};
 use crate::{ScanOptions, Stop, Visitor};
 
 /// Names that are found only with their inodes, in a damaged tree.
@@ -280,7 +278,7 @@ impl<'s, 'a> Scan<'s, 'a> {
                 let finding = Finding::new(Severity::Loss, Layer::Inode, FindingCode::Corrupt, detail);
                 self.nodes.report.push(finding.on_inode(number));
                 self.current.seen.set_kind(directory, Kind::Directory);
-                self.emit(ScanEvent::Inode(Box::new(bare_directory(number))))?;
+                self.emit(ScanEvent::Inode(Box::new(Inode::bare(number, Kind::Directory))))?;
             }
             if self.current.seen.kind(directory) != Some(Kind::Directory) {
                 self.current.references.remove(&directory);
@@ -301,23 +299,3 @@ const NOWHERE: Root = Root {
     generation: u64::MAX,
     level: 0,
 };
-
-/// A directory of which nothing is known.
-pub(super) fn bare_directory(number: u64) -> Inode {
-    Inode {
-        number,
-        generation: 0,
-        kind: Kind::Directory,
-        mode: None,
-        uid: None,
-        gid: None,
-        links: 1,
-        times: Times::default(),
-        target: None,
-        device: None,
-        flags: 0,
-        streams: Vec::new(),
-        xattrs: Vec::new(),
-        allocation: Allocation::Allocated,
-    }
-}

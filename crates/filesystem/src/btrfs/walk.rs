@@ -3,16 +3,17 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use ntt_model::entry::{Allocation, Directory, Name, Namespace};
+use ntt_model::entry::{Allocation, Directory, Inode, Name, Namespace};
 use ntt_model::{Finding, FindingCode, Kind, Layer, ScanEvent, Severity};
 
 use super::item::{DirEntries, DirEntry, kind_of_entry};
 use super::key::{Key, KeyRange, is_subvolume, item, object};
 use super::number;
-use super::scan::{Entry, Scan, bare_directory};
+use super::scan::{Entry, Scan};
 use super::tree::Step;
 use crate::Stop;
 use crate::name::path_safe;
+use crate::report::{left, odd_name};
 use crate::seen::Mark;
 
 /// A directory that waits to be entered.
@@ -43,7 +44,7 @@ impl<'s, 'a> Scan<'s, 'a> {
             let finding = Finding::new(Severity::Loss, Layer::Directory, FindingCode::Corrupt, detail);
             self.nodes.report.push(finding.on_inode(number));
             self.current.seen.set_kind(root, Kind::Directory);
-            self.emit(ScanEvent::Inode(Box::new(bare_directory(number))))?;
+            self.emit(ScanEvent::Inode(Box::new(Inode::bare(number, Kind::Directory))))?;
         }
         self.current.seen.mark(root, Mark::Named);
         self.current.seen.mark(root, Mark::Entered);
@@ -81,24 +82,14 @@ impl<'s, 'a> Scan<'s, 'a> {
         let mut names = 0_u64;
         self.for_each_entry(object, &mut |scan, entry, at| {
             if leave_after.is_some_and(|after| names >= after) || names >= names_max {
-                scan.leave(waiting.number, names, leave_after.is_some());
+                let finding = left(waiting.number, names, leave_after.is_some());
+                scan.nodes.report.push(finding);
                 return Ok(ControlFlow::Break(()));
             }
             names = names.saturating_add(1);
             scan.name(entry, at, waiting).map(ControlFlow::Continue)
         })?;
         self.flush()
-    }
-
-    fn leave(&mut self, number: u64, names: u64, is_poisonous: bool) {
-        let (code, why) = if is_poisonous {
-            (FindingCode::Killed, "the scan was killed in it before")
-        } else {
-            (FindingCode::Limit, "it holds too many")
-        };
-        let detail = format!("the directory was left after {names} names: {why}");
-        let finding = Finding::new(Severity::Loss, Layer::Scanner, code, detail);
-        self.nodes.report.push(finding.on_inode(number));
     }
 
     /// Calls `each` for every entry of a directory, in the order in which they were made. In a damaged subvolume also for those that are left only
@@ -168,15 +159,9 @@ impl<'s, 'a> Scan<'s, 'a> {
     fn name(&mut self, entry: &DirEntry<'_>, at: Option<u64>, waiting: &Waiting) -> Result<(), Stop> {
         let (name, changed) = path_safe(entry.name);
         if changed {
-            let bytes = ntt_model::blob::hex(entry.name);
-            let detail = format!("a name that cannot stand in a path; its bytes are {bytes}");
-            self.complain(
-                Severity::Warning,
-                FindingCode::Corrupt,
-                detail,
-                at,
-                waiting.number,
-            );
+            let mut finding = odd_name(entry.name).on_inode(waiting.number);
+            finding.image_offset = at;
+            self.nodes.report.push(finding);
         }
         let number = match entry.location.kind {
             item::ROOT => self.subvolume_entry(entry, &name, at, waiting)?,
@@ -325,7 +310,7 @@ impl<'s, 'a> Scan<'s, 'a> {
         // Marked beside the inodes of the subvolume, whose numbers have no such bit.
         let is_new = self.current.seen.mark(number, Mark::Named);
         if is_new {
-            self.emit(ScanEvent::Inode(Box::new(bare_directory(number))))?;
+            self.emit(ScanEvent::Inode(Box::new(Inode::bare(number, Kind::Directory))))?;
         }
         self.wait(is_new, (number, None), name, at, waiting);
         Ok(Some(number))

@@ -3,8 +3,7 @@
 mod content;
 mod layout;
 
-use ntt_model::entry::{Allocation, Directory, Inode, Namespace};
-use ntt_model::time::Times;
+use ntt_model::entry::{Directory, Inode, Namespace};
 use ntt_model::{ByteRange, Finding, FindingCode, Kind, Layer, ScanEvent, Severity};
 use ntt_source::ReadAt;
 
@@ -360,22 +359,16 @@ impl Scan<'_, '_, '_> {
             self.out.finding(finding.at(place).on_inode(number))?;
         }
         self.out.inode(Inode {
-            number,
-            generation: 0,
-            kind,
             mode: Some(raw.mode & 0o7777),
             uid: Some(raw.uid),
             gid: Some(raw.gid),
-            links: 1,
-            times: Times::default(),
             target,
             // The size of a device is its number, as Linux packed it in 16 bits.
-            device: matches!(kind, Kind::CharDevice | Kind::BlockDevice)
+            device: kind
+                .is_device()
                 .then_some((raw.size >> 8 & 0xff, raw.size & 0xff)),
-            flags: 0,
             streams,
-            xattrs: Vec::new(),
-            allocation: Allocation::Allocated,
+            ..Inode::bare(number, kind)
         })
     }
 }

@@ -9,7 +9,7 @@ use super::scan::{Current, Scan, Waiting};
 use super::set::{ENTRY_LENGTH, Flaw, Set};
 use crate::Stop;
 use crate::fat::chain::Map;
-use crate::fat::scan::{inode_without_data, made_up_name};
+use crate::fat::scan::made_up_name;
 use crate::name::path_safe;
 
 impl Scan<'_> {
@@ -78,7 +78,7 @@ impl Scan<'_> {
         } else {
             Kind::File
         };
-        let mut inode = inode_without_data(number, kind);
+        let mut inode = Inode::bare(number, kind);
         inode.times = set.times;
         inode.flags = u64::from(set.attributes);
         if kind == Kind::File {

@@ -3,7 +3,7 @@
 //!
 //! They get made-up names in made-up directories, whose numbers lie in the boot sector where no entry stands.
 
-use ntt_model::entry::{Allocation as Use, Name, Namespace, StreamKind};
+use ntt_model::entry::{Allocation as Use, Inode, Name, Namespace, StreamKind};
 use ntt_model::{FindingCode, Kind, Layer, ScanEvent, Severity};
 
 use super::directory::{Item, entries, holds_end, holds_entries};
@@ -12,7 +12,7 @@ use super::scan::{Scan, Waiting};
 use super::set::{Allocation, Gather};
 use crate::Stop;
 use crate::fat::chain::Map;
-use crate::fat::scan::{inode_without_data, lost_number, made_up_name};
+use crate::fat::scan::{lost_number, made_up_name};
 use crate::fat::table::Link;
 use crate::sparse_set::SparseSet;
 
@@ -128,7 +128,7 @@ impl Scan<'_> {
                 len = len.saturating_add(self.volume.geometry.cluster_bytes.into());
             }
             let number = lost_number(*cluster);
-            self.out.inode(inode_without_data(number, Kind::Directory))?;
+            self.out.inode(Inode::bare(number, Kind::Directory))?;
             self.lost_name(root, number)?;
             self.pending.push(Waiting {
                 inode: number,
@@ -212,7 +212,7 @@ impl Scan<'_> {
             return Ok(());
         }
         let number = lost_number(head);
-        let mut inode = inode_without_data(number, Kind::File);
+        let mut inode = Inode::bare(number, Kind::File);
         inode
             .streams
             .push(plain_stream(StreamKind::Data, size_bytes, map));

@@ -1,6 +1,6 @@
 //! The walk over all directories.
 
-use ntt_model::entry::{Directory, Namespace};
+use ntt_model::entry::{Directory, Inode, Namespace};
 use ntt_model::extent::push_joined;
 use ntt_model::{Extent, ExtentKind, FindingCode, Kind, Layer, ScanEvent, Severity};
 use ntt_source::field::u8_at;
@@ -12,7 +12,6 @@ use super::{ROOT_INODE, Volume};
 use crate::emit::Emitter;
 use crate::fat::chain::{Map, Walker};
 use crate::fat::damage;
-use crate::fat::scan::inode_without_data;
 use crate::sparse_set::SparseSet;
 use crate::{ScanOptions, Stop, Visitor};
 
@@ -93,7 +92,7 @@ impl<'a> Scan<'a> {
     }
 
     fn root(&mut self) -> Result<(), Stop> {
-        self.out.inode(inode_without_data(ROOT_INODE, Kind::Directory))?;
+        self.out.inode(Inode::bare(ROOT_INODE, Kind::Directory))?;
         let map = root_map(&mut self.walker, &*self.volume.source);
         self.directory(
             &Waiting {

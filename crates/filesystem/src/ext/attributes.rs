@@ -90,7 +90,7 @@ impl<'b, 'a> InodeBuilder<'b, 'a> {
             links: u32::from(raw.links()),
             times,
             target,
-            device: matches!(kind, Kind::CharDevice | Kind::BlockDevice).then(|| raw.device()),
+            device: kind.is_device().then(|| raw.device()),
             flags: u64::from(raw.flags()),
             streams,
             xattrs: attributes.small,

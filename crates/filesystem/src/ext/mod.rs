@@ -1,6 +1,6 @@
 //! ext2, ext3 and ext4.
 //!
-//! The scan sweeps the inode tables and then walks the directories (`scan`, `walk`, `lost`); everything it reads goes
+//! `scan` sweeps the inode tables and `listing` reads directories, for the walk that readers share; everything they read goes
 //! through `blocks`, which sees the volume as it is after a replay of its journal. What the format looks like and what is
 //! read of it stands in `docs/formats/ext.md`. Facts of the format come from the Linux kernel's headers and its
 //! `Documentation/filesystems/ext4`, named where they are used.
@@ -16,15 +16,14 @@ mod features;
 mod group;
 mod inode;
 mod journal;
+mod listing;
 mod locate;
-mod lost;
 mod map;
 mod scan;
 mod seal;
 mod stream;
 mod superblock;
 mod volume;
-mod walk;
 mod xattr;
 
 use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity};
@@ -155,8 +154,8 @@ impl FileSystem for Ext<'_> {
     }
 
     fn scan(&self, options: &ScanOptions, visitor: &mut dyn Visitor) -> Result<(), Error> {
-        let scan = scan::Scan::new(&self.volume, options, visitor);
-        Ok(scan.run(&self.findings)?)
+        let nodes = scan::Scan::new(&self.volume, options);
+        Ok(crate::walk::run(&nodes, &self.findings, options, visitor)?)
     }
 
     fn allocated(&self, each: &mut dyn FnMut(ByteRange)) -> Result<(), Error> {

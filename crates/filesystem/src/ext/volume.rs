@@ -76,6 +76,13 @@ impl Volume<'_> {
         }
     }
 
+    /// The bytes of an inode in the block that holds it.
+    pub(super) fn inode_bytes<'b>(&self, block: &'b [u8], place: InodePlace) -> &'b [u8] {
+        let len = usize::from(self.superblock.inode_bytes);
+        let end = place.within.saturating_add(len);
+        block.get(place.within..end).unwrap_or_default()
+    }
+
     /// Where an inode's bytes lie in the image.
     pub(super) fn inode_image_offset(&self, place: InodePlace) -> u64 {
         let within = u64::try_from(place.within).unwrap_or(0);

@@ -1,7 +1,7 @@
 //! From catalogue records to inodes (Inside Macintosh: Files, 2-71 to 2-73).
 
 use ntt_model::Kind;
-use ntt_model::entry::{Allocation, Encoding, Inode, Stream, StreamKind};
+use ntt_model::entry::{Encoding, Inode, Stream, StreamKind};
 use ntt_model::time::Times;
 use ntt_source::field::{be_u32, u8_at};
 
@@ -67,21 +67,12 @@ impl Inodes for Builder<'_, '_> {
         };
         let [created, modified, backup] = times.map(|at| time_at(data, at));
         Inode {
-            number: u64::from(cnid),
-            generation: 0,
-            kind: if is_file { Kind::File } else { Kind::Directory },
-            mode: None,
-            uid: None,
-            gid: None,
-            links: 1,
             times: Times {
                 modified,
                 created,
                 deleted: backup,
                 ..Times::default()
             },
-            target: None,
-            device: None,
             flags: u64::from(u8_at(data, 2).unwrap_or(0)) << 32,
             streams: if is_file {
                 self.streams(cnid, data, image_offset, report)
@@ -89,7 +80,10 @@ impl Inodes for Builder<'_, '_> {
                 Vec::new()
             },
             xattrs: finder.into_iter().collect(),
-            allocation: Allocation::Allocated,
+            ..Inode::bare(
+                u64::from(cnid),
+                if is_file { Kind::File } else { Kind::Directory },
+            )
         }
     }
 }

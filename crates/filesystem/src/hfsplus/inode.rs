@@ -1,6 +1,6 @@
 //! From catalogue records to inodes: permissions, times, forks, attributes, compressed content.
 
-use ntt_model::entry::{Allocation, Encoding, Inode, Stream, StreamKind, Xattr};
+use ntt_model::entry::{Encoding, Inode, Stream, StreamKind, Xattr};
 use ntt_model::extent::push_joined;
 use ntt_model::time::Times;
 use ntt_model::{Extent, ExtentKind, Finding, FindingCode, Kind, Layer, Severity};
@@ -28,6 +28,8 @@ const DECMPFS_MAX: u64 = 1 << 20;
 const UF_COMPRESSED: u8 = 0x20;
 /// Type and creator of a symbolic link.
 const SYMLINK: &[u8] = b"slnkrhap";
+/// `S_IFMT`.
+const TYPE_BITS: u16 = 0o170_000;
 
 /// Makes inodes of the records of one volume.
 pub(super) struct Builder<'b, 'a> {
@@ -335,15 +337,12 @@ fn plain_inode(cnid: u32, data: &[u8]) -> Inode {
     let mode = be_u16(data, 42).unwrap_or(0);
     let special = be_u32(data, 44).unwrap_or(0);
     // Systems before Mac OS X left the permissions empty.
-    let has_permissions = mode & 0o170_000 != 0;
+    let has_permissions = mode & TYPE_BITS != 0;
     let kind = kind(is_folder, mode, data);
     let is_linked = is_stored_link(is_folder, record_flags, mode, special);
     let [major, minor @ ..] = special.to_be_bytes();
     let [high, middle, low] = minor;
     Inode {
-        number: u64::from(cnid),
-        generation: 0,
-        kind,
         mode: has_permissions.then_some(u32::from(mode & 0o7777)),
         uid: has_permissions.then(|| be_u32(data, 32)).flatten(),
         gid: has_permissions.then(|| be_u32(data, 36)).flatten(),
@@ -355,32 +354,26 @@ fn plain_inode(cnid: u32, data: &[u8]) -> Inode {
             created: time_at(data, 12),
             deleted: time_at(data, 28),
         },
-        target: None,
-        device: matches!(kind, Kind::CharDevice | Kind::BlockDevice)
+        device: kind
+            .is_device()
             .then(|| (u32::from(major), u32::from_be_bytes([0, high, middle, low]))),
         flags: flags(data, record_flags),
-        streams: Vec::new(),
-        xattrs: Vec::new(),
-        allocation: Allocation::Allocated,
+        ..Inode::bare(u64::from(cnid), kind)
     }
 }
 
 /// Whether the special field is a number of links.
 fn is_stored_link(is_folder: bool, record_flags: u16, mode: u16, special: u32) -> bool {
-    let is_plain = is_folder || mode & 0o170_000 == 0o100_000;
+    let is_plain = is_folder || mode & TYPE_BITS == 0o100_000;
     is_plain && special > 1 && (record_flags & HAS_LINK_CHAIN != 0 || !is_folder)
 }
 
 fn kind(is_folder: bool, mode: u16, data: &[u8]) -> Kind {
-    match mode & 0o170_000 {
+    match Kind::of_mode(mode.into()) {
         _ if is_folder => Kind::Directory,
-        0o010_000 => Kind::Fifo,
-        0o020_000 => Kind::CharDevice,
-        0o060_000 => Kind::BlockDevice,
-        0o120_000 => Kind::Symlink,
-        0o140_000 => Kind::Socket,
-        0 if data.get(48..56) == Some(SYMLINK) => Kind::Symlink,
-        _ => Kind::File,
+        Kind::Unknown if mode & TYPE_BITS == 0 && data.get(48..56) == Some(SYMLINK) => Kind::Symlink,
+        Kind::Unknown | Kind::Directory => Kind::File,
+        kind => kind,
     }
 }
 

@@ -1,7 +1,6 @@
 //! From a directory entry to an inode.
 
-use ntt_model::entry::{Allocation, Encoding, Inode, Stream, StreamKind, Xattr};
-use ntt_model::time::Times;
+use ntt_model::entry::{Encoding, Inode, Stream, StreamKind, Xattr};
 use ntt_model::{Finding, FindingCode, Kind, Layer, Severity};
 
 use super::date;
@@ -85,22 +84,7 @@ pub(super) fn of_file(
 pub(super) fn of_directory(entry: Option<&Entry>, number: u64) -> Inode {
     match entry {
         Some(entry) => bare(entry, number, Kind::Directory),
-        None => Inode {
-            number,
-            generation: 0,
-            kind: Kind::Directory,
-            mode: None,
-            uid: None,
-            gid: None,
-            links: 1,
-            times: Times::default(),
-            target: None,
-            device: None,
-            flags: 0,
-            streams: Vec::new(),
-            xattrs: Vec::new(),
-            allocation: Allocation::Allocated,
-        },
+        None => Inode::bare(number, Kind::Directory),
     }
 }
 

@@ -145,16 +145,8 @@ impl RockRidge {
 
     /// What the type bits of the mode say; `None` without `PX` or for a type that POSIX does not know.
     pub(super) fn kind(&self) -> Option<Kind> {
-        match self.attributes?.mode & 0o170_000 {
-            0o100_000 => Some(Kind::File),
-            0o040_000 => Some(Kind::Directory),
-            0o120_000 => Some(Kind::Symlink),
-            0o010_000 => Some(Kind::Fifo),
-            0o140_000 => Some(Kind::Socket),
-            0o020_000 => Some(Kind::CharDevice),
-            0o060_000 => Some(Kind::BlockDevice),
-            _ => None,
-        }
+        let kind = Kind::of_mode(self.attributes?.mode);
+        Some(kind).filter(|kind| *kind != Kind::Unknown)
     }
 }
 

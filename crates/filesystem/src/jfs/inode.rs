@@ -5,7 +5,7 @@ use ntt_model::time::Times;
 use ntt_source::field::{le_u32, le_u64};
 
 use super::superblock::Run;
-use crate::walk::{device_of, kind_of_mode, signed_time_of};
+use crate::walk::{device_of, signed_time_of};
 
 pub(super) const INODE_LEN: usize = 512;
 pub(super) const INODE_BYTES: u64 = 512;
@@ -100,7 +100,7 @@ impl<'b> RawInode<'b> {
     }
 
     pub(super) fn kind(&self) -> Kind {
-        kind_of_mode(self.mode())
+        Kind::of_mode(self.mode())
     }
 
     pub(super) fn times(&self) -> Times {
@@ -115,7 +115,7 @@ impl<'b> RawInode<'b> {
     }
 
     pub(super) fn device(&self) -> Option<(u32, u32)> {
-        let is_device = matches!(self.kind(), Kind::CharDevice | Kind::BlockDevice);
+        let is_device = self.kind().is_device();
         is_device.then(|| device_of(self.word(DEVICE_AT)))
     }
 

@@ -1,7 +1,7 @@
 //! JFS of Linux and OS/2; see `docs/formats/jfs.md` for what is read and what is not.
 //!
 //! `superblock` and `volume` know where the maps lie, `group` and `inode` find inodes, `xtree` their extents, `dtree` their names, `attribute`
-//! their attributes; `nodes` gives all of it to the walk that readers share.
+//! their attributes; `nodes`, `search` and `listing` give all of it to the walk that readers share.
 //!
 //! Facts of the format come from the headers of Linux (`fs/jfs/`), named where they are used.
 
@@ -9,7 +9,9 @@ mod attribute;
 mod dtree;
 mod group;
 mod inode;
+mod listing;
 mod nodes;
+mod search;
 mod superblock;
 mod volume;
 mod xtree;

@@ -141,7 +141,10 @@ impl Scan<'_, '_> {
             name: Vec::new(),
             namespace: Namespace::Native,
         }))?;
-        self.emit(ScanEvent::Inode(Box::new(root_inode())))?;
+        self.emit(ScanEvent::Inode(Box::new(Inode::bare(
+            ROOT_INODE,
+            Kind::Directory,
+        ))))?;
         let end = self.volume.mdb.directory_end(self.volume.source.len());
         let mut at = self.volume.mdb.directory;
         while at < end && self.sectors(at, CHUNK_BYTES.min(end.saturating_sub(at)))? {
@@ -316,7 +319,7 @@ impl Scan<'_, '_> {
             flags: u64::from(entry.flags),
             streams,
             xattrs: finder_info(entry.finder, &[]).into_iter().collect(),
-            ..root_inode()
+            ..Inode::bare(ROOT_INODE, Kind::Directory)
         }
     }
 
@@ -335,25 +338,6 @@ impl Scan<'_, '_> {
             let finding = Finding::new(severity, Layer::FileSystem, FindingCode::Contradiction, detail);
             self.report.push(finding.at(self.in_image(MDB_OFFSET)));
         }
-    }
-}
-
-fn root_inode() -> Inode {
-    Inode {
-        number: ROOT_INODE,
-        generation: 0,
-        kind: Kind::Directory,
-        mode: None,
-        uid: None,
-        gid: None,
-        links: 1,
-        times: Times::default(),
-        target: None,
-        device: None,
-        flags: 0,
-        streams: Vec::new(),
-        xattrs: Vec::new(),
-        allocation: Allocation::Allocated,
     }
 }
 

@@ -4,7 +4,7 @@ use ntt_model::Kind;
 use ntt_model::time::Times;
 
 use super::superblock::{ByteOrder, Superblock};
-use crate::walk::{device_of, kind_of_mode, time_of};
+use crate::walk::{device_of, time_of};
 
 /// Numbers of zones in an inode: seven of content, then those of tables of one, two and three levels.
 pub(super) const DIRECT: usize = 7;
@@ -74,12 +74,12 @@ impl RawInode {
     }
 
     pub(super) const fn kind(&self) -> Kind {
-        kind_of_mode(self.mode)
+        Kind::of_mode(self.mode)
     }
 
     /// Major and minor number, which stand in the place of the first zone.
     pub(super) fn device(&self) -> Option<(u32, u32)> {
-        let is_device = matches!(self.kind(), Kind::CharDevice | Kind::BlockDevice);
+        let is_device = self.kind().is_device();
         let packed = self.zones.first().copied().unwrap_or(0);
         is_device.then(|| device_of(packed & 0xffff))
     }

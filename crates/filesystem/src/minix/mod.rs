@@ -11,13 +11,13 @@ mod nodes;
 mod superblock;
 mod zones;
 
-use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity};
+use ntt_model::{ByteRange, Finding, FindingCode, Kind, Layer, Severity};
 use ntt_source::ReadAt;
 
 use self::bitmap::Order;
 use self::nodes::Minix;
 use self::superblock::{SUPERBLOCK_AT, SUPERBLOCK_LEN, Superblock};
-use crate::walk::{Device, Nodes, Ranges, kind_of_mode};
+use crate::walk::{Device, Nodes, Ranges};
 use crate::{
     Candidate, Error, Facts, Family, FileSystem, ScanOptions, State, TimeZone, Visitor, VolumeSource,
 };
@@ -29,7 +29,7 @@ pub fn probe(source: &dyn ReadAt) -> Option<Candidate> {
     let superblock = Superblock::parse(&bytes).ok()?;
     let mut mode = [0; 2];
     let is_rooted = match source.read_exact_at(superblock.inode_table(), &mut mode) {
-        Ok(()) => kind_of_mode(superblock.order.half(&mode, 0).into()) == ntt_model::Kind::Directory,
+        Ok(()) => Kind::of_mode(superblock.order.half(&mode, 0).into()) == Kind::Directory,
         Err(_) => false,
     };
     (is_rooted || superblock.is_exact()).then(|| Candidate {

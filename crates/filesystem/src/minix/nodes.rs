@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use ntt_model::entry::{Allocation, Inode};
+use ntt_model::entry::Inode;
 use ntt_model::{Finding, FindingCode, Kind, Layer, Severity};
 
 use super::bitmap::Order;
@@ -10,7 +10,7 @@ use super::inode::RawInode;
 use super::superblock::{ByteOrder, Superblock};
 use super::zones;
 use crate::report::Report;
-use crate::walk::{Device, Entry, Found, Item, Nodes, Visit, target_of};
+use crate::walk::{Device, EachFound, EachItem, Entry, Found, Listing, Nodes, Visit, target_of};
 use crate::{Limits, Stop};
 
 const ROOT: u64 = 1;
@@ -174,26 +174,18 @@ impl<'a> Minix<'a> {
                 .ok(),
             None => None,
         };
-        Found {
-            number: Some(number),
-            inode: Some(Inode {
-                number,
-                generation: 0,
-                kind,
-                mode: Some(raw.mode & 0o7777),
-                uid: Some(raw.uid),
-                gid: Some(raw.gid),
-                links: raw.links,
-                times: raw.times,
-                target,
-                device: raw.device(),
-                flags: 0,
-                streams: stream.filter(|_| has_data).into_iter().collect(),
-                xattrs: Vec::new(),
-                allocation: Allocation::Allocated,
-            }),
-            findings: report.take(),
-        }
+        let inode = Inode {
+            mode: Some(raw.mode & 0o7777),
+            uid: Some(raw.uid),
+            gid: Some(raw.gid),
+            links: raw.links,
+            times: raw.times,
+            target,
+            device: raw.device(),
+            streams: stream.filter(|_| has_data).into_iter().collect(),
+            ..Inode::bare(number, kind)
+        };
+        Found::inode(inode, report.take())
     }
 
     fn on_inode(&self, number: u64, severity: Severity, detail: String) -> Finding {
@@ -223,16 +215,14 @@ impl<'a> Minix<'a> {
         (first..first.saturating_add(count)).try_for_each(|number| each(number, self.raw(number)))
     }
 
-    fn directory_block(
-        &self,
-        directory: u64,
-        (offset, len): (u64, usize),
-        each: &mut dyn FnMut(Item<'_>) -> Visit,
-    ) -> Visit {
+    fn directory_block(&self, (offset, len): (u64, usize), listing: &mut Listing<'_, '_>) -> Visit {
         let what = (Layer::Directory, "a block of a directory");
         let block = match self.device.read_vec(offset, len, what) {
             Ok(block) => block,
-            Err(finding) => return each(Item::Problem(finding.on_inode(directory))),
+            Err(finding) => {
+                listing.problem(finding)?;
+                return Ok(ControlFlow::Continue(()));
+            }
         };
         let order = self.superblock.order;
         let entry_len = self.superblock.entry_len();
@@ -245,11 +235,14 @@ impl<'a> Minix<'a> {
             };
             let name = name.unwrap_or_default();
             let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-            let name = name.get(..end).unwrap_or_default();
-            if inode == 0 {
-                continue;
-            }
-            if each(Item::Entry(Entry { name, inode, at }))?.is_break() {
+            let entry = Entry {
+                name: name.get(..end).unwrap_or_default(),
+                inode,
+                kind: None,
+                at,
+                is_behind_dots: false,
+            };
+            if inode != 0 && listing.entry(entry)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -267,11 +260,7 @@ impl Nodes for Minix<'_> {
         blocks.unwrap_or(0).saturating_mul(2).saturating_add(1024)
     }
 
-    fn each_inode(
-        &self,
-        limits: &Limits,
-        each: &mut dyn FnMut(Found) -> Result<(), Stop>,
-    ) -> Result<(), Stop> {
+    fn each_inode(&self, limits: &Limits, each: &mut EachFound<'_>) -> Result<(), Stop> {
         let inodes = u64::from(self.superblock.inodes);
         let mut first = 1;
         while first <= inodes {
@@ -288,11 +277,7 @@ impl Nodes for Minix<'_> {
             self.each_of(first, count, &mut |number, raw| match raw {
                 Ok(raw) if raw.is_used() => each(self.build(number, &raw, limits)),
                 Ok(_) => Ok(()),
-                Err(finding) => each(Found {
-                    number: Some(number),
-                    inode: None,
-                    findings: vec![finding.on_inode(number)],
-                }),
+                Err(finding) => each(Found::damaged(number, finding)),
             })?;
             first = first.saturating_add(count);
         }
@@ -300,40 +285,36 @@ impl Nodes for Minix<'_> {
     }
 
     /// All inodes were looked at: one that was not given is free or does not exist.
-    fn demand(&self, number: u64, _: &Limits) -> Found {
-        Found {
-            number: Some(number),
-            ..Found::default()
-        }
+    fn demand(&self, _: u64, _: &Limits) -> Found {
+        Found::missing("does not exist")
     }
 
-    fn entries(&self, directory: u64, budget: &mut u64, each: &mut dyn FnMut(Item<'_>) -> Visit) -> Visit {
-        let raw = match self.raw(directory) {
-            Ok(raw) => raw,
-            Err(finding) => return each(Item::Problem(finding.on_inode(directory))),
-        };
+    fn entries(&self, directory: u64, budget: &mut u64, each: &mut EachItem<'_>) -> Visit {
         let mut report = Report::default();
         // What is wrong with the map of a directory is said here; its inode has no stream.
-        let stream = zones::stream(self, directory, &raw, *budget, &mut report);
-        for finding in report.take() {
-            if each(Item::Problem(finding))?.is_break() {
-                return Ok(ControlFlow::Break(()));
+        let stream = self
+            .raw(directory)
+            .map(|raw| zones::stream(self, directory, &raw, *budget, &mut report));
+        let mut listing = Listing::new(directory, budget, each);
+        listing.problems(&mut report)?;
+        let extents = match stream {
+            Ok(stream) => stream.extents,
+            Err(finding) => {
+                listing.problem(finding)?;
+                Vec::new()
             }
-        }
+        };
         let block_bytes = u64::from(self.superblock.block_bytes);
-        for extent in &stream.extents {
+        for extent in &extents {
             let start = extent.image_offset.saturating_sub(self.device.in_image(0));
             let mut done = 0;
             while done < extent.len {
-                let Some(left) = budget.checked_sub(1) else {
-                    let detail = "directories that share blocks were not read to their end".to_owned();
-                    let finding = Finding::new(Severity::Loss, Layer::Directory, FindingCode::Limit, detail);
-                    return each(Item::Problem(finding.on_inode(directory)));
-                };
-                *budget = left;
+                if listing.afford(1)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
                 let len = block_bytes.min(extent.len.saturating_sub(done));
                 let block = (start.saturating_add(done), usize::try_from(len).unwrap_or(0));
-                if self.directory_block(directory, block, each)?.is_break() {
+                if self.directory_block(block, &mut listing)?.is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
                 done = done.saturating_add(len);

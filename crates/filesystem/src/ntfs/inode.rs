@@ -140,7 +140,7 @@ struct Nature {
 impl Nature {
     /// Numbers of a device; other files may have stale ones.
     fn device(&self) -> Option<(u32, u32)> {
-        let is_device = matches!(self.kind, Kind::CharDevice | Kind::BlockDevice);
+        let is_device = self.kind.is_device();
         self.linux.device.filter(|_| is_device)
     }
 }

@@ -3,13 +3,14 @@
 //! They hang in a made-up directory: names of a lost directory together below `#` and the number of its record, files without a name as `#` and
 //! their own number.
 
-use ntt_model::entry::{Allocation, Directory, Name, Namespace};
+use ntt_model::entry::{Allocation, Directory, Inode, Name, Namespace};
 use ntt_model::{Finding, FindingCode, Kind, Layer, ScanEvent, Severity};
 
 use super::file_name::FileName;
 use super::scan::Scan;
-use super::walk::{Waiting, bare_directory};
+use super::walk::Waiting;
 use crate::Stop;
+use crate::name::made_up;
 use crate::seen::Mark;
 
 /// Inode number of the made-up directory: records have numbers below it.
@@ -51,7 +52,12 @@ impl Scan<'_, '_> {
     }
 
     fn next_unnamed(&self, from: u32) -> Option<u32> {
-        self.seen.next_without(from, [Mark::Named, Mark::Named])
+        self.next_without(from, [Mark::Named, Mark::Named])
+    }
+
+    fn next_without(&self, from: u32, marks: [Mark; 2]) -> Option<u32> {
+        let found = self.seen.next_without(from.into(), marks)?;
+        u32::try_from(found).ok()
     }
 
     /// Names whose directory was not entered and will not be from a lost one, in order.
@@ -92,8 +98,11 @@ impl Scan<'_, '_> {
             self.report.push(finding.on_inode(u64::from(parent)));
         }
         let inode = group_inode(parent);
-        self.emit(ScanEvent::Inode(Box::new(bare_directory(inode, allocation))))?;
-        self.lost_name(made_up_name(parent), inode, allocation)
+        self.emit(ScanEvent::Inode(Box::new(Inode {
+            allocation,
+            ..Inode::bare(inode, Kind::Directory)
+        })))?;
+        self.lost_name(made_up(u64::from(parent)), inode, allocation)
     }
 
     fn lost_name(&mut self, name: Vec<u8>, inode: u64, allocation: Allocation) -> Result<(), Stop> {
@@ -110,7 +119,7 @@ impl Scan<'_, '_> {
     /// Files without any name.
     fn nameless(&mut self) -> Result<(), Stop> {
         let mut from = 0;
-        while let Some(record) = self.seen.next_without(from, [Mark::Named, Mark::Claimed]) {
+        while let Some(record) = self.next_without(from, [Mark::Named, Mark::Claimed]) {
             self.seen.mark(record, Mark::Named);
             let detail = "the record has no name that can be read, and no name leads to it";
             let finding = Finding::new(Severity::Warning, Layer::Inode, FindingCode::Orphan, detail);
@@ -119,7 +128,11 @@ impl Scan<'_, '_> {
                 let waiting = self.lost_directory(record);
                 self.pending.push(&waiting);
             }
-            self.lost_name(made_up_name(record), u64::from(record), Allocation::Allocated)?;
+            self.lost_name(
+                made_up(u64::from(record)),
+                u64::from(record),
+                Allocation::Allocated,
+            )?;
             from = record.saturating_add(1);
         }
         Ok(())
@@ -130,7 +143,7 @@ impl Scan<'_, '_> {
             return Ok(());
         };
         let inode = group_inode(parent);
-        let name = made_up_name(parent);
+        let name = made_up(u64::from(parent));
         self.emit(ScanEvent::Directory(Directory {
             inode,
             parent: Some(LOST),
@@ -171,7 +184,7 @@ impl Scan<'_, '_> {
     /// Directories that hold each other and hang on nothing: each ring is entered somewhere.
     fn walk_cycles(&mut self) -> Result<(), Stop> {
         let mut from = 0;
-        while let Some(record) = self.seen.next_without(from, [Mark::Named, Mark::Entered]) {
+        while let Some(record) = self.next_without(from, [Mark::Named, Mark::Entered]) {
             if self.seen.kind(record) == Some(Kind::Directory) {
                 self.seen.mark(record, Mark::Entered);
                 let detail = "the directory is its own ancestor and hangs on nothing";
@@ -192,15 +205,11 @@ impl Scan<'_, '_> {
             sequence: self.sequence(record),
             parent: LOST,
             depth: 1,
-            name: made_up_name(record),
+            name: made_up(u64::from(record)),
             namespace: Namespace::Lost,
             is_deleted: false,
         }
     }
-}
-
-fn made_up_name(record: u32) -> Vec<u8> {
-    format!("#{record}").into_bytes()
 }
 
 fn group_inode(parent: u32) -> u64 {

@@ -90,7 +90,7 @@ impl<'s, 'a> Scan<'s, 'a> {
             options,
             visitor,
             report: Report::default(),
-            seen: Seen::new(u32::try_from(last).unwrap_or(u32::MAX)),
+            seen: Seen::up_to(last.min(u32::MAX.into())),
             links: Links::default(),
             deleted_links: Links::default(),
             pending: Pending::default(),

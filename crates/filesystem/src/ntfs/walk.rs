@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 
 use ntt_model::entry::{Allocation, Directory, Encoding, Inode, Name, Namespace, Stream, StreamKind};
-use ntt_model::time::Times;
 use ntt_model::{Finding, FindingCode, Kind, Layer, ScanEvent, Severity};
 
 use super::file_name::FileName;
@@ -14,6 +13,7 @@ use super::record::Reference;
 use super::scan::{ROOT, SYSTEM_END, Scan, is_alternate};
 use crate::Stop;
 use crate::name::path_safe;
+use crate::report::{left, odd_name};
 use crate::seen::Mark;
 
 /// Whether to go on with the directory.
@@ -39,10 +39,8 @@ impl Scan<'_, '_> {
     /// Walks from the root.
     pub(super) fn walk_root(&mut self) -> Result<(), Stop> {
         if self.seen.kind(ROOT).is_none() {
-            self.emit(ScanEvent::Inode(Box::new(bare_directory(
-                u64::from(ROOT),
-                Allocation::Allocated,
-            ))))?;
+            let root = Inode::bare(u64::from(ROOT), Kind::Directory);
+            self.emit(ScanEvent::Inode(Box::new(root)))?;
         }
         self.seen.set_kind(ROOT, Kind::Directory);
         self.seen.mark(ROOT, Mark::Named);
@@ -202,7 +200,7 @@ impl Scan<'_, '_> {
         let finding = Finding::new(Severity::Loss, Layer::Directory, FindingCode::Orphan, detail);
         self.report
             .push(finding.at(image_offset).on_inode(u64::from(child)));
-        let mut inode = bare_directory(u64::from(child), Allocation::Allocated);
+        let mut inode = Inode::bare(u64::from(child), Kind::Directory);
         inode.generation = u64::from(entry.record.sequence);
         inode.times = entry.name.times().0;
         inode.flags = u64::from(entry.name.flags());
@@ -368,14 +366,8 @@ impl Scan<'_, '_> {
         if current.names < current.names_max {
             return false;
         }
-        let (code, why) = if current.is_poisonous {
-            (FindingCode::Killed, "the scan was killed in it before")
-        } else {
-            (FindingCode::Limit, "it holds too many")
-        };
-        let detail = format!("the directory was left after {} names: {why}", current.names);
-        let finding = Finding::new(Severity::Loss, Layer::Scanner, code, detail);
-        self.report.push(finding.on_inode(current.inode));
+        let finding = left(current.inode, current.names, current.is_poisonous);
+        self.report.push(finding);
         true
     }
 
@@ -394,10 +386,8 @@ impl Scan<'_, '_> {
         let raw = name.bytes();
         let (bytes, changed) = path_safe(&raw);
         if changed {
-            let hex = ntt_model::blob::hex(&raw);
-            let detail = format!("a name that cannot stand in a path; its bytes are {hex}");
-            let finding = Finding::new(Severity::Warning, Layer::Directory, FindingCode::Corrupt, detail);
-            self.report.push(finding.at(image_offset).on_inode(current.inode));
+            self.report
+                .push(odd_name(&raw).at(image_offset).on_inode(current.inode));
         }
         self.seen.mark(child, Mark::Named);
         if self.seen.kind(child) == Some(Kind::Directory) && !alternate {
@@ -475,25 +465,5 @@ impl Scan<'_, '_> {
 fn set(marks: &mut [bool], index: usize) {
     if let Some(mark) = marks.get_mut(index) {
         *mark = true;
-    }
-}
-
-/// A directory of which nothing is known but its number.
-pub(super) fn bare_directory(number: u64, allocation: Allocation) -> Inode {
-    Inode {
-        number,
-        generation: 0,
-        kind: Kind::Directory,
-        mode: None,
-        uid: None,
-        gid: None,
-        links: 1,
-        times: Times::default(),
-        target: None,
-        device: None,
-        flags: 0,
-        streams: Vec::new(),
-        xattrs: Vec::new(),
-        allocation,
     }
 }

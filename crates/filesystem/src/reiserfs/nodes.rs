@@ -12,7 +12,7 @@ use super::leaves::Leaf;
 use super::node::{self, ItemHead};
 use super::object::Object;
 use super::volume::Volume;
-use crate::walk::{Entry, Found, Item, Nodes, Visit};
+use crate::walk::{EachFound, EachItem, Entry, Found, Item, Nodes, Visit};
 use crate::{Limits, Stop};
 
 /// Object of the root directory.
@@ -68,7 +68,7 @@ impl<'v, 'a> Tree<'v, 'a> {
         directory: u64,
         head: &ItemHead,
         (leaf, leaf_at): (&[u8], u64),
-        each: &mut dyn FnMut(Item<'_>) -> Visit,
+        each: &mut EachItem<'_>,
     ) -> Visit {
         let body = head.body(leaf);
         let place = |offset: usize| {
@@ -95,12 +95,17 @@ impl<'v, 'a> Tree<'v, 'a> {
             };
             end = parsed.location;
             let len = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+            let name = name.get(..len).unwrap_or_default();
+            // The root's parent is an object that does not exist.
+            let is_above_root = directory == ROOT && name == b"..";
             let item = Entry {
-                name: name.get(..len).unwrap_or_default(),
+                name,
                 inode: parsed.object,
+                kind: None,
                 at: place(at),
+                is_behind_dots: false,
             };
-            if parsed.is_visible && each(Item::Entry(item))?.is_break() {
+            if parsed.is_visible && !is_above_root && each(Item::Entry(item))?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -113,11 +118,7 @@ impl<'v, 'a> Tree<'v, 'a> {
     }
 
     /// Hands over an object that is whole.
-    fn finish(
-        &self,
-        object: &mut Option<Object>,
-        each: &mut dyn FnMut(Found) -> Result<(), Stop>,
-    ) -> Result<(), Stop> {
+    fn finish(&self, object: &mut Option<Object>, each: &mut EachFound<'_>) -> Result<(), Stop> {
         match object.take() {
             Some(object) => each(object.finish(self.volume)),
             None => Ok(()),
@@ -152,11 +153,7 @@ impl Nodes for Tree<'_, '_> {
             .saturating_add(1024)
     }
 
-    fn each_inode(
-        &self,
-        limits: &Limits,
-        each: &mut dyn FnMut(Found) -> Result<(), Stop>,
-    ) -> Result<(), Stop> {
+    fn each_inode(&self, limits: &Limits, each: &mut EachFound<'_>) -> Result<(), Stop> {
         let mut object: Option<Object> = None;
         for (index, leaf) in self.leaves.iter().enumerate() {
             let (bytes, at, items) = match self.leaf(leaf) {
@@ -199,14 +196,11 @@ impl Nodes for Tree<'_, '_> {
     }
 
     /// All leaves were looked at.
-    fn demand(&self, number: u64, _: &Limits) -> Found {
-        Found {
-            number: Some(number),
-            ..Found::default()
-        }
+    fn demand(&self, _: u64, _: &Limits) -> Found {
+        Found::missing("does not exist")
     }
 
-    fn entries(&self, directory: u64, budget: &mut u64, each: &mut dyn FnMut(Item<'_>) -> Visit) -> Visit {
+    fn entries(&self, directory: u64, budget: &mut u64, each: &mut EachItem<'_>) -> Visit {
         let object = u32::try_from(directory).unwrap_or(0);
         let names = self.directories.borrow().get(&object).copied();
         let Some(names) = names else {

@@ -11,7 +11,7 @@ use super::key::{ItemKind, Key};
 use super::node::ItemHead;
 use super::volume::Volume;
 use crate::report::Report;
-use crate::walk::{Content, Found, device_of, kind_of_mode, target_of, time_of};
+use crate::walk::{Content, Found, device_of, target_of, time_of};
 
 const STAT_V1_LEN: usize = 32;
 const STAT_V2_LEN: usize = 44;
@@ -69,11 +69,11 @@ impl Stat {
     }
 
     const fn kind(&self) -> Kind {
-        kind_of_mode(self.mode)
+        Kind::of_mode(self.mode)
     }
 
     const fn is_device(&self) -> bool {
-        matches!(self.kind(), Kind::CharDevice | Kind::BlockDevice)
+        self.kind().is_device()
     }
 }
 
@@ -185,16 +185,11 @@ impl Object {
             self.complain(FindingCode::Corrupt, detail, self.at);
             self.content.set_size(self.content.end());
         }
-        let number = self.number();
         let inode = match self.stat.take() {
             Some(stat) => self.with_stat(&stat, volume),
             None => self.without_stat(),
         };
-        Found {
-            number: Some(number),
-            inode: Some(inode),
-            findings: self.report.take(),
-        }
+        Found::inode(inode, self.report.take())
     }
 
     fn take_content(&mut self) -> Content {
@@ -257,20 +252,8 @@ impl Object {
         self.content.is_missing_some();
         let stream = self.take_content().stream(StreamKind::Data);
         Inode {
-            number: self.number(),
-            generation: 0,
-            kind,
-            mode: None,
-            uid: None,
-            gid: None,
-            links: 1,
-            times: Times::default(),
-            target: None,
-            device: None,
-            flags: 0,
             streams: Some(stream).filter(|_| kind == Kind::File).into_iter().collect(),
-            xattrs: Vec::new(),
-            allocation: Allocation::Allocated,
+            ..Inode::bare(self.number(), kind)
         }
     }
 }

@@ -3,8 +3,7 @@
 //! Source: `Documentation/filesystems/romfs.rst` and `include/uapi/linux/romfs_fs.h` of the Linux kernel. All words are big-endian. A directory is a chain
 //! of headers, each of which says where the next one is; content follows its header.
 
-use ntt_model::entry::{Allocation, Directory, Encoding, Inode, Namespace, Stream, StreamKind};
-use ntt_model::time::Times;
+use ntt_model::entry::{Directory, Encoding, Inode, Namespace, Stream, StreamKind};
 use ntt_model::{ByteRange, Extent, ExtentKind, Finding, FindingCode, Kind, Layer, ScanEvent, Severity};
 use ntt_source::field::be_u32;
 use ntt_source::{ReadAt, ReadError};
@@ -473,21 +472,13 @@ impl Scan<'_, '_, '_> {
             )?;
         }
         self.out.inode(Inode {
-            number: header.at.into(),
-            generation: 0,
-            kind,
             mode: Some(header.mode()),
-            uid: None,
-            gid: None,
-            links: 1,
-            times: Times::default(),
             target,
-            device: matches!(kind, Kind::CharDevice | Kind::BlockDevice)
+            device: kind
+                .is_device()
                 .then_some((header.info >> 16, header.info & 0xffff)),
-            flags: 0,
             streams: streams.into_iter().collect(),
-            xattrs: Vec::new(),
-            allocation: Allocation::Allocated,
+            ..Inode::bare(header.at.into(), kind)
         })
     }
 

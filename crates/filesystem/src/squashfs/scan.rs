@@ -13,7 +13,7 @@ use super::superblock::Version;
 use super::tables;
 use super::volume::{Fault, Metadata, Place, Volume};
 use crate::name::path_safe;
-use crate::report::{Report, unreadable};
+use crate::report::{Report, left, unreadable};
 use crate::sparse_set::SparseSet;
 use crate::{ScanOptions, Stop, Visitor};
 
@@ -163,7 +163,8 @@ impl<'s, 'a> Scan<'s, 'a> {
         let mut entries = Entries::new(self.volume, waiting.place, waiting.len);
         loop {
             if leave_after.is_some_and(|after| names >= after) || names >= names_max || self.names_left == 0 {
-                self.leave(waiting.number, names, leave_after.is_some());
+                self.report
+                    .push(left(waiting.number, names, leave_after.is_some()));
                 break;
             }
             match entries.next() {
@@ -186,17 +187,6 @@ impl<'s, 'a> Scan<'s, 'a> {
             }
         }
         self.flush()
-    }
-
-    fn leave(&mut self, number: u64, names: u64, is_poisonous: bool) {
-        let (code, why) = if is_poisonous {
-            (FindingCode::Killed, "the scan was killed in it before")
-        } else {
-            (FindingCode::Limit, "there are too many")
-        };
-        let detail = format!("the directory was left after {names} names: {why}");
-        let finding = Finding::new(Severity::Loss, Layer::Scanner, code, detail);
-        self.report.push(finding.on_inode(number));
     }
 
     fn name(&mut self, raw: &[u8], place: Place, at: u64, waiting: &Waiting) -> Result<(), Stop> {
@@ -345,9 +335,6 @@ impl<'s, 'a> Scan<'s, 'a> {
             None => uid,
         };
         Inode {
-            number,
-            generation: 0,
-            kind: raw.kind,
             mode: Some(u32::from(raw.mode) & 0o7777),
             uid,
             gid,
@@ -366,10 +353,9 @@ impl<'s, 'a> Scan<'s, 'a> {
                 Body::Device(device) => Some(device_numbers(device, volume.superblock.version)),
                 _ => None,
             },
-            flags: 0,
             streams,
             xattrs,
-            allocation: Allocation::Allocated,
+            ..Inode::bare(number, raw.kind)
         }
     }
 

@@ -1,7 +1,6 @@
 //! From a file entry to an inode: streams, link target, attributes.
 
-use ntt_model::entry::{Allocation, Encoding, Inode, Stream, StreamKind};
-use ntt_model::time::Times;
+use ntt_model::entry::{Encoding, Inode, Stream, StreamKind};
 use ntt_model::{ByteRange, Finding, FindingCode, Kind, Layer, Severity};
 use ntt_source::field::u8_at;
 
@@ -85,7 +84,7 @@ impl Builder<'_, '_> {
         } else {
             Kind::Unknown
         };
-        empty(number, kind)
+        Inode::bare(number, kind)
     }
 
     fn at(&self, offset: u64) -> u64 {
@@ -102,7 +101,7 @@ impl Builder<'_, '_> {
             links: entry.links(),
             times: entry.times(),
             flags: entry.flags().into(),
-            ..empty(number, entry.kind())
+            ..Inode::bare(number, entry.kind())
         }
     }
 
@@ -260,30 +259,6 @@ impl Built {
             self.note((Severity::Info, FindingCode::Unsupported), at, detail);
         }
     }
-}
-
-fn empty(number: u64, kind: Kind) -> Inode {
-    Inode {
-        number,
-        generation: 0,
-        kind,
-        mode: None,
-        uid: None,
-        gid: None,
-        links: 1,
-        times: Times::default(),
-        target: None,
-        device: None,
-        flags: 0,
-        streams: Vec::new(),
-        xattrs: Vec::new(),
-        allocation: Allocation::Allocated,
-    }
-}
-
-/// A directory that the reader made up.
-pub(super) fn made_up_directory(number: u64) -> Inode {
-    empty(number, Kind::Directory)
 }
 
 /// A link target from its path components (ECMA-167, 4/14.16): 1 and 2 the root, 3 the parent, 4 the

@@ -10,7 +10,7 @@ use super::allocation::{Content, content};
 use super::directory::{Identifier, Item, characteristic, each};
 use super::free::unread;
 use super::icb::{Entry, Fault, load, lost};
-use super::inode::{Builder, made_up_directory, number};
+use super::inode::{Builder, number};
 use super::numbers::Numbers;
 use super::session::Session;
 use crate::disc::Disc;
@@ -446,7 +446,7 @@ impl<'d, 's, 'v> Walk<'d, 's, 'v> {
 
     /// A directory that the reader makes up, for what is lost.
     pub(super) fn made_up(&mut self, pending: &Pending) -> Result<(), Stop> {
-        self.out.inode(made_up_directory(pending.number))?;
+        self.out.inode(Inode::bare(pending.number, Kind::Directory))?;
         self.enter(pending)
     }
 

@@ -1,6 +1,6 @@
 //! Inodes as they stand on the medium (`sys/ufs/ufs/dinode.h` of FreeBSD).
 
-use ntt_model::entry::{Allocation, Inode};
+use ntt_model::entry::Inode;
 use ntt_model::time::Times;
 use ntt_model::{Kind, Timestamp};
 
@@ -68,16 +68,7 @@ impl<'b> RawInode<'b> {
     }
 
     pub(super) fn kind(&self) -> Kind {
-        match self.mode() & 0o170_000 {
-            0o010_000 => Kind::Fifo,
-            0o020_000 => Kind::CharDevice,
-            0o040_000 => Kind::Directory,
-            0o060_000 => Kind::BlockDevice,
-            0o100_000 => Kind::File,
-            0o120_000 => Kind::Symlink,
-            0o140_000 => Kind::Socket,
-            _ => Kind::Unknown,
-        }
+        Kind::of_mode(self.mode().into())
     }
 
     /// Whether it looks like an inode in use, where no bitmap tells.
@@ -157,21 +148,17 @@ impl<'b> RawInode<'b> {
         let (uid, gid) = self.owners();
         let device = u32::try_from(self.pointer(0) & 0xffff_ffff).unwrap_or(0);
         Inode {
-            number: self.number.into(),
             generation: self.word(if self.is_ufs2 { 80 } else { 108 }).into(),
-            kind,
             mode: Some(u32::from(self.mode() & 0o7777)),
             uid: Some(uid),
             gid: Some(gid),
             links: self.links().into(),
             times: self.times(),
-            target: None,
-            device: matches!(kind, Kind::CharDevice | Kind::BlockDevice)
+            device: kind
+                .is_device()
                 .then_some(((device >> 8) & 0xff, device & 0xffff_00ff)),
             flags: self.flags().into(),
-            streams: Vec::new(),
-            xattrs: Vec::new(),
-            allocation: Allocation::Allocated,
+            ..Inode::bare(self.number.into(), kind)
         }
     }
 }

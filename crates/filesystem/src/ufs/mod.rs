@@ -1,18 +1,17 @@
 //! UFS1 and UFS2, the fast file system of the BSDs, in both byte orders; see `docs/formats/ufs.md` for what is read and what is not.
 //!
 //! `superblock` reads the superblock, `volume` finds it and knows where things lie, `group` reads cylinder groups. `inode` and `map` make inodes with
-//! their content, `attribute` extended attributes, `directory` entries; `scan`, `walk` and `lost` make events of it.
+//! their content, `attribute` extended attributes, `directory` entries; `scan` and `listing` give all of it to the walk that readers share.
 
 mod attribute;
 mod directory;
 mod group;
 mod inode;
-mod lost;
+mod listing;
 mod map;
 mod scan;
 mod superblock;
 mod volume;
-mod walk;
 
 use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity};
 use ntt_source::ReadAt;
@@ -96,7 +95,8 @@ impl FileSystem for Ufs<'_> {
     }
 
     fn scan(&self, options: &ScanOptions, visitor: &mut dyn Visitor) -> Result<(), Error> {
-        Ok(scan::Scan::new(&self.volume, options, visitor).run(&self.findings)?)
+        let nodes = scan::Scan::new(&self.volume, &options.limits);
+        Ok(crate::walk::run(&nodes, &self.findings, options, visitor)?)
     }
 
     fn allocated(&self, each: &mut dyn FnMut(ByteRange)) -> Result<(), Error> {
@@ -145,7 +145,7 @@ fn facts(superblock: &Superblock, is_copy: bool) -> Facts {
         state,
         time_resolution_ns: 1,
         time_zone: TimeZone::Utc,
-        root: walk::ROOT.into(),
+        root: scan::ROOT.into(),
         details: details(superblock),
     }
 }

@@ -5,8 +5,10 @@ use std::ops::ControlFlow;
 use ntt_model::entry::{Allocation, Directory, Name, Namespace};
 use ntt_model::{Finding, FindingCode, Kind, Layer, ScanEvent, Severity};
 
-use super::scan::{LOST, Waiting, Walk};
+use super::pending::Waiting;
+use super::scan::{LOST, Walk};
 use crate::Stop;
+use crate::name::made_up;
 use crate::seen::Mark;
 
 impl Walk<'_> {
@@ -41,7 +43,8 @@ impl Walk<'_> {
         while let Some(inode) = self.next_unnamed(from) {
             if self.seen.kind(inode) == Some(Kind::Directory) {
                 self.for_each_entry(inode, &mut |walk, entry| {
-                    if entry.inode != inode {
+                    let is_dot = matches!(entry.name, b"." | b"..");
+                    if !is_dot && entry.inode != inode && walk.seen.kind(entry.inode).is_some() {
                         walk.seen.mark(entry.inode, Mark::Claimed);
                     }
                     Ok(ControlFlow::Continue(()))
@@ -61,11 +64,11 @@ impl Walk<'_> {
         let finding = Finding::new(Severity::Warning, Layer::Inode, FindingCode::Orphan, detail);
         self.report.push(finding.on_inode(inode));
         if self.seen.kind(inode) == Some(Kind::Directory) && self.seen.mark(inode, Mark::Entered) {
-            self.pending.push(lost_directory(inode));
+            self.pending.push(&lost_directory(inode));
         }
         self.emit(ScanEvent::Name(Name {
             directory: LOST,
-            name: made_up_name(inode),
+            name: made_up(inode),
             inode,
             namespace: Namespace::Lost,
             alternate: false,
@@ -82,7 +85,7 @@ impl Walk<'_> {
                 let detail = "the directory is its own ancestor and hangs on nothing";
                 let finding = Finding::new(Severity::Warning, Layer::Directory, FindingCode::Loop, detail);
                 self.report.push(finding.on_inode(inode));
-                self.pending.push(lost_directory(inode));
+                self.pending.push(&lost_directory(inode));
                 self.pending()?;
             }
             from = inode.saturating_add(1);
@@ -96,11 +99,7 @@ fn lost_directory(inode: u64) -> Waiting {
         inode,
         parent: LOST,
         depth: 1,
-        name: made_up_name(inode).into_boxed_slice(),
+        name: made_up(inode),
         namespace: Namespace::Lost,
     }
-}
-
-fn made_up_name(inode: u64) -> Vec<u8> {
-    format!("#{inode}").into_bytes()
 }

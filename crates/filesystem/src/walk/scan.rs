@@ -5,24 +5,15 @@ use std::ops::ControlFlow;
 use ntt_model::entry::{Allocation, Directory, Name, Namespace};
 use ntt_model::{Finding, FindingCode, Kind, Layer, ScanEvent, Severity};
 
-use super::{Entry, Found, Item, Nodes};
+use super::pending::{Pending, Waiting};
+use super::{Entry, Found, Item, Nodes, Visit};
 use crate::name::path_safe;
-use crate::report::Report;
-use crate::seen::Mark;
-use crate::wide_seen::Seen;
+use crate::report::{Report, left, odd_name};
+use crate::seen::{Mark, Seen};
 use crate::{ScanOptions, Stop, Visitor};
 
 /// Number of the made-up directory of inodes without a name: no inode is 0.
 pub(super) const LOST: u64 = 0;
-
-/// A directory that waits to be entered.
-pub(super) struct Waiting {
-    pub(super) inode: u64,
-    pub(super) parent: u64,
-    pub(super) depth: u32,
-    pub(super) name: Box<[u8]>,
-    pub(super) namespace: Namespace,
-}
 
 /// The state of a scan.
 pub(super) struct Walk<'s> {
@@ -31,7 +22,7 @@ pub(super) struct Walk<'s> {
     visitor: &'s mut dyn Visitor,
     pub(super) report: Report,
     pub(super) seen: Seen,
-    pub(super) pending: Vec<Waiting>,
+    pub(super) pending: Pending,
     budget: u64,
 }
 
@@ -48,7 +39,7 @@ pub(crate) fn run(
         visitor,
         report: Report::default(),
         seen: Seen::default(),
-        pending: Vec::new(),
+        pending: Pending::default(),
         budget: nodes.directory_budget(),
     };
     walk.note(found.to_vec());
@@ -94,7 +85,9 @@ impl Walk<'_> {
         self.note(found.findings);
         match (found.inode, found.number) {
             (Some(inode), Some(number)) => {
-                self.seen.set_kind(number, inode.kind);
+                if inode.allocation == Allocation::Allocated {
+                    self.seen.set_kind(number, inode.kind);
+                }
                 self.emit(ScanEvent::Inode(Box::new(inode)))
             }
             (_, Some(number)) => {
@@ -110,11 +103,11 @@ impl Walk<'_> {
         self.demand(root, None)?;
         self.seen.mark(root, Mark::Named);
         self.seen.mark(root, Mark::Entered);
-        self.pending.push(Waiting {
+        self.pending.push(&Waiting {
             inode: root,
             parent: root,
             depth: 0,
-            name: Box::default(),
+            name: Vec::new(),
             namespace: Namespace::Native,
         });
         self.pending()
@@ -133,15 +126,19 @@ impl Walk<'_> {
         self.emit(ScanEvent::Directory(Directory {
             inode: waiting.inode,
             parent: (waiting.inode != root).then_some(waiting.parent),
-            name: waiting.name.to_vec(),
+            name: waiting.name.clone(),
             namespace: waiting.namespace,
         }))?;
         let leave_after = self.options.leave_after.get(&waiting.inode).copied();
         let names_max = self.options.limits.entries_per_directory;
         let mut names = 0_u64;
         self.for_each_entry(waiting.inode, &mut |walk, entry| {
+            if walk.is_dot(entry, waiting) {
+                return Ok(ControlFlow::Continue(()));
+            }
             if leave_after.is_some_and(|after| names >= after) || names >= names_max {
-                walk.leave(waiting.inode, names, leave_after.is_some());
+                walk.report
+                    .push(left(waiting.inode, names, leave_after.is_some()));
                 return Ok(ControlFlow::Break(()));
             }
             names = names.saturating_add(1);
@@ -150,11 +147,11 @@ impl Walk<'_> {
         self.flush()
     }
 
-    /// Calls `each` for every entry of a directory but `.` and `..`.
+    /// Calls `each` for every entry of a directory.
     pub(super) fn for_each_entry(
         &mut self,
         directory: u64,
-        each: &mut dyn FnMut(&mut Self, &Entry<'_>) -> super::Visit,
+        each: &mut dyn FnMut(&mut Self, &Entry<'_>) -> Visit,
     ) -> Result<(), Stop> {
         if self.seen.kind(directory) != Some(Kind::Directory) {
             return Ok(());
@@ -162,7 +159,6 @@ impl Walk<'_> {
         let mut budget = self.budget;
         let nodes = self.nodes;
         let visit = nodes.entries(directory, &mut budget, &mut |item| match item {
-            Item::Entry(entry) if matches!(entry.name, b"." | b"..") => Ok(ControlFlow::Continue(())),
             Item::Entry(entry) => each(self, &entry),
             Item::Problem(finding) => {
                 self.report.push(finding);
@@ -173,15 +169,25 @@ impl Walk<'_> {
         visit.map(|_| ())
     }
 
-    fn leave(&mut self, inode: u64, names: u64, is_poisonous: bool) {
-        let (code, why) = if is_poisonous {
-            (FindingCode::Killed, "the scan was killed in it before")
-        } else {
-            (FindingCode::Limit, "it holds too many")
+    /// Whether an entry is one of the two that a directory has of itself and of its parent.
+    fn is_dot(&mut self, entry: &Entry<'_>, waiting: &Waiting) -> bool {
+        let expected = match entry.name {
+            b"." => waiting.inode,
+            b".." => waiting.parent,
+            _ => return false,
         };
-        let detail = format!("the directory was left after {names} names: {why}");
-        let finding = Finding::new(Severity::Loss, Layer::Scanner, code, detail);
-        self.report.push(finding.on_inode(inode));
+        if entry.inode != expected && waiting.namespace == Namespace::Native {
+            let shown = ntt_model::name::escape(entry.name);
+            let detail = format!("`{shown}` leads to inode {}, expected {expected}", entry.inode);
+            self.complain(
+                Severity::Warning,
+                FindingCode::Contradiction,
+                detail,
+                entry.at,
+                waiting.inode,
+            );
+        }
+        !entry.is_behind_dots || entry.inode == expected
     }
 
     /// Emits a name, and what it leads to if that was not emitted yet.
@@ -189,20 +195,15 @@ impl Walk<'_> {
         let (name, changed) = path_safe(entry.name);
         let directory = waiting.inode;
         if changed {
-            let bytes = ntt_model::blob::hex(entry.name);
-            let detail = format!("a name that cannot stand in a path; its bytes are {bytes}");
-            self.complain(
-                Severity::Warning,
-                FindingCode::Corrupt,
-                detail,
-                entry.at,
-                directory,
-            );
+            self.report
+                .push(odd_name(entry.name).at(entry.at).on_inode(directory));
         }
-        let kind = self.demand(entry.inode, Some(entry.at))?;
-        self.seen.mark(entry.inode, Mark::Named);
-        if kind == Some(Kind::Directory) {
-            self.wait(entry, &name, waiting);
+        if let Some(kind) = self.demand(entry.inode, Some(entry.at))? {
+            self.seen.mark(entry.inode, Mark::Named);
+            self.compare(entry, kind, directory);
+            if kind == Kind::Directory {
+                self.wait(entry, &name, waiting);
+            }
         }
         self.emit(ScanEvent::Name(Name {
             directory,
@@ -214,38 +215,56 @@ impl Walk<'_> {
         }))
     }
 
+    /// Says it if an entry tells of another kind than the inode has.
+    fn compare(&mut self, entry: &Entry<'_>, kind: Kind, directory: u64) {
+        let said = entry.kind.filter(|said| *said != Kind::Unknown && *said != kind);
+        if let Some(said) = said {
+            let detail = format!("the entry says {said:?}, the inode {} {kind:?}", entry.inode);
+            self.complain(
+                Severity::Warning,
+                FindingCode::Contradiction,
+                detail,
+                entry.at,
+                directory,
+            );
+        }
+    }
+
     /// Emits the inode that a name leads to, if that was not done yet; its kind, if there is such an inode.
+    ///
+    /// What names lead to is remembered only if it exists: they may claim every number there is.
     fn demand(&mut self, number: u64, image_offset: Option<u64>) -> Result<Option<Kind>, Stop> {
         if let Some(kind) = self.seen.kind(number) {
             return Ok(Some(kind));
         }
-        let problem = if self.seen.has(number, Mark::Absent) {
-            "is damaged"
+        let missing = if self.seen.has(number, Mark::Absent) {
+            Some("is damaged".into())
         } else {
-            let found = self.nodes.demand(number, &self.options.limits);
-            let is_there = found.inode.is_some();
+            let mut found = self.nodes.demand(number, &self.options.limits);
+            found.number = found.number.filter(|_| found.inode.is_some());
+            let missing = found.missing.take();
             self.found(found)?;
-            if is_there {
-                return Ok(self.seen.kind(number));
-            }
-            "does not exist"
+            missing
         };
-        let (severity, layer, detail) = match image_offset {
+        let kind = self.seen.kind(number);
+        if let Some(problem) = missing.filter(|_| kind.is_none()) {
+            self.orphan(number, &problem, image_offset);
+        }
+        Ok(kind)
+    }
+
+    /// Says that a name, or the superblock, leads to an inode that is not there.
+    fn orphan(&mut self, number: u64, problem: &str, image_offset: Option<u64>) {
+        let (layer, detail) = match image_offset {
             Some(_) => (
-                Severity::Loss,
                 Layer::Directory,
                 format!("a name leads to inode {number}, which {problem}"),
             ),
-            None => (
-                Severity::Loss,
-                Layer::Inode,
-                format!("the root directory {problem}"),
-            ),
+            None => (Layer::Inode, format!("the root directory {problem}")),
         };
-        let mut finding = Finding::new(severity, layer, FindingCode::Orphan, detail).on_inode(number);
+        let mut finding = Finding::new(Severity::Loss, layer, FindingCode::Orphan, detail).on_inode(number);
         finding.image_offset = image_offset;
         self.report.push(finding);
-        Ok(None)
     }
 
     /// Lets a subdirectory wait, unless it was reached before or lies too deep.
@@ -273,11 +292,11 @@ impl Walk<'_> {
                 waiting.inode,
             );
         }
-        self.pending.push(Waiting {
+        self.pending.push(&Waiting {
             inode,
             parent: waiting.inode,
             depth,
-            name: name.into(),
+            name: name.to_vec(),
             namespace: Namespace::Native,
         });
     }

@@ -1,20 +1,6 @@
 //! Fields that inodes of Unix have in one form or another.
 
-use ntt_model::{Kind, Timestamp};
-
-/// What the type bits of a mode say.
-pub(crate) const fn kind_of_mode(mode: u32) -> Kind {
-    match mode & 0o170_000 {
-        0o010_000 => Kind::Fifo,
-        0o020_000 => Kind::CharDevice,
-        0o040_000 => Kind::Directory,
-        0o060_000 => Kind::BlockDevice,
-        0o100_000 => Kind::File,
-        0o120_000 => Kind::Symlink,
-        0o140_000 => Kind::Socket,
-        _ => Kind::Unknown,
-    }
-}
+use ntt_model::Timestamp;
 
 /// Seconds since 1970 as an unsigned number: up to 2106.
 pub(crate) fn time_of(seconds: u32) -> Option<Timestamp> {

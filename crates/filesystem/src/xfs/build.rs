@@ -64,7 +64,7 @@ impl<'v, 'a> Builder<'v, 'a> {
             target: (kind == Kind::Symlink)
                 .then(|| self.target(raw, report))
                 .flatten(),
-            device: matches!(kind, Kind::CharDevice | Kind::BlockDevice).then(|| raw.device()),
+            device: kind.is_device().then(|| raw.device()),
             flags: raw.all_flags(),
             streams,
             xattrs,

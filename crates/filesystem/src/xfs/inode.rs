@@ -118,16 +118,7 @@ impl<'b> RawInode<'b> {
     }
 
     pub(super) fn kind(&self) -> Kind {
-        match self.mode() >> 12 {
-            0x1 => Kind::Fifo,
-            0x2 => Kind::CharDevice,
-            0x4 => Kind::Directory,
-            0x6 => Kind::BlockDevice,
-            0x8 => Kind::File,
-            0xa => Kind::Symlink,
-            0xc => Kind::Socket,
-            _ => Kind::Unknown,
-        }
+        Kind::of_mode(self.mode().into())
     }
 
     pub(super) fn uid(&self) -> u32 {

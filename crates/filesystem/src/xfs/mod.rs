@@ -1,7 +1,7 @@
 //! XFS of versions 4 and 5, and of IRIX with directories of the second format; see `docs/formats/xfs.md` for what is read and what is not.
 //!
 //! `locate` finds the superblock, `volume` knows where blocks and inodes lie, `group` and `tree` find inodes and free space, `fork` turns
-//! forks into extents, `directory` and `attribute` read what stands in them, `scan`, `walk` and `lost` make events of it. The log is looked at (`log`),
+//! forks into extents, `directory` and `attribute` read what stands in them, `scan` and `listing` give all of it to the walk that readers share. The log is looked at (`log`),
 //! not replayed.
 //!
 //! Facts of the format come from *XFS Algorithms & Data Structures* and from the headers of the Linux kernel, named where they are used.
@@ -14,14 +14,13 @@ mod directory;
 mod fork;
 mod group;
 mod inode;
+mod listing;
 mod locate;
 mod log;
-mod lost;
 mod scan;
 mod superblock;
 mod tree;
 mod volume;
-mod walk;
 
 use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity};
 use ntt_source::ReadAt;
@@ -121,8 +120,8 @@ impl FileSystem for Xfs<'_> {
     }
 
     fn scan(&self, options: &ScanOptions, visitor: &mut dyn Visitor) -> Result<(), Error> {
-        let scan = scan::Scan::new(&self.volume, self.root, options, visitor);
-        Ok(scan.run(&self.findings)?)
+        let nodes = scan::Scan::new(&self.volume, self.root, &options.limits);
+        Ok(crate::walk::run(&nodes, &self.findings, options, visitor)?)
     }
 
     fn allocated(&self, each: &mut dyn FnMut(ByteRange)) -> Result<(), Error> {

@@ -1,9 +1,11 @@
-//! One scan: all inodes in the order of their numbers, then all directories from the root, then what has no name.
+//! The inodes of a volume, for the walk.
 //!
 //! The chunks of inodes are found through each group's tree. Where that is damaged the group is swept for inodes: with version 5 each says which one
 //! it is.
 
-use ntt_model::{Finding, FindingCode, Kind, Layer, ScanEvent, Severity};
+use std::cell::RefCell;
+
+use ntt_model::{Finding, FindingCode, Kind, Layer, Severity};
 use ntt_source::field::{be_u16, be_u32, be_u64, u8_at};
 
 use super::allocated;
@@ -12,11 +14,9 @@ use super::group;
 use super::inode::RawInode;
 use super::superblock::incompat;
 use super::volume::Volume;
-use super::walk::Waiting;
 use crate::report::{Report, unreadable};
-use crate::seen::Mark;
-use crate::wide_seen::Seen;
-use crate::{ScanOptions, Stop, Visitor};
+use crate::walk::{EachFound, EachItem, Found, Listing, Nodes, Visit};
+use crate::{Limits, Stop};
 
 /// Inodes of a chunk.
 const CHUNK_INODES: u32 = 64;
@@ -25,19 +25,12 @@ const INODES_PER_HOLE_BIT: u32 = 4;
 /// Bytes that a sweep reads at once.
 const SWEEP_BYTES: u64 = 256 * 1024;
 
-/// The state of a scan.
-pub(super) struct Scan<'s, 'a> {
-    pub(super) volume: &'s Volume<'a>,
-    pub(super) options: &'s ScanOptions,
-    visitor: &'s mut dyn Visitor,
-    pub(super) report: Report,
-    pub(super) seen: Seen,
-    pub(super) builder: Builder<'s, 'a>,
-    pub(super) pending: Vec<Waiting>,
-    /// Blocks of directories that may still be read; cross-linked ones would else cost without end.
-    pub(super) directory_budget: u64,
+/// The inodes during one scan.
+pub(super) struct Scan<'v, 'a> {
+    pub(super) volume: &'v Volume<'a>,
+    pub(super) builder: RefCell<Builder<'v, 'a>>,
     /// Inode of the root directory.
-    pub(super) root: u64,
+    root: u64,
 }
 
 /// A chunk as the tree has it.
@@ -48,74 +41,19 @@ struct Chunk {
     free: u64,
 }
 
-impl<'s, 'a> Scan<'s, 'a> {
-    /// A scan of `volume` into `visitor`.
-    pub(super) fn new(
-        volume: &'s Volume<'a>,
-        root: u64,
-        options: &'s ScanOptions,
-        visitor: &'s mut dyn Visitor,
-    ) -> Self {
-        let blocks = volume.source_len().checked_div(volume.block_bytes()).unwrap_or(0);
+impl<'v, 'a> Scan<'v, 'a> {
+    pub(super) fn new(volume: &'v Volume<'a>, root: u64, limits: &Limits) -> Self {
         Self {
             volume,
-            options,
-            visitor,
-            report: Report::default(),
-            seen: Seen::default(),
-            builder: Builder::new(volume, options.limits.extents_per_stream),
-            pending: Vec::new(),
-            directory_budget: blocks.saturating_mul(2).saturating_add(1024),
+            builder: RefCell::new(Builder::new(volume, limits.extents_per_stream)),
             root,
         }
     }
 
-    /// Runs it. `found` are the findings made when the volume was opened.
-    pub(super) fn run(mut self, found: &[Finding]) -> Result<(), Stop> {
-        for finding in found {
-            self.report.push(finding.clone());
-        }
-        self.flush()?;
-        self.inodes()?;
-        self.walk_root()?;
-        self.lost()?;
-        for finding in self.report.closing() {
-            self.visitor.visit(ScanEvent::Finding(finding))?;
-        }
-        Ok(())
-    }
-
-    /// Emits an event, after the findings that wait.
-    pub(super) fn emit(&mut self, event: ScanEvent) -> Result<(), Stop> {
-        if !self.report.is_empty() {
-            self.flush()?;
-        }
-        self.visitor.visit(event)
-    }
-
-    /// Emits the findings that wait.
-    pub(super) fn flush(&mut self) -> Result<(), Stop> {
-        for finding in self.report.take() {
-            self.visitor.visit(ScanEvent::Finding(finding))?;
-        }
-        Ok(())
-    }
-
-    /// Emits every inode in use of every group.
-    fn inodes(&mut self) -> Result<(), Stop> {
-        for number in 0..self.volume.superblock.group_count {
-            if self.volume.group_offset(number) >= self.volume.source_len() {
-                break;
-            }
-            self.group(number)?;
-            self.flush()?;
-        }
-        Ok(())
-    }
-
-    fn group(&mut self, number: u32) -> Result<(), Stop> {
+    fn group(&self, number: u32, each: &mut EachFound<'_>) -> Result<(), Stop> {
         let volume = self.volume;
-        let tree = group::inodes(volume, number, &mut self.report);
+        let mut report = Report::default();
+        let tree = group::inodes(volume, number, &mut report);
         let mut chunks = Vec::new();
         // More than a group can hold: trees that name one chunk over and over.
         let most = u64::from(volume.group_len(number))
@@ -124,22 +62,23 @@ impl<'s, 'a> Scan<'s, 'a> {
             .unwrap_or(0);
         let is_sparse = volume.superblock.has_incompat(incompat::SPARSE_INODES);
         let mut is_whole = tree.is_some_and(|tree| {
-            tree.records(volume, &mut self.report, &mut |record, _| {
+            tree.records(volume, &mut report, &mut |record, _| {
                 let has_room = u64::try_from(chunks.len()).is_ok_and(|len| len < most);
                 chunks.extend(Chunk::parse(record, is_sparse).filter(|_| has_room));
             })
         });
+        each(Found::notes(report.take()))?;
         for chunk in &chunks {
-            is_whole &= self.chunk(number, chunk)?;
+            is_whole &= self.chunk(number, chunk, each)?;
         }
         if !is_whole {
-            self.sweep(number)?;
+            self.sweep(number, each)?;
         }
         Ok(())
     }
 
-    /// Emits the inodes in use of a chunk; false if it cannot lie where the tree says.
-    fn chunk(&mut self, group: u32, chunk: &Chunk) -> Result<bool, Stop> {
+    /// Gives the inodes in use of a chunk; false if it cannot lie where the tree says.
+    fn chunk(&self, group: u32, chunk: &Chunk, each: &mut EachFound<'_>) -> Result<bool, Stop> {
         let inode_len = self.volume.inode_len();
         let mut bytes = vec![0; inode_len.saturating_mul(64)];
         let start = self.volume.inode_number(group, chunk.first);
@@ -160,21 +99,20 @@ impl<'s, 'a> Scan<'s, 'a> {
             };
             if !is_read && let Err(error) = self.volume.read(offset, slot) {
                 let finding = unreadable(&error, Layer::Inode, "an inode", self.volume.in_image(offset));
-                self.report.push(finding.on_inode(number));
-                self.seen.mark(number, Mark::Absent);
+                each(Found::damaged(number, finding))?;
                 continue;
             }
-            is_sound &= self.in_use(slot, number, offset)?;
+            is_sound &= self.in_use(slot, number, offset, each)?;
         }
         Ok(is_sound)
     }
 
-    /// Emits an inode that the tree says is in use; whether it is one.
-    fn in_use(&mut self, slot: &[u8], number: u64, offset: u64) -> Result<bool, Stop> {
+    /// Gives an inode that the tree says is in use; whether it is one.
+    fn in_use(&self, slot: &[u8], number: u64, offset: u64, each: &mut EachFound<'_>) -> Result<bool, Stop> {
         let is_v5 = self.volume.superblock.is_v5();
         match RawInode::new(slot, number, offset) {
             Some(raw) if raw.is_at_home(is_v5) && raw.mode() != 0 => {
-                self.emit_inode(&raw)?;
+                self.give(&raw, each)?;
                 Ok(true)
             }
             // Allocated, but the inode was not written yet when the system stopped.
@@ -187,9 +125,7 @@ impl<'s, 'a> Scan<'s, 'a> {
                 };
                 let detail = format!("inode {number} is in use, but what stands there {what}");
                 let finding = Finding::new(Severity::Loss, Layer::Inode, FindingCode::Corrupt, detail);
-                self.report
-                    .push(finding.at(self.volume.in_image(offset)).on_inode(number));
-                self.seen.mark(number, Mark::Absent);
+                each(Found::damaged(number, finding.at(self.volume.in_image(offset))))?;
                 // Another inode means that the tree is wrong; nothing at all only that the inode is lost.
                 Ok(other.is_none())
             }
@@ -197,12 +133,13 @@ impl<'s, 'a> Scan<'s, 'a> {
     }
 
     /// Looks for inodes in all blocks of a group that are not free, where its tree does not tell.
-    fn sweep(&mut self, number: u32) -> Result<(), Stop> {
+    fn sweep(&self, number: u32, each: &mut EachFound<'_>) -> Result<(), Stop> {
         let volume = self.volume;
         let detail = format!("the inodes of group {number} were looked for block by block");
         let finding = Finding::new(Severity::Warning, Layer::FileSystem, FindingCode::Corrupt, detail);
-        self.report
-            .push(finding.at(volume.in_image(volume.group_offset(number))));
+        each(Found::note(
+            finding.at(volume.in_image(volume.group_offset(number))),
+        ))?;
         let free = allocated::free(volume, number);
         let step = u32::try_from(SWEEP_BYTES.checked_div(volume.block_bytes()).unwrap_or(1))
             .unwrap_or(1)
@@ -229,7 +166,7 @@ impl<'s, 'a> Scan<'s, 'a> {
             {
                 let at = volume.group_block_offset(number, block).unwrap_or(offset);
                 if !is_free(&free, block) && (is_read || volume.read(at, bytes).is_ok()) {
-                    self.sweep_block(number, block, bytes)?;
+                    self.sweep_block(number, block, bytes, each)?;
                 }
             }
             first = first.saturating_add(count);
@@ -237,7 +174,13 @@ impl<'s, 'a> Scan<'s, 'a> {
         Ok(())
     }
 
-    fn sweep_block(&mut self, group: u32, block: u32, bytes: &[u8]) -> Result<(), Stop> {
+    fn sweep_block(
+        &self,
+        group: u32,
+        block: u32,
+        bytes: &[u8],
+        each: &mut EachFound<'_>,
+    ) -> Result<(), Stop> {
         let volume = self.volume;
         let is_v5 = volume.superblock.is_v5();
         let first = block
@@ -260,7 +203,7 @@ impl<'s, 'a> Scan<'s, 'a> {
                 .filter(|raw| raw.is_at_home(is_v5) && raw.mode() != 0 && raw.kind() != Kind::Unknown);
             let is_right = raw.is_some_and(|raw| !raw.crc().is_wrong() && self.has_my_uuid(slot, is_v5));
             if let Some(raw) = raw.filter(|_| is_right) {
-                self.emit_inode(&raw)?;
+                self.give(&raw, each)?;
             }
         }
         Ok(())
@@ -276,15 +219,18 @@ impl<'s, 'a> Scan<'s, 'a> {
         self.volume.superblock.special.contains(&raw.number) || raw.is_metadata()
     }
 
-    /// Emits an inode, once.
-    fn emit_inode(&mut self, raw: &RawInode<'_>) -> Result<(), Stop> {
-        if self.is_reserved(raw) || self.seen.kind(raw.number).is_some() {
+    fn give(&self, raw: &RawInode<'_>, each: &mut EachFound<'_>) -> Result<(), Stop> {
+        if self.is_reserved(raw) {
             return Ok(());
         }
+        each(self.build(raw))
+    }
+
+    fn build(&self, raw: &RawInode<'_>) -> Found {
+        let mut report = Report::default();
         let mut complain = |severity, detail: String| {
             let finding = Finding::new(severity, Layer::Inode, FindingCode::Corrupt, detail);
-            self.report
-                .push(finding.at(self.volume.in_image(raw.offset)).on_inode(raw.number));
+            report.push(finding.at(self.volume.in_image(raw.offset)).on_inode(raw.number));
         };
         if let Some(complaint) = raw.crc().complaint("the inode") {
             complain(Severity::Warning, complaint);
@@ -295,45 +241,16 @@ impl<'s, 'a> Scan<'s, 'a> {
                 format!("mode {:#o} of the inode is of no known type", raw.mode()),
             );
         }
-        let inode = self.builder.build(raw, &mut self.report);
-        self.seen.set_kind(raw.number, inode.kind);
-        self.emit(ScanEvent::Inode(Box::new(inode)))
+        let inode = self.builder.borrow_mut().build(raw, &mut report);
+        Found::inode(inode, report.take())
     }
 
-    /// Emits the inode that a name leads to, if that was not done yet; its kind, if there is such an inode.
-    pub(super) fn demand(&mut self, number: u64, image_offset: u64) -> Result<Option<Kind>, Stop> {
-        if let Some(kind) = self.seen.kind(number) {
-            return Ok(Some(kind));
-        }
-        if self.volume.superblock.special.contains(&number) {
-            return Ok(None);
-        }
-        let problem = match self.volume.inode_offset(number) {
-            _ if self.seen.has(number, Mark::Absent) => "is damaged".to_owned(),
-            None => "does not exist".to_owned(),
-            Some(offset) => {
-                let mut slot = vec![0; self.volume.inode_len()];
-                match self.volume.read(offset, &mut slot) {
-                    Err(error) => format!("cannot be read: {error}"),
-                    Ok(()) => match self.demanded(&slot, number, offset)? {
-                        Some(kind) => return Ok(Some(kind)),
-                        None => "is free".to_owned(),
-                    },
-                }
-            }
-        };
-        let detail = format!("a name leads to inode {number}, which {problem}");
-        let finding = Finding::new(Severity::Loss, Layer::Directory, FindingCode::Orphan, detail);
-        self.report.push(finding.at(image_offset).on_inode(number));
-        Ok(None)
-    }
-
-    fn demanded(&mut self, slot: &[u8], number: u64, offset: u64) -> Result<Option<Kind>, Stop> {
+    fn demanded(&self, slot: &[u8], number: u64, offset: u64) -> Found {
         let is_v5 = self.volume.superblock.is_v5();
         let raw = RawInode::new(slot, number, offset)
             .filter(|raw| raw.is_at_home(is_v5) && raw.kind() != Kind::Unknown && !raw.is_metadata());
         let Some(raw) = raw else {
-            return Ok(None);
+            return Found::missing("is free");
         };
         let detail = "a name leads to an inode that the tree of inodes does not have in use";
         let finding = Finding::new(
@@ -342,10 +259,45 @@ impl<'s, 'a> Scan<'s, 'a> {
             FindingCode::Contradiction,
             detail,
         );
-        self.report
-            .push(finding.at(self.volume.in_image(offset)).on_inode(number));
-        self.emit_inode(&raw)?;
-        Ok(self.seen.kind(number))
+        let mut found = self.build(&raw);
+        let at = self.volume.in_image(offset);
+        found.findings.insert(0, finding.at(at).on_inode(number));
+        found
+    }
+}
+
+impl Nodes for Scan<'_, '_> {
+    fn root(&self) -> u64 {
+        self.root
+    }
+
+    fn directory_budget(&self) -> u64 {
+        let blocks = self.volume.source_len().checked_div(self.volume.block_bytes());
+        blocks.unwrap_or(0).saturating_mul(2).saturating_add(1024)
+    }
+
+    fn each_inode(&self, _: &Limits, each: &mut EachFound<'_>) -> Result<(), Stop> {
+        (0..self.volume.superblock.group_count)
+            .take_while(|number| self.volume.group_offset(*number) < self.volume.source_len())
+            .try_for_each(|number| self.group(number, each))
+    }
+
+    fn demand(&self, number: u64, _: &Limits) -> Found {
+        if self.volume.superblock.special.contains(&number) {
+            return Found::default();
+        }
+        let Some(offset) = self.volume.inode_offset(number) else {
+            return Found::missing("does not exist");
+        };
+        let mut slot = vec![0; self.volume.inode_len()];
+        match self.volume.read(offset, &mut slot) {
+            Err(error) => Found::missing(format!("cannot be read: {error}")),
+            Ok(()) => self.demanded(&slot, number, offset),
+        }
+    }
+
+    fn entries(&self, directory: u64, budget: &mut u64, each: &mut EachItem<'_>) -> Visit {
+        self.directory(&mut Listing::new(directory, budget, each))
     }
 }
 

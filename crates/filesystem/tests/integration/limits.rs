@@ -10,7 +10,7 @@ use ntt_testkit::listing::{ListedName, Listing};
 use crate::ext_image::{Image, open as open_ext};
 use crate::fat_laid::{DIRECTORY, Laid};
 use crate::fat_made::open as open_fat;
-use crate::iso9660::made;
+use crate::iso9660_made::made;
 
 /// `folder` with eight files and `a/b/c/d` beside them, in every format that can be made here.
 fn volumes() -> Vec<(&'static str, Box<dyn FileSystem>)> {

@@ -13,7 +13,7 @@ use ntt_testkit::corpus::{corpus_image, have};
 use ntt_testkit::listing::Listing;
 use ntt_testkit::udf::{Options, build, plain_corpus};
 
-use crate::iso9660::{made, sample_tree};
+use crate::iso9660_made::{made, sample_tree};
 use crate::udf::{Truth, found, listing, opened, truth};
 
 /// What 7z extracts of an image: paths with the hashes of their contents. What it refuses is empty.

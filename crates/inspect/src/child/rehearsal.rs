@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 
 use ntt_filesystem::{Error, Facts, FileSystem, ScanOptions, State, Stop, TimeZone, Visitor};
 use ntt_model::entry::{Allocation, Directory, Encoding, Inode, Name, Stream, StreamKind};
-use ntt_model::time::Times;
 use ntt_model::{ByteRange, Finding, FindingCode, Kind, Layer, Namespace, ScanEvent, Severity};
 use serde::{Deserialize, Serialize};
 
@@ -224,23 +223,11 @@ pub(crate) fn inode(number: u64, kind: Kind) -> Inode {
         extents_incomplete: false,
     };
     Inode {
-        number,
-        generation: 0,
-        kind,
-        mode: None,
-        uid: None,
-        gid: None,
-        links: 1,
-        times: Times::default(),
-        target: None,
-        device: None,
-        flags: 0,
         streams: if kind == Kind::File {
             vec![data]
         } else {
             Vec::new()
         },
-        xattrs: Vec::new(),
-        allocation: Allocation::Allocated,
+        ..Inode::bare(number, kind)
     }
 }

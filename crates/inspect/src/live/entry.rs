@@ -3,19 +3,10 @@
 use ntt_model::entry::{Allocation, Encoding, Inode, Stream, StreamKind, Xattr};
 use ntt_model::time::Times;
 use ntt_model::{Kind, Timestamp};
-use rustix::fs::{FileType, Statx, StatxFlags, StatxTimestamp};
+use rustix::fs::{Statx, StatxFlags, StatxTimestamp};
 
 pub(super) fn kind(status: &Statx) -> Kind {
-    match FileType::from_raw_mode(status.stx_mode.into()) {
-        FileType::RegularFile => Kind::File,
-        FileType::Directory => Kind::Directory,
-        FileType::Symlink => Kind::Symlink,
-        FileType::Fifo => Kind::Fifo,
-        FileType::Socket => Kind::Socket,
-        FileType::CharacterDevice => Kind::CharDevice,
-        FileType::BlockDevice => Kind::BlockDevice,
-        FileType::Unknown => Kind::Unknown,
-    }
+    Kind::of_mode(status.stx_mode.into())
 }
 
 pub(super) fn inode(status: &Statx, target: Option<Vec<u8>>, xattrs: Vec<Xattr>) -> Inode {
@@ -27,7 +18,7 @@ pub(super) fn inode(status: &Statx, target: Option<Vec<u8>>, xattrs: Vec<Xattr>)
         encoding: Encoding::Plain,
         extents_incomplete: false,
     };
-    let is_device = matches!(kind, Kind::CharDevice | Kind::BlockDevice);
+    let is_device = kind.is_device();
     Inode {
         number: status.stx_ino,
         generation: 0,

@@ -1,11 +1,11 @@
 //! From a short entry to an inode and its names.
 
-use ntt_model::entry::{Allocation, Encoding, Name, Namespace, Stream, StreamKind};
+use ntt_model::entry::{Allocation, Encoding, Inode, Name, Namespace, Stream, StreamKind};
 use ntt_model::name::escape;
 use ntt_model::{FindingCode, Kind, Layer, ScanEvent, Severity};
 
 use super::pending::{Names, Origin, Waiting};
-use super::{Current, ENTRY_LENGTH, Flow, Scan, inode_number, inode_without_data};
+use super::{Current, ENTRY_LENGTH, Flow, Scan, inode_number};
 use crate::Stop;
 use crate::fat::chain::Map;
 use crate::fat::entry::{ENTRY_BYTES, Entry};
@@ -155,7 +155,7 @@ impl Scan<'_> {
         } else {
             Kind::File
         };
-        let mut inode = inode_without_data(number, kind);
+        let mut inode = Inode::bare(number, kind);
         inode.times = entry.times;
         inode.flags = u64::from(entry.attributes);
         inode.allocation = allocation(deleted);

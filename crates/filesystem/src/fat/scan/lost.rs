@@ -2,12 +2,12 @@
 //!
 //! They get made-up names in made-up directories, whose numbers lie in the boot sector where no entry stands.
 
-use ntt_model::entry::{Allocation, Directory, Encoding, Name, Namespace, Stream, StreamKind};
+use ntt_model::entry::{Allocation, Directory, Encoding, Inode, Name, Namespace, Stream, StreamKind};
 use ntt_model::{FindingCode, Kind, Layer, ScanEvent, Severity};
 
+use super::Scan;
 use super::pending::{Origin, Waiting, lost_number, made_up_name};
 use super::plausible::holds_entries;
-use super::{Scan, inode_without_data};
 use crate::Stop;
 use crate::fat::damage;
 use crate::fat::entry::{ENTRY_BYTES, Entry, Slot, classify};
@@ -146,10 +146,8 @@ impl Scan<'_> {
         self.lost_root(root, cluster, detail)?;
         for directory in self.allowed(root, directories) {
             let number = lost_number(directory.cluster);
-            self.visitor.visit(ScanEvent::Inode(Box::new(inode_without_data(
-                number,
-                Kind::Directory,
-            ))))?;
+            self.visitor
+                .visit(ScanEvent::Inode(Box::new(Inode::bare(number, Kind::Directory))))?;
             self.lost_name(root, directory.cluster)?;
             self.pending.push(Waiting {
                 inode: number,
@@ -178,7 +176,7 @@ impl Scan<'_> {
         self.lost_root(LOST_CHAINS, *first, detail)?;
         for head in self.allowed(LOST_CHAINS, heads) {
             let (map, size_bytes) = self.walker.lost_chain(*head);
-            let mut inode = inode_without_data(lost_number(*head), Kind::File);
+            let mut inode = Inode::bare(lost_number(*head), Kind::File);
             inode.streams.push(Stream {
                 kind: StreamKind::Data,
                 size_bytes,

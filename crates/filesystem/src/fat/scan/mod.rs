@@ -8,7 +8,7 @@ mod plausible;
 mod report;
 mod slot;
 
-use ntt_model::entry::{Allocation, Directory, Inode, Namespace};
+use ntt_model::entry::{Directory, Inode, Namespace};
 use ntt_model::{ByteRange, Finding, FindingCode, Kind, Layer, ScanEvent, Severity};
 
 use self::pending::{Pending, Waiting};
@@ -108,7 +108,7 @@ impl<'a> Scan<'a> {
     }
 
     fn root(&mut self) -> Result<(), Stop> {
-        self.visitor.visit(ScanEvent::Inode(Box::new(inode_without_data(
+        self.visitor.visit(ScanEvent::Inode(Box::new(Inode::bare(
             ROOT_INODE,
             Kind::Directory,
         ))))?;
@@ -263,24 +263,4 @@ const ENTRY_LENGTH: u64 = 32;
 /// Entries have no number of their own: it is where the short entry stands in the volume, in units of its length.
 fn inode_number(offset: u64) -> u64 {
     offset / ENTRY_LENGTH
-}
-
-/// An inode of which only number and kind are known.
-pub(crate) fn inode_without_data(number: u64, kind: Kind) -> Inode {
-    Inode {
-        number,
-        generation: 0,
-        kind,
-        mode: None,
-        uid: None,
-        gid: None,
-        links: 1,
-        times: ntt_model::time::Times::default(),
-        target: None,
-        device: None,
-        flags: 0,
-        streams: Vec::new(),
-        xattrs: Vec::new(),
-        allocation: Allocation::Allocated,
-    }
 }

@@ -51,8 +51,8 @@ pub(crate) fn run(files: u64, setting: &Setting) -> io::Result<()> {
         candidate("cp -a", format!("cp -a {tree} {target}/copy")),
         candidate("ntt, ext4 image", format!("{} {image}", ingest("image"))),
         candidate(
-            "ntt, directory, packs to 1 MiB",
-            format!("{} --pack-threshold 1MiB {tree}", ingest("packed")),
+            "ntt, directory, packs to 64 KiB",
+            format!("{} --pack-threshold 64KiB {tree}", ingest("packed")),
         ),
         Candidate {
             once: true,

@@ -84,12 +84,15 @@ enum Command {
     },
     /// Load, size, claims and drain of the catalogue in a PostgreSQL server, beside bare COPY and the SQL of the predecessor.
     Server {
-        /// Number of inodes.
-        #[arg(long, default_value_t = 2_000_000)]
+        /// Number of inodes; claims are timed in scans of 1,000, 100,000, 3,000,000 and 30,000,000 inodes up to this.
+        #[arg(long, default_value_t = 3_000_000)]
         inodes: u64,
         /// Loads of as many that the catalogue holds already when the last one is timed.
         #[arg(long, default_value_t = 5)]
         before: u8,
+        /// Inodes that go from events to an empty queue first, after a million that do the same. 50,000,000 need 30 GB of disk.
+        #[arg(long, default_value_t = 0)]
+        end_to_end: u64,
         #[command(flatten)]
         setting: Setting,
     },
@@ -126,13 +129,14 @@ fn main() -> io::Result<()> {
         Command::Server {
             inodes,
             before,
+            end_to_end,
             setting,
-        } => server::run(inodes, before, &setting),
+        } => server::run(inodes, before, end_to_end, &setting),
         Command::Search { paths, rows, setting } => search::run(paths, rows, &setting),
         Command::All { setting } => {
             scan::run(1_000_000, &setting)?;
             catalogue::run(3_000_000, &setting)?;
-            server::run(2_000_000, 24, &setting)?;
+            server::run(3_000_000, 24, 0, &setting)?;
             search::run(5_000_000, 500_000, &setting)?;
             copy::run(150_000, &setting)
         }

@@ -24,6 +24,7 @@ pub(crate) fn run(paths: u64, rows: u64, setting: &Setting) -> io::Result<()> {
         .arg(work.path())
         .arg(paths.to_string())
         .arg(&names)
+        .args(NEEDLES)
         .status()?;
     if !status.success() {
         return Err(io::Error::other(format!("{program}: {status}")));
@@ -44,7 +45,8 @@ fn plocate(work: &Path, names: &Path, runs: usize) -> io::Result<()> {
     };
     let build = candidate(
         "plocate-build",
-        format!("/usr/sbin/plocate-build -p '{names}' '{database}'"),
+        // The paths are invented: without `-l no` plocate would hide them, since nobody can look into their directories.
+        format!("/usr/sbin/plocate-build -l no -p '{names}' '{database}'"),
     );
     let mut candidates = vec![Candidate { once: true, ..build }];
     for needle in NEEDLES {
@@ -57,9 +59,21 @@ fn plocate(work: &Path, names: &Path, runs: usize) -> io::Result<()> {
     let bytes = std::fs::metadata(&database)?.len();
     println!("\nplocate: {bytes} bytes\n");
     for (candidate, usage) in candidates.iter().zip(&usages) {
-        println!("- {}", line(candidate.name, usage));
+        let hits = match candidate.name {
+            "plocate-build" => String::new(),
+            needle => format!(", {} found", hits(&database, needle)?),
+        };
+        println!("- {}{hits}", line(candidate.name, usage));
     }
     Ok(())
+}
+
+/// How many names plocate finds: as many as the index, or the comparison is of different things.
+fn hits(database: &str, needle: &str) -> io::Result<String> {
+    let output = Command::new("plocate")
+        .args(["-d", database, "-c", "-b", needle])
+        .output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn line(name: &str, usage: &Usage) -> String {

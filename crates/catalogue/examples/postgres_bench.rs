@@ -1,37 +1,38 @@
 //! Measures the catalogue in a PostgreSQL server beside what it is compared with: bare binary COPY, and the SQL of its predecessor.
 //!
-//! `cargo run --release -p ntt-catalogue --example postgres_bench -- [INODES [LOADS_BEFORE]]` starts a throw-away server of its own.
+//! `cargo run --release -p ntt-catalogue --example postgres_bench -- [INODES [LOADS_BEFORE [END_TO_END]]]` starts a throw-away server of its own.
+//! LOADS_BEFORE loads fill the catalogue before the last one is timed. END_TO_END inodes go from events to an empty queue, after a million that do
+//! the same; none if it is 0.
 
 #![allow(clippy::print_stdout, reason = "its output is its purpose")]
 
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ntt_catalogue::postgres::{PostgresCatalogue, init};
-use ntt_catalogue::rows::ChunkResult;
 use ntt_catalogue::{Catalogue, Labels};
 use ntt_model::ScanId;
 use ntt_model::entry::ScanCounts;
 use ntt_testkit::postgres::PostgresServer;
 use postgres::{Client, NoTls};
 
+#[path = "postgres_bench/claims.rs"]
+mod claims;
+#[path = "postgres_bench/drains.rs"]
+mod drains;
+#[path = "postgres_bench/end_to_end.rs"]
+mod end_to_end;
 #[path = "postgres_bench/predecessor.rs"]
 mod predecessor;
 mod synthetic;
 
-use synthetic::{BATCH, FILES, Result, begin, cpu_time, push_directory, stored};
-
-/// Inodes of the drain.
-const DRAINED: u64 = 300_000;
-/// Claims that are timed in each cell.
-const CLAIMS: usize = 60;
+use synthetic::{BATCH, FILES, Result, begin, cpu_time, push_directory};
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let inodes: u64 = arguments.next().map_or(Ok(1_000_000), |text| text.parse())?;
     let before: u8 = arguments.next().map_or(Ok(2), |text| text.parse())?;
+    let end_to_end: u64 = arguments.next().map_or(Ok(0), |text| text.parse())?;
     // As a site would run it, but for the memory of this machine.
     let settings = [
         "fsync=on",
@@ -43,10 +44,14 @@ fn main() -> Result<()> {
         return Ok(());
     };
     let bench = Bench { server };
+    // First, since what is told of memory is the most that the process ever had.
+    if end_to_end > 0 {
+        end_to_end::run(&bench, end_to_end)?;
+    }
     bench.loads(inodes, before)?;
     bench.sizes(inodes / 5)?;
-    bench.claims(inodes)?;
-    bench.drains()
+    claims::run(&bench, inodes)?;
+    drains::run(&bench)
 }
 
 struct Bench {
@@ -65,6 +70,14 @@ impl Bench {
         init(&url)?;
         let catalogue = PostgresCatalogue::open(&url, None)?;
         Ok(Place { url, catalogue })
+    }
+
+    /// Gives the disk back.
+    fn drop_place(&self, name: &str, place: Place) -> Result<()> {
+        drop(place);
+        let mut client = Client::connect(&self.server.url("postgres"), NoTls)?;
+        client.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)"))?;
+        Ok(())
     }
 
     /// User and system time of this process and of all of the server's.
@@ -138,23 +151,23 @@ impl Bench {
         };
         line("binary COPY into unlogged tables without an index", floor);
         line("a scan, from events to sealed, into an empty catalogue", empty);
-        println!();
-        self.print_size(&place, inodes)?;
+        let size = self.size(&place, inodes)?;
         for medium in 1..=before {
             self.load(&place, medium, inodes, 1)?;
         }
         let (_, last) = self.load(&place, before + 1, inodes, 1)?;
         let held = u64::from(before + 1) * inodes;
+        line(
+            "the predecessor's procedure for the same paths",
+            self.predecessor_load(&place, scan)?,
+        );
         println!(
             "\nThe same into a catalogue that holds {held} inodes: {:.2} s, {:.2} times.\n",
             last.as_secs_f64(),
             last.as_secs_f64() / empty.as_secs_f64()
         );
-        line(
-            "the predecessor's procedure for the same paths",
-            self.predecessor_load(&place, scan)?,
-        );
-        Ok(())
+        println!("{size}");
+        self.drop_place("loads", place)
     }
 
     fn predecessor_load(&self, place: &Place, scan: ScanId) -> Result<Duration> {
@@ -165,7 +178,7 @@ impl Bench {
         Ok(self.cpu()?.saturating_sub(start))
     }
 
-    fn print_size(&self, place: &Place, paths: u64) -> Result<()> {
+    fn size(&self, place: &Place, paths: u64) -> Result<String> {
         let mut client = Client::connect(&place.url, NoTls)?;
         let sql = "SELECT sum(pg_table_size(oid))::int8, sum(pg_indexes_size(oid))::int8 FROM pg_class \
                    WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname !~ '^(floor_|old_)'";
@@ -174,154 +187,24 @@ impl Bench {
         let per = |bytes: i64| {
             f64::from(u32::try_from(bytes / 1024).unwrap_or(u32::MAX)) * 1024.0 / as_float(paths)
         };
-        println!(
+        Ok(format!(
             "size: {:.0} bytes per path, of which indexes {:.0}",
             per(tables + indexes),
             per(indexes)
-        );
-        Ok(())
+        ))
     }
 
     fn sizes(&self, inodes: u64) -> Result<()> {
         let place = self.place("five")?;
         self.load(&place, 0, inodes, 5)?;
         println!("\n### {inodes} inodes with five names each\n");
-        self.print_size(&place, inodes * 5)
+        println!("{}", self.size(&place, inodes * 5)?);
+        self.drop_place("five", place)
     }
-
-    fn claims(&self, inodes: u64) -> Result<()> {
-        println!("\n### Claims of up to 512 inodes, {inodes} inodes; wall ms p50 / p99\n");
-        println!(
-            "| queue | 1 worker | 4 workers | 16 workers | 1 worker, old snapshot held | predecessor, 1 inode |"
-        );
-        println!("|---|---|---|---|---|---|");
-        for (index, (name, condition)) in [
-            ("full", "false"),
-            ("half", "id % 2 = 0"),
-            ("1 %", "id % 100 <> 0"),
-            ("last 1,000", "id > (SELECT min(id) + 1 FROM chunk)"),
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            let place = self.place(&format!("claims{index}"))?;
-            let (scan, _) = self.load(&place, 0, inodes, 1)?;
-            let mut client = Client::connect(&place.url, NoTls)?;
-            let reset = format!(
-                "UPDATE chunk SET state = 0, owner = NULL WHERE state = 1; UPDATE chunk SET state = 2 WHERE {condition}"
-            );
-            let mut cells = Vec::new();
-            for workers in [1, 4, 16] {
-                client.batch_execute(&reset)?;
-                client.batch_execute("VACUUM chunk")?;
-                cells.push(timed_claims(&place.url, scan, workers)?);
-            }
-            let mut reporter = Client::connect(&place.url, NoTls)?;
-            let mut old = reporter
-                .build_transaction()
-                .isolation_level(postgres::IsolationLevel::RepeatableRead)
-                .start()?;
-            old.query_one("SELECT count(*) FROM chunk", &[])?;
-            for _ in 0..20 {
-                client.batch_execute(&reset)?;
-            }
-            cells.push(timed_claims(&place.url, scan, 1)?);
-            old.commit()?;
-            cells.push(predecessor::claims(&mut client, scan, condition, CLAIMS)?);
-            println!("| {name} | {} |", cells.join(" | "));
-        }
-        Ok(())
-    }
-
-    fn drains(&self) -> Result<()> {
-        println!("\n### Drain of {DRAINED} inodes with results, 4 workers, every content new\n");
-        println!("| how | inodes/s | CPU ms per inode | WAL bytes per inode |\n|---|---|---|---|");
-        let place = self.place("drain")?;
-        let (scan, _) = self.load(&place, 0, DRAINED, 1)?;
-        let again = begin_again(self, &place)?;
-        self.drained(&place, "leases, results by COPY", || drain(&place.url, scan))?;
-        self.drained(&place, "the same, every content known", || {
-            drain(&place.url, again)
-        })?;
-        let mut client = Client::connect(&place.url, NoTls)?;
-        for batch in [50, 500] {
-            predecessor::prepare_queue(&mut client, scan)?;
-            let what = format!("predecessor: claim {batch} by UPDATE, UPDATE when done");
-            self.drained(&place, &what, || predecessor::drain(&place.url, batch))?;
-        }
-        Ok(())
-    }
-
-    fn drained(&self, place: &Place, what: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
-        let mut client = Client::connect(&place.url, NoTls)?;
-        client.batch_execute("CHECKPOINT")?;
-        let wal = |client: &mut Client| -> Result<u64> {
-            let sql = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8";
-            Ok(client.query_one(sql, &[])?.get::<_, i64>(0).cast_unsigned())
-        };
-        let (wal_before, cpu, wall) = (wal(&mut client)?, self.cpu()?, Instant::now());
-        work()?;
-        let (wall, cpu) = (wall.elapsed(), self.cpu()?.saturating_sub(cpu));
-        let inodes = as_float(DRAINED);
-        println!(
-            "| {what} | {:.0} | {:.4} | {:.0} |",
-            inodes / wall.as_secs_f64(),
-            cpu.as_secs_f64() * 1000.0 / inodes,
-            as_float(wal(&mut client)? - wal_before) / inodes
-        );
-        Ok(())
-    }
-}
-
-/// A second medium with the same contents.
-fn begin_again(bench: &Bench, place: &Place) -> Result<ScanId> {
-    Ok(bench.load(place, 1, DRAINED, 1)?.0)
 }
 
 fn as_float(value: u64) -> f64 {
     u32::try_from(value / 16).map_or(f64::MAX, f64::from) * 16.0
-}
-
-/// Claims by several workers at once, each with a catalogue of its own.
-fn timed_claims(url: &str, scan: ScanId, workers: usize) -> Result<String> {
-    let claimed = AtomicU64::new(0);
-    let walls = thread::scope(
-        |scope| -> std::result::Result<Vec<Duration>, ntt_catalogue::Error> {
-            let threads: Vec<_> = (0..workers)
-                .map(|_| scope.spawn(|| claim_some(url, scan, CLAIMS / workers.min(CLAIMS) + 4, &claimed)))
-                .collect();
-            let mut walls = Vec::new();
-            for thread in threads {
-                walls.extend(
-                    thread
-                        .join()
-                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
-                );
-            }
-            Ok(walls)
-        },
-    )?;
-    Ok(format!("{} ({})", percentiles(walls), claimed.into_inner()))
-}
-
-fn claim_some(
-    url: &str,
-    scan: ScanId,
-    claims: usize,
-    claimed: &AtomicU64,
-) -> std::result::Result<Vec<Duration>, ntt_catalogue::Error> {
-    let catalogue = PostgresCatalogue::open(url, None)?;
-    let worker = catalogue.register_worker("bench")?;
-    let mut walls = Vec::new();
-    for _ in 0..claims {
-        let begun = Instant::now();
-        let Some(chunk) = catalogue.claim_chunk(scan, worker)? else {
-            break;
-        };
-        walls.push(begun.elapsed());
-        claimed.fetch_add(u64::try_from(chunk.items.len()).unwrap_or(0), Ordering::Relaxed);
-    }
-    Ok(walls)
 }
 
 /// Median and 99th percentile in milliseconds.
@@ -330,33 +213,4 @@ fn percentiles(mut walls: Vec<Duration>) -> String {
     let at = |part: usize| walls.get(walls.len() * part / 100).or(walls.last()).copied();
     let millis = |time: Option<Duration>| time.map_or(0.0, |time| time.as_secs_f64() * 1000.0);
     format!("{:.2} / {:.2}", millis(at(50)), millis(at(99)))
-}
-
-/// Four workers, a chunk and its results at a time.
-fn drain(url: &str, scan: ScanId) -> Result<()> {
-    thread::scope(|scope| -> std::result::Result<(), ntt_catalogue::Error> {
-        let workers: Vec<_> = (0..4).map(|_| scope.spawn(|| drain_one(url, scan))).collect();
-        for worker in workers {
-            worker
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        }
-        Ok(())
-    })?;
-    Ok(())
-}
-
-fn drain_one(url: &str, scan: ScanId) -> std::result::Result<(), ntt_catalogue::Error> {
-    let catalogue = PostgresCatalogue::open(url, None)?;
-    let worker = catalogue.register_worker("bench")?;
-    while let Some(chunk) = catalogue.claim_chunk(scan, worker)? {
-        let result = ChunkResult {
-            chunk: chunk.id,
-            epoch: chunk.epoch,
-            streams: chunk.items.iter().map(|item| stored(item.inode.number)).collect(),
-            findings: Vec::new(),
-        };
-        catalogue.complete_chunks(worker, &[result])?;
-    }
-    catalogue.retire_worker(worker)
 }

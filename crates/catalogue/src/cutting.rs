@@ -1,5 +1,6 @@
 //! Cutting copy work into chunks: the same limits for all back ends.
 
+use crate::Error;
 use crate::codec::Member;
 
 /// Inodes of a chunk at most.
@@ -77,5 +78,54 @@ impl Cutting {
     /// The chunk begun, if there is one.
     pub(crate) fn finish(&mut self) -> Option<Cut> {
         (!self.open.members.is_empty()).then(|| std::mem::take(&mut self.open))
+    }
+}
+
+/// Takes work in the order in which it is to be done.
+pub(crate) trait Cutter {
+    /// Adds one stream. Streams of one inode come one after the other.
+    fn push(&mut self, work: Work) -> Result<(), Error>;
+    /// Writes what was begun; tells how many chunks there are.
+    fn finish(self) -> Result<u64, Error>;
+}
+
+/// Puts work that comes in any order into that of the image, within windows that fit in memory.
+#[derive(Debug)]
+pub(crate) struct Window<C> {
+    cutter: C,
+    open: Vec<Work>,
+    streams: u64,
+}
+
+impl<C: Cutter> Window<C> {
+    pub(crate) const fn new(cutter: C) -> Self {
+        Self {
+            cutter,
+            open: Vec::new(),
+            streams: 0,
+        }
+    }
+
+    /// Adds one stream.
+    pub(crate) fn push(&mut self, work: Work) -> Result<(), Error> {
+        self.open.push(work);
+        self.streams += 1;
+        if self.open.len() >= WINDOW {
+            self.cut()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn cut(&mut self) -> Result<(), Error> {
+        self.open.sort_unstable();
+        let cutter = &mut self.cutter;
+        self.open.drain(..).try_for_each(|work| cutter.push(work))
+    }
+
+    /// Ends; tells how many streams came, and how many chunks they are.
+    pub(crate) fn finish(mut self) -> Result<(u64, u64), Error> {
+        self.cut()?;
+        Ok((self.streams, self.cutter.finish()?))
     }
 }

@@ -3,6 +3,7 @@
 //! [`Catalogue`] is one object-safe trait with coarse methods. [`sqlite`] is the embedded implementation, [`postgres`] the one in a server. Every
 //! implementation passes the conformance suite. The catalogue never opens a file of a medium and never sees a reader; it keeps rows.
 
+mod children;
 mod code;
 mod codec;
 #[cfg(any(test, feature = "conformance"))]
@@ -13,6 +14,7 @@ mod error;
 pub mod lease;
 pub mod postgres;
 pub mod query;
+mod queued;
 pub mod record;
 mod restoration;
 pub mod rows;
@@ -27,6 +29,7 @@ use ntt_model::{
     BlobHash, ChunkId, FailureClass, Finding, MediumKey, ScanEvent, ScanId, VolumeKey, WorkerId,
 };
 
+pub use children::{CHILDREN_PAGE, Children};
 pub use dump::{dump, dump_exact};
 pub use error::Error;
 use query::{FindQuery, FoundRow, NameVisitor, SearchedScan};
@@ -159,8 +162,9 @@ pub trait Catalogue: Send + Sync {
     fn resolve_path(&self, scan: ScanId, path: &[u8]) -> Result<Vec<ChildRow>, Error>;
     /// One directory of a scan, by its inode number.
     fn directory(&self, scan: ScanId, inode: u64) -> Result<Option<DirRow>, Error>;
-    /// What a directory holds, in the order of the medium.
-    fn children(&self, scan: ScanId, directory: u64) -> Result<Vec<ChildRow>, Error>;
+    /// A page of what a directory holds, in the order of the medium: up to [`CHILDREN_PAGE`] entries behind the one with the id `after`, from the
+    /// first on if that is 0. Fewer are the last. [`Children`] goes through all.
+    fn children(&self, scan: ScanId, directory: u64, after: i64) -> Result<Vec<ChildRow>, Error>;
     /// One inode with its streams and extents.
     fn inode(&self, scan: ScanId, inode: u64) -> Result<Option<InodeRow>, Error>;
     /// Visits every inode of a sealed scan in ascending order of number.

@@ -16,6 +16,8 @@ pub enum MediumKind {
     Image,
     /// A directory tree of a host.
     Directory,
+    /// What several images, each a medium of its own, make together: arrays and volume groups. Its evidence [`Evidence::MEMBER`] names them.
+    Set,
 }
 
 /// A medium to add.
@@ -54,10 +56,24 @@ pub struct Evidence {
     pub origin: String,
 }
 
+impl Evidence {
+    /// The kind of evidence by which a set names an image: the value is the medium's id, the origin `image N` with its number from 1.
+    pub const MEMBER: &str = "set-member";
+
+    /// That the medium `id` is image `number` of a set.
+    pub fn member(number: u32, id: MediumId) -> Self {
+        Self {
+            kind: Self::MEMBER.to_owned(),
+            value: id.to_string(),
+            origin: format!("image {number}"),
+        }
+    }
+}
+
 /// Where the bytes of a medium lie.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Image {
-    /// Absolute path of the image file or of the directory's root, as bytes.
+    /// Absolute path of the image file or of the directory's root, as bytes; empty for a set.
     #[serde(with = "path_bytes")]
     pub path: Vec<u8>,
     /// Whether the archive holds the image itself (`--import`) or refers to it where it lies.

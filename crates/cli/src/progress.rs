@@ -48,7 +48,7 @@ impl Renderer {
         };
         Self {
             form,
-            rescue: live::Form::of(global).without_keys(),
+            rescue: live::Form::of(global),
             bar: Mutex::new(None),
             subject: Mutex::new(String::new()),
         }

@@ -1,5 +1,6 @@
 //! Sizes, counts, rates and times for people, and sizes typed by people.
 
+use ntt_model::space::Address;
 use ntt_model::{Severity, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
@@ -80,6 +81,15 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     }
     let fraction: f64 = number.parse().map_err(|_| malformed())?;
     Ok((fraction * (1_u64 << shift) as f64) as u64)
+}
+
+/// Where a byte of a medium is: `byte 1,024`, and in a set `byte 1,024 of image 2`.
+pub(crate) fn address(address: u64) -> String {
+    match Address::of(address) {
+        Address::Image(byte) => format!("byte {}", count(byte)),
+        Address::Member(image, byte) => format!("byte {} of image {image}", count(byte)),
+        Address::Device(volume, byte) => format!("byte {} of volume {volume}", count(byte)),
+    }
 }
 
 #[cfg(test)]

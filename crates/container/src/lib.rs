@@ -30,6 +30,7 @@ mod layout;
 mod open;
 mod pages;
 mod parts;
+mod qcow1;
 mod qcow2;
 pub mod series;
 mod sparseimage;

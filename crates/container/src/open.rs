@@ -9,7 +9,9 @@ use crate::layer::{ContainerLayer, shown};
 use crate::layout::read_upto;
 use crate::parts::{Parts, Want};
 use crate::unpack::Packing;
-use crate::{DEPTH_MAX, cd, diskcopy, ewf, qcow2, series, sparseimage, split, udif, vdi, vhd, vhdx, vmdk};
+use crate::{
+    DEPTH_MAX, cd, diskcopy, ewf, qcow1, qcow2, series, sparseimage, split, udif, vdi, vhd, vhdx, vmdk,
+};
 
 /// Bytes of the start of a file in which formats have their magic.
 pub const HEAD_BYTES: u64 = 1024;
@@ -183,10 +185,14 @@ struct Format {
 }
 
 /// In the order in which they are tried.
-const FORMATS: [Format; 10] = [
+const FORMATS: [Format; 11] = [
     Format {
         matches: |_, head, _, _| ewf::matches(head),
         open: ewf::open,
+    },
+    Format {
+        matches: |_, head, _, _| qcow1::matches(head),
+        open: qcow1::open,
     },
     Format {
         matches: |_, head, _, _| qcow2::matches(head),

@@ -19,7 +19,8 @@ use crate::open::{Found, OpenError, Subject};
 use crate::pages::Pages;
 
 const FORMAT: &str = "qcow2";
-const MAGIC: &[u8] = b"QFI\xfb";
+/// Magic of all versions.
+pub(crate) const MAGIC: &[u8] = b"QFI\xfb";
 /// Sizes of clusters that QEMU accepts.
 const CLUSTER_BITS: std::ops::RangeInclusive<u32> = 9..=21;
 /// Longest name of a backing file (`docs/interop/qcow2.rst`).
@@ -405,7 +406,8 @@ impl Layout for Clusters {
     }
 }
 
-fn inflate(stored: &[u8], len: usize, is_zstd: bool) -> Option<Vec<u8>> {
+/// What `stored` holds in raw Deflate or Zstandard, at most `len` bytes.
+pub(crate) fn inflate(stored: &[u8], len: usize, is_zstd: bool) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     if is_zstd {
         ntt_codec::decode(ntt_model::Codec::Zstd, stored, &mut bytes, len).ok()?;

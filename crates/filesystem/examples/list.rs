@@ -1,8 +1,8 @@
 //! Lists the file systems that start at a byte of an image, one path a line, as `find -print` does; findings go to stderr.
 //!
-//!     list IMAGE [OFFSET] [--count]
+//!     list IMAGE [OFFSET] [--count] [--verify]
 //!
-//! With `--count` nothing is listed: the events are counted, and CPU time and peak memory of the process are told. Run it on an image in
+//! With `--verify` content is compared with the checksums that the file system keeps of it. With `--count` nothing is listed: the events are counted, and CPU time and peak memory of the process are told. Run it on an image in
 //! the page cache to measure a reader.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
@@ -18,24 +18,31 @@ use ntt_source::{FileSource, ReadAt, SubRange};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (flags, words): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|word| word.starts_with("--"));
-    let path = words.first().ok_or("usage: list IMAGE [OFFSET] [--count]")?;
+    let path = words
+        .first()
+        .ok_or("usage: list IMAGE [OFFSET] [--count] [--verify]")?;
     let offset: u64 = words.get(1).map_or(Ok(0), |word| word.parse())?;
+    let has = |flag: &str| flags.iter().any(|given| given == flag);
+    let options = ScanOptions {
+        verify_content: has("--verify"),
+        ..ScanOptions::default()
+    };
     let image = FileSource::open(path.as_ref())?;
     let rest = ntt_model::ByteRange::new(offset, image.len().saturating_sub(offset));
     for candidate in probe(&SubRange::new(&image, rest)) {
         eprintln!("{}: {}", candidate.type_name, candidate.evidence);
         let volume = open(candidate.family, Box::new(SubRange::new(&image, rest)), offset)?;
-        if flags.iter().any(|flag| flag == "--count") {
-            count(&*volume)?;
+        if has("--count") {
+            count(&*volume, &options)?;
         } else {
-            list(&*volume)?;
+            list(&*volume, &options)?;
         }
     }
     Ok(())
 }
 
 /// Prints every name with the path of its directory.
-fn list(volume: &dyn FileSystem) -> Result<(), Box<dyn Error>> {
+fn list(volume: &dyn FileSystem, options: &ScanOptions) -> Result<(), Box<dyn Error>> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut directories: HashMap<u64, Vec<u8>> = HashMap::new();
     let mut visit = |event: ScanEvent| {
@@ -59,12 +66,12 @@ fn list(volume: &dyn FileSystem) -> Result<(), Box<dyn Error>> {
         }
         Ok(())
     };
-    volume.scan(&ScanOptions::default(), &mut visit)?;
+    volume.scan(options, &mut visit)?;
     Ok(out.flush()?)
 }
 
 /// Prints how many events there are and what they cost.
-fn count(volume: &dyn FileSystem) -> Result<(), Box<dyn Error>> {
+fn count(volume: &dyn FileSystem, options: &ScanOptions) -> Result<(), Box<dyn Error>> {
     let before = cpu_seconds()?;
     let mut counts = ScanCounts::default();
     let mut extents = 0;
@@ -75,7 +82,7 @@ fn count(volume: &dyn FileSystem) -> Result<(), Box<dyn Error>> {
         }
         Ok(())
     };
-    volume.scan(&ScanOptions::default(), &mut visit)?;
+    volume.scan(options, &mut visit)?;
     let seconds = cpu_seconds()? - before;
     println!("{counts:?}, {extents} extents");
     println!(

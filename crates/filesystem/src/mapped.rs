@@ -1,4 +1,5 @@
-//! A file system on a volume that is spread over the image: its extents and findings are counted in the image, as everyone expects.
+//! A file system on a volume that is spread over the image: its extents and findings are counted in the image, as everyone expects; or in the device
+//! that the volume is, where it is up to whoever reads which bytes of the image are taken.
 
 use ntt_model::extent::push_joined;
 use ntt_model::mapping::Found;
@@ -10,7 +11,8 @@ use crate::{Error, Facts, Family, FileSystem, ScanOptions, Stop, Visitor};
 /// Extents of one stream after which the rest is given up, however a volume cuts them.
 const EXTENTS_MAX: usize = 4_000_000;
 
-/// Opens the volume that `mapping` makes of the image `source` as `family`.
+/// Opens the volume that `mapping` makes of the image `source` as `family`. Extents are counted in the image, or from `device` on if that is given: the
+/// address of the volume's first byte in the space of its medium (see [`ntt_model::space`]).
 ///
 /// # Errors
 ///
@@ -19,12 +21,14 @@ pub fn open_mapped<'a>(
     family: Family,
     source: &'a dyn ReadAt,
     mapping: &Mapping,
+    device: Option<u64>,
 ) -> Result<Box<dyn FileSystem + 'a>, Error> {
     let volume = Mapped::new(source, mapping.clone());
     let inner = crate::open(family, Box::new(volume), 0)?;
     Ok(Box::new(OnMapping {
         inner,
         mapping: mapping.clone(),
+        device,
     }))
 }
 
@@ -32,6 +36,7 @@ struct OnMapping<'a> {
     /// Believes that the image starts where the volume does.
     inner: Box<dyn FileSystem + 'a>,
     mapping: Mapping,
+    device: Option<u64>,
 }
 
 impl FileSystem for OnMapping<'_> {
@@ -42,6 +47,7 @@ impl FileSystem for OnMapping<'_> {
     fn scan(&self, options: &ScanOptions, visitor: &mut dyn Visitor) -> Result<(), Error> {
         let mut translator = Translator {
             mapping: &self.mapping,
+            device: self.device,
             visitor,
         };
         self.inner.scan(options, &mut translator)
@@ -70,6 +76,7 @@ fn runs(mapping: &Mapping, range: ByteRange, each: &mut dyn FnMut(ByteRange)) {
 
 struct Translator<'a> {
     mapping: &'a Mapping,
+    device: Option<u64>,
     visitor: &'a mut dyn Visitor,
 }
 
@@ -78,7 +85,10 @@ impl Visitor for Translator<'_> {
         match &mut event {
             ScanEvent::Inode(inode) => {
                 for stream in &mut inode.streams {
-                    let (extents, is_whole) = translated(self.mapping, &stream.extents);
+                    let (extents, is_whole) = match self.device {
+                        Some(base) => in_device(base, self.mapping.len(), &stream.extents),
+                        None => translated(self.mapping, &stream.extents),
+                    };
                     stream.extents = extents;
                     stream.extents_incomplete |= !is_whole;
                 }
@@ -100,6 +110,31 @@ fn image_offset(mapping: &Mapping, offset: u64) -> Option<u64> {
         Found::At(at) => Some(at),
         _ => None,
     }
+}
+
+/// The extents in the device at `base`, and whether all of them are in it.
+fn in_device(base: u64, len: u64, extents: &[Extent]) -> (Vec<Extent>, bool) {
+    let mut found = Vec::with_capacity(extents.len());
+    let mut is_whole = true;
+    for extent in extents {
+        let is_stored = matches!(extent.kind, ExtentKind::Data | ExtentKind::Inline);
+        let room = len.saturating_sub(extent.image_offset);
+        let kept = if is_stored {
+            extent.len.min(room)
+        } else {
+            extent.len
+        };
+        is_whole &= kept == extent.len;
+        push_joined(
+            &mut found,
+            Extent {
+                image_offset: base.saturating_add(extent.image_offset.min(len)),
+                len: kept,
+                ..*extent
+            },
+        );
+    }
+    (found, is_whole)
 }
 
 /// The extents in the image, cut where the volume cuts them, and whether all of them are in it.
@@ -179,5 +214,15 @@ mod tests {
         assert_eq!(extents, [data(0, 5095, 5), data(20, 1000, 1)]);
         assert!(!is_whole);
         assert!(!translated(&mapping, &[data(0, 295, 20)]).1);
+    }
+
+    #[test]
+    fn extents_in_a_device_end_with_it() {
+        let (extents, is_whole) = in_device(1 << 62, 100, &[data(0, 90, 10), data(10, 0, 5)]);
+        assert_eq!(extents, [data(0, (1 << 62) + 90, 10), data(10, 1 << 62, 5)]);
+        assert!(is_whole);
+        let (extents, is_whole) = in_device(1 << 62, 100, &[data(0, 95, 10), data(10, u64::MAX, 5)]);
+        assert_eq!(extents, [data(0, (1 << 62) + 95, 5)]);
+        assert!(!is_whole);
     }
 }

@@ -12,11 +12,11 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{AtFlags, OFlags, StatxFlags, fcntl_getfl, fcntl_setfl, statx};
 use rustix::io::Errno;
 
-/// Offset, length and memory are multiples of this: what the common devices ask for at most.
-const ALIGN: usize = 4096;
+use crate::page_buffer::PAGE_BYTES;
+
 /// Shorter writes gain nothing.
 const WRITE_BYTES_MIN: usize = 64 << 10;
-/// How much is handed to the device at a time.
+/// How much is copied and handed to the device at a time.
 const STEP_BYTES: usize = 1 << 20;
 
 thread_local! {
@@ -70,9 +70,9 @@ impl Direct {
                 Self::Impossible
             };
         }
-        let head = usize::try_from(offset.next_multiple_of(ALIGN as u64) - offset).ok()?;
+        let head = usize::try_from(offset.next_multiple_of(PAGE_BYTES as u64) - offset).ok()?;
         let (head, rest) = bytes.split_at_checked(head)?;
-        let (middle, tail) = rest.split_at_checked(rest.len() / ALIGN * ALIGN)?;
+        let (middle, tail) = rest.split_at_checked(rest.len() / PAGE_BYTES * PAGE_BYTES)?;
         (*self == Self::Possible).then_some((head, middle, tail))
     }
 }
@@ -82,7 +82,8 @@ fn is_possible(file: &File) -> bool {
     let Ok(status) = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN) else {
         return false;
     };
-    let fits = |align: u32| align > 0 && ALIGN.is_multiple_of(usize::try_from(align).unwrap_or(usize::MAX));
+    let fits =
+        |align: u32| align > 0 && PAGE_BYTES.is_multiple_of(usize::try_from(align).unwrap_or(usize::MAX));
     status.stx_mask & StatxFlags::DIOALIGN.bits() != 0
         && fits(status.stx_dio_mem_align)
         && fits(status.stx_dio_offset_align)
@@ -97,11 +98,14 @@ fn with_flag(file: &File, write: impl FnOnce() -> io::Result<()>) -> io::Result<
     written
 }
 
-/// Writes whole blocks through the aligned memory of this thread.
+/// Writes whole blocks: from where they are if they lie in whole pages ([`crate::PageBuffer`]), else through the memory of this thread.
 fn write_blocks(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    if bytes.as_ptr().align_offset(PAGE_BYTES) == 0 {
+        return file.write_all_at(bytes, offset);
+    }
     BOUNCE.with_borrow_mut(|memory| {
-        memory.resize(STEP_BYTES + ALIGN, 0);
-        let start = memory.as_ptr().align_offset(ALIGN);
+        memory.resize(STEP_BYTES + PAGE_BYTES, 0);
+        let start = memory.as_ptr().align_offset(PAGE_BYTES);
         let mut at = offset;
         for step in bytes.chunks(STEP_BYTES) {
             let aligned = memory

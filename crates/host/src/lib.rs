@@ -12,10 +12,12 @@ use ntt_model::Timestamp;
 mod barrier;
 mod clock;
 mod direct;
+mod page_buffer;
 mod random;
 mod real_disk;
 
 pub use clock::SystemClock;
+pub use page_buffer::PageBuffer;
 pub use random::SystemRandom;
 pub use real_disk::RealDisk;
 

@@ -61,6 +61,7 @@ fn scan(path: &Path, memory_mib: Option<&str>) -> Result<(), Box<dyn Error>> {
             let request = ScanRequest {
                 range: volume.range,
                 mapping: volume.mapping.clone(),
+                device: None,
                 family: layer.family,
                 options: ntt_filesystem::ScanOptions::default(),
             };

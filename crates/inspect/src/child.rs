@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use ntt_filesystem::{Error, FileSystem};
+use ntt_model::space::DEVICES;
+use ntt_model::{Extent, ScanEvent};
 use ntt_source::{ReadAt, SubRange};
 
 use crate::container::Packaging;
@@ -59,7 +61,7 @@ fn serve() -> io::Result<()> {
     let mut socket = File::from(rustix::stdio::stdout().try_clone_to_owned()?);
     let source = File::from(rustix::stdio::stdin().try_clone_to_owned()?);
     let request: Request = read_frame(&mut socket)?;
-    let companions = companions::receive(&socket, &request.source.companions)?;
+    let companions = companions::receive(&socket, request.source.descriptors())?;
     let mut requests = socket.try_clone()?;
     let count = u64::try_from(companions.len()).unwrap_or(u64::MAX);
     let confinement = sandbox::confine(request.limits, count, &confinement);
@@ -76,6 +78,10 @@ fn serve() -> io::Result<()> {
         match request.work {
             Work::Look => Message::Packaging(Box::new(Packaging::of(files.look()))),
             Work::Unpack => unpacking::serve(&files, &outbox),
+            Work::InspectSet(plan) => match files.open_each() {
+                Ok(images) => inspect_set(images, &Watcher::new(&plan, &outbox), &outbox),
+                Err(error) => setup_failed(&error),
+            },
             other => match files.open() {
                 Ok(source) => {
                     let source = Progress::new(source, outbox.clone());
@@ -102,36 +108,51 @@ fn work(source: &dyn ReadAt, work: Work, requests: &mut File, outbox: &Mutex<Out
         Work::Scan {
             range,
             mapping,
+            device,
             family,
             plan,
         } => {
             let opened = match mapping {
-                Some(mapping) => ntt_filesystem::open_mapped(family, source, &mapping),
+                Some(mapping) => ntt_filesystem::open_mapped(family, source, &mapping, device),
                 None => {
                     let volume = Box::new(SubRange::new(source, range));
                     ntt_filesystem::open(family, volume, range.offset)
                 }
             };
             match opened {
-                Ok(file_system) => scan(file_system.as_ref(), &plan, outbox),
+                Ok(file_system) => scan(file_system.as_ref(), device.is_some(), &plan, outbox),
                 Err(error) => failed(&error),
             }
         }
-        Work::Rehearse { rehearsal, plan } => scan(&rehearsal.file_system(), &plan, outbox),
+        Work::Rehearse { rehearsal, plan } => scan(&rehearsal.file_system(), false, &plan, outbox),
         Work::Read => reading::serve(source, requests, outbox),
         // Served before the source is opened.
-        Work::Look | Work::Unpack | Work::TryEscape => Message::Attempts(Vec::new()),
+        Work::Look | Work::Unpack | Work::InspectSet(_) | Work::TryEscape => Message::Attempts(Vec::new()),
     }
 }
 
 fn inspect(source: &dyn ReadAt, watcher: &Watcher<'_>) -> Message {
-    match serde_json::to_vec(&tree::build_watched(source, watcher)) {
+    said(&tree::build_watched(source, watcher))
+}
+
+fn inspect_set(images: Vec<Arc<dyn ReadAt>>, watcher: &Watcher<'_>, outbox: &Arc<Mutex<Outbox>>) -> Message {
+    let watched = images
+        .into_iter()
+        .map(|image| Progress::new(image, outbox.clone()));
+    match tree::build_set_watched(watched.collect(), watcher) {
+        Some(trees) => said(&trees),
+        None => setup_failed(&io::Error::other("the set has too many images")),
+    }
+}
+
+fn said(trees: &impl serde::Serialize) -> Message {
+    match serde_json::to_vec(trees) {
         Ok(json) => Message::Tree(json),
         Err(error) => setup_failed(&error),
     }
 }
 
-fn scan(file_system: &dyn FileSystem, plan: &ScanPlan, outbox: &Mutex<Outbox>) -> Message {
+fn scan(file_system: &dyn FileSystem, is_device: bool, plan: &ScanPlan, outbox: &Mutex<Outbox>) -> Message {
     let facts = Message::Facts(Box::new(file_system.facts().clone()));
     {
         let mut outbox = locked(outbox);
@@ -140,10 +161,30 @@ fn scan(file_system: &dyn FileSystem, plan: &ScanPlan, outbox: &Mutex<Outbox>) -
             return setup_failed(&error);
         }
     }
-    let result = file_system.scan(&plan.options, &mut |event| locked(outbox).take(event));
+    let result = file_system.scan(&plan.options, &mut |mut event| {
+        if !is_device {
+            keep_to_images(&mut event);
+        }
+        locked(outbox).take(event)
+    });
     match result {
         Ok(()) => Message::Done(locked(outbox).counts()),
         Err(error) => failed(&error),
+    }
+}
+
+/// Takes extents away that no image can have: behind them, the addresses of the medium are those of other volumes.
+fn keep_to_images(event: &mut ScanEvent) {
+    let ScanEvent::Inode(inode) = event else { return };
+    let is_beyond = |extent: &Extent| {
+        let range = extent.image_range();
+        range.is_some_and(|range| range.offset.saturating_add(range.len) > DEVICES)
+    };
+    for stream in &mut inode.streams {
+        if stream.extents.iter().any(is_beyond) {
+            stream.extents.retain(|extent| !is_beyond(extent));
+            stream.extents_incomplete = true;
+        }
     }
 }
 

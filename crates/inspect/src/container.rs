@@ -8,7 +8,7 @@ pub use ntt_container::{
     ContainerLayer, FILES_MAX, HEAD_BYTES, HashAlgorithm, Packing, StoredHash, TAIL_BYTES, Want,
     looks_like_container, series,
 };
-use ntt_model::{ByteRange, Finding};
+use ntt_model::{ByteRange, Device, Finding};
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::{Companion, Container, SourceSpec};
@@ -90,6 +90,12 @@ pub struct ImageFiles {
     pub unread: Vec<ByteRange>,
     /// Whether the image lies in a container.
     pub container: Container,
+    /// The other images of a set, in the order of their numbers from 2.
+    pub further: Vec<Self>,
+    /// Whether this is the first image of a set.
+    pub is_set: bool,
+    /// Volumes that are read as devices, in the order of their addresses.
+    pub devices: Vec<Device>,
 }
 
 impl From<File> for ImageFiles {
@@ -109,7 +115,21 @@ impl ImageFiles {
             series_given: false,
             unread,
             container: Container::Raw,
+            further: Vec::new(),
+            is_set: false,
+            devices: Vec::new(),
         }
+    }
+
+    /// The files of the images of a set, in the order of their numbers; `None` if there are none.
+    pub fn set(images: Vec<Self>) -> Option<Self> {
+        let mut images = images.into_iter();
+        let first = images.next()?;
+        Some(Self {
+            further: images.collect(),
+            is_set: true,
+            ..first
+        })
     }
 
     /// One file that may be, or be part of, a container.
@@ -132,11 +152,24 @@ impl ImageFiles {
             name: self.name.clone(),
             companions: self.companions.iter().map(companion).collect(),
             series_given: self.series_given,
+            further: self.further.iter().map(Self::spec).collect(),
+            devices: self.devices.clone(),
+            is_set: self.is_set,
         }
     }
 
-    /// The descriptors beside the first, in the order of [`SourceSpec::companions`].
-    pub(crate) fn present(&self) -> impl Iterator<Item = &File> {
+    /// The descriptors beside the first, in the order in which they are sent: [`SourceSpec::companions`], then those of each image of
+    /// [`SourceSpec::further`].
+    pub(crate) fn present(&self) -> Vec<&File> {
+        let mut present: Vec<&File> = self.present_companions().collect();
+        for image in &self.further {
+            present.push(&image.file);
+            present.extend(image.present_companions());
+        }
+        present
+    }
+
+    fn present_companions(&self) -> impl Iterator<Item = &File> {
         self.companions.iter().filter_map(|(_, file)| file.as_deref())
     }
 }

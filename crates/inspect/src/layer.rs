@@ -175,3 +175,13 @@ pub struct LayerTree {
     /// What is wrong or remarkable with the layers.
     pub findings: Vec<Finding>,
 }
+
+/// Everything found in the images of a set.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SetTree {
+    /// What each image holds by itself, in the order of the images. Members of what is put together in [`SetTree::set`] are tables there.
+    pub images: Vec<LayerTree>,
+    /// What the images make together: the members, and behind them the volumes of their groups, in the addresses of
+    /// [`ntt_model::space`]. Without volumes if nothing spans the images.
+    pub set: LayerTree,
+}

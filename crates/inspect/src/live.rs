@@ -14,6 +14,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 mod attributes;
 mod entry;
 mod file;
+mod listxattrat;
 mod open;
 mod walk;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ntt_filesystem::{Facts, Family, ScanOptions};
 use ntt_model::entry::{ScanCounts, Stream};
-use ntt_model::{ByteRange, Mapping, ScanEvent};
+use ntt_model::{ByteRange, Device, Mapping, ScanEvent};
 use ntt_source::extents::Missing;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,21 @@ pub struct SourceSpec {
     pub companions: Vec<Companion>,
     /// Whether the files that follow the first one by name were looked for.
     pub series_given: bool,
+    /// The other images of a set, in the order of their numbers from 2; each with a descriptor of its own before those of its companions.
+    pub further: Vec<Self>,
+    /// Volumes of the medium that are read as devices (see [`ntt_model::space`]).
+    pub devices: Vec<Device>,
+    /// Whether it is the first image of a set.
+    pub is_set: bool,
+}
+
+impl SourceSpec {
+    /// Descriptors that are sent besides the first one.
+    pub(crate) fn descriptors(&self) -> usize {
+        let companions = self.companions.iter().filter(|companion| companion.present);
+        let further = self.further.iter().map(|image| image.descriptors() + 1);
+        companions.count() + further.sum::<usize>()
+    }
 }
 
 /// A file beside the image's own.
@@ -87,6 +102,8 @@ pub struct ProcessLimits {
 pub enum Work {
     /// Build the tree of layers; answered by [`Message::Step`]s and [`Message::Tree`].
     Inspect(InspectPlan),
+    /// Build the trees of layers of the images of a set, and of what they make together; answered as [`Work::Inspect`].
+    InspectSet(InspectPlan),
     /// Find out what is worth having first of a partial image; answered by [`Message::Survey`].
     Survey {
         /// Time on the clock after which what was found counts.
@@ -98,6 +115,8 @@ pub enum Work {
         range: ByteRange,
         /// Where its bytes lie when they are not one range.
         mapping: Option<Mapping>,
+        /// Address of its first byte in the space of its medium, if its extents are counted from there.
+        device: Option<u64>,
         /// Who reads it.
         family: Family,
         /// How.

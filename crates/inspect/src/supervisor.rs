@@ -16,7 +16,7 @@ use ntt_model::entry::ScanCounts;
 use ntt_model::{ByteRange, Finding, FindingCode, Layer, Mapping, ScanEvent, Severity};
 
 use crate::container::ImageFiles;
-use crate::layer::LayerTree;
+use crate::layer::{LayerTree, SetTree};
 use crate::protocol::{FailedKind, InspectPlan, Message, ProcessLimits, Request, Work};
 use crate::sandbox::Confinement;
 use inspection::Inspection;
@@ -91,6 +91,8 @@ pub struct ScanRequest {
     pub range: ByteRange,
     /// Where its bytes lie when they are not one range.
     pub mapping: Option<Mapping>,
+    /// Address of its first byte in the space of its medium, if its extents are counted from there: it is a device (see [`ntt_model::space`]).
+    pub device: Option<u64>,
     /// Who reads it.
     pub family: Family,
     /// How.
@@ -171,7 +173,22 @@ impl Supervisor {
     ///
     /// [`Error::Died`] if a child died outside of every step twice in a row, or too many died; see [`Error`] for the others.
     pub fn inspect(&self, source: &ImageFiles) -> Result<LayerTree, Error> {
-        Inspection::new(self, source, InspectPlan::default()).finish()
+        let inspection = Inspection::new(self, source, InspectPlan::default(), Work::Inspect);
+        let mut inspected = inspection.finish::<LayerTree>()?;
+        inspected.found.findings.append(&mut inspected.findings);
+        Ok(inspected.found)
+    }
+
+    /// Builds the trees of layers of the images of a set, and of what they make together, as [`Supervisor::inspect`] does of one image.
+    ///
+    /// # Errors
+    ///
+    /// As [`Supervisor::inspect`].
+    pub fn inspect_set(&self, source: &ImageFiles) -> Result<SetTree, Error> {
+        let inspection = Inspection::new(self, source, InspectPlan::default(), Work::InspectSet);
+        let mut inspected = inspection.finish::<SetTree>()?;
+        inspected.found.set.findings.append(&mut inspected.findings);
+        Ok(inspected.found)
     }
 
     /// Scans a volume of `source` in children and hands every event to `sink`, once.
@@ -192,6 +209,7 @@ impl Supervisor {
         let work = |plan| Work::Scan {
             range: request.range,
             mapping: request.mapping.clone(),
+            device: request.device,
             family: request.family,
             plan,
         };

@@ -103,7 +103,7 @@ fn add_file_systems(recorder: &Recorder<'_>, volume: &VolumeLayer, until: Instan
     recorder.listen(true);
     for layer in volume.file_systems.iter().filter(|layer| layer.facts.is_some()) {
         let opened = match &volume.mapping {
-            Some(mapping) => ntt_filesystem::open_mapped(layer.family, recorder, mapping),
+            Some(mapping) => ntt_filesystem::open_mapped(layer.family, recorder, mapping, None),
             None => {
                 let window = Box::new(SubRange::new(recorder, volume.range));
                 ntt_filesystem::open(layer.family, window, volume.range.offset)

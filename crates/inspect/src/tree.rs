@@ -11,11 +11,13 @@ use ntt_volume::el_torito::{self, Media};
 use ntt_volume::identify::{Identified, identify};
 use ntt_volume::{Found, Slot, fill, scan, table};
 
+pub use set::{build_set, build_set_watched};
 use step::{Step, StepKind, Unwatched, Watch};
 
 use crate::layer::{FileSystemLayer, LayerTree, TableLayer, Verdict, VolumeLayer};
 
 mod assembly;
+mod set;
 pub mod step;
 
 /// Tables inside slots inside tables that are followed.
@@ -48,6 +50,8 @@ struct Builder<'a> {
     watch: &'a dyn Watch,
     /// How many volume managers this source was put together by.
     depth: u32,
+    /// Whether the source is the space of a set, whose images stand in slots.
+    is_set: bool,
     tree: LayerTree,
 }
 
@@ -73,6 +77,7 @@ impl<'a> Builder<'a> {
             source,
             watch,
             depth,
+            is_set: false,
             tree: LayerTree {
                 image_bytes: source.len(),
                 expected_bytes: source.len(),
@@ -82,6 +87,13 @@ impl<'a> Builder<'a> {
     }
 
     fn build(&mut self, image: ByteRange) {
+        self.look(image);
+        self.assemble();
+        self.report_missing_tail();
+    }
+
+    /// Lists what the image holds by itself.
+    fn look(&mut self, image: ByteRange) {
         let file_systems = self.open_all(image);
         let found = if self.first_sector_is_taken(image, &file_systems) {
             Found::default()
@@ -117,8 +129,6 @@ impl<'a> Builder<'a> {
             self.push(whole);
         }
         self.add_boot_images(image);
-        self.assemble();
-        self.report_missing_tail();
     }
 
     /// Lists the boot images of a disc that hold a file system or a partition table. Others are programs, which its facts tell.
@@ -559,6 +569,10 @@ impl<'a> Builder<'a> {
         self.push(volume);
     }
 
+    fn volume(&self, number: u32) -> Option<&VolumeLayer> {
+        self.tree.volumes.iter().find(|volume| volume.number == number)
+    }
+
     /// Adds a volume under the next number, which it gives.
     fn push(&mut self, mut volume: VolumeLayer) -> Option<u32> {
         if self.tree.volumes.len() >= VOLUMES_MAX {
@@ -574,7 +588,7 @@ impl<'a> Builder<'a> {
             .unwrap_or(u32::MAX)
             .saturating_add(1);
         volume.available_bytes = match &volume.mapping {
-            Some(mapping) => mapping.available_bytes(self.source.len()),
+            Some(mapping) => mapping.available_bytes(|at| self.source.end_of(at)),
             None => self.available(volume.range),
         };
         let number = volume.number;

@@ -15,6 +15,7 @@ pub mod name;
 pub mod outcome;
 pub mod packing;
 pub mod range;
+pub mod space;
 pub mod time;
 
 pub use blob::{BlobHash, Sha256};
@@ -27,4 +28,5 @@ pub use mapping::Mapping;
 pub use outcome::Outcome;
 pub use packing::{Codec, PackedUnit};
 pub use range::ByteRange;
+pub use space::Device;
 pub use time::Timestamp;

@@ -23,6 +23,9 @@ pub struct Segment {
     pub len: u64,
     /// The rule.
     pub place: Place,
+    /// Bytes of what the rule makes that come before the segment: it may be a part of a larger volume.
+    #[serde(default)]
+    pub skip: u64,
 }
 
 /// How a segment lies in the image. Columns are the image offsets of their first byte; `None` is one that is not here.
@@ -88,10 +91,34 @@ pub struct Run {
 pub enum Found {
     /// At this byte of the image.
     At(u64),
-    /// Not in the image, but the exclusive or of what stands at these bytes of it.
+    /// Not in the image, but can be computed from what stands at these bytes of it; see [`Mapping::redundancy`].
     Rebuilt(Vec<u64>),
     /// Nowhere.
     Absent,
+}
+
+/// How else the byte at a place can be had, if it is absent or cannot be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Redundancy {
+    /// In no other way.
+    None,
+    /// Other copies of it stand at these bytes of the image.
+    Copies(Vec<u64>),
+    /// From the other columns of its stripe.
+    Parity(Stripe),
+}
+
+/// The bytes that one row of an array with parity has in its columns; `None` is a column that is not here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stripe {
+    /// Data, in the order in which Q counts it, with the exponent of its coefficient.
+    pub data: Vec<(u32, Option<u64>)>,
+    /// Which of `data` is asked for.
+    pub wanted: usize,
+    /// The sum of the data.
+    pub p: Option<u64>,
+    /// The weighted sum of the data, where there is one.
+    pub q: Option<u64>,
 }
 
 impl Mapping {
@@ -116,6 +143,11 @@ impl Mapping {
 
     /// Adds `len` bytes behind the last; what continues it is joined.
     pub fn push(&mut self, len: u64, place: Place) {
+        self.push_part(len, place, 0);
+    }
+
+    /// As [`Mapping::push`], from byte `skip` of what the rule makes.
+    fn push_part(&mut self, len: u64, place: Place, skip: u64) {
         let offset = self.len();
         let len = len.min(u64::MAX - offset);
         if len == 0 {
@@ -128,7 +160,12 @@ impl Mapping {
             last.len += len;
             return;
         }
-        self.segments.push(Segment { offset, len, place });
+        self.segments.push(Segment {
+            offset,
+            len,
+            place,
+            skip,
+        });
     }
 
     /// The range of the image that the volume is, if it is one.
@@ -147,14 +184,68 @@ impl Mapping {
 
     /// What stands at a byte of the volume; `None` at its end and behind.
     pub fn run(&self, offset: u64) -> Option<Run> {
+        let (segment, inside) = self.segment(offset)?;
+        let run = segment.place.run(segment.skip.saturating_add(inside));
+        Some(Run {
+            len: run.len.min(segment.len - inside),
+            ..run
+        })
+    }
+
+    /// How else the byte at `offset`, and those that follow it in its run, can be had.
+    pub fn redundancy(&self, offset: u64) -> Redundancy {
+        self.segment(offset)
+            .map_or(Redundancy::None, |(segment, inside)| {
+                segment.place.redundancy(segment.skip.saturating_add(inside))
+            })
+    }
+
+    /// Whether some bytes of it can be had in more than one way: then it is not extents of the image that tell where they lie, but whoever reads.
+    pub fn is_redundant(&self) -> bool {
+        self.segments.iter().any(|segment| match &segment.place {
+            Place::Striped { copies, .. } => *copies > 1,
+            Place::Parity { .. } => true,
+            Place::Linear(_) | Place::Absent => false,
+        })
+    }
+
+    /// The segment that has a byte, and which byte of it that is.
+    fn segment(&self, offset: u64) -> Option<(&Segment, u64)> {
         let index = self.segments.partition_point(|segment| segment.offset <= offset);
         let segment = self.segments.get(index.checked_sub(1)?)?;
         let inside = offset - segment.offset;
-        let left = segment.len.checked_sub(inside).filter(|left| *left > 0)?;
-        let run = segment.place.run(inside);
-        Some(Run {
-            len: run.len.min(left),
-            ..run
+        (inside < segment.len).then_some((segment, inside))
+    }
+
+    /// Whether every run of it, as long as it claims to be, ends where `end_of` its first byte says, or before.
+    pub fn is_within(&self, end_of: impl Fn(u64) -> u64) -> bool {
+        let fits = |at: u64, len: u64| at.checked_add(len).is_some_and(|end| end <= end_of(at));
+        self.segments.iter().all(|segment| {
+            let Some(end) = segment.skip.checked_add(segment.len) else {
+                return false;
+            };
+            match &segment.place {
+                Place::Linear(at) => fits(*at, end),
+                Place::Absent => true,
+                Place::Striped {
+                    chunk_bytes,
+                    columns,
+                    copies,
+                } => {
+                    let len = column_bytes(end, *chunk_bytes, columns.len(), *copies);
+                    columns.iter().flatten().all(|at| fits(*at, len))
+                }
+                Place::Parity {
+                    chunk_bytes,
+                    columns,
+                    parities,
+                    ..
+                } => {
+                    let data = columns.len().saturating_sub(*parities);
+                    let len = column_bytes(end, *chunk_bytes, data, 1);
+                    columns.iter().flatten().all(|at| fits(*at, len))
+                }
+            }
         })
     }
 
@@ -163,17 +254,17 @@ impl Mapping {
         let firsts = self
             .segments
             .iter()
-            .filter_map(|segment| match segment.place.run(0).found {
+            .filter_map(|segment| match segment.place.run(segment.skip).found {
                 Found::At(at) => Some(at),
                 _ => None,
             });
         firsts.min().unwrap_or(0)
     }
 
-    /// Bytes of the volume that are in the image or can be rebuilt from it, where the image has `image_bytes`.
-    pub fn available_bytes(&self, image_bytes: u64) -> u64 {
+    /// Bytes of the volume that are in the image or can be rebuilt from it, where what has a byte of it ends at `end_of` that byte.
+    pub fn available_bytes(&self, end_of: impl Fn(u64) -> u64) -> u64 {
         let segments = self.segments.iter().map(|segment| match &segment.place {
-            Place::Linear(at) => segment.len.min(image_bytes.saturating_sub(*at)),
+            Place::Linear(at) => segment.len.min(end_of(*at).saturating_sub(*at)),
             Place::Absent => 0,
             Place::Striped { columns, copies, .. } => {
                 let count = columns.len().max(1);
@@ -185,10 +276,16 @@ impl Mapping {
                 let count = u64::try_from(count).unwrap_or(1);
                 segment.len - segment.len / count * lost
             }
-            Place::Parity { columns, .. } => {
+            Place::Parity {
+                columns, parities, ..
+            } => {
                 let absent = columns.iter().filter(|column| column.is_none()).count();
-                // One column is rebuilt.
-                if absent <= 1 { segment.len } else { segment.len / 2 }
+                // As many columns are rebuilt as there are of parity.
+                if absent <= *parities {
+                    segment.len
+                } else {
+                    segment.len / 2
+                }
             }
         });
         segments.fold(0, u64::saturating_add)
@@ -205,8 +302,7 @@ impl Mapping {
             let skipped = shared.offset - segment.offset;
             match &segment.place {
                 Place::Linear(at) => part.push(shared.len, Place::Linear(at.saturating_add(skipped))),
-                place if skipped == 0 => part.push(shared.len, place.clone()),
-                _ => self.push_pieces(&mut part, shared),
+                place => part.push_part(shared.len, place.clone(), segment.skip.saturating_add(skipped)),
             }
         }
         part
@@ -222,12 +318,7 @@ impl Mapping {
         for segment in &self.segments {
             match &segment.place {
                 Place::Linear(at) => {
-                    let part = outer.part(ByteRange::new(*at, segment.len));
-                    let found = part.len();
-                    part.segments
-                        .into_iter()
-                        .for_each(|piece| through.push(piece.len, piece.place));
-                    through.push(segment.len - found.min(segment.len), Place::Absent);
+                    through.append(outer.part(ByteRange::new(*at, segment.len)), segment.len);
                 }
                 _ => {
                     let mut position = segment.offset;
@@ -236,12 +327,7 @@ impl Mapping {
                         let Some(run) = self.run(position) else { break };
                         match run.found {
                             Found::At(at) => {
-                                let part = outer.part(ByteRange::new(at, run.len));
-                                let found = part.len();
-                                part.segments
-                                    .into_iter()
-                                    .for_each(|piece| through.push(piece.len, piece.place));
-                                through.push(run.len - found.min(run.len), Place::Absent);
+                                through.append(outer.part(ByteRange::new(at, run.len)), run.len);
                             }
                             _ => through.push(run.len, Place::Absent),
                         }
@@ -254,8 +340,19 @@ impl Mapping {
         through
     }
 
+    /// Adds another volume behind this one, cut or filled up to `len` bytes.
+    pub fn append(&mut self, other: Self, len: u64) {
+        let end = self.len().saturating_add(len);
+        for piece in other.segments {
+            let room = end.saturating_sub(self.len());
+            self.push_part(piece.len.min(room), piece.place, piece.skip);
+        }
+        self.push(end.saturating_sub(self.len()), Place::Absent);
+    }
+
     /// The same volume in an image that has `by` bytes more before it.
-    fn shifted(&self, by: u64) -> Self {
+    #[must_use]
+    pub fn shifted(&self, by: u64) -> Self {
         let moved = |columns: &[Option<u64>]| {
             columns
                 .iter()
@@ -296,24 +393,43 @@ impl Mapping {
             segments: segments.collect(),
         }
     }
+}
 
-    /// Adds a range of this volume to `part` run by run; what is too much of it is absent.
-    fn push_pieces(&self, part: &mut Self, range: ByteRange) {
-        let mut position = range.offset;
-        while position < range.end() && part.segments.len() < PIECES_MAX {
-            let Some(run) = self.run(position) else { break };
-            let len = run.len.min(range.end() - position);
-            match run.found {
-                Found::At(at) => part.push(len, Place::Linear(at)),
-                _ => part.push(len, Place::Absent),
-            }
-            position = position.saturating_add(len);
-        }
-        part.push(range.end().saturating_sub(position), Place::Absent);
-    }
+/// Bytes that a column needs so that `count` columns with `copies` of each chunk hold `len` bytes.
+fn column_bytes(len: u64, chunk_bytes: u64, count: usize, copies: usize) -> u64 {
+    let chunk = chunk_bytes.max(1);
+    let copies = u64::try_from(copies).unwrap_or(u64::MAX);
+    let count = u64::try_from(count).unwrap_or(1).max(1);
+    let rows = len.div_ceil(chunk).saturating_mul(copies).div_ceil(count);
+    rows.saturating_mul(chunk)
 }
 
 impl Place {
+    /// How else a byte of what the rule makes can be had.
+    fn redundancy(&self, inside: u64) -> Redundancy {
+        let found = match self {
+            Self::Linear(_) | Self::Absent => None,
+            Self::Striped {
+                chunk_bytes,
+                columns,
+                copies,
+            } => Chunk::at(inside, *chunk_bytes)
+                .copies(columns, *copies)
+                .map(|copies| copies.skip(1).collect())
+                .filter(|copies: &Vec<u64>| !copies.is_empty())
+                .map(Redundancy::Copies),
+            Self::Parity {
+                chunk_bytes,
+                columns,
+                layout,
+                parities,
+            } => Chunk::at(inside, *chunk_bytes)
+                .stripe(columns, *layout, *parities)
+                .map(Redundancy::Parity),
+        };
+        found.unwrap_or(Redundancy::None)
+    }
+
     /// What stands at a byte of the segment, and for how long at most.
     fn run(&self, inside: u64) -> Run {
         match self {
@@ -384,72 +500,109 @@ impl Chunk {
     }
 
     fn striped(&self, columns: &[Option<u64>], copies: usize) -> Option<Found> {
-        let count = u64::try_from(columns.len()).ok().filter(|count| *count > 0)?;
-        let first = self.number.checked_mul(u64::try_from(copies).ok()?)?;
-        let kept = (0..u64::try_from(copies).ok()?).find_map(|copy| {
-            let place = first.checked_add(copy)?;
-            let column = columns.get(usize::try_from(place % count).ok()?)?;
-            self.byte((*column)?, place / count)
-        });
+        let kept = self.copies(columns, copies)?.next();
         Some(kept.map_or(Found::Absent, Found::At))
     }
 
+    /// Where the copies of the byte stand that are here.
+    fn copies(&self, columns: &[Option<u64>], copies: usize) -> Option<impl Iterator<Item = u64>> {
+        let count = u64::try_from(columns.len()).ok().filter(|count| *count > 0)?;
+        let copies = u64::try_from(copies).ok()?;
+        let first = self.number.checked_mul(copies)?;
+        Some((0..copies).filter_map(move |copy| {
+            let place = first.checked_add(copy)?;
+            let column = columns.get(usize::try_from(place % count).ok()?)?;
+            self.byte((*column)?, place / count)
+        }))
+    }
+
     fn with_parity(&self, columns: &[Option<u64>], layout: ParityLayout, parities: usize) -> Option<Found> {
-        let count = columns.len();
+        let (row, roles) = self.row(columns.len(), layout, parities)?;
+        if let Some(at) = columns.get(roles.data)? {
+            return self.byte(*at, row).map(Found::At);
+        }
+        let stripe = self.stripe(columns, layout, parities)?;
+        let absent = stripe.data.iter().filter(|(_, at)| at.is_none()).count();
+        let sums = [stripe.p, stripe.q].into_iter().flatten();
+        if absent > sums.clone().count() {
+            return Some(Found::Absent);
+        }
+        let others = stripe.data.iter().filter_map(|(_, at)| *at);
+        Some(Found::Rebuilt(others.chain(sums.take(absent)).collect()))
+    }
+
+    /// The row of the array that the byte lies in, and what the columns are in it.
+    fn row(&self, count: usize, layout: ParityLayout, parities: usize) -> Option<(u64, Roles)> {
         let data = count.checked_sub(parities).filter(|data| *data > 0)?;
-        let data_columns = u64::try_from(data).ok()?;
-        let stripe = self.number / data_columns;
-        let index = usize::try_from(self.number % data_columns).ok()?;
-        let turn = usize::try_from(stripe % u64::try_from(count).ok()?).ok()?;
-        let (column, second) = layout.columns(count, parities, turn, index)?;
-        if let Some(at) = columns.get(column)? {
-            return self.byte(*at, stripe).map(Found::At);
-        }
-        // The others of the stripe, P among them, give it; Q does not take part.
-        let mut others = Vec::new();
-        for (number, at) in columns.iter().enumerate() {
-            if number != column && Some(number) != second {
-                match at.and_then(|at| self.byte(at, stripe)) {
-                    Some(at) => others.push(at),
-                    None => return Some(Found::Absent),
-                }
+        let data = u64::try_from(data).ok()?;
+        let row = self.number / data;
+        let index = usize::try_from(self.number % data).ok()?;
+        let turn = usize::try_from(row % u64::try_from(count).ok()?).ok()?;
+        Some((row, layout.roles(count, parities, turn, index)?))
+    }
+
+    /// The bytes of all columns in the row of the byte.
+    fn stripe(&self, columns: &[Option<u64>], layout: ParityLayout, parities: usize) -> Option<Stripe> {
+        let count = columns.len();
+        let (row, roles) = self.row(count, layout, parities)?;
+        let at = |column: usize| self.byte((*columns.get(column)?)?, row);
+        let mut data = Vec::with_capacity(count);
+        let mut wanted = None;
+        // Q counts from the column behind it.
+        let first = roles.q.map_or(0, |q| (q + 1) % count);
+        for column in (0..count).map(|step| (first + step) % count) {
+            if column == roles.p || Some(column) == roles.q {
+                continue;
             }
+            if column == roles.data {
+                wanted = Some(data.len());
+            }
+            data.push((u32::try_from(data.len()).ok()?, at(column)));
         }
-        Some(Found::Rebuilt(others))
+        Some(Stripe {
+            data,
+            wanted: wanted?,
+            p: at(roles.p),
+            q: roles.q.and_then(at),
+        })
     }
 }
 
+/// What the columns of a stripe are.
+struct Roles {
+    data: usize,
+    p: usize,
+    q: Option<usize>,
+}
+
 impl ParityLayout {
-    /// The column of the data chunk `index` of a stripe, and that of its Q.
-    fn columns(
-        self,
-        count: usize,
-        parities: usize,
-        turn: usize,
-        index: usize,
-    ) -> Option<(usize, Option<usize>)> {
+    /// The column of the data chunk `index` of a stripe, and those of its parity.
+    fn roles(self, count: usize, parities: usize, turn: usize, index: usize) -> Option<Roles> {
         let last = count.checked_sub(1)?;
         let first_of_left = if parities == 2 {
             last
         } else {
             count.checked_sub(parities)?
         };
-        let parity = match self {
+        let p = match self {
             Self::LeftAsymmetric | Self::LeftSymmetric => first_of_left.checked_sub(turn)?,
             Self::RightAsymmetric | Self::RightSymmetric => turn,
             Self::First => 0,
             Self::Last => count.checked_sub(parities)?,
         };
-        let second = (parities == 2).then(|| (parity + 1) % count);
-        let column = match self {
-            Self::LeftSymmetric | Self::RightSymmetric => (parity + parities + index) % count,
+        let data = match self {
+            Self::LeftSymmetric | Self::RightSymmetric => (p + parities + index) % count,
             Self::First => index + parities,
             Self::Last => index,
-            Self::LeftAsymmetric | Self::RightAsymmetric if parities == 2 && parity == last => index + 1,
-            Self::LeftAsymmetric | Self::RightAsymmetric if index >= parity => index + parities,
+            Self::LeftAsymmetric | Self::RightAsymmetric if parities == 2 && p == last => index + 1,
+            Self::LeftAsymmetric | Self::RightAsymmetric if index >= p => index + parities,
             Self::LeftAsymmetric | Self::RightAsymmetric => index,
         };
-        Some((column, second))
+        Some(Roles {
+            data,
+            p,
+            q: (parities == 2).then(|| (p + 1) % count),
+        })
     }
 }
 
@@ -487,7 +640,7 @@ mod tests {
             mapping.part(ByteRange::new(5, 10)).as_range(),
             Some(ByteRange::new(105, 10))
         );
-        assert_eq!(mapping.available_bytes(1000), 20);
+        assert_eq!(mapping.available_bytes(|_| 1000), 20);
     }
 
     #[test]
@@ -523,7 +676,7 @@ mod tests {
             (0..count)
                 .map(|turn| {
                     (0..count - parities)
-                        .map(|index| layout.columns(count, parities, turn, index).expect("a column").0)
+                        .map(|index| layout.roles(count, parities, turn, index).expect("a column").data)
                         .collect()
                 })
                 .collect()

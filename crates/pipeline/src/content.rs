@@ -8,50 +8,86 @@ use std::sync::Arc;
 use ntt_catalogue::rows::{Image, MediumKind, MediumRow};
 use ntt_inspect::ImageFiles;
 use ntt_inspect::live::LiveTree;
-use ntt_inspect::supervisor::ChildImage;
-use ntt_source::{FileSource, Masked, ReadAt, ReadError};
+use ntt_model::Device;
+use ntt_source::{FileSource, Masked, ReadAt, ReadError, Space};
 
 use crate::identify::{self, Source, SourceKind};
 use crate::image::OpenImage;
-use crate::{Archive, Context, Error, rescue};
+use crate::{Archive, Context, Error, inspect, rescue, set};
 
-/// The bytes of an image.
-pub(crate) enum ImageBytes {
-    /// Of a raw one, with its unread ranges masked (R11): read here.
-    Raw(Masked<FileSource>),
-    /// Of one in containers: read in a child.
-    Contained(Box<ChildImage>),
+/// The bytes of an image, or of the images of a set.
+pub(crate) struct ImageBytes {
+    bytes: Box<dyn ReadAt>,
+    /// Whether some of them lie in containers and are read in a child; those of raw images are read here, with the unread ranges masked (R11).
+    pub(crate) is_contained: bool,
 }
 
 impl ReadAt for ImageBytes {
     fn len(&self) -> u64 {
-        match self {
-            Self::Raw(image) => image.len(),
-            Self::Contained(image) => image.len(),
-        }
+        self.bytes.len()
+    }
+
+    fn end_of(&self, offset: u64) -> u64 {
+        self.bytes.end_of(offset)
     }
 
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        match self {
-            Self::Raw(image) => image.read_exact_at(offset, buffer),
-            Self::Contained(image) => image.read_exact_at(offset, buffer),
-        }
+        self.bytes.read_exact_at(offset, buffer)
     }
 }
 
-/// Opens the image of a source.
+/// Opens the image of a source, or its images, with its devices.
 pub(crate) fn open_image(source: &Source) -> Result<ImageBytes, Error> {
-    match open_containers(source)? {
-        Some(image) => Ok(ImageBytes::Contained(Box::new(image.bytes()))),
-        None => Ok(ImageBytes::Raw(Masked::new(
-            open_file(source)?,
-            source.unread.clone(),
-        ))),
+    if source.kind != SourceKind::Set && source.devices.is_empty() {
+        return open_one(source);
     }
+    let mut images = Vec::new();
+    if source.kind == SourceKind::Set {
+        for (number, member) in (1..).zip(&source.members) {
+            images.push((set::base(number)?, open_one(member)?));
+        }
+    } else {
+        images.push((0, open_one(source)?));
+    }
+    Ok(ImageBytes {
+        is_contained: images.iter().any(|(_, image)| image.is_contained),
+        bytes: Box::new(Space::new(images, source.devices.clone())),
+    })
 }
 
-/// The files of the image of a source, as children are given them.
+fn open_one(source: &Source) -> Result<ImageBytes, Error> {
+    Ok(match open_containers(source)? {
+        Some(image) => ImageBytes {
+            bytes: Box::new(image.bytes()),
+            is_contained: true,
+        },
+        None => ImageBytes {
+            bytes: Box::new(Masked::new(open_file(source)?, source.unread.clone())),
+            is_contained: false,
+        },
+    })
+}
+
+/// The files of the image of a source, or of its images, as children are given them.
 pub(crate) fn image_files(source: &Source) -> Result<ImageFiles, Error> {
+    let files = match source.kind {
+        SourceKind::Set => {
+            let images = source
+                .members
+                .iter()
+                .map(files_of_one)
+                .collect::<Result<_, _>>()?;
+            ImageFiles::set(images).ok_or_else(|| Error::Refused("a set without images".to_owned()))?
+        }
+        SourceKind::Image | SourceKind::Directory => files_of_one(source)?,
+    };
+    Ok(ImageFiles {
+        devices: source.devices.clone(),
+        ..files
+    })
+}
+
+fn files_of_one(source: &Source) -> Result<ImageFiles, Error> {
     if let Some(image) = open_containers(source)? {
         return Ok(image.files().clone());
     }
@@ -96,8 +132,31 @@ pub(crate) fn open_tree(source: &Source, mount_point: &[u8]) -> Result<LiveTree,
 }
 
 /// Opens the source of a medium again where it was last seen (as this host has it), and makes sure that it is still the same bytes. If more of
-/// them was rescued meanwhile, the medium's record is renewed.
+/// them was rescued meanwhile, the medium's record is renewed. A set is opened through the media that it is made of.
 pub(crate) fn source_of(context: &Context<'_>, medium: &MediumRow) -> Result<Source, Error> {
+    let source = match medium.medium.kind {
+        MediumKind::Set => set::source(members_of(context, medium)?),
+        MediumKind::Image | MediumKind::Directory => source_of_one(context, medium)?,
+    };
+    let mut devices = Vec::new();
+    for row in context.archive.catalogue().volumes(medium.key)? {
+        let mapping = inspect::mapping(&row.volume);
+        devices.extend(mapping.and_then(|mapping| Device::of(row.volume.number, &mapping)));
+    }
+    devices.sort_unstable_by_key(|device| device.base);
+    Ok(Source { devices, ..source })
+}
+
+/// The images of a set, opened again.
+fn members_of(context: &Context<'_>, set: &MediumRow) -> Result<Vec<Source>, Error> {
+    let members = set::members(context.archive.catalogue(), set)?;
+    members
+        .iter()
+        .map(|member| source_of_one(context, member))
+        .collect()
+}
+
+fn source_of_one(context: &Context<'_>, medium: &MediumRow) -> Result<Source, Error> {
     let image = image_row(context.archive, medium)?;
     let source = Source::open(&context.opener(), &place_of(context, medium, &image))?;
     let refuse = |reason: &str| {
@@ -113,6 +172,8 @@ pub(crate) fn source_of(context: &Context<'_>, medium: &MediumRow) -> Result<Sou
             if is_ours || identify::is_rescued_further(&image, &source, context.interrupt)? {
                 let image = identify::rescued_further(&image, &source);
                 context.archive.catalogue().set_image(medium.key, &image)?;
+            } else if let Some(reason) = changed_files(context, medium, &image, &source)? {
+                return refuse(&format!("{reason}; ingest it again"));
             } else if source.size_bytes != image.size_bytes
                 || (source.modified != image.modified && !image.imported)
             {
@@ -122,6 +183,17 @@ pub(crate) fn source_of(context: &Context<'_>, medium: &MediumRow) -> Result<Sou
         }
         _ => refuse("is not what it was when the medium was identified"),
     }
+}
+
+/// What of the files of an image in a container is not as it was.
+fn changed_files(
+    context: &Context<'_>,
+    medium: &MediumRow,
+    image: &Image,
+    source: &Source,
+) -> Result<Option<String>, Error> {
+    let evidence = context.archive.catalogue().evidence(medium.key)?;
+    Ok(identify::changed_files(image, &evidence, source))
 }
 
 /// The path of a medium's bytes on this host. An image that lies in the archive goes where the archive goes.

@@ -33,6 +33,7 @@ pub mod restore;
 pub mod retry;
 pub mod scan;
 pub mod search;
+mod set;
 pub mod transfer;
 pub mod verify;
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{ChildRow, VolumeRow};
+use ntt_catalogue::{Catalogue, Children};
 use ntt_model::entry::Allocation;
 use ntt_model::name::escape;
 use ntt_model::{Kind, ScanId};
@@ -36,6 +36,9 @@ impl Tree {
     }
 }
 
+/// Names that people see, one after the other: a directory may hold more than fits in memory.
+pub(crate) type Visible<'c> = dyn Iterator<Item = Result<ChildRow, Error>> + 'c;
+
 /// Subdirectories to enter: name and inode number.
 pub(crate) type Enter = Vec<(Vec<u8>, u64)>;
 
@@ -43,7 +46,7 @@ pub(crate) type Enter = Vec<(Vec<u8>, u64)>;
 pub(crate) trait Visit {
     /// `path` is relative to the start of the walk, without leading `/`; `children` are the names that people see: no alternates, nothing
     /// deleted. Answers which subdirectories to enter.
-    fn directory(&mut self, path: &[u8], children: &[ChildRow]) -> Result<Enter, Error>;
+    fn directory(&mut self, path: &[u8], children: &mut Visible<'_>) -> Result<Enter, Error>;
 }
 
 /// The trees that a selection names.
@@ -113,15 +116,6 @@ pub(crate) fn kind_of(child: &ChildRow) -> Option<Kind> {
     child.inode.as_ref().map(|inode| inode.kind)
 }
 
-/// Subdirectories among the children, for visitors that enter all of them.
-pub(crate) fn subdirectories(children: &[ChildRow]) -> Enter {
-    children
-        .iter()
-        .filter(|child| kind_of(child) == Some(Kind::Directory))
-        .map(|child| (child.name.clone(), child.number))
-        .collect()
-}
-
 /// Walks a tree. Every directory is visited once, however many names or loops lead to it.
 pub(crate) fn walk(
     catalogue: &dyn Catalogue,
@@ -132,7 +126,7 @@ pub(crate) fn walk(
     let directories = match &tree.start {
         Start::Directories(directories) => directories,
         Start::Entry(entry) => {
-            visitor.directory(b"", std::slice::from_ref(entry))?;
+            visitor.directory(b"", &mut std::iter::once(Ok(entry.as_ref().clone())))?;
             return Ok(());
         }
     };
@@ -147,14 +141,17 @@ pub(crate) fn walk(
         if !seen.insert(inode) {
             continue;
         }
-        let mut children = match catalogue.children(tree.scan, inode) {
-            Ok(children) => children,
+        let children = match Children::of(catalogue, tree.scan, inode) {
+            Ok(children) => Some(children),
             // The name is there, and the scan did not enter it: a limit or a defect, which a finding tells.
-            Err(ntt_catalogue::Error::NotFound { .. }) => Vec::new(),
+            Err(ntt_catalogue::Error::NotFound { .. }) => None,
             Err(error) => return Err(error.into()),
         };
-        children.retain(is_visible);
-        let enter = visitor.directory(&path, &children)?;
+        let children = children.into_iter().flatten();
+        let mut visible = children
+            .filter(|child| child.as_ref().map_or(true, is_visible))
+            .map(|child| child.map_err(Error::from));
+        let enter = visitor.directory(&path, &mut visible)?;
         waiting.extend(
             enter
                 .into_iter()

@@ -1,8 +1,11 @@
 //! Rows for other programs: flat, the same columns in every format.
 
+use std::borrow::Cow;
+
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::query::FoundRow;
 use ntt_catalogue::rows::{MediumRow, State};
+use ntt_model::blob::hex;
 use ntt_model::entry::Allocation;
 use ntt_model::{Kind, MediumId, Namespace, Timestamp};
 use ntt_search::SearchFolder;
@@ -29,7 +32,7 @@ pub struct ExportRow {
     /// Path in the volume as a terminal shows it: bytes that are no text are escaped.
     pub path: String,
     /// The exact bytes of the path; hexadecimal in text formats.
-    #[serde(serialize_with = "hex")]
+    #[serde(serialize_with = "as_digits")]
     pub path_bytes: Vec<u8>,
     /// Inode number.
     pub inode: u64,
@@ -59,21 +62,131 @@ pub struct ExportRow {
     pub rule: Option<String>,
 }
 
-fn hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&hexadecimal(bytes))
+fn as_digits<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&hex(bytes))
 }
 
-/// Two lower-case digits for each byte.
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
-    ];
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(DIGITS[usize::from(byte >> 4)]);
-        text.push(DIGITS[usize::from(byte & 15)]);
+/// A value of a row in one column.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Cell<'r> {
+    /// Words.
+    Text(Cow<'r, str>),
+    /// Bytes that need not be text.
+    Bytes(&'r [u8]),
+    /// A count, a size, a number.
+    Unsigned(u64),
+    /// A number that may be negative.
+    Signed(i64),
+    /// A moment.
+    Time(Timestamp),
+    /// Yes or no.
+    Flag(bool),
+}
+
+/// What all cells of a column are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CellType {
+    /// [`Cell::Text`].
+    Text,
+    /// [`Cell::Bytes`].
+    Bytes,
+    /// [`Cell::Unsigned`].
+    Unsigned,
+    /// [`Cell::Signed`].
+    Signed,
+    /// [`Cell::Time`].
+    Time,
+    /// [`Cell::Flag`].
+    Flag,
+}
+
+/// A column of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Its name: that of the field of [`ExportRow`].
+    pub name: &'static str,
+    /// What its cells are.
+    pub cells: CellType,
+    /// Whether it may be unknown in a row.
+    pub optional: bool,
+    /// Its cell of a row; `None` if that is unknown.
+    pub cell: for<'r> fn(&'r ExportRow) -> Option<Cell<'r>>,
+}
+
+const fn column(
+    name: &'static str,
+    cells: CellType,
+    optional: bool,
+    cell: for<'r> fn(&'r ExportRow) -> Option<Cell<'r>>,
+) -> Column {
+    Column {
+        name,
+        cells,
+        optional,
+        cell,
     }
-    text
+}
+
+/// The columns, in order: the same in every format.
+pub const COLUMNS: [Column; 20] = [
+    column("medium", CellType::Text, false, |row| {
+        Some(Cell::Text(row.medium.to_string().into()))
+    }),
+    column("medium_name", CellType::Text, false, |row| text(&row.medium_name)),
+    column("volume", CellType::Unsigned, false, |row| {
+        Some(Cell::Unsigned(row.volume.into()))
+    }),
+    column("reader", CellType::Text, false, |row| text(&row.reader)),
+    column("ordinal", CellType::Signed, false, |row| {
+        Some(Cell::Signed(row.ordinal))
+    }),
+    column("path", CellType::Text, false, |row| text(&row.path)),
+    column("path_bytes", CellType::Bytes, false, |row| {
+        Some(Cell::Bytes(&row.path_bytes))
+    }),
+    column("inode", CellType::Unsigned, false, |row| {
+        Some(Cell::Unsigned(row.inode))
+    }),
+    column("kind", CellType::Text, true, |row| {
+        row.kind.as_ref().and_then(word)
+    }),
+    column("namespace", CellType::Text, false, |row| word(&row.namespace)),
+    column("alternate", CellType::Flag, false, |row| {
+        Some(Cell::Flag(row.alternate))
+    }),
+    column("allocation", CellType::Text, false, |row| word(&row.allocation)),
+    column("size_bytes", CellType::Unsigned, false, |row| {
+        Some(Cell::Unsigned(row.size_bytes))
+    }),
+    column("modified", CellType::Time, true, |row| {
+        row.modified.map(Cell::Time)
+    }),
+    column("modified_ns", CellType::Signed, true, |row| {
+        row.modified_ns.map(Cell::Signed)
+    }),
+    column("state", CellType::Text, true, |row| row.state.and_then(text)),
+    column("blob", CellType::Text, true, |row| {
+        row.blob.as_deref().and_then(text)
+    }),
+    column("missing_bytes", CellType::Unsigned, true, |row| {
+        row.missing_bytes.map(Cell::Unsigned)
+    }),
+    column("failure", CellType::Text, true, |row| {
+        row.failure.as_deref().and_then(text)
+    }),
+    column("rule", CellType::Text, true, |row| {
+        row.rule.as_deref().and_then(text)
+    }),
+];
+
+fn text(words: &str) -> Option<Cell<'_>> {
+    Some(Cell::Text(words.into()))
+}
+
+/// The word that stands for a value in JSON.
+fn word(value: &impl Serialize) -> Option<Cell<'static>> {
+    let word = serde_json::to_value(value).ok()?;
+    word.as_str().map(|word| Cell::Text(word.to_owned().into()))
 }
 
 /// The word of a state.
@@ -159,4 +272,49 @@ pub fn export(
         let reader = readers.get(&row.scan).cloned().unwrap_or_default();
         each(&ExportRow::new(medium_of(&media, row)?, reader, row))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_columns_are_the_fields_of_a_row() {
+        let row = ExportRow {
+            medium: MediumId::from_bytes([7; 16]),
+            medium_name: "disk".to_owned(),
+            volume: 1,
+            reader: "ext".to_owned(),
+            ordinal: 1,
+            path: "a".to_owned(),
+            path_bytes: b"a".to_vec(),
+            inode: 12,
+            kind: Some(Kind::CharDevice),
+            namespace: Namespace::Native,
+            alternate: false,
+            allocation: Allocation::Allocated,
+            size_bytes: 0,
+            modified: None,
+            modified_ns: None,
+            state: None,
+            blob: None,
+            missing_bytes: None,
+            failure: None,
+            rule: None,
+        };
+        let fields = serde_json::to_string(&row).expect("JSON");
+        let mut at = 0;
+        for column in COLUMNS {
+            let field = fields[at..].find(&format!("\"{}\":", column.name));
+            at += field.unwrap_or_else(|| panic!("{} in its place in {fields}", column.name));
+            let cell = (column.cell)(&row);
+            assert_eq!(
+                cell.is_none(),
+                column.optional && column.name != "kind",
+                "{}",
+                column.name
+            );
+        }
+        assert_eq!((COLUMNS[8].cell)(&row), text("char-device"));
+    }
 }

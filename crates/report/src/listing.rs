@@ -1,7 +1,9 @@
 //! `ls` and `tree`.
 
-use ntt_catalogue::Catalogue;
+use std::iter::Peekable;
+
 use ntt_catalogue::rows::{ChildRow, DirRow, ScanRow, State};
+use ntt_catalogue::{Catalogue, Children};
 use ntt_model::entry::Allocation;
 use ntt_model::time::Times;
 use ntt_model::{Kind, Namespace, ScanId};
@@ -80,7 +82,8 @@ pub fn list(
         return Ok(());
     }
     for (scan, directory) in directories {
-        for child in catalogue.children(scan, directory.inode)? {
+        for child in Children::of(catalogue, scan, directory.inode)? {
+            let child = child?;
             if options.wants(&child) {
                 each(listed(catalogue, scan, child)?)?;
             }
@@ -196,17 +199,15 @@ pub fn tree(
             name,
         });
     }
-    let mut levels = vec![level(
-        catalogue,
-        roots.iter().map(|(scan, root)| (*scan, root.inode)),
-        options,
-    )?];
+    let roots = roots.iter().map(|(scan, root)| (*scan, root.inode)).collect();
+    let mut levels = vec![level(catalogue, roots, options)];
     while let Some(current) = levels.last_mut() {
-        let Some((scan, child)) = current.next() else {
+        let Some(found) = current.next() else {
             levels.pop();
             continue;
         };
-        let more = levels.iter().map(|level| level.len() > 0).collect();
+        let (scan, child) = found?;
+        let more = levels.iter_mut().map(|level| level.peek().is_some()).collect();
         let depth = u32::try_from(levels.len()).unwrap_or(u32::MAX);
         let enters = depth < depth_max && is_entered_here(catalogue, scan, &child)?;
         let number = child.number;
@@ -216,7 +217,7 @@ pub fn tree(
             entry: listed(catalogue, scan, child)?,
         })?;
         if enters {
-            levels.push(level(catalogue, std::iter::once((scan, number)), options)?);
+            levels.push(level(catalogue, vec![(scan, number)], options));
         }
     }
     Ok(())
@@ -235,18 +236,21 @@ fn is_entered_here(catalogue: &dyn Catalogue, scan: ScanId, child: &ChildRow) ->
     Ok(directory.is_some_and(|row| row.parent == Some(child.directory) && row.name == child.name))
 }
 
-fn level(
-    catalogue: &dyn Catalogue,
-    directories: impl Iterator<Item = (ScanId, u64)>,
-    options: ListOptions,
-) -> Result<std::vec::IntoIter<(ScanId, ChildRow)>, Error> {
-    let mut children = Vec::new();
-    for (scan, directory) in directories {
-        let wanted = catalogue
-            .children(scan, directory)?
-            .into_iter()
-            .filter(|child| options.wants(child));
-        children.extend(wanted.map(|child| (scan, child)));
-    }
-    Ok(children.into_iter())
+/// The entries of a level of the tree, read as they are asked for: every directory on the way down holds one page of its own.
+type Level<'c> = Peekable<Box<dyn Iterator<Item = Result<(ScanId, ChildRow), Error>> + 'c>>;
+
+fn level(catalogue: &dyn Catalogue, directories: Vec<(ScanId, u64)>, options: ListOptions) -> Level<'_> {
+    let entries = directories.into_iter().flat_map(move |(scan, directory)| {
+        let (children, problem) = match Children::of(catalogue, scan, directory) {
+            Ok(children) => (Some(children), None),
+            Err(error) => (None, Some(Err(error))),
+        };
+        let all = problem.into_iter().chain(children.into_iter().flatten());
+        all.map(move |child| Ok((scan, child?)))
+    });
+    let wanted = entries.filter(move |entry| match entry {
+        Ok((_, child)) => options.wants(child),
+        Err(_) => true,
+    });
+    (Box::new(wanted) as Box<dyn Iterator<Item = _>>).peekable()
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::hits::hits;
-use crate::selector::{current_findings, current_scans};
+use crate::selector::{current_findings, current_scans, sets_of};
 
 /// Whether everything on a medium is safe.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -80,6 +80,9 @@ pub struct MediumReport {
     pub image: Option<Image>,
     /// Evidence of its identity.
     pub evidence: Vec<Evidence>,
+    /// Sets that have it as a member.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sets: Vec<MediumId>,
     /// Its volumes.
     pub volumes_detail: Vec<VolumeReport>,
     /// Number of findings of each severity.
@@ -156,6 +159,10 @@ pub fn show(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<MediumRepor
         summary,
         image: catalogue.image(medium.key)?,
         evidence: catalogue.evidence(medium.key)?,
+        sets: sets_of(catalogue, medium)?
+            .into_iter()
+            .map(|row| row.medium.id)
+            .collect(),
         volumes_detail,
         findings,
         events: catalogue.events(Some(medium.key))?,

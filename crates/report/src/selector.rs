@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use ntt_catalogue::Catalogue;
-use ntt_catalogue::rows::{FindingRow, MediumRow, ScanRow, State, VolumeRow};
-use ntt_model::Layer;
+use ntt_catalogue::rows::{Evidence, FindingRow, MediumRow, ScanRow, State, VolumeRow};
 use ntt_model::name::{components, escape, unescape};
+use ntt_model::{FindingCode, Layer};
 
 use crate::Error;
 
@@ -204,12 +204,29 @@ pub fn current_findings(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result
         current.extend(current_scans(catalogue, &volume)?.into_iter().map(|scan| scan.id));
     }
     let mut findings = Vec::new();
+    // What an image by itself lacks is not lacking where a set has it.
+    let is_in_set = !sets_of(catalogue, medium)?.is_empty();
+    let is_found = |row: &FindingRow| is_in_set && row.finding.code == FindingCode::MissingMember;
     for row in catalogue.findings(medium.key)? {
+        if is_found(&row) {
+            continue;
+        }
         if row.scan.is_none_or(|scan| current.contains(&scan)) && !is_made_good(catalogue, &row)? {
             findings.push(row);
         }
     }
     Ok(findings)
+}
+
+/// The sets of which a medium is an image.
+///
+/// # Errors
+///
+/// What the catalogue says.
+pub fn sets_of(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<MediumRow>, Error> {
+    let as_member = [Evidence::member(1, medium.medium.id)];
+    let sets = catalogue.media_with_evidence(&as_member)?.into_iter();
+    sets.map(|(key, _)| Ok(catalogue.medium(key)?)).collect()
 }
 
 /// Whether a copy found the content of an inode wanting, and all of it was stored whole later.

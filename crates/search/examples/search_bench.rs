@@ -1,7 +1,8 @@
 //! Measures the search index on synthetic names: time and memory to make it, size, and a mix of 200 searches.
 //!
-//! `cargo run --release -p ntt-search --example search_bench -- FOLDER PATHS [FILE]`: the segment is made in FOLDER; all paths go to FILE too, one a
-//! line (newlines in names as `?`), for others to index the same. With PATHS = 0 the paths are read from FILE instead.
+//! `cargo run --release -p ntt-search --example search_bench -- FOLDER PATHS [FILE [NEEDLE...]]`: the segment is made in FOLDER; all paths go to FILE
+//! too, one a line (newlines in names as `?`), for others to index the same. With PATHS = 0 the paths are read from FILE instead. Names that hold a
+//! NEEDLE are looked for last.
 
 #![allow(clippy::print_stdout, reason = "its output is its purpose")]
 
@@ -109,7 +110,18 @@ fn main() -> Result<()> {
         ratio(bytes, identity.names)
     );
     mix(&segment, &sample)?;
-    exact(&segment, &sample)
+    exact(&segment, &sample)?;
+    for needle in arguments {
+        let needle = needle.into_string().map_err(|_| "a NEEDLE is no text")?;
+        let matcher = Pattern::Substring(needle.clone().into_bytes()).compile(false)?;
+        let query = Query {
+            name: Some(&matcher),
+            path: None,
+        };
+        let (cpu, wall, count) = timed(&segment, &query)?;
+        println!("{needle}: {cpu:.2?} CPU, {wall:.2?} wall, {count} found");
+    }
+    Ok(())
 }
 
 fn identity(names: u64) -> Identity {
@@ -270,21 +282,14 @@ fn mix(segment: &Segment, sample: &[Vec<u8>]) -> Result<()> {
         ));
     }
     let (regular, broad) = times.split_at(200);
-    for (what, of) in [
-        ("CPU", (|time| time.0) as fn(&Timed) -> Duration),
-        ("wall", |time| time.1),
-    ] {
-        let mut sorted: Vec<Duration> = regular.iter().map(of).collect();
-        sorted.sort_unstable();
-        let at = |percent: usize| sorted[(sorted.len() - 1) * percent / 100];
-        println!(
-            "mix of 200, {what}: p50 {:.1?}, p90 {:.1?}, p99 {:.1?}, worst {:.1?}",
-            at(50),
-            at(90),
-            at(99),
-            at(100)
-        );
-    }
+    // Five of ten are parts of names that are there.
+    let substrings: Vec<&Timed> = regular
+        .iter()
+        .enumerate()
+        .filter_map(|(number, time)| (number % 10 < 5).then_some(time))
+        .collect();
+    distribution("mix of 200", &regular.iter().collect::<Vec<_>>());
+    distribution("of it substrings", &substrings);
     let mut slowest: Vec<_> = regular.iter().collect();
     slowest.sort_by_key(|(cpu, ..)| std::cmp::Reverse(*cpu));
     for (cpu, wall, count, pattern) in slowest.into_iter().take(5).chain(broad) {
@@ -292,6 +297,24 @@ fn mix(segment: &Segment, sample: &[Vec<u8>]) -> Result<()> {
     }
     println!("peak memory {} MiB", peak_mib());
     Ok(())
+}
+
+fn distribution(of: &str, times: &[&Timed]) {
+    for (what, time) in [
+        ("CPU", (|time| time.0) as fn(&Timed) -> Duration),
+        ("wall", |time| time.1),
+    ] {
+        let mut sorted: Vec<Duration> = times.iter().map(|timed| time(timed)).collect();
+        sorted.sort_unstable();
+        let at = |percent: usize| sorted[(sorted.len() - 1) * percent / 100];
+        println!(
+            "{of}, {what}: p50 {:.1?}, p90 {:.1?}, p99 {:.1?}, worst {:.1?}",
+            at(50),
+            at(90),
+            at(99),
+            at(100)
+        );
+    }
 }
 
 fn timed(segment: &Segment, query: &Query<'_>) -> Result<(Duration, Duration, usize)> {

@@ -32,21 +32,14 @@ impl<'s> BlockReader<'s> {
     /// The content of a block; `in_a_row` if most that follow are wanted too.
     pub(crate) fn unpack(&mut self, place: &BlockPlace, in_a_row: bool) -> Result<&[u8], Error> {
         let damaged = |detail| self.segment.damaged(place.at, detail);
-        let packed = if in_a_row {
-            if ahead_range(&self.ahead, self.ahead_at, place).is_none() {
-                let rest = usize::try_from(self.segment.bytes_from(place.at)).unwrap_or(usize::MAX);
-                self.ahead = self
-                    .segment
-                    .read(place.at, place.len.max(AHEAD_BYTES.min(rest)))?;
-                self.ahead_at = place.at;
-            }
-            None
-        } else {
-            Some(self.segment.read(place.at, place.len)?)
-        };
-        let packed = packed
-            .as_deref()
-            .or_else(|| ahead_range(&self.ahead, self.ahead_at, place));
+        if !in_a_row || ahead_range(&self.ahead, self.ahead_at, place).is_none() {
+            let rest = usize::try_from(self.segment.bytes_from(place.at)).unwrap_or(usize::MAX);
+            let ahead = if in_a_row { AHEAD_BYTES.min(rest) } else { 0 };
+            let len = place.len.max(ahead);
+            self.segment.read_into(&mut self.ahead, place.at, len)?;
+            self.ahead_at = place.at;
+        }
+        let packed = ahead_range(&self.ahead, self.ahead_at, place);
         let packed = packed.ok_or_else(|| damaged("it points beyond its end"))?;
         let len = zstd::zstd_safe::get_frame_content_size(packed).ok().flatten();
         let len = len

@@ -28,23 +28,26 @@ impl Directories {
         Ok(Self { footers, blocks })
     }
 
-    /// Visits the directories of every block that can hold one of the literals, with the numbers of their names.
+    /// The parts, for [`Directories::each_candidate`].
+    pub(crate) fn parts(&self) -> &[Footer] {
+        &self.footers
+    }
+
+    /// Visits the directories of every block of a part that can hold one of the literals, with the numbers of their names.
     pub(crate) fn each_candidate(
-        &self,
         segment: &Segment,
+        footer: &Footer,
         clause: &[Vec<u8>],
         each: &mut dyn FnMut(&[u8], Range<u64>),
     ) -> Result<(), Error> {
-        for footer in &self.footers {
-            let granules = candidates::of_clause(segment, footer, clause)?;
-            let in_a_row = granules.len() > 1024;
-            let mut reader = BlockReader::new(segment)?;
-            for (index, place) in footer.blocks.iter().enumerate() {
-                if granules.contains(index) {
-                    let mut walk = Walk::start(segment, &mut reader, place, in_a_row)?;
-                    while walk.next(segment)? {
-                        each(&walk.path, walk.names.clone());
-                    }
+        let granules = candidates::of_clause(segment, footer, clause)?;
+        let in_a_row = granules.len() > 1024;
+        let mut reader = BlockReader::new(segment)?;
+        for (index, place) in footer.blocks.iter().enumerate() {
+            if granules.contains(index) {
+                let mut walk = Walk::start(segment, &mut reader, place, in_a_row)?;
+                while walk.next(segment)? {
+                    each(&walk.path, walk.names.clone());
                 }
             }
         }

@@ -6,8 +6,9 @@ use crate::postings::Pages;
 use crate::trigram::{self, each_of_text};
 use crate::varint;
 
-/// Packs blocks; the level is a compromise of size and time that `docs/design/search.md` measures.
-pub(crate) const ZSTD_LEVEL: i32 = 3;
+/// Packs blocks. Below zero texts are not squeezed bit by bit: a broad search unpacks every block, and does so in half the time, for three bytes a path
+/// more (`docs/design/search.md`).
+pub(crate) const ZSTD_LEVEL: i32 = -1;
 
 /// Memory is bounded by the granules of a part: about 60 MB in the worst case that was seen, whatever the scan.
 pub(crate) struct Part {

@@ -7,6 +7,7 @@ use regex_syntax::ParserBuilder;
 
 use crate::Error;
 use crate::literal::{Clause, clauses, suffixes};
+use crate::machine::{Machine, Run};
 use crate::names::NameSet;
 use crate::trigram::EDGE;
 
@@ -52,7 +53,8 @@ impl Pattern {
                     .case_insensitive(ignore_case)
                     .build();
                 let glob = built.map_err(|error| Error::Pattern(error.to_string()))?;
-                compile_regex(glob.regex(), false)
+                // Any byte may stand where a star does, and a newline is one.
+                compile_regex(&format!("(?s){}", glob.regex()), false)
             }
             Self::Regex(regex) => compile_regex(regex, ignore_case),
             Self::Exact(names) => Ok(exact(names, ignore_case)),
@@ -113,7 +115,7 @@ fn compile_regex(pattern: &str, ignore_case: bool) -> Result<Matcher, Error> {
         .build()
         .parse(pattern);
     Ok(Matcher {
-        how: How::Regex(regex),
+        how: How::Regex(Box::new(regex), Machine::new(pattern, ignore_case)),
         clauses: parsed.as_ref().map(clauses).unwrap_or_default(),
         suffixes: parsed.as_ref().map(suffixes).unwrap_or_default(),
     })
@@ -133,7 +135,8 @@ pub struct Matcher {
 #[derive(Debug)]
 pub(crate) enum How {
     Substring(Box<Finder<'static>>),
-    Regex(regex::bytes::Regex),
+    /// The machine, where there is one, can begin in the middle of a text.
+    Regex(Box<regex::bytes::Regex>, Option<Machine>),
     Exact(NameSet),
 }
 
@@ -149,12 +152,20 @@ impl Matcher {
         self.suffixes.is_empty() || self.suffixes.iter().any(ends)
     }
 
+    /// A run of the expression for one thread, if it is one that can be run.
+    pub(crate) fn run(&self) -> Option<Run<'_>> {
+        match &self.how {
+            How::Regex(_, machine) => machine.as_ref().map(Machine::run),
+            How::Substring(_) | How::Exact(_) => None,
+        }
+    }
+
     /// Whether a name or path matches.
     #[inline]
     pub fn matches(&self, text: &[u8]) -> bool {
         match &self.how {
             How::Substring(finder) => finder.find(text).is_some(),
-            How::Regex(regex) => regex.is_match(text),
+            How::Regex(regex, _) => regex.is_match(text),
             How::Exact(names) => names.contains(text),
         }
     }
@@ -188,6 +199,7 @@ mod tests {
     fn globs_cover_the_whole_and_stars_stop_at_slashes() {
         assert!(!matches(&Pattern::Glob("*.txt".to_owned()), false, b"a/b.txt"));
         assert!(matches(&Pattern::Glob("**/*.txt".to_owned()), false, b"a/b.txt"));
+        assert!(matches(&Pattern::Glob("**/b".to_owned()), false, b"a\nx/b"));
         assert!(!matches(&Pattern::Glob("b".to_owned()), false, b"abc"));
         assert!(matches(&Pattern::Glob("*.TXT".to_owned()), true, b"b.txt"));
     }

@@ -132,14 +132,20 @@ impl Segment {
 
     /// Bytes of the file; no more than it has are asked for.
     pub(crate) fn read(&self, at: u64, len: usize) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        self.read_into(&mut bytes, at, len)?;
+        Ok(bytes)
+    }
+
+    /// As [`Segment::read`], into a buffer that had other bytes before.
+    pub(crate) fn read_into(&self, bytes: &mut Vec<u8>, at: u64, len: usize) -> Result<(), Error> {
         let end = u64::try_from(len).ok().and_then(|len| at.checked_add(len));
         if end.is_none_or(|end| end > self.end) {
             return Err(self.damaged(at, "it points beyond its end"));
         }
-        let mut bytes = vec![0; len];
+        bytes.resize(len, 0);
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.read_exact_at(at, &mut bytes).during("reading", &self.path)?;
-        Ok(bytes)
+        file.read_exact_at(at, bytes).during("reading", &self.path)
     }
 
     /// How many bytes there are from `at` on.

@@ -1,17 +1,13 @@
 //! Searching a segment: part by part, several at a time, told in the order of the scan.
 
-use std::num::NonZero;
-
 use crate::directories::Directories;
 use crate::error::Error;
 use crate::format::{PartKind, PartPlace};
+use crate::parallel::in_order;
 use crate::pattern::Matcher;
 use crate::read::Segment;
 use crate::scan_names;
 use crate::scan_paths::{self, PathPlan};
-
-/// More threads gain nothing: the disk and the catalogue behind the search are shared.
-const THREADS_MAX: usize = 8;
 
 /// What to look for; all given conditions must hold.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,44 +43,19 @@ impl Segment {
             }
         };
         let parts: Vec<&PartPlace> = self.parts(PartKind::Names).collect();
-        let threads = std::thread::available_parallelism()
-            .map_or(1, NonZero::get)
-            .min(THREADS_MAX);
-        for group in parts.chunks(threads) {
-            for (part, found) in group.iter().zip(search_parts(self, &plan, group)) {
-                match found {
-                    Ok(found) => {
-                        answer.searched = part.first_path.saturating_add(part.paths);
-                        if !found.is_empty() && !each(&found) {
-                            return answer;
-                        }
-                    }
-                    Err(error) => {
-                        answer.problem = Some(error);
-                        return answer;
-                    }
-                }
+        let work = |part: &&PartPlace| plan.search(self, part);
+        in_order(&parts, &work, &mut |part, found| match found {
+            Ok(found) => {
+                answer.searched = part.first_path.saturating_add(part.paths);
+                found.is_empty() || each(&found)
             }
-        }
+            Err(error) => {
+                answer.problem = Some(error);
+                false
+            }
+        });
         answer
     }
-}
-
-/// Searches the parts at the same time, each in a thread of its own.
-fn search_parts(segment: &Segment, plan: &Plan<'_>, parts: &[&PartPlace]) -> Vec<Result<Vec<i64>, Error>> {
-    if let [part] = parts {
-        return vec![plan.search(segment, part)];
-    }
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = parts
-            .iter()
-            .map(|part| scope.spawn(|| plan.search(segment, part)))
-            .collect();
-        let joined = threads.into_iter().map(|thread| thread.join());
-        joined
-            .map(|found| found.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    })
 }
 
 /// A query with what is found once for all parts.

@@ -53,23 +53,33 @@ impl ReadError {
     /// The same error in the coordinates of a source that starts `base` bytes into this one.
     #[must_use]
     pub(crate) fn shifted_down(self, base: u64) -> Self {
+        self.moved(|offset| offset.saturating_sub(base))
+    }
+
+    /// The same error in the coordinates of a source in which this one starts at byte `base`.
+    #[must_use]
+    pub(crate) fn shifted_up(self, base: u64) -> Self {
+        self.moved(|offset| offset.saturating_add(base))
+    }
+
+    fn moved(self, to: impl Fn(u64) -> u64) -> Self {
         match self {
             Self::Io { offset, len, source } => Self::Io {
-                offset: offset.saturating_sub(base),
+                offset: to(offset),
                 len,
                 source,
             },
             Self::Unread { range } => Self::Unread {
-                range: ByteRange::new(range.offset.saturating_sub(base), range.len),
+                range: ByteRange::new(to(range.offset), range.len),
             },
             Self::Corrupt { range, what } => Self::Corrupt {
-                range: ByteRange::new(range.offset.saturating_sub(base), range.len),
+                range: ByteRange::new(to(range.offset), range.len),
                 what,
             },
             Self::BeyondEnd { offset, len, end } => Self::BeyondEnd {
-                offset: offset.saturating_sub(base),
+                offset: to(offset),
                 len,
-                end: end.saturating_sub(base),
+                end: to(end),
             },
         }
     }

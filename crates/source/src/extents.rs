@@ -31,6 +31,55 @@ pub enum Piece<'a> {
     Zeros(u64),
 }
 
+/// Takes a stream, in order, into memory of its own.
+pub trait Sink {
+    /// Why it takes no more.
+    type Stop;
+
+    /// Memory for the next `len` bytes of the stream. What is put there counts only once it is taken.
+    fn room(&mut self, len: usize) -> &mut [u8];
+
+    /// Takes the first `len` bytes of the room that was given last.
+    ///
+    /// # Errors
+    ///
+    /// When it takes no more.
+    fn take(&mut self, len: usize) -> Result<(), Self::Stop>;
+
+    /// Takes zeros.
+    ///
+    /// # Errors
+    ///
+    /// When it takes no more.
+    fn zeros(&mut self, len: u64) -> Result<(), Self::Stop>;
+}
+
+/// Hands what comes to a function, from memory that the next stream of the thread is read to again.
+struct Pieces<'a, E> {
+    buffer: Vec<u8>,
+    sink: &'a mut dyn FnMut(Piece<'_>) -> Result<(), E>,
+}
+
+impl<E> Sink for Pieces<'_, E> {
+    type Stop = E;
+
+    /// The front of the buffer, which never shrinks: filling it with zeros again would cost as much as reading.
+    fn room(&mut self, len: usize) -> &mut [u8] {
+        if self.buffer.len() < len {
+            self.buffer.resize(len, 0);
+        }
+        self.buffer.get_mut(..len).unwrap_or_default()
+    }
+
+    fn take(&mut self, len: usize) -> Result<(), E> {
+        (self.sink)(Piece::Bytes(self.buffer.get(..len).unwrap_or_default()))
+    }
+
+    fn zeros(&mut self, len: u64) -> Result<(), E> {
+        (self.sink)(Piece::Zeros(len))
+    }
+}
+
 /// What is missing of a stream that was read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Missing {
@@ -71,9 +120,32 @@ pub fn read_stream<E>(
         image,
         &stream.extents,
         stream.extents_incomplete,
-        ByteRange::new(0, stream.size_bytes),
+        whole(stream),
         sink,
     )
+}
+
+/// As [`read_stream`], for who has memory to read to: nothing is copied on the way.
+///
+/// # Errors
+///
+/// Only what `sink` returns.
+pub fn read_stream_into<S: Sink>(
+    image: &dyn ReadAt,
+    stream: &Stream,
+    sink: &mut S,
+) -> Result<Missing, S::Stop> {
+    read_into(
+        image,
+        &stream.extents,
+        stream.extents_incomplete,
+        whole(stream),
+        sink,
+    )
+}
+
+const fn whole(stream: &Stream) -> ByteRange {
+    ByteRange::new(0, stream.size_bytes)
 }
 
 /// Reads a range of what extents map, as [`read_stream`] reads all of a stream; ranges in [`Missing`] are counted as the extents count.
@@ -88,30 +160,43 @@ pub fn read_extents<E>(
     range: ByteRange,
     sink: &mut dyn FnMut(Piece<'_>) -> Result<(), E>,
 ) -> Result<Missing, E> {
+    let mut pieces = Pieces {
+        buffer: BUFFER.take(),
+        sink,
+    };
+    let read = read_into(image, extents, is_incomplete, range, &mut pieces);
+    BUFFER.set(pieces.buffer);
+    read
+}
+
+fn read_into<S: Sink>(
+    image: &dyn ReadAt,
+    extents: &[Extent],
+    is_incomplete: bool,
+    range: ByteRange,
+    sink: &mut S,
+) -> Result<Missing, S::Stop> {
     let mut reader = StreamReader {
         image,
         sink,
         is_incomplete,
         missing: Missing::default(),
         failed_reads: 0,
-        buffer: BUFFER.take(),
     };
-    let read = reader.extents(extents, range);
-    BUFFER.set(reader.buffer);
-    read.map(|()| reader.missing)
+    reader.extents(extents, range)?;
+    Ok(reader.missing)
 }
 
-struct StreamReader<'a, E> {
+struct StreamReader<'a, S> {
     image: &'a dyn ReadAt,
-    sink: &'a mut dyn FnMut(Piece<'_>) -> Result<(), E>,
+    sink: &'a mut S,
     is_incomplete: bool,
     missing: Missing,
     failed_reads: u32,
-    buffer: Vec<u8>,
 }
 
-impl<E> StreamReader<'_, E> {
-    fn extents(&mut self, extents: &[Extent], range: ByteRange) -> Result<(), E> {
+impl<S: Sink> StreamReader<'_, S> {
+    fn extents(&mut self, extents: &[Extent], range: ByteRange) -> Result<(), S::Stop> {
         let (mut position, end) = (range.offset, range.end());
         let first =
             extents.partition_point(|extent| extent.logical_offset.saturating_add(extent.len) <= position);
@@ -135,16 +220,12 @@ impl<E> StreamReader<'_, E> {
         self.uncovered(ByteRange::new(position, end - position))
     }
 
-    fn zeros(&mut self, len: u64) -> Result<(), E> {
-        if len > 0 {
-            (self.sink)(Piece::Zeros(len))
-        } else {
-            Ok(())
-        }
+    fn zeros(&mut self, len: u64) -> Result<(), S::Stop> {
+        if len > 0 { self.sink.zeros(len) } else { Ok(()) }
     }
 
     /// Bytes of the stream that no extent covers: a hole, unless the map is known to be incomplete.
-    fn uncovered(&mut self, range: ByteRange) -> Result<(), E> {
+    fn uncovered(&mut self, range: ByteRange) -> Result<(), S::Stop> {
         if self.is_incomplete && !range.is_empty() {
             let detail = || "the map of the file's blocks is incomplete".to_owned();
             self.missing.add(range, FailureClass::Corrupt, 0, detail);
@@ -153,8 +234,9 @@ impl<E> StreamReader<'_, E> {
     }
 
     /// A run of the stream whose bytes lie at `image_offset`.
-    fn run(&mut self, run: ByteRange, image_offset: u64) -> Result<(), E> {
-        let in_image = self.image.len().saturating_sub(image_offset).min(run.len);
+    fn run(&mut self, run: ByteRange, image_offset: u64) -> Result<(), S::Stop> {
+        let end = self.image.end_of(image_offset);
+        let in_image = end.saturating_sub(image_offset).min(run.len);
         let mut done = 0;
         while done < in_image {
             let len = BLOCK_BYTES.min(in_image - done);
@@ -163,7 +245,6 @@ impl<E> StreamReader<'_, E> {
         }
         let beyond = ByteRange::new(run.offset + in_image, run.len - in_image);
         if !beyond.is_empty() {
-            let end = self.image.len();
             let detail = || format!("extent at {image_offset:#x} passes the end of the image at {end:#x}");
             self.missing.add(beyond, FailureClass::Short, 0, detail);
         }
@@ -171,9 +252,9 @@ impl<E> StreamReader<'_, E> {
     }
 
     /// At most [`BLOCK_BYTES`]: one read, or after an error as many as it takes to find what is good.
-    fn block(&mut self, block: ByteRange, image_offset: u64) -> Result<(), E> {
+    fn block(&mut self, block: ByteRange, image_offset: u64) -> Result<(), S::Stop> {
         match self.read(image_offset, block.len) {
-            Ok(len) => return (self.sink)(Piece::Bytes(self.buffer.get(..len).unwrap_or_default())),
+            Ok(len) => return self.sink.take(len),
             Err(error) if block.len <= SECTOR_BYTES => return self.lose(block, &error),
             Err(error) if self.failed_reads > FAILED_READS_MAX => return self.lose(block, &error),
             Err(_) => {}
@@ -187,18 +268,13 @@ impl<E> StreamReader<'_, E> {
         self.block(second, image_offset + half)
     }
 
-    /// Reads to the front of the buffer, which never shrinks: filling it with zeros again would cost as much as reading.
     fn read(&mut self, image_offset: u64, len: u64) -> Result<usize, ReadError> {
         let len = usize::try_from(len.min(BLOCK_BYTES)).unwrap_or(0);
-        if self.buffer.len() < len {
-            self.buffer.resize(len, 0);
-        }
-        let wanted = self.buffer.get_mut(..len).unwrap_or_default();
-        self.image.read_exact_at(image_offset, wanted)?;
+        self.image.read_exact_at(image_offset, self.sink.room(len))?;
         Ok(len)
     }
 
-    fn lose(&mut self, block: ByteRange, error: &ReadError) -> Result<(), E> {
+    fn lose(&mut self, block: ByteRange, error: &ReadError) -> Result<(), S::Stop> {
         let (class, code) = match error {
             ReadError::Io { source, .. } => {
                 self.failed_reads += 1;

@@ -11,12 +11,15 @@ pub mod field;
 pub mod file;
 pub mod mapped;
 pub mod masked;
+mod parity;
+pub mod space;
 pub mod sub_range;
 
 pub use error::ReadError;
 pub use file::FileSource;
 pub use mapped::Mapped;
 pub use masked::Masked;
+pub use space::Space;
 pub use sub_range::SubRange;
 
 /// Read-only bytes at an offset.
@@ -29,6 +32,11 @@ pub trait ReadAt: Send + Sync {
     /// Whether there are no bytes at all.
     fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The end of the bytes in a row that `offset` lies in, or in front of: [`ReadAt::len`] but for a source of several parts with gaps between them.
+    fn end_of(&self, _offset: u64) -> u64 {
+        self.len()
     }
 
     /// Fills `buffer` with the bytes from `offset`.
@@ -47,6 +55,10 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
         (**self).len()
     }
 
+    fn end_of(&self, offset: u64) -> u64 {
+        (**self).end_of(offset)
+    }
+
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         (**self).read_exact_at(offset, buffer)
     }
@@ -55,6 +67,10 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
 impl<T: ReadAt + ?Sized> ReadAt for std::sync::Arc<T> {
     fn len(&self) -> u64 {
         (**self).len()
+    }
+
+    fn end_of(&self, offset: u64) -> u64 {
+        (**self).end_of(offset)
     }
 
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
@@ -66,6 +82,10 @@ impl<T: ReadAt + ?Sized> ReadAt for std::sync::Arc<T> {
 impl<T: ReadAt + ?Sized> ReadAt for Box<T> {
     fn len(&self) -> u64 {
         (**self).len()
+    }
+
+    fn end_of(&self, offset: u64) -> u64 {
+        (**self).end_of(offset)
     }
 
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {

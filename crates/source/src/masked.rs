@@ -29,6 +29,10 @@ impl<S: ReadAt> ReadAt for Masked<S> {
         self.inner.len()
     }
 
+    fn end_of(&self, offset: u64) -> u64 {
+        self.inner.end_of(offset)
+    }
+
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         match self.first_unread(ByteRange::new(offset, buffer_len(buffer))) {
             Some(range) => Err(ReadError::Unread { range }),

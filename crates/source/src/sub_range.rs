@@ -14,8 +14,9 @@ pub struct SubRange<S> {
 impl<S: ReadAt> SubRange<S> {
     /// The bytes of `range` that `inner` has.
     pub fn new(inner: S, range: ByteRange) -> Self {
-        let offset = range.offset.min(inner.len());
-        let len = range.len.min(inner.len() - offset);
+        let end = inner.end_of(range.offset);
+        let offset = range.offset.min(end);
+        let len = range.len.min(end - offset);
         Self {
             inner,
             range: ByteRange::new(offset, len),

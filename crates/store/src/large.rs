@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ntt_host::DiskFile;
+use ntt_host::{DiskFile, PageBuffer};
 use ntt_model::{BlobHash, Sha256};
 
 use crate::error::During;
@@ -20,7 +20,7 @@ pub struct LargeBlob<'a> {
     /// Nothing is written to the disk before the content outgrows the buffer.
     file: Option<(PathBuf, Box<dyn DiskFile>)>,
     /// The bytes at `at`.
-    buffer: Vec<u8>,
+    buffer: PageBuffer,
     at: u64,
 }
 
@@ -29,7 +29,7 @@ impl<'a> LargeBlob<'a> {
         Self {
             writer,
             file: None,
-            buffer: Vec::new(),
+            buffer: PageBuffer::new(),
             at: 0,
         }
     }
@@ -50,7 +50,22 @@ impl<'a> LargeBlob<'a> {
     ///
     /// [`Error::Full`] or [`Error::Io`], after which the writer is poisoned; [`Error::Poisoned`].
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.buffer.extend_from_slice(bytes);
+        self.room(bytes.len()).copy_from_slice(bytes);
+        self.take(bytes.len())
+    }
+
+    /// Memory for the next `len` bytes, for those who can read into it; [`LargeBlob::take`] then adds them.
+    pub fn room(&mut self, len: usize) -> &mut [u8] {
+        self.buffer.room(len)
+    }
+
+    /// Adds the first `len` bytes of the room that was given last.
+    ///
+    /// # Errors
+    ///
+    /// As [`LargeBlob::write`].
+    pub fn take(&mut self, len: usize) -> Result<(), Error> {
+        self.buffer.take(len);
         if self.buffer.len() >= WRITE_BYTES {
             self.flush()
         } else {
@@ -65,10 +80,14 @@ impl<'a> LargeBlob<'a> {
     /// As [`LargeBlob::write`].
     pub fn zeros(&mut self, len: u64) -> Result<(), Error> {
         match usize::try_from(len) {
-            Ok(len) if len < WRITE_BYTES => self.write(&vec![0; len]),
+            Ok(len) if len < WRITE_BYTES => {
+                self.room(len).fill(0);
+                self.take(len)
+            }
             _ => {
                 self.flush()?;
                 self.at = self.at.saturating_add(len);
+                self.buffer.restart_at(self.at);
                 Ok(())
             }
         }
@@ -86,10 +105,10 @@ impl<'a> LargeBlob<'a> {
                 Some(file) => file,
                 None => file.insert(writer.new_temporary()?),
             };
-            file.write_all_at(*at, buffer).during("write", path)
+            file.write_all_at(*at, buffer.as_slice()).during("write", path)
         })?;
         self.at = self.len();
-        self.buffer.clear();
+        self.buffer.restart_at(self.at);
         Ok(())
     }
 
@@ -100,7 +119,7 @@ impl<'a> LargeBlob<'a> {
     /// As [`LargeBlob::write`].
     pub fn finish(mut self, hash: BlobHash, sha256: Option<Sha256>) -> Result<Put, Error> {
         if self.file.is_none() {
-            return self.writer.put(&self.buffer, hash, sha256);
+            return self.writer.put(self.buffer.as_slice(), hash, sha256);
         }
         self.flush()?;
         let size = self.len();

@@ -5,7 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ntt_host::{Disk, DiskFile, OpenMode};
+use ntt_host::{Disk, DiskFile, OpenMode, PageBuffer};
 use ntt_model::{BlobHash, Sha256};
 
 use crate::error::During;
@@ -30,7 +30,7 @@ pub(crate) struct OpenPack {
     /// What is in the file.
     written: u64,
     /// What comes after that.
-    buffer: Vec<u8>,
+    buffer: PageBuffer,
     digest: blake3::Hasher,
     lines: Vec<Line>,
     /// Whether the name is durable.
@@ -52,7 +52,7 @@ impl OpenPack {
     }
 
     fn new(id: PackId, file: Box<dyn DiskFile>, path: PathBuf, named: bool) -> Self {
-        let (buffer, digest, lines) = (Vec::new(), blake3::Hasher::new(), Vec::new());
+        let (buffer, digest, lines) = (PageBuffer::new(), blake3::Hasher::new(), Vec::new());
         Self {
             id,
             file,
@@ -196,10 +196,13 @@ impl OpenPack {
     ) -> Result<u64, Error> {
         let size = content.len() as u64;
         let offset = self.len() + BLOCK_BYTES;
-        self.buffer.extend_from_slice(&header(&hash, size)?);
-        self.buffer.extend_from_slice(content);
-        let padding = usize::try_from(padded(size) - size).unwrap_or(0);
-        self.buffer.resize(self.buffer.len() + padding, 0);
+        if self.buffer.is_empty() {
+            self.buffer.restart_at(self.written);
+        }
+        self.buffer.push(&header(&hash, size));
+        self.buffer.push(content);
+        self.buffer
+            .push_zeros(usize::try_from(padded(size) - size).unwrap_or(0));
         self.lines.push(Line {
             hash,
             offset,
@@ -218,12 +221,13 @@ impl OpenPack {
     /// Writes the front of what was gathered, up to byte `end` of the pack.
     fn write_until(&mut self, end: u64) -> Result<(), Error> {
         let len = usize::try_from(end - self.written).unwrap_or(self.buffer.len());
+        let bytes = &self.buffer.as_slice()[..len];
         self.file
-            .write_all_at(self.written, &self.buffer[..len])
+            .write_all_at(self.written, bytes)
             .during("write", &self.path)?;
-        self.digest.update(&self.buffer[..len]);
+        self.digest.update(bytes);
         self.written = end;
-        self.buffer.drain(..len);
+        self.buffer.remove_front(len);
         Ok(())
     }
 
@@ -250,12 +254,12 @@ impl OpenPack {
 
     /// Ends the pack for good. Everything in it must be committed. `temporary` is where the list is written first.
     pub(crate) fn seal(mut self, disk: &dyn Disk, layout: &Layout, temporary: &Path) -> Result<(), Error> {
-        self.buffer.resize(END_BYTES, 0);
+        self.buffer.push_zeros(END_BYTES);
         if self.file.len().during("measure", &self.path)? == self.written {
             self.sync()?;
         } else {
             // Taken over with its end written and its mode changed.
-            self.digest.update(&self.buffer);
+            self.digest.update(self.buffer.as_slice());
             self.written += END_BYTES as u64;
         }
         disk.set_read_only(&self.path)

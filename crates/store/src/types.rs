@@ -72,7 +72,7 @@ pub struct StoreOptions {
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
-            pack_threshold_bytes: 64 << 10,
+            pack_threshold_bytes: 1 << 20,
             pack_target_bytes: 128 << 20,
             batch_bytes: 256 << 20,
             batch_blobs: 4_000,

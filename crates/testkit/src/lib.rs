@@ -17,6 +17,7 @@ pub mod loop_device;
 pub mod managers;
 pub mod ntfs;
 pub mod part_full;
+pub mod partition;
 pub mod postgres;
 pub mod sim_disk;
 pub mod synthetic;

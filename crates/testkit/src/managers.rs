@@ -86,6 +86,49 @@ impl MdMember {
     }
 }
 
+/// The members of an array over `columns`, all with the same `events`; `like` says what the array is.
+pub fn md_members(like: MdMember, columns: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    (0_u16..)
+        .zip(columns)
+        .map(|(role, column)| {
+            let raid_disks = u32::try_from(columns.len()).expect("few");
+            let member = MdMember {
+                role,
+                raid_disks,
+                ..like
+            };
+            member.version_1_2(column)
+        })
+        .collect()
+}
+
+/// Data as the columns of a RAID 0.
+pub fn raid0(data: &[u8], chunk: usize, disks: usize) -> Vec<Vec<u8>> {
+    let mut columns = vec![Vec::new(); disks];
+    for (number, part) in data.chunks(chunk).enumerate() {
+        columns[number % disks].extend_from_slice(part);
+        columns[number % disks].resize((number / disks + 1) * chunk, 0);
+    }
+    columns
+}
+
+/// Data as the columns of a RAID 5 in the layout left-symmetric.
+pub fn raid5(data: &[u8], chunk: usize, disks: usize) -> Vec<Vec<u8>> {
+    let rows = data.len().div_ceil(chunk * (disks - 1));
+    let mut columns = vec![vec![0; rows * chunk]; disks];
+    for (stripe, row) in data.chunks(chunk * (disks - 1)).enumerate() {
+        let parity = disks - 1 - stripe % disks;
+        let mut sum = vec![0_u8; chunk];
+        for (index, part) in row.chunks(chunk).enumerate() {
+            let place = &mut columns[(parity + 1 + index) % disks][stripe * chunk..];
+            place[..part.len()].copy_from_slice(part);
+            sum.iter_mut().zip(part).for_each(|(sum, byte)| *sum ^= byte);
+        }
+        columns[parity][stripe * chunk..(stripe + 1) * chunk].copy_from_slice(&sum);
+    }
+    columns
+}
+
 /// The two members of a volume group `vg0` that the tools of LVM2 2.03.16 made: `pvcreate`, `vgcreate -s 1M`, `lvcreate -L 8M -n lin`,
 /// `lvcreate -L 12M -i 2 -I 64k -n str`, `lvextend -l +28 vg0/lin`. 40 MiB each, first extent at 1 MiB.
 ///

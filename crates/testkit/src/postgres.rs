@@ -13,6 +13,12 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::partition::Partition;
+
+/// The usual port, after which a socket is named.
+const PORT: &str = "5432";
+/// Where Debian has the pooler.
+const POOLER: &str = "/usr/sbin/pgbouncer";
 /// Where Debian keeps one folder per version.
 const DEBIAN_VERSIONS: &str = "/usr/lib/postgresql";
 /// The user `nobody`: the server refuses to run as root.
@@ -42,6 +48,7 @@ pub struct PostgresServer {
     binaries: PathBuf,
     child: Child,
     settings: Vec<String>,
+    port: String,
 }
 
 impl PostgresServer {
@@ -77,13 +84,16 @@ impl PostgresServer {
             .iter()
             .chain(settings)
             .map(|setting| (*setting).to_owned())
-            .collect();
+            .collect::<Vec<String>>();
+        let port = settings.iter().find_map(|setting| setting.strip_prefix("port="));
+        let port = port.unwrap_or(PORT).to_owned();
         let child = spawn(&binaries, folder.path(), &settings)?;
         let mut server = Self {
             folder,
             binaries,
             child,
             settings,
+            port,
         };
         server.wait_until_ready()?;
         Ok(server)
@@ -91,10 +101,59 @@ impl PostgresServer {
 
     /// The URL of a database.
     pub fn url(&self, database: &str) -> String {
-        format!(
-            "postgres:///{database}?host={}&user=postgres",
-            self.folder.path().display()
-        )
+        format!("{}&port={}", url(self.folder.path(), database), self.port)
+    }
+
+    /// A pooler before the server, which gives every transaction whichever of few connections is free; or says on stderr that the test is skipped
+    /// because none is installed.
+    ///
+    /// # Panics
+    ///
+    /// If it is there and does not start.
+    #[allow(clippy::print_stderr, reason = "a skipped test must say so")]
+    pub fn pooler(&self) -> Option<Pooler> {
+        if !Path::new(POOLER).is_file() {
+            eprintln!("skipped: no pooler is installed (Debian: apt-get install pgbouncer)");
+            return None;
+        }
+        let started = Pooler::start(self.folder.path());
+        Some(started.unwrap_or_else(|error| panic!("starting pgbouncer: {error}")))
+    }
+
+    /// Has the server encrypt with this certificate from now on: files in PEM, which are copied.
+    ///
+    /// # Panics
+    ///
+    /// If the files cannot be copied.
+    pub fn encrypt(&self, certificate: &Path, key: &Path) {
+        for (from, name) in [(certificate, "server.crt"), (key, "server.key")] {
+            let to = self.folder.path().join("data").join(name);
+            let copied = fs::copy(from, &to).and_then(|_| own(&to, 0o600));
+            copied.unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+        }
+        self.psql("postgres", "ALTER SYSTEM SET ssl = on");
+        self.psql("postgres", "SELECT pg_reload_conf()");
+        let begun = Instant::now();
+        while self.psql("postgres", "SHOW ssl") != "on" {
+            assert!(begun.elapsed() < PATIENCE, "the server does not encrypt");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// A way to the server that can be cut.
+    ///
+    /// # Panics
+    ///
+    /// If no socket can be made.
+    pub fn partition(&self) -> Partition {
+        let socket = self.folder.path().join(format!(".s.PGSQL.{}", self.port));
+        let way = Partition::before(&socket);
+        way.unwrap_or_else(|error| panic!("a socket: {error}"))
+    }
+
+    /// The folder of the server, which belongs to the user as whom it runs.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Creates a database, as a copy of `template` if one is given, and returns its URL.
@@ -134,6 +193,7 @@ impl PostgresServer {
             ])
             .arg("-h")
             .arg(self.folder.path())
+            .args(["-p", &self.port])
             .output();
         let output = output.unwrap_or_else(|error| panic!("psql: {error}"));
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -220,6 +280,74 @@ impl Drop for PostgresServer {
         // The folder goes in any case.
         let _ = self.child.wait();
     }
+}
+
+/// A running pooler. It is stopped and removed when this is dropped.
+#[derive(Debug)]
+pub struct Pooler {
+    folder: TempDir,
+    child: Child,
+}
+
+impl Pooler {
+    fn start(server: &Path) -> io::Result<Self> {
+        let folder = private_folder()?;
+        let settings = folder.path().join("settings.ini");
+        let text = format!(
+            "[databases]\n* = host={} port={PORT} user=postgres\n[pgbouncer]\nunix_socket_dir = {}\nlisten_port = {PORT}\n\
+             auth_type = any\npool_mode = transaction\ndefault_pool_size = 3\n",
+            server.display(),
+            folder.path().display()
+        );
+        fs::write(&settings, text)?;
+        own(&settings, 0o644)?;
+        let child = command(Path::new(POOLER))
+            .arg(&settings)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let mut pooler = Self { folder, child };
+        let (begun, socket) = (
+            Instant::now(),
+            pooler.folder.path().join(format!(".s.PGSQL.{PORT}")),
+        );
+        while !socket.exists() {
+            let ended = pooler.child.try_wait()?;
+            if ended.is_some() || begun.elapsed() > PATIENCE {
+                return Err(io::Error::other(format!("it does not listen ({ended:?})")));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(pooler)
+    }
+
+    /// The URL of a database behind it.
+    pub fn url(&self, database: &str) -> String {
+        url(self.folder.path(), database)
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        signal(&self.child, Signal::KILL);
+        // The folder goes in any case.
+        let _ = self.child.wait();
+    }
+}
+
+/// Gives a file to the user as whom the server runs.
+fn own(path: &Path, mode: u32) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    if is_root() {
+        chown(path, Some(NOBODY), Some(NOBODY))?;
+    }
+    Ok(())
+}
+
+/// The URL of a database behind the socket in a folder.
+pub fn url(folder: &Path, database: &str) -> String {
+    format!("postgres:///{database}?host={}&user=postgres", folder.display())
 }
 
 fn signal(child: &Child, signal: Signal) {

@@ -118,6 +118,10 @@ fn looks_like_a_start(bytes: &[u8]) -> bool {
         || is_ufs(bytes)
         || is_first_btrfs_superblock(bytes).unwrap_or(false)
         || is_minix(bytes).unwrap_or(false)
+        || is_squashfs(bytes).unwrap_or(false)
+        || is_cramfs(bytes)
+        || bytes.starts_with(b"-rom1fs-")
+        || matches!(bytes.get(8192 + 52..8192 + 60), Some(b"ReIsErFs"))
         || bytes.get(32_768..32_772) == Some(b"JFS1")
         || matches!(bytes.get(65_588..65_594), Some(b"ReIsEr"))
         || matches!(bytes.get(32_769..32_774), Some(b"CD001" | b"BEA01"))
@@ -192,6 +196,27 @@ fn is_minix(bytes: &[u8]) -> Option<bool> {
     Some((is_old && has_old_maps) || (is_new && has_new_maps))
 }
 
+/// The superblock of squashfs in either byte order, with a version that there was and, in the last one, a block size that is what its logarithm says.
+fn is_squashfs(bytes: &[u8]) -> Option<bool> {
+    Some(match bytes.get(..4)? {
+        b"hsqs" => match le_u16(bytes, 28)? {
+            4 => 1_u32.checked_shl(le_u16(bytes, 22)?.into())? == le_u32(bytes, 12)?,
+            version => (1..=3).contains(&version),
+        },
+        b"sqsh" => (1..=3).contains(&be_u16(bytes, 28)?),
+        _ => false,
+    })
+}
+
+/// The superblock of cramfs in either byte order, with its signature.
+fn is_cramfs(bytes: &[u8]) -> bool {
+    let is_magic = matches!(
+        bytes.get(..4),
+        Some([0x45, 0x3d, 0xcd, 0x28] | [0x28, 0xcd, 0x3d, 0x45])
+    );
+    is_magic && bytes.get(16..32) == Some(b"Compressed ROMFS")
+}
+
 /// Volume header of HFS+ or HFSX with its version; master directory block of HFS or MFS with a block size that can be.
 fn is_macintosh_volume(bytes: &[u8]) -> Option<bool> {
     let block_bytes = be_u32(bytes, 1024 + 20)?;
@@ -244,6 +269,31 @@ mod tests {
         }
         let scanned = scan(&bytes, whole(&bytes), &mut |_| Some(1 << 20));
         assert_eq!(scanned.volumes, [ByteRange::new(512, 1 << 20)]);
+    }
+
+    #[test]
+    fn read_only_file_systems_are_found_by_their_heads() {
+        let mut bytes = vec![0; 1 << 20];
+        let mut put = |at: usize, what: &[u8]| bytes[at..at + what.len()].copy_from_slice(what);
+        put(512, b"-rom1fs-");
+        put(64 << 10, &[0x45, 0x3d, 0xcd, 0x28]);
+        put((64 << 10) + 16, b"Compressed ROMFS");
+        put(128 << 10, b"hsqs");
+        put((128 << 10) + 12, &131_072_u32.to_le_bytes());
+        put((128 << 10) + 22, &[17, 0]);
+        put((128 << 10) + 28, &[4, 0]);
+        // Magics alone: texts that speak of them, and a block size that its logarithm contradicts.
+        put(256 << 10, &[0x45, 0x3d, 0xcd, 0x28]);
+        put(300 << 10, b"hsqs");
+        put((300 << 10) + 22, &[17, 0]);
+        put((300 << 10) + 28, &[4, 0]);
+        put(400 << 10, b"sqsh");
+        let mut asked = Vec::new();
+        scan(&bytes, whole(&bytes), &mut |at| {
+            asked.push(at);
+            None
+        });
+        assert_eq!(asked, [512, 64 << 10, 128 << 10]);
     }
 
     #[test]

@@ -380,7 +380,7 @@ fn what_is_not_there_is_an_error(fixture: &Fixture) {
         Err(Error::NotFound { .. })
     ));
     assert!(matches!(
-        fixture.catalogue.children(scan, ROOT),
+        fixture.catalogue.children(scan, ROOT, 0),
         Err(Error::NotFound { .. })
     ));
     assert!(matches!(

@@ -5,10 +5,11 @@ use ntt_model::{Codec, Finding, FindingCode, Kind, Layer, PackedUnit, ScanEvent,
 
 use super::Case;
 use super::fixture::{Fixture, ROOT, counts, entering, file, files, flat, named};
-use crate::{Error, Labels};
+use crate::{CHILDREN_PAGE, Children, Error, Labels};
 
 pub(super) const CASES: &[Case] = &[
     ("r23_all_byte_names_round_trip", r23_all_byte_names_round_trip),
+    ("a_directory_comes_page_by_page", a_directory_comes_page_by_page),
     (
         "r24_equal_inode_numbers_on_two_volumes_keep_both",
         r24_equal_inode_numbers_on_two_volumes_keep_both,
@@ -52,12 +53,39 @@ fn r23_all_byte_names_round_trip(fixture: &Fixture) {
         events.push(ScanEvent::Inode(Box::new(file(number, 1, number))));
     }
     let scan = fixture.scan(&events);
-    let children = fixture.catalogue.children(scan, ROOT).unwrap();
+    let children = fixture.catalogue.children(scan, ROOT, 0).unwrap();
     let found: Vec<&[u8]> = children.iter().map(|child| child.name.as_slice()).collect();
     assert_eq!(found, names);
     for name in names {
         assert_eq!(fixture.catalogue.resolve_path(scan, name).unwrap().len(), 1);
     }
+}
+
+fn a_directory_comes_page_by_page(fixture: &Fixture) {
+    let count = 2 * CHILDREN_PAGE + 7;
+    let mut events = vec![entering(ROOT, None, b"")];
+    for number in (10..).take(count) {
+        events.push(ScanEvent::Name(named(
+            ROOT,
+            number.to_string().as_bytes(),
+            number,
+        )));
+        events.push(ScanEvent::Inode(Box::new(file(number, 1, number))));
+    }
+    events.push(entering(5, Some(ROOT), b"below"));
+    events.push(ScanEvent::Name(named(5, b"not of the root", 10)));
+    let catalogue = fixture.catalogue.as_ref();
+    let scan = fixture.scan(&events);
+    let all: Vec<_> = Children::of(catalogue, scan, ROOT)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let numbers: Vec<u64> = all.iter().map(|child| child.number).collect();
+    assert_eq!(numbers, (10..).take(count).collect::<Vec<u64>>());
+    let (page, last) = (&all[CHILDREN_PAGE..2 * CHILDREN_PAGE], all[count - 1].id);
+    assert_eq!(catalogue.children(scan, ROOT, page[0].id - 1).unwrap(), page);
+    assert_eq!(catalogue.children(scan, ROOT, last).unwrap(), []);
+    assert_eq!(Children::of(catalogue, scan, 5).unwrap().count(), 1);
 }
 
 fn r24_equal_inode_numbers_on_two_volumes_keep_both(fixture: &Fixture) {

@@ -18,9 +18,11 @@ use super::value::Value;
 use super::wire::{HEADER, Rows, TRAILER};
 use crate::Error;
 
-/// Settings of every session; behind a pooler they may get lost, and nothing depends on them but patience. `jit` never pays here.
+/// Settings of every session; behind a pooler they may get lost, and nothing depends on them but patience. `jit` never pays here. A client that
+/// cannot be reached any more is given up by the server within a minute, and its locks with it.
 const SESSION: &str = "SET client_min_messages = 'warning'; SET lock_timeout = '30s'; SET statement_timeout = '10min'; \
-                       SET jit = off; SET bytea_output = 'hex'";
+                       SET jit = off; SET bytea_output = 'hex'; SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; \
+                       SET tcp_keepalives_count = 3; SET tcp_user_timeout = '60s'";
 /// The server's clock in nanoseconds since 1970, to the microsecond.
 const SERVER_CLOCK: &str = "((extract(epoch FROM clock_timestamp()) * 1000000)::int8 * 1000)";
 
@@ -319,7 +321,8 @@ fn told(error: &postgres::Error) -> String {
         .map_or_else(|| error.to_string(), |told| told.message().to_owned())
 }
 
-/// Whether the same transaction may succeed when it is run again: it met another one.
+/// Whether the same transaction may succeed when it is run again: it met another one, or this process was asleep in its middle and the server gave it
+/// up.
 pub(super) fn is_transient(error: &Error) -> bool {
     let Error::Database(source) = error else {
         return false;
@@ -328,6 +331,11 @@ pub(super) fn is_transient(error: &Error) -> bool {
         .downcast_ref::<postgres::Error>()
         .and_then(postgres::Error::code)
         .is_some_and(|state| {
-            *state == SqlState::T_R_SERIALIZATION_FAILURE || *state == SqlState::T_R_DEADLOCK_DETECTED
+            [
+                SqlState::T_R_SERIALIZATION_FAILURE,
+                SqlState::T_R_DEADLOCK_DETECTED,
+                SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+            ]
+            .contains(state)
         })
 }

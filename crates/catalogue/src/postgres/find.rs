@@ -1,6 +1,6 @@
 //! Searches over all media. Only the latest sealed scan by each reader of a volume is searched: earlier ones are history.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use ntt_model::entry::StreamKind;
 use ntt_model::{BlobHash, MediumKey, ScanId, Timestamp};
@@ -9,7 +9,7 @@ use postgres::Row;
 use super::answer::scan_id;
 use super::connection::{Connection, get};
 use super::inodes::{HAS_MTIME, OWN_STREAM};
-use super::media::{leaf, small, unsigned};
+use super::media::{small, unsigned};
 use super::paths::{self, Paths};
 use super::state;
 use crate::Error;
@@ -19,7 +19,7 @@ use crate::rows::{Occurrence, PathRow};
 use crate::standing::{DAMAGED, STORED, stream_kind};
 
 /// Inodes whose paths are read in one go.
-const GROUP: usize = 1024;
+const GROUP: u32 = 1024;
 
 /// The latest sealed scan by each reader of all volumes, by medium and volume number.
 pub(super) fn searched(connection: &Connection) -> Result<Vec<SearchedScan>, Error> {
@@ -42,6 +42,7 @@ pub(super) fn searched(connection: &Connection) -> Result<Vec<SearchedScan>, Err
 
 /// A stream that holds the content asked for.
 struct Holder {
+    scan: ScanId,
     inode: i64,
     stream: u32,
     damaged: bool,
@@ -59,43 +60,47 @@ pub(super) fn occurrences(
     };
     let id: i64 = get(&row, 0)?;
     let latest = searched(connection)?;
-    let mut holders = holders(connection, id, &latest)?;
-    for latest in &latest {
-        let held = holders.remove(&latest.scan).unwrap_or_default();
-        if held.is_empty() {
-            continue;
+    let holders = connection.pages(&holders(id, &latest), GROUP)?;
+    let mut paths: Option<Paths<'_>> = None;
+    loop {
+        let rows = holders.next()?;
+        if rows.is_empty() {
+            return holders.close();
         }
-        let mut paths = Paths::new(connection, latest.scan)?;
-        for group in held.chunks(GROUP) {
-            occurrences_in(&mut paths, connection, latest, group, visit)?;
+        let held = rows.iter().map(holder).collect::<Result<Vec<_>, _>>()?;
+        for group in held.chunk_by(|one, next| one.scan == next.scan) {
+            let is_of_group =
+                |latest: &&SearchedScan| group.first().is_some_and(|held| held.scan == latest.scan);
+            let Some(latest) = latest.iter().find(is_of_group) else {
+                continue;
+            };
+            let known = paths.take().filter(|paths| paths.is_of(latest.scan));
+            let paths = paths.insert(match known {
+                Some(paths) => paths,
+                None => Paths::new(connection, latest.scan)?,
+            });
+            occurrences_in(paths, connection, latest, group, visit)?;
         }
     }
-    Ok(())
 }
 
-/// Who holds a blob, in the latest scans: one query over the leaves of all.
-fn holders(
-    connection: &Connection,
-    blob: i64,
-    latest: &[SearchedScan],
-) -> Result<BTreeMap<ScanId, Vec<Holder>>, Error> {
-    let scans: Vec<i32> = latest
-        .iter()
-        .map(|latest| leaf(latest.scan))
-        .collect::<Result<_, _>>()?;
-    let sql = format!(
-        "SELECT scan, ino, stream, state FROM result WHERE blob = $1 AND state IN ({STORED}, {DAMAGED}) AND scan = ANY ($2) \
-         ORDER BY scan, ino, stream"
-    );
-    let mut holders: BTreeMap<ScanId, Vec<Holder>> = BTreeMap::new();
-    for row in connection.query(&sql, &[&blob, &scans])? {
-        holders.entry(scan_id(get(&row, 0)?)).or_default().push(Holder {
-            inode: get(&row, 1)?,
-            stream: small(&row, 2)?,
-            damaged: i64::from(get::<i16>(&row, 3)?) == DAMAGED,
-        });
-    }
-    Ok(holders)
+/// Who holds a blob, in the latest scans and in their order: one query over the leaves of all. A content may stand in millions of places.
+fn holders(blob: i64, latest: &[SearchedScan]) -> String {
+    let scans: Vec<String> = latest.iter().map(|latest| latest.scan.to_string()).collect();
+    let scans = format!("ARRAY[{}]::int4[]", scans.join(", "));
+    format!(
+        "SELECT scan, ino, stream, state FROM result WHERE blob = {blob} AND state IN ({STORED}, {DAMAGED}) AND scan = ANY ({scans}) \
+         ORDER BY array_position({scans}, scan), ino, stream"
+    )
+}
+
+fn holder(row: &Row) -> Result<Holder, Error> {
+    Ok(Holder {
+        scan: scan_id(get(row, 0)?),
+        inode: get(row, 1)?,
+        stream: small(row, 2)?,
+        damaged: i64::from(get::<i16>(row, 3)?) == DAMAGED,
+    })
 }
 
 fn occurrences_in(

@@ -1,16 +1,15 @@
 //! Exclusion labels (R26): rows of `label_{n}`, never a change of a path, and reversible.
 
-use std::collections::HashSet;
-
 use ntt_model::{ScanId, Timestamp};
 
 use super::connection::{Connection, Target, get};
 use super::media::leaf;
-use super::queue::{self, Cutter, FIRST_EXTENT, members_of, work_of};
+use super::queue::{self, ChunkCutter, FIRST_EXTENT, members_of, work_of};
 use super::state::{self, is_eligible};
 use super::wire::Rows;
 use super::{inodes, paths};
-use crate::cutting::Work;
+use crate::cutting::{Cutter, Window, Work};
+use crate::queued::{self, Queued};
 use crate::rows::RelabelReport;
 use crate::standing::{DAMAGED, FAILED, STORED};
 use crate::{Error, Labels, codec};
@@ -169,17 +168,14 @@ fn gather(connection: &Connection, scan: ScanId) -> Result<(), Error> {
         return Ok(());
     }
     for is_fresh in [true, false] {
-        let mut all = Vec::new();
+        let cutter = ChunkCutter::new(connection, scan, Timestamp::from_nanos(0), is_fresh)?;
+        let mut window = Window::new(cutter);
         for (chunk, _, _) in sparse.iter().filter(|chunk| chunk.2 == is_fresh) {
-            all.append(&mut work_of(connection, scan, &members_of(connection, *chunk)?)?);
+            let work = work_of(connection, scan, &members_of(connection, *chunk)?)?;
             queue::shrink(connection, *chunk, &[])?;
+            work.into_iter().try_for_each(|work| window.push(work))?;
         }
-        all.sort_unstable();
-        let mut cutter = Cutter::new(connection, scan, Timestamp::from_nanos(0), is_fresh)?;
-        for work in all {
-            cutter.push(work)?;
-        }
-        cutter.finish()?;
+        window.finish()?;
     }
     Ok(())
 }
@@ -205,7 +201,7 @@ pub(super) fn prune(connection: &Connection, scan: ScanId, chunk: i64) -> Result
 
 /// Puts wanted streams that are neither settled nor in a chunk into the queue; returns how many.
 fn readmit(connection: &Connection, scan: ScanId) -> Result<u64, Error> {
-    let queued = queued(connection, scan)?;
+    let mut queued = queued(connection, scan)?;
     let sql = format!(
         "SELECT i.ino, i.bits, i.size, {FIRST_EXTENT} FROM inode_{scan} i WHERE i.bits & {} = 0 AND {} \
          AND (i.bits & {} <> 0 OR NOT EXISTS (SELECT 1 FROM result_{scan} r WHERE r.ino = i.ino AND r.stream = 0 \
@@ -215,15 +211,20 @@ fn readmit(connection: &Connection, scan: ScanId) -> Result<u64, Error> {
         inodes::MORE_STREAMS
     );
     let pages = connection.pages(&sql, PAGE)?;
-    let mut cutter = Cutter::new(connection, scan, Timestamp::from_nanos(0), false)?;
+    let mut cutter = ChunkCutter::new(connection, scan, Timestamp::from_nanos(0), false)?;
     let mut readmitted = 0;
     loop {
         let rows = pages.next()?;
         if rows.is_empty() {
             break;
         }
+        if let [first, .., last] | [first @ last] = rows.as_slice() {
+            queued.stand_at(get(first, 0)?, get(last, 0)?, &mut |chunks| {
+                members_of_all(connection, chunks)
+            })?;
+        }
         for work in open_work(connection, scan, &rows)? {
-            if !queued.contains(&(work.inode, work.stream)) {
+            if !queued.contains(&work) {
                 readmitted += 1;
                 cutter.push(work)?;
             }
@@ -260,12 +261,12 @@ fn open_work(connection: &Connection, scan: ScanId, rows: &[postgres::Row]) -> R
 }
 
 /// The streams in chunks that are not done.
-fn queued(connection: &Connection, scan: ScanId) -> Result<HashSet<(u64, u32)>, Error> {
+fn queued(connection: &Connection, scan: ScanId) -> Result<Queued, Error> {
     let sql = format!(
-        "SELECT m.members FROM chunk c JOIN chunk_members m ON m.chunk = c.id WHERE c.scan = {scan} AND c.state <> 2"
+        "SELECT c.id, m.members FROM chunk c JOIN chunk_members m ON m.chunk = c.id WHERE c.scan = {scan} AND c.state <> 2"
     );
-    let pages = connection.pages(&sql, 256)?;
-    let mut queued = HashSet::new();
+    let pages = connection.pages(&sql, u32::try_from(queued::PAGE).unwrap_or(1))?;
+    let mut queued = Queued::default();
     loop {
         let rows = pages.next()?;
         if rows.is_empty() {
@@ -273,9 +274,16 @@ fn queued(connection: &Connection, scan: ScanId) -> Result<HashSet<(u64, u32)>, 
             return Ok(queued);
         }
         for row in &rows {
-            for member in codec::members(get(row, 0)?)? {
-                queued.extend(member.streams.iter().map(|stream| (member.inode, *stream)));
-            }
+            queued.add(get(row, 0)?, &codec::members(get(row, 1)?)?);
         }
     }
+}
+
+fn members_of_all(connection: &Connection, chunks: &[i64]) -> Result<Vec<codec::Member>, Error> {
+    let mut members = Vec::new();
+    let sql = "SELECT members FROM chunk_members WHERE chunk = ANY ($1)";
+    for row in connection.query(sql, &[&chunks])? {
+        members.append(&mut codec::members(get(&row, 0)?)?);
+    }
+    Ok(members)
 }

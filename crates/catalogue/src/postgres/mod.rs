@@ -96,10 +96,14 @@ const BEGIN_READING: &str =
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL cursor_tuple_fraction = 1";
 
 impl Durability {
+    /// What a short transaction that writes begins with. The server ends one whose client falls silent in its middle as soon as a lease would end:
+    /// it holds locks that others wait for, or chunks that they pass over.
     const fn begin(self) -> &'static str {
         match self {
-            Self::Process => "BEGIN; SET LOCAL synchronous_commit = off",
-            Self::Power => "BEGIN",
+            Self::Process => {
+                "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL synchronous_commit = off"
+            }
+            Self::Power => "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '60s'",
         }
     }
 }

@@ -9,11 +9,11 @@ use postgres::Row;
 use super::connection::{Connection, get};
 use super::inodes;
 use super::media::unsigned;
-use crate::Error;
 use crate::code::{KINDS, NAMESPACES, name_facts, value_of};
 use crate::query::NameVisitor;
 use crate::rows::{ChildRow, DirRow, PathRow};
 use crate::tree::{DirectoryPaths, push_name};
+use crate::{CHILDREN_PAGE, Error};
 
 /// Names read in one go.
 pub(super) const PAGE: i64 = 4096;
@@ -53,6 +53,11 @@ impl<'c> Paths<'c> {
             known: DirectoryPaths::default(),
             prepared: HashMap::new(),
         })
+    }
+
+    /// Whether they are those of this scan.
+    pub(super) fn is_of(&self, scan: ScanId) -> bool {
+        self.scan == scan
     }
 
     /// Turns rows of [`COLUMNS`].
@@ -341,15 +346,20 @@ pub(super) fn resolve(connection: &Connection, scan: ScanId, path: &[u8]) -> Res
     Ok(found)
 }
 
-/// What a directory holds, in the order of the medium.
+/// A page of what a directory holds, in the order of the medium.
 pub(super) fn children(
     connection: &Connection,
     scan: ScanId,
     directory: u64,
+    after: i64,
 ) -> Result<Vec<ChildRow>, Error> {
-    let place = place_of(connection, scan, directory)?.ok_or_else(|| Error::NotFound {
+    let mut place = place_of(connection, scan, directory)?.ok_or_else(|| Error::NotFound {
         what: format!("directory {directory} in scan {scan}"),
     })?;
+    let end = place.first_path.saturating_add(place.paths);
+    place.first_path = place.first_path.max(ordinal(after.saturating_add(1))?);
+    let page = i32::try_from(CHILDREN_PAGE).unwrap_or(1);
+    place.paths = end.saturating_sub(place.first_path).clamp(0, page);
     names_in(connection, scan, &place, None)
 }
 

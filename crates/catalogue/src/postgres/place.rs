@@ -16,6 +16,9 @@ const SOCKET_FOLDER: &str = "/var/run/postgresql";
 /// An unreachable host is given up after this time, unless `PGCONNECT_TIMEOUT` says otherwise.
 const CONNECT_SECONDS: u64 = 10;
 
+/// A server that does not answer at all is taken for gone after this time: half a lease, so that a worker knows before others take its chunks.
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// A server and a database in it.
 #[derive(Clone)]
 pub(super) struct Place {
@@ -161,7 +164,21 @@ fn fill(config: &mut Config, variable: &Environment<'_>) -> Result<(), Error> {
     if config.get_application_name().is_none() {
         config.application_name(variable("PGAPPNAME").as_deref().unwrap_or("ntt"));
     }
+    notice_silence(config);
     Ok(())
+}
+
+/// Lets the system ask a silent server whether it is there, unless the URL says how: without that, a link that broke would be waited for for hours.
+fn notice_silence(config: &mut Config) {
+    let unset = Config::new();
+    if config.get_keepalives_idle() == unset.get_keepalives_idle() {
+        config.keepalives_idle(SILENCE / 3);
+        config.keepalives_interval(SILENCE / 6);
+        config.keepalives_retries(4);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(SILENCE);
+    }
 }
 
 /// Sets whether to encrypt, and tells whom to believe. The modes are those of libpq.
@@ -290,6 +307,23 @@ mod tests {
     fn a_socket_folder_may_stand_in_the_url() {
         let place = Place::from_parts("postgres:///media?host=/run/x&user=me", &nothing, None).unwrap();
         assert_eq!(place.shown(), "postgres://me@/run/x/media");
+    }
+
+    #[test]
+    fn r39_a_link_that_broke_is_noticed_before_the_lease_ends() {
+        let silence = |url: &str| {
+            let config = Place::from_parts(url, &nothing, None).unwrap().config;
+            let probes = config.get_keepalives_interval().unwrap() * config.get_keepalives_retries().unwrap();
+            (
+                config.get_keepalives_idle() + probes,
+                config.get_tcp_user_timeout().copied().unwrap(),
+            )
+        };
+        assert_eq!(silence("postgres://me@here/db"), (SILENCE, SILENCE));
+        let lease = Duration::from_nanos(crate::lease::LEASE_NANOS.cast_unsigned());
+        assert!(SILENCE < lease);
+        let own = "postgres://me@here/db?keepalives_idle=300&keepalives_interval=60&keepalives_retries=2&tcp_user_timeout=9";
+        assert_eq!(silence(own), (Duration::from_secs(420), Duration::from_secs(9)));
     }
 
     #[test]

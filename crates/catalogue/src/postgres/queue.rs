@@ -14,7 +14,7 @@ use super::wire::Rows;
 use super::{label, state};
 use crate::Error;
 use crate::codec::{Member, members, put_members};
-use crate::cutting::{Cut, Cutting, Work};
+use crate::cutting::{Cut, Cutter, Cutting, Window, Work};
 use crate::lease::{LEASE_NANOS, QueuedChunks};
 use crate::rows::Progress;
 
@@ -22,7 +22,7 @@ use crate::rows::Progress;
 const BATCH: usize = 512;
 
 /// Cuts work, in the order in which it comes, into chunks.
-pub(super) struct Cutter<'c> {
+pub(super) struct ChunkCutter<'c> {
     connection: &'c Connection,
     scan: ScanId,
     not_before: Timestamp,
@@ -30,10 +30,10 @@ pub(super) struct Cutter<'c> {
     seq: i64,
     cutting: Cutting,
     cuts: Vec<Cut>,
-    pub(super) chunks: u64,
+    chunks: u64,
 }
 
-impl<'c> Cutter<'c> {
+impl<'c> ChunkCutter<'c> {
     /// New chunks stand behind those that the scan has. `is_fresh` promises that nothing in them has a result.
     pub(super) fn new(
         connection: &'c Connection,
@@ -52,25 +52,6 @@ impl<'c> Cutter<'c> {
             cuts: Vec::new(),
             chunks: 0,
         })
-    }
-
-    /// Adds one stream. Streams of one inode come one after the other.
-    pub(super) fn push(&mut self, work: Work) -> Result<(), Error> {
-        if let Some(full) = self.cutting.push(work) {
-            self.cuts.push(full);
-        }
-        if self.cuts.len() >= BATCH {
-            self.write()
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Writes all chunks begun.
-    pub(super) fn finish(mut self) -> Result<u64, Error> {
-        self.cuts.extend(self.cutting.finish());
-        self.write()?;
-        Ok(self.chunks)
     }
 
     fn write(&mut self) -> Result<(), Error> {
@@ -100,23 +81,38 @@ impl<'c> Cutter<'c> {
     }
 }
 
+impl Cutter for ChunkCutter<'_> {
+    fn push(&mut self, work: Work) -> Result<(), Error> {
+        if let Some(full) = self.cutting.push(work) {
+            self.cuts.push(full);
+        }
+        if self.cuts.len() >= BATCH {
+            self.write()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn finish(mut self) -> Result<u64, Error> {
+        self.cuts.extend(self.cutting.finish());
+        self.write()?;
+        Ok(self.chunks)
+    }
+}
+
 /// Puts work into new chunks, in the order of the image. Returns how many streams.
 pub(super) fn enqueue(
     connection: &Connection,
     scan: ScanId,
-    mut work: Vec<Work>,
+    work: Vec<Work>,
     not_before: Timestamp,
 ) -> Result<u64, Error> {
     if work.is_empty() {
         return Ok(0);
     }
-    work.sort_unstable();
-    let mut cutter = Cutter::new(connection, scan, not_before, false)?;
-    for stream in &work {
-        cutter.push(*stream)?;
-    }
-    cutter.finish()?;
-    Ok(u64::try_from(work.len()).unwrap_or(u64::MAX))
+    let mut window = Window::new(ChunkCutter::new(connection, scan, not_before, false)?);
+    work.into_iter().try_for_each(|work| window.push(work))?;
+    Ok(window.finish()?.0)
 }
 
 /// Leaves only `kept` of a free chunk; a chunk with nothing left is done.

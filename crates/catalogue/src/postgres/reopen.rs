@@ -6,10 +6,10 @@ use ntt_model::{BlobHash, FailureClass, ScanId, Timestamp};
 
 use super::connection::{Connection, get};
 use super::media::{leaf, small, unsigned};
-use super::queue::{self, enqueue, members_of, placed_streams, shrink, work_of};
+use super::queue::{self, ChunkCutter, members_of, placed_streams, shrink, work_of};
 use super::state::is_eligible;
 use crate::Error;
-use crate::cutting::Work;
+use crate::cutting::{Window, Work};
 use crate::standing::{DAMAGED, FAILED, REOPENED, RETRYABLE, STORED};
 
 /// Where a stream that may be reopened stands: it failed, waits or is damaged, and is still wanted.
@@ -39,6 +39,12 @@ pub(super) fn reopenable(connection: &Connection, scan: ScanId) -> Result<Vec<(F
 /// A stream by inode and ordinal.
 type Key = (i64, u32);
 
+/// Streams that are looked at in one go.
+const PAGE: u32 = 4096;
+
+/// Streams of lost contents that are reopened in one go: without an index by content each go reads all results.
+const MANY: u32 = 65_536;
+
 /// Reopens failed, waiting and damaged streams of a class that are still wanted; returns how many. What a worker holds is left to it.
 pub(super) fn reopen(
     connection: &Connection,
@@ -46,39 +52,86 @@ pub(super) fn reopen(
     class: Option<FailureClass>,
 ) -> Result<u64, Error> {
     queue::hold(connection, scan)?;
+    let class = class.map_or(String::new(), |class| {
+        format!("AND r.class = '{}'", class.as_str())
+    });
+    let mut again = Again::new(connection, scan)?;
+    take_waiting(connection, scan, &class, &mut again)?;
     let sql = format!(
-        "SELECT r.ino, r.stream, r.state = {RETRYABLE} FROM result_{scan} r WHERE ($1 IS NULL OR r.class = $1) AND {}",
+        "SELECT r.ino, r.stream FROM result_{scan} r WHERE {} AND r.state <> {RETRYABLE} {class} ORDER BY r.ino, r.stream",
         is_reopenable(scan)
     );
-    let (mut settled, mut waiting) = (BTreeSet::new(), BTreeSet::new());
-    for row in connection.query(&sql, &[&class.map(FailureClass::as_str)])? {
-        let group = if get(&row, 2)? { &mut waiting } else { &mut settled };
-        group.insert((get::<i64>(&row, 0)?, small(&row, 1)?));
+    let settled = connection.pages(&sql, PAGE)?;
+    loop {
+        let rows = settled.next()?;
+        if rows.is_empty() {
+            break;
+        }
+        let streams = rows.iter().map(|row| Ok((get(row, 0)?, small(row, 1)?)));
+        again.take(work_for(
+            connection,
+            scan,
+            &streams.collect::<Result<_, Error>>()?,
+        )?)?;
     }
-    let mut work = take_waiting(connection, scan, &waiting)?;
-    work.append(&mut work_for(connection, scan, &settled)?);
-    forgive(connection, scan, &work)?;
-    enqueue(connection, scan, work, Timestamp::from_nanos(0))
+    settled.close()?;
+    again.finish()
 }
 
-/// Takes `streams` out of the free chunks in which they wait.
-fn take_waiting(connection: &Connection, scan: ScanId, streams: &BTreeSet<Key>) -> Result<Vec<Work>, Error> {
-    let mut taken = Vec::new();
-    if streams.is_empty() {
-        return Ok(taken);
-    }
+/// Takes what waits for its time, and would be reopened, out of the free chunks in which it waits.
+fn take_waiting(
+    connection: &Connection,
+    scan: ScanId,
+    class: &str,
+    again: &mut Again<'_>,
+) -> Result<(), Error> {
+    let waiting = format!(
+        "SELECT r.ino, r.stream FROM result_{scan} r WHERE r.ino = ANY ($1) AND {} AND r.state = {RETRYABLE} {class}",
+        is_reopenable(scan)
+    );
     let sql = "SELECT id FROM chunk WHERE scan = $1 AND state = 0 AND not_before > 0 ORDER BY id FOR UPDATE";
     for chunk in connection.collect(sql, &[&leaf(scan)?], |row| get::<i64>(row, 0))? {
-        let work = work_of(connection, scan, &members_of(connection, chunk)?)?;
-        let (mut moved, kept): (Vec<Work>, Vec<Work>) = work
+        let members = members_of(connection, chunk)?;
+        let inodes: Vec<i64> = members.iter().map(|member| member.inode.cast_signed()).collect();
+        let streams = connection.collect(&waiting, &[&inodes], |row| Ok((get(row, 0)?, small(row, 1)?)))?;
+        let streams: BTreeSet<Key> = streams.into_iter().collect();
+        let work = work_of(connection, scan, &members)?;
+        let (moved, kept): (Vec<Work>, Vec<Work>) = work
             .into_iter()
             .partition(|work| streams.contains(&(work.inode.cast_signed(), work.stream)));
         if !moved.is_empty() {
             shrink(connection, chunk, &kept)?;
-            taken.append(&mut moved);
+            again.take(moved)?;
         }
     }
-    Ok(taken)
+    Ok(())
+}
+
+/// Work that is put into the queue anew, in the order of the image within windows, as at the seal.
+struct Again<'c> {
+    connection: &'c Connection,
+    scan: ScanId,
+    window: Window<ChunkCutter<'c>>,
+}
+
+impl<'c> Again<'c> {
+    fn new(connection: &'c Connection, scan: ScanId) -> Result<Self, Error> {
+        let cutter = ChunkCutter::new(connection, scan, Timestamp::from_nanos(0), false)?;
+        Ok(Self {
+            connection,
+            scan,
+            window: Window::new(cutter),
+        })
+    }
+
+    fn take(&mut self, work: Vec<Work>) -> Result<(), Error> {
+        forgive(self.connection, self.scan, &work)?;
+        work.into_iter().try_for_each(|work| self.window.push(work))
+    }
+
+    fn finish(self) -> Result<u64, Error> {
+        Ok(self.window.finish()?.0)
+    }
 }
 
 /// Makes streams pending: their attempts are remembered, their strikes forgiven.
@@ -105,21 +158,33 @@ pub(super) fn reopen_missing(
     hashes.sort_unstable();
     let sql = "UPDATE blob SET verified = NULL, bad = false WHERE hash = ANY ($1) RETURNING id";
     let ids: Vec<i64> = connection.collect(sql, &[&hashes], |row| get(row, 0))?;
+    let holding = format!("r.blob = ANY ($1) AND r.state IN ({STORED}, {DAMAGED})");
+    // A content may stand in millions of places: page by page, and what was reopened holds it no more.
     let sql = format!(
         "UPDATE result_{scan} r SET state = {REOPENED}, blob = NULL, missing = NULL, strikes = 0, class = NULL, code = NULL, \
-         not_before = NULL WHERE r.blob = ANY ($1) AND r.state IN ({STORED}, {DAMAGED}) RETURNING r.ino, r.stream, {}",
+         not_before = NULL FROM (SELECT r.ino, r.stream FROM result_{scan} r WHERE {holding} ORDER BY r.ino, r.stream LIMIT {MANY}) h \
+         WHERE r.ino = h.ino AND r.stream = h.stream RETURNING r.ino, r.stream, {}",
         is_eligible(scan, "r.ino")
     );
-    let mut wanted = BTreeSet::new();
-    let rows = connection.query(&sql, &[&ids])?;
-    for row in &rows {
-        if get(row, 2)? {
-            wanted.insert((get(row, 0)?, small(row, 1)?));
+    let cutter = ChunkCutter::new(connection, scan, Timestamp::from_nanos(0), false)?;
+    let (mut window, mut reopened) = (Window::new(cutter), 0);
+    loop {
+        let rows = connection.query(&sql, &[&ids])?;
+        if rows.is_empty() {
+            break;
         }
+        reopened += u64::try_from(rows.len()).unwrap_or(0);
+        let mut wanted = BTreeSet::new();
+        for row in &rows {
+            if get(row, 2)? {
+                wanted.insert((get(row, 0)?, small(row, 1)?));
+            }
+        }
+        let work = work_for(connection, scan, &wanted)?;
+        work.into_iter().try_for_each(|work| window.push(work))?;
     }
-    let work = work_for(connection, scan, &wanted)?;
-    enqueue(connection, scan, work, Timestamp::from_nanos(0))?;
-    Ok(u64::try_from(rows.len()).unwrap_or(u64::MAX))
+    window.finish()?;
+    Ok(reopened)
 }
 
 /// Streams as work; those that are not there are left out.

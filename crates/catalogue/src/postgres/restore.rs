@@ -1,6 +1,6 @@
 //! Making a catalogue again in an empty database.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -152,16 +152,22 @@ impl PostgresRestoration {
              WHERE r.state IN ({REOPENED}, {RETRYABLE}) AND {} ORDER BY 1, 2, 3",
             state::is_eligible(scan, "r.ino")
         );
-        let waiting: Vec<(i64, (i64, u32))> = connection.collect(&sql, &[], |row| {
-            Ok((get(row, 0)?, (get(row, 1)?, small(row, 2)?)))
-        })?;
-        for group in waiting.chunk_by(|one, next| one.0 == next.0) {
-            let streams = group.iter().map(|(_, stream)| *stream).collect();
-            let work = reopen::work_for(connection, scan, &streams)?;
-            let not_before = group.first().map_or(0, |(time, _)| *time);
-            queue::enqueue(connection, scan, work, Timestamp::from_nanos(not_before))?;
+        let pages = connection.pages(&sql, 65_536)?;
+        loop {
+            let rows = pages.next()?;
+            if rows.is_empty() {
+                return pages.close();
+            }
+            let mut groups: BTreeMap<i64, BTreeSet<(i64, u32)>> = BTreeMap::new();
+            for row in &rows {
+                let stream = (get(row, 1)?, small(row, 2)?);
+                groups.entry(get(row, 0)?).or_default().insert(stream);
+            }
+            for (not_before, streams) in groups {
+                let work = reopen::work_for(connection, scan, &streams)?;
+                queue::enqueue(connection, scan, work, Timestamp::from_nanos(not_before))?;
+            }
         }
-        Ok(())
     }
 }
 

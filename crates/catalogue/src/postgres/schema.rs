@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_shared_tables.sql"),
     include_str!("migrations/0002_views.sql"),
     include_str!("migrations/0003_scan_of_each_reader.sql"),
+    include_str!("migrations/0004_sets.sql"),
 ];
 /// The oldest server: 13 and older freeze loaded rows without telling the visibility map.
 const OLDEST_SERVER: i32 = 140_000;

@@ -6,10 +6,10 @@ use ntt_model::{ScanId, Timestamp};
 use super::connection::{Connection, Target, get};
 use super::load::{COLUMNS, Load};
 use super::media::leaf;
-use super::queue::{Cutter, FIRST_EXTENT};
+use super::queue::{ChunkCutter, FIRST_EXTENT};
 use super::wire::Rows;
 use super::{inodes, label, schema, state};
-use crate::cutting::{WINDOW, Work};
+use crate::cutting::{Window, Work};
 use crate::rows::{ScanRow, SealReport};
 use crate::standing::STORED;
 use crate::{Error, Labels, codec};
@@ -17,7 +17,8 @@ use crate::{Error, Labels, codec};
 /// What the transaction of a seal begins with: as much memory as sorting some million rows needs, and as much time as it takes.
 pub(super) const BEGIN: &str = "BEGIN; SET LOCAL work_mem = '128MB'; SET LOCAL maintenance_work_mem = '256MB'; \
                                 SET LOCAL statement_timeout = 0; SET LOCAL cursor_tuple_fraction = 1; \
-                                SET LOCAL max_parallel_maintenance_workers = 0";
+                                SET LOCAL max_parallel_maintenance_workers = 0; \
+                                SET LOCAL idle_in_transaction_session_timeout = '10min'";
 /// Inodes looked at in one go.
 const PAGE: u32 = 8192;
 
@@ -197,8 +198,12 @@ pub(super) fn build_chunks(
     has_results: bool,
 ) -> Result<SealReport, Error> {
     let mut report = SealReport::default();
-    let mut cutter = Cutter::new(connection, scan, Timestamp::from_nanos(0), true)?;
-    let mut window = Vec::new();
+    let mut window = Window::new(ChunkCutter::new(
+        connection,
+        scan,
+        Timestamp::from_nanos(0),
+        true,
+    )?);
     let streams = inodes::OWN_STREAM | inodes::MORE_STREAMS;
     let sql = format!(
         "SELECT i.ino, i.bits, i.size, {FIRST_EXTENT} FROM inode_{scan} i WHERE i.bits & {} = 0 AND i.bits & {streams} <> 0 AND {}",
@@ -212,17 +217,12 @@ pub(super) fn build_chunks(
             break;
         }
         for work in page_work(connection, scan, &rows, has_results)? {
-            report.pending_streams += 1;
             report.pending_bytes = report.pending_bytes.saturating_add(work.bytes);
-            window.push(work);
-        }
-        if window.len() >= WINDOW {
-            cut(&mut cutter, &mut window)?;
+            window.push(work)?;
         }
     }
     pages.close()?;
-    cut(&mut cutter, &mut window)?;
-    report.chunks = cutter.finish()?;
+    (report.pending_streams, report.chunks) = window.finish()?;
     Ok(report)
 }
 
@@ -275,12 +275,4 @@ fn page_work(
         work.retain(|work| !results.contains_key(&(work.inode.cast_signed(), work.stream)));
     }
     Ok(work)
-}
-
-fn cut(cutter: &mut Cutter<'_>, window: &mut Vec<Work>) -> Result<(), Error> {
-    window.sort_unstable();
-    for work in window.drain(..) {
-        cutter.push(work)?;
-    }
-    Ok(())
 }

@@ -11,6 +11,7 @@ use crate::conformance::ManualClock;
 use crate::{Catalogue, Error};
 
 mod drain;
+mod encrypted;
 mod killed;
 mod work;
 
@@ -126,6 +127,33 @@ fn r39_what_is_wrong_with_a_server_is_told() {
     }
     server.restart().unwrap();
     catalogue.register_worker("the same value goes on").unwrap();
+}
+
+/// The server ends a short transaction whose client falls silent in its middle, and a client that wakes up runs it again.
+#[test]
+fn r34_a_client_that_slept_in_a_transaction_runs_it_again() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let url = server.create_database("a", None);
+    init(&url).unwrap();
+    let catalogue = PostgresCatalogue::open(&url, None).unwrap();
+    let runs = Cell::new(0);
+    let patience = catalogue.write(super::Durability::Power, |connection| {
+        runs.set(runs.get() + 1);
+        let patience: String = connection.one("SHOW idle_in_transaction_session_timeout", &[])?;
+        if runs.get() == 1 {
+            connection.batch("SET LOCAL idle_in_transaction_session_timeout = '50ms'")?;
+            while server.psql(
+                "a",
+                "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'",
+            ) != "0"
+            {}
+        }
+        connection.batch("SELECT 1")?;
+        Ok(patience)
+    });
+    assert_eq!((patience.unwrap().as_str(), runs.get()), ("1min", 2));
 }
 
 #[test]

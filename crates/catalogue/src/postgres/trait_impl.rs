@@ -210,8 +210,8 @@ impl Catalogue for PostgresCatalogue {
         self.at_once(|connection| paths::resolve(connection, scan, path))
     }
 
-    fn children(&self, scan: ScanId, directory: u64) -> Result<Vec<ChildRow>, Error> {
-        self.at_once(|connection| paths::children(connection, scan, directory))
+    fn children(&self, scan: ScanId, directory: u64, after: i64) -> Result<Vec<ChildRow>, Error> {
+        self.at_once(|connection| paths::children(connection, scan, directory, after))
     }
 
     fn inode(&self, scan: ScanId, inode: u64) -> Result<Option<InodeRow>, Error> {

@@ -8,7 +8,7 @@ use super::inodes;
 use super::label::members_of;
 use super::media::{collect, not_found};
 use super::paths::Paths;
-use super::state::{self, DAMAGED, STORED};
+use super::state::{self, DAMAGED, FAILED, REOPENED, RETRYABLE, STORED};
 use crate::Error;
 use crate::rows::{Census, ChunkItem, DIRECTORY_READER, NewScan, ScanRow, Tally};
 use crate::tally::{Heading, Sums};
@@ -112,8 +112,10 @@ pub(super) fn census(connection: &Connection, scan: ScanId) -> Result<Census, Er
     let mut sums = Sums::default();
     count_names(connection, scan, &mut sums)?;
     let sql = format!(
-        "SELECT i.ino, i.bits, i.size, r.state FROM inode_{scan} i \
-         LEFT JOIN result_{scan} r ON r.ino = i.ino AND r.stream = 0 ORDER BY i.ino"
+        "SELECT i.ino, i.bits, i.size, r.state, \
+         CASE WHEN r.state IN ({STORED}, {DAMAGED}, {FAILED}) OR i.size IS NULL THEN 0 ELSE {} END FROM inode_{scan} i \
+         LEFT JOIN result_{scan} r ON r.ino = i.ino AND r.stream = 0 ORDER BY i.ino",
+        state::is_eligible(scan, "i.ino")
     );
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([])?;
@@ -124,10 +126,17 @@ pub(super) fn census(connection: &Connection, scan: ScanId) -> Result<Census, Er
         }
         sums.add_inodes(bits & 7, 1);
         let size: Option<i64> = row.get(2)?;
-        match (size, row.get::<_, Option<i64>>(3)?) {
-            // Nearly all: the data stream alone, stored whole.
-            (Some(size), Some(STORED)) if bits & inodes::MORE_STREAMS == 0 => {
-                sums.add(Heading::Stored, Tally::one(size.cast_unsigned()));
+        // Nearly all have the data stream alone, stored whole or wanted.
+        let heading = match row.get(3)? {
+            Some(STORED) => Some(Heading::Stored),
+            Some(DAMAGED) => Some(Heading::Damaged),
+            Some(RETRYABLE) if row.get(4)? => Some(Heading::Retryable),
+            None | Some(REOPENED) if row.get(4)? => Some(Heading::Pending),
+            _ => None,
+        };
+        match (size, heading) {
+            (Some(size), Some(heading)) if bits & inodes::MORE_STREAMS == 0 => {
+                sums.add(heading, Tally::one(size.cast_unsigned()));
             }
             _ => count_streams(connection, scan, (row.get(0)?, bits, size), &mut sums)?,
         }
@@ -147,22 +156,24 @@ fn count_streams(
     if streams.is_empty() {
         return Ok(());
     }
-    let standing = state::standing(connection, scan, inode)?;
-    for stream in streams {
-        let result = state::result(connection, scan, inode, stream.ordinal)?;
-        let state = state::derive(result.as_ref(), &standing)?;
-        sums.add(state.into(), Tally::one(stream.size));
+    for stream in state::of_streams(connection, scan, inode, streams, None)? {
+        sums.add(stream.state.into(), Tally::one(stream.size_bytes));
     }
     Ok(())
 }
 
 fn count_names(connection: &Connection, scan: ScanId, sums: &mut Sums) -> Result<(), Error> {
-    let sql = format!("SELECT flags >= 16, flags & 8 <> 0, count(*) FROM path_{scan} GROUP BY 1, 2");
-    let mut statement = connection.prepare(&sql)?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        sums.add_names(row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.cast_unsigned());
-    }
+    // Without GROUP BY, which would sort all names for its three groups.
+    let sql = format!(
+        "SELECT count(*) FILTER (WHERE flags >= 16), count(*) FILTER (WHERE flags & 24 = 8), \
+         count(*) FILTER (WHERE flags & 24 = 0) FROM path_{scan}"
+    );
+    let counts: [i64; 3] =
+        connection.query_row(&sql, [], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
+    let [deleted, alternate, plain] = counts.map(i64::cast_unsigned);
+    sums.add_names(true, false, deleted);
+    sums.add_names(false, true, alternate);
+    sums.add_names(false, false, plain);
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Completing chunks: results, failures and what follows from them, blobs.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use ntt_model::failure::Failure;
 use ntt_model::{BlobHash, ChunkId, FailureClass, Outcome, ScanId, Timestamp, WorkerId};
@@ -8,10 +8,11 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::codec::Member;
 use super::label::{members_of, work_of};
-use super::queue::{Work, enqueue, lease, sealed, shrink};
+use super::queue::{ChunkCutter, Work, enqueue, lease, sealed, shrink};
 use super::state::{self, DAMAGED, FAILED, REOPENED, RETRYABLE, STORED, is_eligible};
 use super::{blob, media};
 use crate::Error;
+use crate::cutting::Window;
 use crate::lease::{History, Verdict};
 use crate::rows::{ChunkResult, StreamResult};
 use crate::settlement::{self, KeptBlob, Settlement};
@@ -255,6 +256,9 @@ fn is_reopenable(scan: ScanId) -> String {
     )
 }
 
+/// Streams that are looked at in one go.
+const PAGE: u32 = 4096;
+
 /// How many streams of each class [`reopen`] would take.
 pub(super) fn reopenable(connection: &Connection, scan: ScanId) -> Result<Vec<(FailureClass, u64)>, Error> {
     sealed(connection, scan)?;
@@ -279,50 +283,60 @@ pub(super) fn reopen(
     class: Option<FailureClass>,
 ) -> Result<u64, Error> {
     sealed(connection, scan)?;
+    let class = class.map(FailureClass::as_str);
+    let cutter = ChunkCutter::new(connection, scan, Timestamp::from_nanos(0))?;
+    let mut window = Window::new(cutter);
+    let mut again = |work: Work| {
+        forgive(connection, scan, &work)?;
+        window.push(work)
+    };
+    take_waiting(connection, scan, class, &mut again)?;
     let sql = format!(
-        "SELECT r.ino, r.stream, r.state = {RETRYABLE} FROM result_{scan} r \
-         WHERE (?1 IS NULL OR r.class = ?1) AND {}",
+        "SELECT r.ino, r.stream FROM result_{scan} r WHERE (r.ino, r.stream) > (?1, ?2) \
+         AND (?3 IS NULL OR r.class = ?3) AND r.state <> {RETRYABLE} AND {} ORDER BY r.ino, r.stream LIMIT {PAGE}",
         is_reopenable(scan)
     );
-    let class = class.map(FailureClass::as_str);
-    let (mut settled, mut waiting) = (BTreeSet::new(), BTreeSet::new());
-    for (inode, stream, waits) in media::collect(connection, &sql, params![class], |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, u32>(1)?, row.get(2)?))
-    })? {
-        let group = if waits { &mut waiting } else { &mut settled };
-        group.insert((inode, stream));
+    let mut last = (i64::MIN, 0_u32);
+    loop {
+        let settled = media::collect(connection, &sql, params![last.0, last.1, class], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+        let Some(end) = settled.last() else { break };
+        last = *end;
+        for (inode, stream) in settled {
+            if let Some(work) = work_for(connection, scan, inode, stream)? {
+                again(work)?;
+            }
+        }
     }
-    let mut work = take_waiting(connection, scan, &waiting)?;
-    for (inode, stream) in settled {
-        work.extend(work_for(connection, scan, inode, stream)?);
-    }
-    for stream in &work {
-        forgive(connection, scan, stream)?;
-    }
-    enqueue(connection, scan, work, Timestamp::from_nanos(0))
+    Ok(window.finish()?.0)
 }
 
-/// Takes `streams` out of the free chunks in which they wait.
+/// Takes what waits for its time, and would be reopened, out of the free chunks in which it waits.
 fn take_waiting(
     connection: &Connection,
     scan: ScanId,
-    streams: &BTreeSet<(i64, u32)>,
-) -> Result<Vec<Work>, Error> {
-    let mut taken = Vec::new();
-    if streams.is_empty() {
-        return Ok(taken);
-    }
+    class: Option<&str>,
+    again: &mut dyn FnMut(Work) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut waiting = connection.prepare(&format!(
+        "SELECT 1 FROM result_{scan} r WHERE r.ino = ?1 AND r.stream = ?2 AND (?3 IS NULL OR r.class = ?3) \
+         AND r.state = {RETRYABLE} AND {}",
+        is_reopenable(scan)
+    ))?;
     let sql = "SELECT id FROM chunk WHERE scan = ?1 AND state = 0 AND not_before > 0";
     for chunk in media::collect(connection, sql, [scan.0], |row| Ok(row.get(0)?))? {
-        let (mut moved, kept): (Vec<Work>, Vec<Work>) = work_of(connection, scan, chunk)?
-            .into_iter()
-            .partition(|work| streams.contains(&(work.inode.cast_signed(), work.stream)));
+        let (mut moved, mut kept) = (Vec::new(), Vec::new());
+        for work in work_of(connection, scan, members_of(connection, chunk)?)? {
+            let is_wanted = waiting.exists(params![work.inode.cast_signed(), work.stream, class])?;
+            if is_wanted { &mut moved } else { &mut kept }.push(work);
+        }
         if !moved.is_empty() {
             shrink(connection, chunk, &kept)?;
-            taken.append(&mut moved);
+            moved.into_iter().try_for_each(&mut *again)?;
         }
     }
-    Ok(taken)
+    Ok(())
 }
 
 /// Makes a stream pending: its attempts are remembered, its strikes forgiven.
@@ -346,27 +360,34 @@ pub(super) fn reopen_missing(
     sealed(connection, scan)?;
     let sql = format!(
         "UPDATE result_{scan} SET state = {REOPENED}, blob = NULL, missing = NULL, strikes = 0, class = NULL, code = NULL, \
-         not_before = NULL WHERE blob = (SELECT id FROM blob WHERE hash = ?1) AND state IN ({STORED}, {DAMAGED}) \
+         not_before = NULL WHERE (ino, stream) IN (SELECT ino, stream FROM result_{scan} \
+             WHERE blob = (SELECT id FROM blob WHERE hash = ?1) AND state IN ({STORED}, {DAMAGED}) LIMIT {PAGE}) \
          RETURNING ino, stream, {}",
         is_eligible(scan, "ino")
     );
-    let mut work = Vec::new();
-    let mut reopened = 0;
+    let cutter = ChunkCutter::new(connection, scan, Timestamp::from_nanos(0))?;
+    let (mut window, mut reopened) = (Window::new(cutter), 0);
     for hash in blobs {
         connection
             .prepare_cached("UPDATE blob SET verified = NULL, bad = 0 WHERE hash = ?1")?
             .execute([hash.as_bytes()])?;
-        let streams = media::collect(connection, &sql, [hash.as_bytes()], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })?;
-        for (inode, stream, is_wanted) in streams {
-            reopened += 1;
-            if is_wanted {
-                work.extend(work_for(connection, scan, inode, stream)?);
+        // A content may stand in millions of places: page by page, and what was reopened holds it no more.
+        loop {
+            let streams = media::collect(connection, &sql, [hash.as_bytes()], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?;
+            if streams.is_empty() {
+                break;
+            }
+            for (inode, stream, is_wanted) in streams {
+                reopened += 1;
+                if is_wanted && let Some(work) = work_for(connection, scan, inode, stream)? {
+                    window.push(work)?;
+                }
             }
         }
     }
-    enqueue(connection, scan, work, Timestamp::from_nanos(0))?;
+    window.finish()?;
     Ok(reopened)
 }
 

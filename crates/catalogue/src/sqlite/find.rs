@@ -7,10 +7,10 @@ use super::code::{ALTERNATE, DELETED_NAME, KINDS, value_of};
 use super::inodes;
 use super::media::collect;
 use super::paths::{self, Paths};
-use super::state::{self, DAMAGED, FAILED, RETRYABLE, STORED};
+use super::state::{self, DAMAGED, FAILED, RESULT_COLUMNS, RETRYABLE, STORED};
 use crate::Error;
 use crate::query::{FindQuery, FoundRow, SearchedScan, StateFilter};
-use crate::rows::{Occurrence, PathRow, StreamState};
+use crate::rows::Occurrence;
 
 /// The latest sealed scan by each reader of all volumes, by medium and volume number.
 pub(super) fn searched(connection: &Connection) -> Result<Vec<SearchedScan>, Error> {
@@ -138,21 +138,32 @@ impl<'s> Search<'s> {
         let (connection, scan) = (self.connection, self.latest.scan);
         let hidden = if self.query.deleted { 0 } else { DELETED_NAME }
             | if self.query.alternates { 0 } else { ALTERNATE };
-        let condition = format!("flags & {hidden} = 0 {}", has_result(scan, &self.query.states));
-        let select = format!("SELECT id, dir, name FROM path_{scan} p WHERE {condition}");
-        let mut full = connection.prepare(&format!(
-            "SELECT p.id, p.dir, p.name, p.ino, p.flags, p.rule, i.bits, i.size, i.mtime \
-             FROM path_{scan} p LEFT JOIN inode_{scan} i ON i.ino = p.ino WHERE p.id = ?1"
-        ))?;
+        let condition = format!("p.flags & {hidden} = 0 {}", has_result(scan, &self.query.states));
+        let full = format!(
+            "SELECT p.id, p.dir, p.name, p.ino, p.flags, p.rule, i.bits, i.size, i.mtime, {RESULT_COLUMNS} \
+             FROM path_{scan} p LEFT JOIN inode_{scan} i ON i.ino = p.ino \
+             LEFT JOIN result_{scan} r ON r.ino = p.ino AND r.stream = 0 LEFT JOIN blob b ON b.id = r.blob WHERE"
+        );
+        if self.query.name.is_none() && self.query.path.is_none() && self.query.index.is_none() {
+            // Every name passes: its facts come along.
+            let mut all = connection.prepare(&format!("{full} {condition} ORDER BY p.id"))?;
+            let mut rows = all.query([])?;
+            while let Some(row) = rows.next()? {
+                self.tell(row, visit)?;
+            }
+            return Ok(());
+        }
+        let select = format!("SELECT p.id, p.dir, p.name FROM path_{scan} p WHERE {condition}");
+        let mut full = connection.prepare(&format!("{full} p.id = ?1"))?;
         let mut indexed = 0;
         if let Some(index) = self.query.index {
-            let mut one = connection.prepare(&format!("{select} AND id = ?1"))?;
+            let mut one = connection.prepare(&format!("{select} AND p.id = ?1"))?;
             indexed = index.candidates(self.latest, &mut |ids| {
                 ids.iter()
                     .try_for_each(|id| self.examine(one.query([id])?, &mut full, visit))
             })?;
         }
-        let mut rest = connection.prepare(&format!("{select} AND id > ?1 ORDER BY id"))?;
+        let mut rest = connection.prepare(&format!("{select} AND p.id > ?1 ORDER BY p.id"))?;
         self.examine(rest.query([indexed])?, &mut full, visit)
     }
 
@@ -168,12 +179,23 @@ impl<'s> Search<'s> {
                 continue;
             }
             let mut row = full.query([candidate.get::<_, i64>(0)?])?;
-            let Some(row) = row.next()? else { continue };
-            if self.passes_facts(row)?
-                && let Some(found) = self.found(row)?
-            {
-                visit(&found)?;
+            if let Some(row) = row.next()? {
+                self.tell(row, visit)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Visits a row if its facts and states are those asked for.
+    fn tell(
+        &mut self,
+        row: &Row<'_>,
+        visit: &mut dyn FnMut(&FoundRow) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if self.passes_facts(row)?
+            && let Some(found) = self.found(row)?
+        {
+            visit(&found)?;
         }
         Ok(())
     }
@@ -200,7 +222,15 @@ impl<'s> Search<'s> {
 
     fn found(&mut self, row: &Row<'_>) -> Result<Option<FoundRow>, Error> {
         let path = self.paths.row(row)?;
-        let states = self.states(&path)?;
+        let states = match row.get(6)? {
+            Some(bits) => {
+                let (connection, scan, inode) = (self.connection, self.latest.scan, row.get(3)?);
+                let streams = state::streams(connection, scan, inode, bits, row.get(7)?)?;
+                let own = state::result_row(row, 9)?;
+                state::of_streams(connection, scan, inode, streams, Some(own))?
+            }
+            None => Vec::new(),
+        };
         let passes = self.query.passes_states(&states);
         if !passes {
             return Ok(None);
@@ -216,13 +246,6 @@ impl<'s> Search<'s> {
             modified: row.get::<_, Option<i64>>(8)?.map(Timestamp::from_nanos),
             state: data,
         }))
-    }
-
-    fn states(&self, path: &PathRow) -> Result<Vec<StreamState>, Error> {
-        match path.kind {
-            Some(_) => state::of_inode(self.connection, self.latest.scan, path.inode),
-            None => Ok(Vec::new()),
-        }
     }
 }
 

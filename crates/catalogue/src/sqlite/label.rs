@@ -5,9 +5,11 @@ use rusqlite::{Connection, params};
 
 use super::codec::{self, Member, members};
 use super::media::{collect, not_found};
-use super::queue::{Cutter, Work};
-use super::state::{self, FAILED, is_eligible};
-use super::{inodes, paths};
+use super::paths;
+use super::queue::{ChunkCutter, Work};
+use super::state::{self, is_eligible, is_settled};
+use crate::cutting::Cutter;
+use crate::queued::Queued;
 use crate::rows::RelabelReport;
 use crate::{Error, Labels};
 
@@ -111,22 +113,19 @@ fn withdraw(connection: &Connection, scan: ScanId) -> Result<u64, Error> {
 /// Takes streams without an eligible path out of a free chunk; returns how many. The chunk keeps its row, so that a late completion
 /// finds that its lease was lost.
 pub(super) fn prune(connection: &Connection, scan: ScanId, chunk: i64) -> Result<u64, Error> {
-    let mut is_whole = true;
+    let mut eligible = connection.prepare_cached(&format!("SELECT {}", is_eligible(scan, "?1")))?;
+    let (mut kept, mut dropped) = (Vec::new(), 0);
     for member in members_of(connection, chunk)? {
-        is_whole &= state::is_wanted(connection, scan, member.inode.cast_signed())?;
-    }
-    if is_whole {
-        return Ok(0);
-    }
-    let work = work_of(connection, scan, chunk)?;
-    let mut kept = Vec::with_capacity(work.len());
-    for stream in &work {
-        if state::is_wanted(connection, scan, stream.inode.cast_signed())? {
-            kept.push(*stream);
+        if eligible.query_row([member.inode.cast_signed()], |row| row.get(0))? {
+            kept.push(member);
+        } else {
+            dropped += u64::try_from(member.streams.len()).unwrap_or(u64::MAX);
         }
     }
-    super::queue::shrink(connection, chunk, &kept)?;
-    Ok(u64::try_from(work.len() - kept.len()).unwrap_or(u64::MAX))
+    if dropped > 0 {
+        super::queue::shrink(connection, chunk, &work_of(connection, scan, kept)?)?;
+    }
+    Ok(dropped)
 }
 
 /// The members of a chunk that is not done.
@@ -137,23 +136,29 @@ pub(super) fn members_of(connection: &Connection, chunk: i64) -> Result<Vec<Memb
     members(row.get_ref(0)?.as_blob()?)
 }
 
-/// The work of a chunk, with sizes and positions.
-pub(super) fn work_of(connection: &Connection, scan: ScanId, chunk: i64) -> Result<Vec<Work>, Error> {
-    let mut work = Vec::new();
-    for member in members_of(connection, chunk)? {
-        let inode = inodes::one(connection, scan, member.inode)?;
-        let inode = inode.ok_or_else(|| Error::Damaged(format!("chunk {chunk} names a missing inode")))?;
+/// The work behind members of chunks, with sizes and positions.
+pub(super) fn work_of(
+    connection: &Connection,
+    scan: ScanId,
+    members: Vec<Member>,
+) -> Result<Vec<Work>, Error> {
+    let sql = format!("SELECT bits, size, extents FROM inode_{scan} WHERE ino = ?1");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut work = Vec::with_capacity(members.len());
+    for member in members {
+        let inode = member.inode.cast_signed();
+        let missing = || Error::Damaged(format!("a chunk names a missing stream of inode {inode}"));
+        let mut rows = statement.query([inode])?;
+        let row = rows.next()?.ok_or_else(missing)?;
+        let position = codec::first_offset(row.get_ref(2)?.as_blob_or_null()?.unwrap_or(&[]))?.unwrap_or(0);
+        let streams = state::streams(connection, scan, inode, row.get(0)?, row.get(1)?)?;
         for ordinal in member.streams {
-            let stream = usize::try_from(ordinal)
-                .ok()
-                .and_then(|index| inode.streams.get(index));
-            let stream =
-                stream.ok_or_else(|| Error::Damaged(format!("chunk {chunk} names a missing stream")))?;
+            let stream = streams.iter().find(|stream| stream.ordinal == ordinal);
             work.push(Work {
-                position: stream.extents.first().map_or(0, |extent| extent.image_offset),
+                position,
                 inode: member.inode,
                 stream: ordinal,
-                bytes: stream.size_bytes,
+                bytes: stream.ok_or_else(missing)?.size,
             });
         }
     }
@@ -162,68 +167,59 @@ pub(super) fn work_of(connection: &Connection, scan: ScanId, chunk: i64) -> Resu
 
 /// Puts wanted streams that are neither settled nor in a chunk into the queue; returns how many.
 fn readmit(connection: &Connection, scan: ScanId) -> Result<u64, Error> {
-    connection.execute_batch(
-        "CREATE TEMP TABLE IF NOT EXISTS queued (ino INTEGER, stream INTEGER, PRIMARY KEY (ino, stream)) WITHOUT ROWID; \
-         DELETE FROM queued;",
-    )?;
-    list_queued(connection, scan)?;
+    let mut queued = queued(connection, scan)?;
     let sql = format!(
-        "SELECT ino, bits, size, extents FROM inode_{scan} i WHERE bits & 8 = 0 AND {} ORDER BY ino",
+        "SELECT i.ino, i.bits, i.size, i.extents, r.state FROM inode_{scan} i \
+         LEFT JOIN result_{scan} r ON r.ino = i.ino AND r.stream = 0 WHERE i.bits & 8 = 0 AND {} ORDER BY i.ino",
         is_eligible(scan, "i.ino")
     );
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([])?;
-    let mut cutter = Cutter::new(connection, scan, Timestamp::from_nanos(0))?;
+    let mut cutter = ChunkCutter::new(connection, scan, Timestamp::from_nanos(0))?;
     let mut readmitted = 0;
     while let Some(row) = rows.next()? {
-        let inode = row.get(0)?;
+        let inode: i64 = row.get(0)?;
+        queued.stand_at(inode, inode, &mut |chunks| members_of_all(connection, chunks))?;
         let extents = row.get_ref(3)?.as_blob_or_null()?.unwrap_or(&[]);
         let position = codec::first_offset(extents)?.unwrap_or(0);
         for stream in state::streams(connection, scan, inode, row.get(1)?, row.get(2)?)? {
-            if is_queued_or_settled(connection, scan, inode, stream.ordinal)? {
-                continue;
-            }
-            readmitted += 1;
-            cutter.push(Work {
+            let work = Work {
                 position,
                 inode: inode.cast_unsigned(),
                 stream: stream.ordinal,
                 bytes: stream.size,
-            })?;
-        }
-    }
-    cutter.cut()?;
-    Ok(readmitted)
-}
-
-fn list_queued(connection: &Connection, scan: ScanId) -> Result<(), Error> {
-    let mut chunks = connection.prepare(
-        "SELECT m.members FROM chunk c JOIN chunk_members m ON m.chunk = c.id WHERE c.scan = ?1 AND c.state <> 2",
-    )?;
-    let mut insert = connection.prepare("INSERT OR IGNORE INTO queued (ino, stream) VALUES (?1, ?2)")?;
-    let mut rows = chunks.query([scan.0])?;
-    while let Some(row) = rows.next()? {
-        for member in members(row.get_ref(0)?.as_blob()?)? {
-            for stream in member.streams {
-                insert.execute(params![member.inode.cast_signed(), stream])?;
+            };
+            let state = match stream.ordinal {
+                0 => row.get(4)?,
+                ordinal => state::result(connection, scan, inode, ordinal)?.map(|result| result.state),
+            };
+            if !state.is_some_and(is_settled) && !queued.contains(&work) {
+                readmitted += 1;
+                cutter.push(work)?;
             }
         }
     }
-    Ok(())
+    cutter.finish()?;
+    Ok(readmitted)
 }
 
-fn is_queued_or_settled(
-    connection: &Connection,
-    scan: ScanId,
-    inode: i64,
-    stream: u32,
-) -> Result<bool, Error> {
-    let sql = "SELECT 1 FROM queued WHERE ino = ?1 AND stream = ?2";
-    if connection.prepare_cached(sql)?.exists(params![inode, stream])? {
-        return Ok(true);
+/// The streams in chunks that are not done.
+fn queued(connection: &Connection, scan: ScanId) -> Result<Queued, Error> {
+    let mut chunks = connection.prepare(
+        "SELECT c.id, m.members FROM chunk c JOIN chunk_members m ON m.chunk = c.id WHERE c.scan = ?1 AND c.state <> 2",
+    )?;
+    let mut rows = chunks.query([scan.0])?;
+    let mut queued = Queued::default();
+    while let Some(row) = rows.next()? {
+        queued.add(row.get(0)?, &members(row.get_ref(1)?.as_blob()?)?);
     }
-    let result = state::result(connection, scan, inode, stream)?;
-    Ok(result.is_some_and(|result| {
-        (state::STORED..=state::DAMAGED).contains(&result.state) || result.state == FAILED
-    }))
+    Ok(queued)
+}
+
+fn members_of_all(connection: &Connection, chunks: &[i64]) -> Result<Vec<Member>, Error> {
+    let mut all = Vec::new();
+    for chunk in chunks {
+        all.append(&mut members_of(connection, *chunk)?);
+    }
+    Ok(all)
 }

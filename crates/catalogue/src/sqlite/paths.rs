@@ -8,10 +8,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::code::{KINDS, NAMESPACES, name_facts, value_of};
 use super::media::collect;
-use crate::Error;
 use crate::query::NameVisitor;
 use crate::rows::{ChildRow, DirRow, PathRow};
 use crate::tree::{DirectoryPaths, push_name};
+use crate::{CHILDREN_PAGE, Error};
 
 /// Paths of the directories of one scan, and names of rules.
 pub(super) struct Paths<'c> {
@@ -235,15 +235,20 @@ pub(super) fn resolve(connection: &Connection, scan: ScanId, path: &[u8]) -> Res
     with_inodes(connection, scan, found)
 }
 
-/// What a directory holds, in the order of the medium.
+/// A page of what a directory holds, in the order of the medium.
 pub(super) fn children(
     connection: &Connection,
     scan: ScanId,
     directory: u64,
+    after: i64,
 ) -> Result<Vec<ChildRow>, Error> {
-    let place = place_of(connection, scan, directory)?.ok_or_else(|| Error::NotFound {
+    let mut place = place_of(connection, scan, directory)?.ok_or_else(|| Error::NotFound {
         what: format!("directory {directory} in scan {scan}"),
     })?;
+    let end = place.first_path.saturating_add(place.paths);
+    place.first_path = place.first_path.max(after.saturating_add(1));
+    let page = i64::try_from(CHILDREN_PAGE).unwrap_or(1);
+    place.paths = end.saturating_sub(place.first_path).clamp(0, page);
     let rows = names_in(connection, scan, &place, None)?;
     with_inodes(connection, scan, rows)
 }

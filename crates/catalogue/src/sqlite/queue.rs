@@ -8,21 +8,21 @@ use super::label::prune;
 use super::media::{collect, not_found};
 use crate::Error;
 pub(super) use crate::cutting::Work;
-use crate::cutting::{Cut, Cutting};
+use crate::cutting::{Cut, Cutter, Cutting, Window};
 use crate::lease::{Lease, QueuedChunks, dead_before};
 use crate::rows::{Progress, WorkerRow, WorkerWish};
 
 /// Cuts work, in the order in which it comes, into chunks.
-pub(super) struct Cutter<'c> {
+pub(super) struct ChunkCutter<'c> {
     connection: &'c Connection,
     scan: ScanId,
     not_before: Timestamp,
     seq: i64,
     cutting: Cutting,
-    pub(super) chunks: u64,
+    chunks: u64,
 }
 
-impl<'c> Cutter<'c> {
+impl<'c> ChunkCutter<'c> {
     /// New chunks stand behind those that the scan has.
     pub(super) fn new(
         connection: &'c Connection,
@@ -38,22 +38,6 @@ impl<'c> Cutter<'c> {
             cutting: Cutting::default(),
             chunks: 0,
         })
-    }
-
-    /// Adds one stream. Streams of one inode come one after the other.
-    pub(super) fn push(&mut self, work: Work) -> Result<(), Error> {
-        match self.cutting.push(work) {
-            Some(full) => self.write(&full),
-            None => Ok(()),
-        }
-    }
-
-    /// Writes the chunk begun, if there is one.
-    pub(super) fn cut(&mut self) -> Result<(), Error> {
-        match self.cutting.finish() {
-            Some(last) => self.write(&last),
-            None => Ok(()),
-        }
     }
 
     fn write(&mut self, cut: &Cut) -> Result<(), Error> {
@@ -80,6 +64,22 @@ impl<'c> Cutter<'c> {
     }
 }
 
+impl Cutter for ChunkCutter<'_> {
+    fn push(&mut self, work: Work) -> Result<(), Error> {
+        match self.cutting.push(work) {
+            Some(full) => self.write(&full),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(mut self) -> Result<u64, Error> {
+        if let Some(last) = self.cutting.finish() {
+            self.write(&last)?;
+        }
+        Ok(self.chunks)
+    }
+}
+
 /// Leaves only `kept` of a free chunk; a chunk with nothing left is done.
 pub(super) fn shrink(connection: &Connection, chunk: i64, kept: &[Work]) -> Result<(), Error> {
     let cut = Cut::of(kept);
@@ -101,16 +101,12 @@ pub(super) fn shrink(connection: &Connection, chunk: i64, kept: &[Work]) -> Resu
 pub(super) fn enqueue(
     connection: &Connection,
     scan: ScanId,
-    mut work: Vec<Work>,
+    work: Vec<Work>,
     not_before: Timestamp,
 ) -> Result<u64, Error> {
-    work.sort_unstable();
-    let mut cutter = Cutter::new(connection, scan, not_before)?;
-    for stream in &work {
-        cutter.push(*stream)?;
-    }
-    cutter.cut()?;
-    Ok(u64::try_from(work.len()).unwrap_or(u64::MAX))
+    let mut window = Window::new(ChunkCutter::new(connection, scan, not_before)?);
+    work.into_iter().try_for_each(|work| window.push(work))?;
+    Ok(window.finish()?.0)
 }
 
 /// Registers a worker.

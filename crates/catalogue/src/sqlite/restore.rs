@@ -13,6 +13,7 @@ use super::load::Load;
 use super::media::collect;
 use super::state::{REOPENED, RETRYABLE, is_eligible};
 use super::{complete, connection, label, media, queue, schema, seal};
+use crate::cutting::WINDOW;
 use crate::record::{AttemptRecord, ResultRecord};
 use crate::rows::{BlobRow, EventRow, Evidence, FindingRow, Image, MediumRow, ScanRow, VolumeRow};
 use crate::standing::code_of_state;
@@ -230,17 +231,27 @@ impl Restoration {
              WHERE r.state IN ({REOPENED}, {RETRYABLE}) AND {} ORDER BY 3",
             is_eligible(scan, "r.ino")
         );
-        let waiting = collect(&self.connection, &sql, [], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?))
-        })?;
-        for group in waiting.chunk_by(|one, next| one.2 == next.2) {
-            let mut work = Vec::with_capacity(group.len());
-            for (inode, stream, _) in group {
-                work.extend(complete::work_for(&self.connection, scan, *inode, *stream)?);
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut rows = statement.query([])?;
+        let (mut work, mut due) = (Vec::new(), 0);
+        let put = |work: &mut Vec<_>, due| {
+            let time = Timestamp::from_nanos(due);
+            queue::enqueue(&self.connection, scan, std::mem::take(work), time)
+        };
+        while let Some(row) = rows.next()? {
+            let not_before = row.get(2)?;
+            if not_before != due || work.len() >= WINDOW {
+                put(&mut work, due)?;
             }
-            let not_before = group.first().map_or(0, |(_, _, time)| *time);
-            queue::enqueue(&self.connection, scan, work, Timestamp::from_nanos(not_before))?;
+            due = not_before;
+            work.extend(complete::work_for(
+                &self.connection,
+                scan,
+                row.get(0)?,
+                row.get(1)?,
+            )?);
         }
+        put(&mut work, due)?;
         Ok(())
     }
 }

@@ -9,7 +9,10 @@ use crate::Error;
 pub(super) const APPLICATION_ID: i64 = 0x4e54_5443;
 
 /// The migrations, in order; the schema's version is how many have run. Never edit one that was released: append another.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_shared_tables.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_shared_tables.sql"),
+    include_str!("migrations/0002_sets.sql"),
+];
 
 /// The last version that this program knows.
 pub(super) fn newest_version() -> i64 {

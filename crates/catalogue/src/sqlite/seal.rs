@@ -6,10 +6,10 @@ use rusqlite::{Connection, params};
 
 use super::inodes::MORE_STREAMS;
 use super::load::Load;
-use super::queue::{Cutter, Work};
+use super::queue::{ChunkCutter, Work};
 use super::state::is_eligible;
 use super::{codec, label, schema, state};
-use crate::cutting::WINDOW;
+use crate::cutting::Window;
 use crate::rows::SealReport;
 use crate::{Error, Labels};
 
@@ -134,8 +134,7 @@ pub(super) fn build_chunks(
     has_results: bool,
 ) -> Result<SealReport, Error> {
     let mut report = SealReport::default();
-    let mut cutter = Cutter::new(connection, scan, Timestamp::from_nanos(0))?;
-    let mut window = Vec::new();
+    let mut window = Window::new(ChunkCutter::new(connection, scan, Timestamp::from_nanos(0))?);
     let sql = format!(
         "SELECT ino, bits, size, extents FROM inode_{scan} i WHERE bits & 8 = 0 \
          AND (size IS NOT NULL OR bits & {MORE_STREAMS}) AND {} ORDER BY ino",
@@ -151,29 +150,15 @@ pub(super) fn build_chunks(
             if has_results && state::result(connection, scan, inode, stream.ordinal)?.is_some() {
                 continue;
             }
-            report.pending_streams += 1;
             report.pending_bytes = report.pending_bytes.saturating_add(stream.size);
             window.push(Work {
                 position,
                 inode: inode.cast_unsigned(),
                 stream: stream.ordinal,
                 bytes: stream.size,
-            });
-        }
-        if window.len() >= WINDOW {
-            cut(&mut cutter, &mut window)?;
+            })?;
         }
     }
-    cut(&mut cutter, &mut window)?;
-    cutter.cut()?;
-    report.chunks = cutter.chunks;
+    (report.pending_streams, report.chunks) = window.finish()?;
     Ok(report)
-}
-
-fn cut(cutter: &mut Cutter<'_>, window: &mut Vec<Work>) -> Result<(), Error> {
-    window.sort_unstable();
-    for work in window.drain(..) {
-        cutter.push(work)?;
-    }
-    Ok(())
 }

@@ -2,9 +2,8 @@
 
 use ntt_model::ScanId;
 use ntt_model::entry::StreamKind;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::inodes;
 use super::inodes::{MORE_STREAMS, hash, stream_kind, time};
 use super::media::collect;
 use crate::Error;
@@ -13,6 +12,11 @@ use crate::rows::StreamState;
 pub(super) use crate::standing::{
     DAMAGED, FAILED, NO_NAME, REOPENED, RETRYABLE, ResultRow, STORED, Standing, StreamRow, derive,
 };
+
+/// Whether a result with this state decides what became of a stream, whatever its paths say.
+pub(super) fn is_settled(state: i64) -> bool {
+    [STORED, DAMAGED, FAILED].contains(&state)
+}
 
 /// The streams of an inode from its `bits` and `size` columns.
 pub(super) fn streams(
@@ -50,32 +54,43 @@ pub(super) fn result(
     stream: u32,
 ) -> Result<Option<ResultRow>, Error> {
     let sql = format!(
-        "SELECT r.state, r.blob, r.missing, r.attempts, r.strikes, r.class, r.code, r.not_before, r.detail, b.hash \
-         FROM result_{scan} r LEFT JOIN blob b ON b.id = r.blob WHERE r.ino = ?1 AND r.stream = ?2"
+        "SELECT {RESULT_COLUMNS} FROM result_{scan} r LEFT JOIN blob b ON b.id = r.blob \
+         WHERE r.ino = ?1 AND r.stream = ?2"
     );
-    Ok(collect(connection, &sql, params![inode, stream], result_row)?
-        .into_iter()
-        .next())
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![inode, stream])?;
+    Ok(match rows.next()? {
+        Some(row) => result_row(row, 0)?,
+        None => None,
+    })
 }
 
-fn result_row(row: &Row<'_>) -> Result<ResultRow, Error> {
-    let class: Option<String> = row.get(5)?;
+/// Columns of a result `r` and its blob `b`, in the order that [`result_row`] reads.
+pub(super) const RESULT_COLUMNS: &str =
+    "r.state, r.blob, r.missing, r.attempts, r.strikes, r.class, r.code, r.not_before, r.detail, b.hash";
+
+/// A result from a row in which [`RESULT_COLUMNS`] stand from column `first` on, if there is one.
+pub(super) fn result_row(row: &Row<'_>, first: usize) -> Result<Option<ResultRow>, Error> {
+    let Some(state) = row.get(first)? else {
+        return Ok(None);
+    };
+    let class: Option<String> = row.get(first + 5)?;
     let class = class.map(|class| class.parse()).transpose();
     let class = class.map_err(|error| Error::Damaged(format!("result: {error}")))?;
-    let code: Option<i32> = row.get(6)?;
-    Ok(ResultRow {
-        state: row.get(0)?,
-        blob: row.get(1)?,
-        missing: row.get(2)?,
+    let code: Option<i32> = row.get(first + 6)?;
+    Ok(Some(ResultRow {
+        state,
+        blob: row.get(first + 1)?,
+        missing: row.get(first + 2)?,
         history: History {
-            attempts: row.get(3)?,
-            strikes: row.get(4)?,
+            attempts: row.get(first + 3)?,
+            strikes: row.get(first + 4)?,
             last: class.map(|class| (class, code.unwrap_or(0))),
         },
-        not_before: time(row, 7)?,
-        detail: row.get::<_, Option<String>>(8)?.unwrap_or_default(),
-        hash: hash(row, 9)?,
-    })
+        not_before: time(row, first + 7)?,
+        detail: row.get::<_, Option<String>>(first + 8)?.unwrap_or_default(),
+        hash: hash(row, first + 9)?,
+    }))
 }
 
 /// SQL that tells whether the inode in `column` has an eligible path (R33); one search in a covering index.
@@ -108,21 +123,46 @@ pub(super) fn standing(connection: &Connection, scan: ScanId, inode: i64) -> Res
 
 /// The states of all streams of an inode.
 pub(super) fn of_inode(connection: &Connection, scan: ScanId, inode: u64) -> Result<Vec<StreamState>, Error> {
-    let Some(found) = inodes::one(connection, scan, inode)? else {
+    let number = inode.cast_signed();
+    let sql = format!("SELECT bits, size FROM inode_{scan} WHERE ino = ?1");
+    let row = connection
+        .prepare_cached(&sql)?
+        .query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((bits, size)) = row else {
         return Err(Error::NotFound {
             what: format!("inode {inode} in scan {scan}"),
         });
     };
-    let number = inode.cast_signed();
-    let standing = standing(connection, scan, number)?;
-    let mut states = Vec::with_capacity(found.streams.len());
-    for (ordinal, stream) in (0..).zip(found.streams) {
-        let result = result(connection, scan, number, ordinal)?;
+    let streams = streams(connection, scan, number, bits, size)?;
+    of_streams(connection, scan, number, streams, None)
+}
+
+/// The states of these streams of an inode. What paths ask for decides only where no result does. `own` is the result of stream 0, if it was looked up
+/// already.
+pub(super) fn of_streams(
+    connection: &Connection,
+    scan: ScanId,
+    inode: i64,
+    streams: Vec<StreamRow>,
+    own: Option<Option<ResultRow>>,
+) -> Result<Vec<StreamState>, Error> {
+    let mut standing: Option<Standing> = None;
+    let mut states = Vec::with_capacity(streams.len());
+    for stream in streams {
+        let result = match &own {
+            Some(own) if stream.ordinal == 0 => own.clone(),
+            _ => result(connection, scan, inode, stream.ordinal)?,
+        };
+        let is_decided = result.as_ref().is_some_and(|result| is_settled(result.state));
+        if !is_decided && standing.is_none() {
+            standing = Some(self::standing(connection, scan, inode)?);
+        }
         states.push(StreamState {
-            stream: ordinal,
+            stream: stream.ordinal,
             kind: stream.kind,
-            size_bytes: stream.size_bytes,
-            state: derive(result.as_ref(), &standing)?,
+            size_bytes: stream.size,
+            state: derive(result.as_ref(), standing.as_ref().unwrap_or(&Standing::Wanted))?,
         });
     }
     Ok(states)

@@ -234,10 +234,10 @@ impl Catalogue for SqliteCatalogue {
         })
     }
 
-    fn children(&self, scan: ScanId, directory: u64) -> Result<Vec<ChildRow>, Error> {
+    fn children(&self, scan: ScanId, directory: u64, after: i64) -> Result<Vec<ChildRow>, Error> {
         self.read(|connection| {
             queue::sealed(connection, scan)?;
-            paths::children(connection, scan, directory)
+            paths::children(connection, scan, directory, after)
         })
     }
 

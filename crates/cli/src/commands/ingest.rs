@@ -49,7 +49,10 @@ pub(crate) struct IngestArgs {
     /// Eject the medium after its rescue.
     #[arg(long)]
     eject: bool,
-    /// Words on the medium's label, kept verbatim; for one source.
+    /// Take the sources as the images of one set: what several of them make together (RAID, volume groups) is put together and becomes a medium too.
+    #[arg(long)]
+    set: bool,
+    /// Words on the medium's label, kept verbatim; for one source, or for a set.
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
     /// Exclusion rules to label paths with; see `ntt exclude`.
@@ -100,7 +103,10 @@ impl From<&ScanFlags> for ScanSettings {
 }
 
 pub(crate) fn run(global: &Global, args: &IngestArgs) -> CommandResult {
-    if args.label.is_some() && args.sources.len() > 1 {
+    if args.set && args.sources.len() < 2 {
+        return Err(Failure::usage("--set takes two images or more"));
+    }
+    if args.label.is_some() && args.sources.len() > 1 && !args.set {
         return Err(
             Failure::usage("--label goes with one source").hint("label them afterwards: ntt medium label")
         );
@@ -112,6 +118,7 @@ pub(crate) fn run(global: &Global, args: &IngestArgs) -> CommandResult {
         rescue: rescue_settings(args),
         sources: args.sources.clone(),
         label: args.label.clone(),
+        set: args.set,
         scan: ScanSettings::from(&args.scan),
         skip_copy: args.no_copy,
         skip_verify: args.no_verify,
@@ -207,6 +214,10 @@ fn print_plan(out: &mut Output, plan: &IngestPlan) -> std::io::Result<()> {
     for source in &plan.sources {
         print_source(out, source)?;
     }
+    if let Some(tree) = &plan.set {
+        out.line("set of these images")?;
+        layers::print(out, tree)?;
+    }
     out.flush()?;
     summary::print_failures(&plan.failures)
 }
@@ -234,6 +245,7 @@ fn print_source(out: &mut Output, plan: &SourcePlan) -> std::io::Result<()> {
     let kind = match source.kind {
         SourceKind::Image => format!("image of {}", units::bytes(source.size_bytes)),
         SourceKind::Directory => "directory".to_owned(),
+        SourceKind::Set => "set".to_owned(),
     };
     let verb = match plan.identity.recognition {
         Recognition::New => "would be added",

@@ -1,17 +1,17 @@
 //! `ntt inspect`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ntt_inspect::layer::{LayerTree, Verdict};
 use ntt_model::Severity;
-use ntt_pipeline::identify::Source;
+use ntt_pipeline::identify::{Source, SourceKind};
 use ntt_pipeline::image::Opener;
 use ntt_pipeline::{Interrupt, inspect};
 
 use crate::args::Global;
 use crate::commands::layers;
-use crate::exit::{CommandResult, Exit};
+use crate::exit::{CommandResult, Exit, Failure};
 use crate::interrupt;
 use crate::output::Output;
 use crate::{session, units};
@@ -26,6 +26,9 @@ pub(crate) struct InspectArgs {
     /// Disk images or block devices.
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
+    /// Take the images as one set, and show what several of them make together (RAID, volume groups).
+    #[arg(long)]
+    set: bool,
     /// Directory below which files that an image names (backing files, parents, extents) may be opened, besides those beside it.
     #[arg(long, value_name = "DIR")]
     allow_backing: Option<PathBuf>,
@@ -51,36 +54,29 @@ pub(crate) fn run(global: &Global, args: &InspectArgs) -> CommandResult {
         interrupt: &interrupt,
         scratch: None,
     };
+    let sources: Vec<Source> = args
+        .images
+        .iter()
+        .map(|path| image(&opener, path))
+        .collect::<Result<_, _>>()?;
+    let trees = if args.set {
+        set_trees(sources, &opener)?
+    } else {
+        sources
+            .into_iter()
+            .map(|source| one_tree(source, &opener))
+            .collect()
+    };
     let mut exit = Exit::Done;
-    for (at, path) in args.images.iter().enumerate() {
-        let source = Source::open(&opener, path)?;
-        let Some(tree) = inspect::plan(&source, &config, &program, &interrupt)? else {
-            return Err(crate::exit::Failure::usage(format!(
-                "{} is a directory, not an image",
-                path.display()
-            ))
-            .hint("`ntt ingest` takes directories as they are"));
-        };
+    for (at, tree) in trees.into_iter().enumerate() {
+        let (source, tree) = tree?;
         if out.json() {
-            out.json_line(
-                "layers",
-                &serde_json::json!({
-                    "image": source.path,
-                    "mapfile": source.mapfile,
-                    "unread_bytes": unread_bytes(&source),
-                    "layers": tree,
-                }),
-            )?;
+            print_json(&mut out, &source, &tree)?;
         } else {
             if at > 0 {
                 out.line("")?;
             }
-            out.line(format!("{}", source.path))?;
-            if let Some(mapfile) = source.mapfile.as_ref().filter(|_| source.container.is_none()) {
-                let unread = units::bytes(unread_bytes(&source));
-                out.line(format!("mapfile {mapfile}: {unread} never rescued"))?;
-            }
-            layers::print(&mut out, &tree)?;
+            print(&mut out, &source, &tree)?;
         }
         if has_losses(&tree) || unread_bytes(&source) > 0 {
             exit = Exit::Losses;
@@ -88,6 +84,55 @@ pub(crate) fn run(global: &Global, args: &InspectArgs) -> CommandResult {
     }
     out.flush()?;
     Ok(exit)
+}
+
+type Looked = Result<(Source, LayerTree), Failure>;
+
+fn image(opener: &Opener<'_>, path: &Path) -> Result<Source, Failure> {
+    let source = Source::open(opener, path)?;
+    if source.kind == SourceKind::Directory {
+        let text = format!("{} is a directory, not an image", path.display());
+        return Err(Failure::usage(text).hint("`ntt ingest` takes directories as they are"));
+    }
+    Ok(source)
+}
+
+fn one_tree(source: Source, opener: &Opener<'_>) -> Looked {
+    let tree = inspect::plan(&source, opener.config, opener.scan_program, opener.interrupt)?;
+    Ok((source, tree.unwrap_or_default()))
+}
+
+/// The trees of the images, and of what they make together.
+fn set_trees(sources: Vec<Source>, opener: &Opener<'_>) -> Result<Vec<Looked>, Failure> {
+    let set = inspect::set_of(sources)?;
+    let trees = inspect::plan_set(&set, opener.config, opener.scan_program, opener.interrupt)?;
+    let images = set.members.clone().into_iter().zip(trees.images);
+    Ok(images.chain([(set, trees.set)]).map(Ok).collect())
+}
+
+fn print_json(out: &mut Output, source: &Source, tree: &LayerTree) -> std::io::Result<()> {
+    out.json_line(
+        "layers",
+        &serde_json::json!({
+            "image": source.path,
+            "mapfile": source.mapfile,
+            "unread_bytes": unread_bytes(source),
+            "layers": tree,
+        }),
+    )
+}
+
+fn print(out: &mut Output, source: &Source, tree: &LayerTree) -> std::io::Result<()> {
+    if source.kind == SourceKind::Set {
+        out.line("set of these images")?;
+    } else {
+        out.line(format!("{}", source.path))?;
+    }
+    if let Some(mapfile) = source.mapfile.as_ref().filter(|_| source.container.is_none()) {
+        let unread = units::bytes(unread_bytes(source));
+        out.line(format!("mapfile {mapfile}: {unread} never rescued"))?;
+    }
+    layers::print(out, tree)
 }
 
 /// Bytes of the image that its mapfile says were never rescued.

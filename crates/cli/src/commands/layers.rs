@@ -183,9 +183,9 @@ fn table_line(table: &TableLayer) -> String {
         id => format!(", id {id}"),
     };
     format!(
-        "{} table at byte {}{id}, sectors of {} bytes",
+        "{} table at {}{id}, sectors of {} bytes",
         table.scheme,
-        units::count(table.image_offset),
+        units::address(table.image_offset),
         table.sector_size_bytes
     )
 }
@@ -221,19 +221,22 @@ fn print_volume(out: &mut Output, volume: &VolumeLayer, stem: &str) -> io::Resul
 /// Length and first byte, and how it is spread where it is.
 fn place(volume: &VolumeLayer) -> String {
     let size = both_sizes(volume.range.len);
-    let first = units::count(volume.range.offset);
+    let first = units::address(volume.range.offset);
     let Some(mapping) = &volume.mapping else {
-        return format!("{size} at byte {first}");
+        return format!("{size} at {first}");
     };
     let how = match mapping.segments.as_slice() {
         [only] => spread(&only.place),
         segments => format!("in {} segments", segments.len()),
     };
-    format!("{size} {how}, the first at byte {first}")
+    format!("{size} {how}, the first at {first}")
 }
 
 fn spread(place: &Place) -> String {
     match place {
+        Place::Striped { columns, copies, .. } if *copies == columns.len() => {
+            format!("mirrored on {} members", columns.len())
+        }
         Place::Striped {
             columns, chunk_bytes, ..
         } => {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
 use clap::{Args, Subcommand};
-use ntt_catalogue::rows::Census;
+use ntt_catalogue::rows::{Census, MediumKind};
 use ntt_pipeline::archive::Access;
 use ntt_pipeline::health::{self, MediumHealth};
 use ntt_pipeline::rescue;
@@ -184,7 +184,11 @@ fn print_identity(out: &mut Output, report: &MediumReport) -> std::io::Result<()
     out.line(format!("added    {}", units::time(Some(summary.added))))?;
     out.line(format!("state    {}", summary.completeness.as_str()))?;
     if let Some(image) = &report.image {
-        out.line(format!("lies at  {}", ntt_model::name::escape(&image.path)))?;
+        if report.summary.kind == MediumKind::Set {
+            out.line("lies at  the images that it is made of")?;
+        } else {
+            out.line(format!("lies at  {}", ntt_model::name::escape(&image.path)))?;
+        }
         if image.size_bytes > 0 {
             out.line(format!(
                 "size     {} ({} bytes)",
@@ -213,6 +217,9 @@ fn print_identity(out: &mut Output, report: &MediumReport) -> std::io::Result<()
             "evidence {:<14} {} ({})",
             evidence.kind, evidence.value, evidence.origin
         ))?;
+    }
+    for set in &report.sets {
+        out.line(format!("member   of the set {set}"))?;
     }
     let counts = report.findings;
     out.line(format!(
@@ -259,10 +266,10 @@ fn print_volume(out: &mut Output, volume: &VolumeReport) -> std::io::Result<()> 
         format!(" {}", volume.uuid)
     };
     out.line(format!(
-        "volume {}: {type_name}{label}{uuid}, {} at byte {}",
+        "volume {}: {type_name}{label}{uuid}, {} at {}",
         volume.number,
         units::bytes(volume.size_bytes),
-        units::count(volume.image_offset)
+        units::address(volume.image_offset)
     ))?;
     if let Some(original) = &volume.same_as {
         out.line(format!(

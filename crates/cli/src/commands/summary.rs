@@ -44,7 +44,11 @@ fn print_medium(out: &mut Output, medium: &MediumSummary) -> std::io::Result<()>
     for volume in &medium.volumes {
         print_volume(out, volume)?;
     }
-    print_copied(out, &medium.copied)?;
+    if is_waiting(medium) {
+        out.line("  not copied: `ntt copy` does it")?;
+    } else {
+        print_copied(out, &medium.copied)?;
+    }
     let [info, warning, loss] = medium.findings;
     if info + warning + loss > 0 {
         let short = &medium.medium.to_string()[..12];
@@ -57,6 +61,14 @@ fn print_medium(out: &mut Output, medium: &MediumSummary) -> std::io::Result<()>
         _ => {}
     }
     Ok(())
+}
+
+/// Whether there is something to copy, of which nothing was.
+fn is_waiting(medium: &MediumSummary) -> bool {
+    let copied = &medium.copied;
+    let mut censuses = medium.volumes.iter().filter_map(|volume| volume.census.as_ref());
+    copied.stored_streams + copied.damaged_streams + copied.failed_streams == 0
+        && censuses.any(|census| census.pending.count > 0)
 }
 
 /// The verdict on a medium with missing bytes; bytes, never a rounded share (R7).

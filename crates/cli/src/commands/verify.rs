@@ -5,8 +5,10 @@ use std::os::unix::ffi::OsStrExt;
 
 use clap::Args;
 use ntt_model::Timestamp;
+use ntt_model::name::escape;
+use ntt_pipeline::RunOutcome;
 use ntt_pipeline::archive::Access;
-use ntt_pipeline::verify::{self, VerifyPlan, VerifyRequest, VerifySummary};
+use ntt_pipeline::verify::{self, SourceCheck, VerifyPlan, VerifyRequest, VerifySummary};
 
 use crate::args::Global;
 use crate::commands::filter::parse_date;
@@ -17,12 +19,15 @@ use crate::units;
 
 /// Read contents back from the store and compare their digests.
 ///
-/// Exits with 12 if one is damaged. It goes from the longest unverified to the most recently verified, so that an interrupted or sampled verification goes on where the last
+/// Exits with 12 if one is damaged, or if the source is. It goes from the longest unverified to the most recently verified, so that an interrupted or sampled verification goes on where the last
 /// one stopped.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// Only contents of this medium; all contents of the archive if none is named.
     medium: Option<OsString>,
+    /// Read the source of the medium again too, and compare it with its digest and with the checksums that its containers and file systems keep.
+    #[arg(long, requires = "medium", conflicts_with = "dry_run")]
+    source: bool,
     /// Verify only this many percent.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
     sample: Option<u8>,
@@ -67,10 +72,41 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> CommandResult {
     }
     let summary = session.settle(verify::run(&session.context(), &plan))?;
     print_summary(&mut out, &summary)?;
-    if summary.outcome == ntt_pipeline::RunOutcome::Interrupted {
+    if summary.outcome == RunOutcome::Interrupted {
         session::say_how_to_resume(global);
     }
-    Ok(summary.outcome.into())
+    let mut outcome = summary.outcome;
+    if let Some(medium) = request.medium.as_ref().filter(|_| args.source) {
+        let check = session.settle(verify::source(&session.context(), medium))?;
+        print_source(&mut out, &check)?;
+        outcome = outcome.max(check.outcome);
+    }
+    Ok(outcome.into())
+}
+
+fn print_source(out: &mut Output, check: &SourceCheck) -> std::io::Result<()> {
+    if out.json() {
+        return out
+            .json_line("verify-source-summary", check)
+            .and_then(|()| out.flush());
+    }
+    for right in &check.right {
+        out.line(format!("source: {}", escape(right.as_bytes())))?;
+    }
+    for wrong in &check.wrong {
+        let place = match (wrong.volume, &wrong.path) {
+            (Some(volume), Some(path)) => format!("volume {volume}, {path}: "),
+            (Some(volume), None) => format!("volume {volume}: "),
+            (None, _) => String::new(),
+        };
+        let severity = units::severity(wrong.finding.severity);
+        let text = escape(wrong.finding.to_string().as_bytes()).into_owned();
+        out.line(format!("{severity:<8} {place}{text}"))?;
+    }
+    let read = units::bytes(check.bytes);
+    let wrong = units::counted(check.wrong.len() as u64, "problem", "problems");
+    out.line(format!("source: {read} of the image read, {wrong}"))?;
+    out.flush()
 }
 
 fn print_plan(out: &mut Output, plan: &VerifyPlan) -> std::io::Result<()> {

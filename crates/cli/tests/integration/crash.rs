@@ -48,7 +48,7 @@ fn assert_sound(environment: &Environment) {
 }
 
 /// A seed for the moments of the kills: another in every run, printed, and settable.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let given = std::env::var("NTT_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = given.unwrap_or_else(|| {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -59,7 +59,7 @@ fn seed() -> u64 {
 }
 
 /// Number `step` of the pseudo-random numbers of a seed, below `end`.
-fn random(seed: u64, step: u64, end: u64) -> u64 {
+pub(crate) fn random(seed: u64, step: u64, end: u64) -> u64 {
     let hash = blake3::hash(&[seed.to_le_bytes(), step.to_le_bytes()].concat());
     let (first, _) = hash.as_bytes().split_first_chunk().expect("32 bytes");
     u64::from_le_bytes(*first) % end

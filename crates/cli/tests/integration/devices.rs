@@ -1,6 +1,7 @@
 //! `ntt ingest DEVICE`, with files in the place of devices: from the medium to the archive.
 
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -280,6 +281,72 @@ fn r09_five_bad_sectors_of_a_disc_cost_10240_bytes() {
     let id = summary["media"][0]["medium"].as_str().expect("an id");
     let shown = environment.ntt(["medium", "show", id]).code(0);
     assert!(shown.contains("sector-size    2048 (device)"), "{shown}");
+}
+
+/// R5: a drive that may die is asked early; what it said is on record however the rescue ends.
+#[test]
+fn r05_a_drive_is_asked_while_it_lives() {
+    let environment = Environment::new();
+    let image = environment.write("demo.img", &demo());
+    let slow = medium(&image, &[]).slow(ByteRange::new(2 * MIB, 13 * MIB), 1_000_000);
+    let Some(file) = FaultyFile::mount(slow, true) else {
+        return;
+    };
+    let Some(device) = LoopDevice::over(file.path(), 512) else {
+        return;
+    };
+    let programs = environment.work().join("bin");
+    std::fs::create_dir(&programs).expect("a directory");
+    let answer = r#"echo '{"serial_number": "WD-1234567", "smart_status": {"passed": false}}'"#;
+    let program = programs.join("smartctl");
+    std::fs::write(&program, format!("#!/bin/sh\n{answer}\n")).expect("written");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("set");
+    let path = format!(
+        "{}:{}",
+        programs.display(),
+        std::env::var("PATH").unwrap_or_default()
+    );
+    let mut child = environment
+        .command(["--quiet", "ingest", device.path().to_str().expect("UTF-8")])
+        .env("PATH", path)
+        .spawn()
+        .expect("ntt");
+    let begin = Instant::now();
+    let answer_of_drive = || {
+        let media = std::fs::read_dir(environment.archive().join("media")).ok()?;
+        let text = std::fs::read(media.flatten().next()?.path().join("smart.json")).ok()?;
+        (text.ends_with(b"\n")).then_some(())
+    };
+    while answer_of_drive().is_none() && begin.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let edges = [ByteRange::new(0, MIB), ByteRange::new(15 * MIB, MIB)];
+    let read: u64 = file
+        .medium()
+        .log()
+        .iter()
+        .map(|record| {
+            edges
+                .iter()
+                .filter_map(|edge| edge.intersection(&record.range))
+                .map(|part| part.len)
+                .sum::<u64>()
+        })
+        .sum();
+    assert!(read >= 2 * MIB, "asked after {read} bytes of the edges");
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id")).expect("a process");
+    kill_process(pid, Signal::INT).expect("it runs");
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    let shown = environment
+        .ntt([
+            "medium",
+            "show",
+            media(&environment)[0]["id"].as_str().expect("an id"),
+        ])
+        .code(0);
+    for piece in ["device-serial", "WD-1234567 (smartctl)", "failed (smartctl)"] {
+        assert!(shown.contains(piece), "{shown}");
+    }
 }
 
 /// R4: a device in use is refused, and nothing is written.

@@ -5,12 +5,14 @@ use std::fs;
 use crate::environment::Environment;
 use crate::images::{self, DEMO_EXT};
 
-/// An archive with a whole directory in it.
+/// An archive with a whole directory in it: a content in a pack, and one that is a file of its own.
 fn archive() -> Environment {
     let environment = Environment::new();
     environment.write("tree/small", b"small content");
     environment.write("tree/large", &images::noise("large", 300_000));
-    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    let _ = environment
+        .ntt(["ingest", "--pack-threshold", "64KiB", "tree"])
+        .code(0);
     environment
 }
 

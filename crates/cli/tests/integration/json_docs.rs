@@ -62,7 +62,7 @@ const COMMANDS: &[(&[&str], i32)] = &[
     (&["find"], 0),
     (&["where", "demo.img/1/todo.txt"], 0),
     (&["verify", "--dry-run"], 0),
-    (&["verify", "demo.img"], 0),
+    (&["verify", "--source", "demo.img"], 0),
     (&["exclude", "--dry-run", "demo.img", "rules.toml"], 0),
     (&["exclude", "demo.img", "rules.toml"], 0),
     (&["find", "--state", "excluded"], 0),

@@ -10,7 +10,7 @@ use crate::environment::Environment;
 const DEMO: &[u8] = include_bytes!("../../../../test_data/demo.img.gz");
 
 /// A place to run `ntt` in, with the demo image.
-fn prepared() -> Environment {
+pub(crate) fn prepared() -> Environment {
     let environment = Environment::new();
     let mut demo = Vec::new();
     flate2::read::GzDecoder::new(DEMO)
@@ -21,21 +21,25 @@ fn prepared() -> Environment {
 }
 
 /// Runs `ntt` with a catalogue in a database.
-struct Served {
-    environment: Environment,
-    url: String,
+pub(crate) struct Served {
+    pub(crate) environment: Environment,
+    pub(crate) url: String,
 }
 
 impl Served {
-    fn run(&self, arguments: &[&str]) -> crate::environment::Run {
+    pub(crate) fn run(&self, arguments: &[&str]) -> crate::environment::Run {
         self.environment
             .ntt_with(&[("NTT_CATALOGUE", self.url.as_str())], arguments)
     }
 
-    fn start(&self, arguments: &[&str]) -> Child {
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
         let mut command = self.environment.command(arguments);
         command.env("NTT_CATALOGUE", &self.url);
-        command.stdout(Stdio::null()).spawn().expect("a process")
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a process")
     }
 
     fn dump(&self) -> String {
@@ -43,7 +47,7 @@ impl Served {
     }
 }
 
-fn served(server: &PostgresServer, database: &str) -> Served {
+pub(crate) fn served(server: &PostgresServer, database: &str) -> Served {
     Served {
         environment: prepared(),
         url: server.create_database(database, None),

@@ -90,6 +90,7 @@ fn damaged_disks_never_panic() {
     let (folder, _) = folder();
     small(folder.path());
     for (at, (format, options)) in [
+        ("qcow", "encryption=off"),
         ("qcow2", "compat=1.1"),
         ("qcow2", "compat=1.1,extended_l2=on,cluster_size=16k"),
         ("vpc", "subformat=dynamic"),

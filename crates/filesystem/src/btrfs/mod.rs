@@ -115,7 +115,8 @@ impl FileSystem for Btrfs<'_> {
 
     fn scan(&self, options: &ScanOptions, visitor: &mut dyn Visitor) -> Result<(), Error> {
         let scan = scan::Scan::new(&self.volume, &self.roots, options, visitor);
-        Ok(scan.run(&self.findings)?)
+        let wrong = scan.run(&self.findings)?;
+        Ok(verify::tell(&self.volume, &self.roots, options, wrong, visitor)?)
     }
 
     fn allocated(&self, each: &mut dyn FnMut(ByteRange)) -> Result<(), Error> {

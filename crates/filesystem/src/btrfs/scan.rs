@@ -14,7 +14,7 @@ use super::number;
 use super::roots::{Roots, Subvolume};
 use super::superblock::{Root, incompat};
 use super::tree::{Cursor, Nodes, Step};
-use super::verify;
+use super::verify::{self, Wrong};
 use super::volume::Volume;
 use super::walk::Waiting;
 use crate::seen::{Mark, Seen};
@@ -103,8 +103,8 @@ impl<'s, 'a> Scan<'s, 'a> {
         }
     }
 
-    /// Runs it. `found` are the findings made when the volume was opened.
-    pub(super) fn run(mut self, found: &[Finding]) -> Result<(), Stop> {
+    /// Runs it. `found` are the findings made when the volume was opened. Gives content that was verified and is wrong, which is not told yet.
+    pub(super) fn run(mut self, found: &[Finding]) -> Result<Vec<Wrong>, Stop> {
         for finding in found {
             self.nodes.report.push(finding.clone());
         }
@@ -119,13 +119,15 @@ impl<'s, 'a> Scan<'s, 'a> {
         });
         self.subvolumes()?;
         self.lost_subvolumes()?;
-        if self.options.verify_content {
-            verify::content(&mut self)?;
-        }
+        let wrong = if self.options.verify_content {
+            verify::content(&mut self)?
+        } else {
+            Vec::new()
+        };
         for finding in self.nodes.report.closing() {
             self.visitor.visit(ScanEvent::Finding(finding))?;
         }
-        Ok(())
+        Ok(wrong)
     }
 
     /// Emits all subvolumes that wait, and those they hold.

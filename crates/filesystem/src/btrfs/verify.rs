@@ -2,17 +2,25 @@
 //! files share is read once.
 //!
 //! The tree holds an array of checksums, one per sector, for every run of the data chunks that has any; files without checksums (`nodatacow`) have none
-//! there. Compressed extents are checked as they are stored.
+//! there. Compressed extents are checked as they are stored. Whose bytes are wrong is found by listing all files once more, only if some are.
 
-use ntt_model::{Finding, FindingCode, Layer, Severity};
+use ntt_model::entry::{Encoding, Stream};
+use ntt_model::range::push_joined;
+use ntt_model::{ByteRange, Finding, FindingCode, Layer, ScanEvent, Severity};
 
 use super::key::{KeyRange, item, object};
 use super::node::Item;
+use super::roots::Roots;
 use super::scan::Scan;
 use super::tree::{Cursor, Step};
 use super::volume::Volume;
-use crate::Stop;
 use crate::report::unreadable;
+use crate::{ScanOptions, Stop, Visitor};
+
+/// Wrong runs whose files are looked for; more are told without.
+const WRONG_MAX: usize = 10_000;
+/// Files that are named of all runs together.
+const FILES_MAX: usize = 100_000;
 
 /// What the copies of a sector on this device are worth.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,8 +41,17 @@ struct Run {
     verdict: Verdict,
 }
 
-/// Verifies all content that has checksums.
-pub(super) fn content(scan: &mut Scan<'_, '_>) -> Result<(), Stop> {
+/// Content that is not what its checksums say.
+pub(super) struct Wrong {
+    /// Where it lies in the image.
+    range: ByteRange,
+    /// What there is to tell of it.
+    finding: Finding,
+}
+
+/// Verifies all content that has checksums, and gives what is wrong and was not told yet.
+pub(super) fn content(scan: &mut Scan<'_, '_>) -> Result<Vec<Wrong>, Stop> {
+    let mut wrong = Vec::new();
     let Some(root) = scan.roots.csum_tree else {
         let detail = "there are no checksums of content";
         let finding = Finding::new(
@@ -44,7 +61,8 @@ pub(super) fn content(scan: &mut Scan<'_, '_>) -> Result<(), Stop> {
             detail,
         );
         scan.nodes.report.push(finding);
-        return scan.flush();
+        scan.flush()?;
+        return Ok(wrong);
     };
     let range = KeyRange::of(object::EXTENT_CSUM, item::EXTENT_CSUM);
     let mut cursor = Cursor::new(object::CSUM_TREE, root, range);
@@ -57,15 +75,16 @@ pub(super) fn content(scan: &mut Scan<'_, '_>) -> Result<(), Stop> {
             continue;
         };
         for item in leaf.items().filter(|item| range.contains(item.key)) {
-            verify(scan, &item, &mut run);
+            verify(scan, &item, &mut run, &mut wrong);
             scan.flush()?;
         }
     }
-    tell(scan, run.take());
-    scan.flush()
+    note(scan, run.take(), &mut wrong);
+    scan.flush()?;
+    Ok(wrong)
 }
 
-fn verify(scan: &mut Scan<'_, '_>, item: &Item<'_>, run: &mut Option<Run>) {
+fn verify(scan: &mut Scan<'_, '_>, item: &Item<'_>, run: &mut Option<Run>, wrong: &mut Vec<Wrong>) {
     let volume = scan.nodes.volume;
     let sector_bytes = u64::from(volume.superblock.sector_bytes);
     let mut sector = vec![0; usize::try_from(sector_bytes).unwrap_or(4096)];
@@ -75,7 +94,7 @@ fn verify(scan: &mut Scan<'_, '_>, item: &Item<'_>, run: &mut Option<Run>) {
         let (verdict, offset) = sector_verdict(scan, logical, stored, &mut sector);
         logical = logical.saturating_add(sector_bytes);
         if matches!(verdict, Verdict::Right | Verdict::Absent) {
-            tell(scan, run.take());
+            note(scan, run.take(), wrong);
             continue;
         }
         match run {
@@ -88,7 +107,7 @@ fn verify(scan: &mut Scan<'_, '_>, item: &Item<'_>, run: &mut Option<Run>) {
                     len: sector_bytes,
                     verdict,
                 });
-                tell(scan, before);
+                note(scan, before, wrong);
             }
         }
     }
@@ -120,7 +139,8 @@ fn sector_verdict(scan: &Scan<'_, '_>, logical: u64, stored: &[u8], sector: &mut
     (verdict, first)
 }
 
-fn tell(scan: &mut Scan<'_, '_>, run: Option<Run>) {
+/// Keeps a run that is wrong, or tells of it if enough are kept.
+fn note(scan: &mut Scan<'_, '_>, run: Option<Run>, wrong: &mut Vec<Wrong>) {
     let Some(run) = run else { return };
     let volume = scan.nodes.volume;
     let at = volume.in_image(run.offset);
@@ -140,5 +160,100 @@ fn tell(scan: &mut Scan<'_, '_>, run: Option<Run>) {
             }
         },
     };
-    scan.nodes.report.push(finding);
+    if wrong.len() >= WRONG_MAX {
+        scan.nodes.report.push(finding);
+        return;
+    }
+    wrong.push(Wrong {
+        range: ByteRange::new(at, run.len),
+        finding,
+    });
+}
+
+/// Tells what is wrong, file by file; what no file has, by itself.
+pub(super) fn tell(
+    volume: &Volume<'_>,
+    roots: &Roots,
+    options: &ScanOptions,
+    wrong: Vec<Wrong>,
+    visitor: &mut dyn Visitor,
+) -> Result<(), Stop> {
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let mut files = Files {
+        wrong: &wrong,
+        found: vec![Vec::new(); wrong.len()],
+        count: 0,
+    };
+    let options = ScanOptions {
+        verify_content: false,
+        ..options.clone()
+    };
+    Scan::new(volume, roots, &options, &mut files).run(&[])?;
+    let found = files.found;
+    for (wrong, found) in wrong.into_iter().zip(found) {
+        if found.is_empty() {
+            visitor.visit(ScanEvent::Finding(wrong.finding.clone()))?;
+        }
+        for (inode, part) in found {
+            let detail = format!("{part} of a file: {}", wrong.finding.detail);
+            let finding = Finding {
+                detail,
+                inode: Some(inode),
+                ..wrong.finding.clone()
+            };
+            visitor.visit(ScanEvent::Finding(finding))?;
+        }
+    }
+    Ok(())
+}
+
+/// Looks at all files for those that have wrong bytes.
+struct Files<'w> {
+    wrong: &'w [Wrong],
+    /// For each of `wrong`, the inodes that have it, and which part of them it is.
+    found: Vec<Vec<(u64, String)>>,
+    count: usize,
+}
+
+impl Visitor for Files<'_> {
+    fn visit(&mut self, event: ScanEvent) -> Result<(), Stop> {
+        let ScanEvent::Inode(inode) = event else {
+            return Ok(());
+        };
+        for (wrong, found) in self.wrong.iter().zip(&mut self.found) {
+            let parts = inode
+                .streams
+                .iter()
+                .filter_map(|stream| part_of(stream, &wrong.range));
+            for part in parts.take(FILES_MAX.saturating_sub(self.count)) {
+                self.count = self.count.saturating_add(1);
+                found.push((inode.number, part));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which bytes of a stream lie in a range of the image, for people; `None` if none do.
+fn part_of(stream: &Stream, range: &ByteRange) -> Option<String> {
+    let mut parts = Vec::new();
+    for extent in &stream.extents {
+        let Some(shared) = extent.image_range().and_then(|place| place.intersection(range)) else {
+            continue;
+        };
+        let skipped = shared.offset.saturating_sub(extent.image_offset);
+        let start = extent.logical_offset.saturating_add(skipped);
+        push_joined(&mut parts, ByteRange::new(start, shared.len));
+    }
+    let is_plain = stream.encoding == Encoding::Plain;
+    // The rest of the last sector of a file has its checksum too.
+    let whole = ByteRange::new(0, if is_plain { stream.size_bytes } else { u64::MAX });
+    let parts = parts.iter().filter_map(|part| part.intersection(&whole));
+    let parts: Vec<String> = parts
+        .map(|part| format!("{} to {}", part.offset, part.end().saturating_sub(1)))
+        .collect();
+    let stored = if is_plain { "" } else { "stored " };
+    (!parts.is_empty()).then(|| format!("{stored}bytes {}", parts.join(", ")))
 }

@@ -369,11 +369,10 @@ fn content_is_verified_on_demand() {
         (Layer::Content, FindingCode::Corrupt)
     );
     assert_eq!(finding.image_offset, Some(first.image_offset + 4096));
-    assert!(
-        finding
-            .detail
-            .starts_with("8192 bytes of content do not match their checksums; a copy")
-    );
+    assert!(finding.detail.starts_with(
+        "bytes 4096 to 12287 of a file: 8192 bytes of content do not match their checksums; a copy"
+    ));
+    assert_eq!(finding.inode, Some(inode(&found, "file").number));
 }
 
 #[test]

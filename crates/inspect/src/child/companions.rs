@@ -6,14 +6,11 @@ use std::mem::MaybeUninit;
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-use crate::protocol::Companion;
-
 /// Descriptors in one message; the kernel takes at most 253.
 pub(crate) const DESCRIPTORS_MAX: usize = 64;
 
-/// The files that are present, in order.
-pub(super) fn receive(socket: &File, companions: &[Companion]) -> io::Result<Vec<File>> {
-    let expected = companions.iter().filter(|companion| companion.present).count();
+/// So many files, in order.
+pub(super) fn receive(socket: &File, expected: usize) -> io::Result<Vec<File>> {
     let mut files = Vec::new();
     while files.len() < expected {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];

@@ -1,11 +1,16 @@
 //! Extended attributes of the files of a live tree.
 
+use std::ffi::CStr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use ntt_model::entry::Xattr;
 use rustix::fs::{lgetxattr, llistxattr};
 use rustix::io::Errno;
 
+use super::listxattrat::listxattrat;
+
+/// What is tried first for a list of names: the kernel takes as much memory as it is offered, for each call anew, and nearly all lists are short.
+const LIST_BYTES: usize = 1024;
 /// Largest list of names, and largest value, that Linux takes.
 const XATTR_BYTES_MAX: usize = 64 * 1024;
 
@@ -13,6 +18,9 @@ const XATTR_BYTES_MAX: usize = 64 * 1024;
 pub(super) struct Attributes {
     /// Cleared once the file system or the host turns out to give none.
     are_given: bool,
+    /// Cleared once the kernel turns out not to have `listxattrat`.
+    are_listed_in_place: bool,
+    /// Path or name for the kernel.
     path: Vec<u8>,
     names: Vec<u8>,
     value: Vec<u8>,
@@ -22,6 +30,7 @@ impl Attributes {
     pub(super) fn new() -> Self {
         Self {
             are_given: true,
+            are_listed_in_place: true,
             path: Vec::new(),
             names: vec![0; XATTR_BYTES_MAX],
             value: vec![0; XATTR_BYTES_MAX],
@@ -38,10 +47,9 @@ impl Attributes {
         if !self.are_given {
             return (Vec::new(), None);
         }
-        self.set_path(parent, name);
-        match self.list() {
+        match self.list(parent, name) {
             Ok(0) => (Vec::new(), None),
-            Ok(len) => self.values(len),
+            Ok(len) => self.values(parent, name, len),
             Err(Errno::NOTSUP) => {
                 self.give_up();
                 (Vec::new(), None)
@@ -50,12 +58,32 @@ impl Attributes {
         }
     }
 
-    /// Length of the list of names. It is asked for with a buffer: without one the system tells the length too, but `rustix` makes 0 of it.
-    fn list(&mut self) -> Result<usize, Errno> {
-        llistxattr(self.path.as_slice(), &mut self.names[..])
+    fn list(&mut self, parent: &OwnedFd, name: &[u8]) -> Result<usize, Errno> {
+        match self.list_up_to(LIST_BYTES, parent, name) {
+            Err(Errno::RANGE) => self.list_up_to(XATTR_BYTES_MAX, parent, name),
+            listed => listed,
+        }
     }
 
-    /// There is no call relative to a directory before Linux 6.13; the path through /proc is one, and is short however deep the tree.
+    /// Length of the list of names. It is asked for with a buffer: without one the system tells the length too, but `rustix` makes 0 of it.
+    fn list_up_to(&mut self, len: usize, parent: &OwnedFd, name: &[u8]) -> Result<usize, Errno> {
+        if self.are_listed_in_place {
+            self.path.clear();
+            self.path.extend_from_slice(name);
+            self.path.push(0);
+            let name = CStr::from_bytes_with_nul(&self.path).map_err(|_| Errno::INVAL)?;
+            match listxattrat(parent, name, &mut self.names[..len]) {
+                // EPERM: from a sandbox that does not know the call.
+                Err(Errno::NOSYS | Errno::PERM) => self.are_listed_in_place = false,
+                listed => return listed,
+            }
+        }
+        self.set_path(parent, name);
+        llistxattr(self.path.as_slice(), &mut self.names[..len])
+    }
+
+    /// There is no call relative to a directory before Linux 6.13, and none for values that is worth it for the few that there are; the path
+    /// through /proc is one, and is short however deep the tree. It takes the kernel three times as long to follow.
     fn set_path(&mut self, parent: &OwnedFd, name: &[u8]) {
         self.path.clear();
         self.path.extend_from_slice(b"/proc/self/fd/");
@@ -65,7 +93,8 @@ impl Attributes {
         self.path.extend_from_slice(name);
     }
 
-    fn values(&mut self, names_len: usize) -> (Vec<Xattr>, Option<Errno>) {
+    fn values(&mut self, parent: &OwnedFd, name: &[u8], names_len: usize) -> (Vec<Xattr>, Option<Errno>) {
+        self.set_path(parent, name);
         let (mut found, mut first_error) = (Vec::new(), None);
         let names = self.names[..names_len].split(|byte| *byte == 0);
         for name in names.filter(|name| !name.is_empty()) {

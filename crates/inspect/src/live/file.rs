@@ -7,7 +7,7 @@ use ntt_model::entry::{Encoding, Stream, StreamKind};
 use ntt_model::extent::push_joined;
 use ntt_model::{Extent, ExtentKind, FailureClass};
 use ntt_source::FileSource;
-use ntt_source::extents::{Missing, Piece, read_stream};
+use ntt_source::extents::{Missing, Sink, read_stream_into};
 use rustix::fs::{FileType, OFlags, SeekFrom, Stat, fstat, seek};
 use rustix::io::Errno;
 
@@ -79,12 +79,12 @@ impl LiveFile {
         u64::try_from(self.opened.st_size).unwrap_or(0)
     }
 
-    /// Hands the content to `sink` piece by piece, holes as zeros, [`LiveFile::size_bytes`] in all. What cannot be read is in [`Missing`].
+    /// Reads the content into `sink`, holes as zeros, [`LiveFile::size_bytes`] in all. What cannot be read is in [`Missing`].
     ///
     /// # Errors
     ///
     /// Only what `sink` returns.
-    pub fn read<E>(&self, sink: &mut dyn FnMut(Piece<'_>) -> Result<(), E>) -> Result<Missing, E> {
+    pub fn read<S: Sink>(&self, sink: &mut S) -> Result<Missing, S::Stop> {
         let stream = Stream {
             kind: StreamKind::Data,
             size_bytes: self.size_bytes(),
@@ -92,7 +92,7 @@ impl LiveFile {
             encoding: Encoding::Plain,
             extents_incomplete: false,
         };
-        read_stream(&self.source, &stream, sink)
+        read_stream_into(&self.source, &stream, sink)
     }
 
     /// The runs of the file that are not holes, as extents of the file itself.

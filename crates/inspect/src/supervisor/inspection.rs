@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use ntt_model::Finding;
+use serde::de::DeserializeOwned;
 
 use super::session::{Next, Session};
 use super::{Cause, Death, Error, Supervisor, failed, out_of_turn, unconfined};
 use crate::container::ImageFiles;
-use crate::layer::LayerTree;
 use crate::protocol::{InspectPlan, Message, Work};
 use crate::tree::step::Step;
 
@@ -16,6 +16,7 @@ pub(super) struct Inspection<'a> {
     supervisor: &'a Supervisor,
     source: &'a ImageFiles,
     plan: InspectPlan,
+    work: fn(InspectPlan) -> Work,
     deadline: Option<Instant>,
     restarts: u32,
     /// The last death, in the step that was being taken, and whether it comes back is not known yet.
@@ -24,18 +25,32 @@ pub(super) struct Inspection<'a> {
     findings: Vec<Finding>,
 }
 
+/// What an inspection found.
+pub(super) struct Inspected<T> {
+    pub(super) found: T,
+    /// What happened to the children.
+    pub(super) findings: Vec<Finding>,
+}
+
 /// How one child ended.
-enum Ending {
-    Tree(LayerTree),
+enum Ending<T> {
+    Found(T),
     Died(Death, Option<Step>),
 }
 
 impl<'a> Inspection<'a> {
-    pub(super) fn new(supervisor: &'a Supervisor, source: &'a ImageFiles, plan: InspectPlan) -> Self {
+    /// An inspection of `work`, which is [`Work::Inspect`] or [`Work::InspectSet`].
+    pub(super) fn new(
+        supervisor: &'a Supervisor,
+        source: &'a ImageFiles,
+        plan: InspectPlan,
+        work: fn(InspectPlan) -> Work,
+    ) -> Self {
         Self {
             supervisor,
             source,
             plan,
+            work,
             deadline: supervisor.budgets.wall.map(|wall| Instant::now() + wall),
             restarts: 0,
             suspected: None,
@@ -44,13 +59,15 @@ impl<'a> Inspection<'a> {
     }
 
     /// Starts children until one reaches the end.
-    pub(super) fn finish(mut self) -> Result<LayerTree, Error> {
+    pub(super) fn finish<T: DeserializeOwned>(mut self) -> Result<Inspected<T>, Error> {
         loop {
             match self.child()? {
-                Ending::Tree(mut tree) => {
+                Ending::Found(found) => {
                     self.clear_suspicion();
-                    tree.findings.append(&mut self.findings);
-                    return Ok(tree);
+                    return Ok(Inspected {
+                        found,
+                        findings: self.findings,
+                    });
                 }
                 Ending::Died(death, step) => self.cure(death, step)?,
             }
@@ -58,8 +75,8 @@ impl<'a> Inspection<'a> {
     }
 
     /// Runs one child to its end.
-    fn child(&mut self) -> Result<Ending, Error> {
-        let work = Work::Inspect(self.plan.clone());
+    fn child<T: DeserializeOwned>(&mut self) -> Result<Ending<T>, Error> {
+        let work = (self.work)(self.plan.clone());
         let mut session = Session::start(self.supervisor, self.source, work)?.until(self.deadline);
         let (mut step, mut remark) = (None, None);
         loop {
@@ -68,10 +85,10 @@ impl<'a> Inspection<'a> {
                 Next::Message(Message::Step(now)) => step = now,
                 Next::Message(Message::Heartbeat { .. }) => {}
                 Next::Message(Message::Tree(json)) => {
-                    let tree = serde_json::from_slice(&json);
+                    let found = serde_json::from_slice(&json);
                     self.findings.extend(remark);
-                    return tree
-                        .map(Ending::Tree)
+                    return found
+                        .map(Ending::Found)
                         .map_err(|error| Error::Protocol(error.to_string()));
                 }
                 Next::Message(Message::Failed { kind, detail }) => match failed(&mut session, kind, detail) {

@@ -128,7 +128,9 @@ impl Supervisor {
             poisons: poisons.to_vec(),
             ..InspectPlan::default()
         };
-        Inspection::new(self, source, plan).finish()
+        let mut inspected = Inspection::new(self, source, plan, Work::Inspect).finish::<LayerTree>()?;
+        inspected.found.findings.append(&mut inspected.findings);
+        Ok(inspected.found)
     }
 
     fn trial(&self, source: &ImageFiles, kind: PoisonKind) -> Result<Trial, Error> {

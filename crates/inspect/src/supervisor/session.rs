@@ -253,7 +253,7 @@ fn is_read_only(source: &File) -> io::Result<bool> {
 
 /// Sends the descriptors beside the source, some with each byte.
 fn send_companions(socket: &UnixStream, source: &ImageFiles) -> io::Result<()> {
-    let descriptors: Vec<BorrowedFd<'_>> = source.present().map(AsFd::as_fd).collect();
+    let descriptors: Vec<BorrowedFd<'_>> = source.present().into_iter().map(AsFd::as_fd).collect();
     for some in descriptors.chunks(DESCRIPTORS_MAX) {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut control = SendAncillaryBuffer::new(&mut space);

@@ -2,6 +2,7 @@
 //! listed behind everything else, counted in the image.
 
 use ntt_model::mapping::Found;
+use ntt_model::space::{DEVICES, IMAGE_SLOT};
 use ntt_model::{ByteRange, Finding, FindingCode, Layer, Mapping, Severity};
 use ntt_source::{Mapped, ReadAt};
 use ntt_volume::identify::Identified;
@@ -40,26 +41,33 @@ impl Builder<'_> {
         self.tree.findings.push(finding.at(volume.range.offset));
     }
 
-    /// Puts the groups together that volumes of this source belong to.
-    pub(super) fn assemble(&mut self) {
-        let members: Vec<Member> = self
-            .tree
-            .volumes
-            .iter()
-            .filter(|volume| {
-                !volume.member_of.is_empty() && !matches!(volume.verdict, Verdict::SameAs { .. })
-            })
+    /// The volumes that say of themselves that they belong to a group.
+    pub(super) fn members(&self) -> Vec<Member> {
+        let members = self.tree.volumes.iter().filter(|volume| {
+            !volume.member_of.is_empty() && !matches!(volume.verdict, Verdict::SameAs { .. })
+        });
+        members
             .map(|volume| Member {
                 number: volume.number,
                 range: volume.range,
             })
-            .collect();
+            .collect()
+    }
+
+    /// Puts the groups together that volumes of this source belong to.
+    pub(super) fn assemble(&mut self) {
+        let members = self.members();
+        self.assemble_of(&members);
+    }
+
+    /// Puts the groups together that `members` belong to.
+    pub(super) fn assemble_of(&mut self, members: &[Member]) {
         let Some(first) = members.first() else { return };
         if self.depth >= DEPTH_MAX {
             return;
         }
         let assembly: Assembly = self.step(StepKind::Assemble, first.range.offset, || {
-            manager::assemble(self.source, &members)
+            manager::assemble(self.source, members)
         });
         self.tree.findings.extend(assembly.findings);
         for group in assembly.groups {
@@ -69,10 +77,10 @@ impl Builder<'_> {
 
     fn add_group(&mut self, group: Group) {
         let inside = group.members.first().copied();
-        let image_bytes = self.source.len();
+        let source = self.source;
         let is_whole = group.volumes.iter().all(|volume| {
             let mapping = volume.mapping.as_ref();
-            mapping.is_ok_and(|mapping| mapping.available_bytes(image_bytes) >= mapping.len())
+            mapping.is_ok_and(|mapping| mapping.available_bytes(|at| source.end_of(at)) >= mapping.len())
         });
         if is_whole {
             self.hold_volumes(&group.members);
@@ -104,9 +112,17 @@ impl Builder<'_> {
 
     /// Lists a volume of a group and what it holds; gives its number. One that cannot be put together is listed all the same.
     fn add_group_volume(&mut self, volume: GroupVolume, inside: Option<u32>) -> Option<u32> {
+        // What claims bytes of another image, or of the devices, is nonsense.
+        let end_of = |at: u64| {
+            if self.is_set {
+                (at / IMAGE_SLOT).saturating_add(1).saturating_mul(IMAGE_SLOT)
+            } else {
+                DEVICES
+            }
+        };
         let mapping = match volume.mapping {
-            Ok(mapping) => mapping,
-            Err(_) => {
+            Ok(mapping) if mapping.is_within(end_of) => mapping,
+            Ok(_) | Err(_) => {
                 let mut unread = VolumeLayer::new(volume.found_by, ByteRange::new(0, 0));
                 unread.inside = inside;
                 unread.verdict = Verdict::Identified {
@@ -185,7 +201,8 @@ impl Builder<'_> {
             Some(inner) => inner.over(&device.mapping),
             None => device.mapping.part(volume.range),
         };
-        match inner.as_range() {
+        // Extents of a set's volumes go through their mapping, so that none passes the end of its image.
+        match inner.as_range().filter(|_| !self.is_set) {
             Some(range) => volume.range = range,
             None => {
                 volume.range = ByteRange::new(inner.first_byte(), inner.len().max(volume.range.len));

@@ -5,6 +5,7 @@ mod detect;
 mod hand_made;
 mod inspection;
 mod live;
+mod lost_volumes;
 mod managers;
 mod public_images;
 mod readers;

@@ -6,12 +6,13 @@ use std::process::Command;
 
 use ntt_filesystem::{Family, ScanOptions, Stop};
 use ntt_inspect::layer::{LayerTree, Verdict, VolumeLayer};
-use ntt_inspect::tree::build;
-use ntt_model::{FindingCode, ScanEvent};
-use ntt_source::SubRange;
+use ntt_inspect::tree::{build, build_set};
+use ntt_model::space::member_base;
+use ntt_model::{Device, FindingCode, ScanEvent, Severity};
 use ntt_source::extents::{Missing, Piece, read_stream};
+use ntt_source::{ReadAt, Space, SubRange};
 use ntt_testkit::corpus::have;
-use ntt_testkit::managers::{MdMember, disk_of, lvm2_members};
+use ntt_testkit::managers::{MdMember, disk_of, lvm2_members, md_members, raid5};
 
 const MIB: usize = 1 << 20;
 
@@ -43,8 +44,21 @@ fn ext4(label: &str, mib: usize) -> Option<Vec<u8>> {
 
 /// Size and content of every file of a volume, read through the extents that the scan of it gives, and what was missing.
 fn contents(image: &Vec<u8>, volume: &VolumeLayer) -> (BTreeMap<u64, blake3::Hash>, Vec<Missing>) {
+    let mapping = volume.mapping.as_ref();
+    let device = mapping.and_then(|mapping| Device::of(volume.number, mapping));
+    contents_in(
+        &Space::new(vec![(0, image)], device.into_iter().collect()),
+        volume,
+    )
+}
+
+/// As [`contents`], from the space of a medium.
+fn contents_in(image: &dyn ReadAt, volume: &VolumeLayer) -> (BTreeMap<u64, blake3::Hash>, Vec<Missing>) {
+    let mapping = volume.mapping.as_ref();
+    let device = mapping.and_then(|mapping| Device::of(volume.number, mapping));
+    let base = device.map(|device| device.base);
     let opened = match &volume.mapping {
-        Some(mapping) => ntt_filesystem::open_mapped(Family::Ext, image, mapping),
+        Some(mapping) => ntt_filesystem::open_mapped(Family::Ext, image, mapping, base),
         None => ntt_filesystem::open(
             Family::Ext,
             Box::new(SubRange::new(image, volume.range)),
@@ -183,21 +197,6 @@ fn r11_a_member_alone_gives_what_it_has() {
     assert!(right > 0);
 }
 
-fn raid5(data: &[u8], chunk: usize, disks: usize) -> Vec<Vec<u8>> {
-    let mut columns = vec![vec![0; data.len() / (disks - 1)]; disks];
-    for (stripe, row) in data.chunks(chunk * (disks - 1)).enumerate() {
-        let parity = disks - 1 - stripe % disks;
-        let range = stripe * chunk..(stripe + 1) * chunk;
-        let mut sum = vec![0_u8; chunk];
-        for (index, part) in row.chunks(chunk).enumerate() {
-            columns[(parity + 1 + index) % disks][range.clone()].copy_from_slice(part);
-            sum.iter_mut().zip(part).for_each(|(sum, byte)| *sum ^= byte);
-        }
-        columns[parity][range].copy_from_slice(&sum);
-    }
-    columns
-}
-
 /// A RAID5 whose members are partitions of one disk; the members in `absent` are left out.
 fn raid5_disk(data: &[u8], absent: &[usize], events: [u64; 3]) -> Vec<u8> {
     let columns = raid5(data, 65_536, 3);
@@ -242,14 +241,121 @@ fn r16_raid5_is_read_whole_and_degraded() {
     assert_eq!(codes(&tree), [FindingCode::MissingMember]);
     let device = volume(&tree, "md raid5 host:0");
     assert_eq!(device.verdict, Verdict::Readable);
-    // Names and extents come from what parity gives; the bytes of a file that only parity has are missing, and told so.
-    let (found, missing) = contents(&degraded, device);
-    assert_eq!(found.len(), expected.len());
-    let wrong = found
+    assert_eq!(
+        tree.findings[0].severity,
+        Severity::Warning,
+        "{:#?}",
+        tree.findings
+    );
+    // Names, extents and bytes come from what parity gives.
+    assert_eq!(contents(&degraded, device), (expected, Vec::new()));
+}
+
+/// A volume group on a degraded array, as network storages have it: the volume is a part of the array, and read through its parity.
+#[test]
+fn a_partition_in_a_degraded_array_is_read() {
+    let Some(image) = ext4("inner", 8) else { return };
+    let expected = expected(&image);
+    let degraded = raid5_disk(&disk_of(&[image]), &[2], [7; 3]);
+    let tree = build(&degraded);
+    let inside = volume(&tree, "mbr primary 1 in md raid5 host:0");
+    assert_eq!(inside.verdict, Verdict::Readable);
+    assert_eq!(contents(&degraded, inside), (expected, Vec::new()));
+}
+
+/// Members on several disks: each disk has its own tree, in which they hold what the set reads, and the set has the array.
+#[test]
+fn r16_members_on_several_images_make_a_set() {
+    let Some(image) = ext4("set", 8) else { return };
+    let expected = expected(&image);
+    let like = MdMember {
+        level: 5,
+        layout: 2,
+        chunk_sectors: 128,
+        raid_disks: 3,
+        role: 0,
+        events: 7,
+    };
+    let members = md_members(like, &raid5(&image, 65_536, 3));
+    let disks: Vec<Vec<u8>> = members.into_iter().map(|member| disk_of(&[member])).collect();
+    for absent in [None, Some(0), Some(1), Some(2)] {
+        let given: Vec<Vec<u8>> = (0..3)
+            .filter(|number| Some(*number) != absent)
+            .map(|number| disks[number].clone())
+            .collect();
+        let trees = build_set(given.clone()).expect("a set");
+        assert_eq!(trees.images.len(), given.len());
+        for tree in &trees.images {
+            assert_eq!((tree.volumes.len(), tree.findings.len()), (1, 0));
+            assert_eq!(tree.volumes[0].verdict, Verdict::Table);
+        }
+        let device = volume(&trees.set, "md raid5 host:0");
+        assert_eq!(
+            (device.verdict.clone(), device.inside),
+            (Verdict::Readable, Some(1))
+        );
+        assert_eq!(trees.set.volumes[1].found_by, "mbr primary 1 in image 2");
+        assert_eq!(trees.set.findings.len(), usize::from(absent.is_some()));
+        let bases = (1..).map(|number| member_base(number).expect("room"));
+        let mapping = device.mapping.as_ref().expect("pieces");
+        let known = Device::of(device.number, mapping).expect("a device");
+        let space = Space::new(bases.zip(&given).collect(), vec![known]);
+        assert_eq!(
+            contents_in(&space, device),
+            (expected.clone(), Vec::new()),
+            "{absent:?}"
+        );
+    }
+}
+
+/// R16: members of different arrays, and a stale one, are not joined; what nobody else belongs to stays with its image.
+#[test]
+fn r16_strangers_make_no_set() {
+    let Some(image) = ext4("one", 4) else { return };
+    let like = MdMember {
+        level: 5,
+        layout: 2,
+        chunk_sectors: 128,
+        raid_disks: 3,
+        role: 0,
+        events: 7,
+    };
+    let columns = raid5(&image, 65_536, 3);
+    let [first, second, third] = md_members(like, &columns).try_into().expect("three members");
+    let foreign = like.version_1_2(&columns[1]);
+    let foreign = of_another_array(foreign);
+    let trees = build_set(vec![first.clone(), foreign]).expect("a set");
+    assert_eq!((trees.set.volumes.len(), trees.set.findings.len()), (0, 0));
+    for tree in &trees.images {
+        assert_eq!(codes(tree), [FindingCode::MissingMember]);
+    }
+    let stale = MdMember {
+        role: 1,
+        events: 5,
+        ..like
+    };
+    let trees = build_set(vec![first.clone(), stale.version_1_2(&columns[1]), third]).expect("a set");
+    let text: Vec<String> = trees
+        .set
+        .findings
         .iter()
-        .filter(|(number, hash)| expected.get(number) != Some(*hash))
-        .count();
-    assert!(wrong <= missing.len());
+        .map(|finding| finding.detail.clone())
+        .collect();
+    assert!(text[0].contains("volume 2 is a stale member"), "{text:?}");
+    assert_eq!(trees.set.managers[0].members, [1, 3]);
+    // A member given twice is named.
+    let trees = build_set(vec![first.clone(), second, first]).expect("a set");
+    assert!(codes(&trees.set).contains(&FindingCode::Contradiction));
+}
+
+/// The member with another UUID of its array.
+fn of_another_array(mut member: Vec<u8>) -> Vec<u8> {
+    member[4096 + 16] ^= 1;
+    let sum = u32::from_le_bytes(member[4096 + 216..4096 + 220].try_into().expect("four bytes"));
+    let first = i64::from(member[4096 + 16]) - i64::from(member[4096 + 16] ^ 1);
+    let sum = u32::try_from(i64::from(sum) + first).expect("a sum");
+    member[4096 + 216..4096 + 220].copy_from_slice(&sum.to_le_bytes());
+    member
 }
 
 /// R16: a member that has seen fewer changes is not joined; the finding names both numbers.

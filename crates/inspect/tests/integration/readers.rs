@@ -71,6 +71,7 @@ fn requests(tree: &LayerTree) -> Vec<ScanRequest> {
         .map(|(volume, layer)| ScanRequest {
             range: volume.range,
             mapping: volume.mapping.clone(),
+            device: None,
             family: layer.family,
             options: ntt_filesystem::ScanOptions::default(),
         })

@@ -22,11 +22,10 @@ const BLOCK_BYTES: usize = 256 * 1024;
 
 impl Comparer<'_> {
     /// Names that stand in the directory and not in the catalogue. Only for whole directories, not for a single restored entry.
-    pub(super) fn extra(&mut self, directory: &OwnedFd, path: &[u8], children: &[ChildRow]) {
+    pub(super) fn extra(&mut self, directory: &OwnedFd, path: &[u8], expected: &HashSet<Vec<u8>>) {
         if path.is_empty() && self.tree.is_single_entry() {
             return;
         }
-        let expected: HashSet<&[u8]> = children.iter().map(|child| child.name.as_slice()).collect();
         let names = match names_in(directory) {
             Ok(names) => names,
             Err(error) => return self.differ(path, "unreadable", "a directory", error.to_string()),

@@ -6,15 +6,14 @@
 
 mod entry;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use ntt_catalogue::rows::ChildRow;
 use ntt_model::name::escape;
 use serde::{Deserialize, Serialize};
 
 use crate::restore::{Destination, RestoreRequest};
 use crate::stage::{Running, Subject};
-use crate::tree::{self, Enter, Tree, Visit};
+use crate::tree::{self, Enter, Tree, Visible, Visit};
 use crate::{Context, Error, RunOutcome, Stage};
 
 /// One difference.
@@ -155,7 +154,7 @@ impl Comparer<'_> {
 }
 
 impl Visit for Comparer<'_> {
-    fn directory(&mut self, path: &[u8], children: &[ChildRow]) -> Result<Enter, Error> {
+    fn directory(&mut self, path: &[u8], children: &mut Visible<'_>) -> Result<Enter, Error> {
         let directory = match self.root.open(path) {
             Ok(directory) => directory,
             Err(error) => {
@@ -163,15 +162,18 @@ impl Visit for Comparer<'_> {
                 return Ok(Vec::new());
             }
         };
-        self.extra(&directory, path, children);
+        let mut known = HashSet::new();
         let mut enter = Vec::new();
         for child in children {
             self.context.interrupt.check()?;
+            let child = child?;
             let path = tree::join(path, &child.name);
-            if self.entry(&directory, &path, child)? {
+            if self.entry(&directory, &path, &child)? {
                 enter.push((child.name.clone(), child.number));
             }
+            known.insert(child.name);
         }
+        self.extra(&directory, path, &known);
         Ok(enter)
     }
 }

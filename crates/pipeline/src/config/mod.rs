@@ -42,7 +42,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            pack_threshold_bytes: Setting::built_in(64 * 1024),
+            pack_threshold_bytes: Setting::built_in(1 << 20),
             jobs: Setting::built_in(2),
             scan_time: Setting::built_in(Duration::from_secs(24 * 3600)),
             scan_stall: Setting::built_in(Duration::from_secs(60)),

@@ -13,6 +13,8 @@ use super::stream::failure;
 const ALWAYS_BELIEVED: u64 = 4 << 40;
 /// How many times the bytes of its medium a stream may claim beyond that.
 const TIMES_OF_MEDIUM: u64 = 8;
+/// What a stream may claim at all: a set of images lies in a space of addresses that is far greater than they are.
+const NEVER_BELIEVED: u64 = 256 << 40;
 /// What a stream of a live directory may claim, whose file system is not known.
 const LIVE_BELIEVED: u64 = 16 << 40;
 /// Holes that SHA-256, unlike BLAKE3, must go through byte by byte: so many, and so many for each byte between them, are always worth it.
@@ -38,7 +40,9 @@ fn disbelief(size_bytes: u64, medium_bytes: Option<u64>) -> Option<Failure> {
     let (most, medium) = match medium_bytes {
         None => (LIVE_BELIEVED, String::new()),
         Some(bytes) => (
-            bytes.saturating_mul(TIMES_OF_MEDIUM).max(ALWAYS_BELIEVED),
+            bytes
+                .saturating_mul(TIMES_OF_MEDIUM)
+                .clamp(ALWAYS_BELIEVED, NEVER_BELIEVED),
             format!(" on a medium of {bytes}"),
         ),
     };
@@ -116,7 +120,7 @@ mod tests {
     #[test]
     fn claims_without_reason_are_refused_with_the_figures() {
         assert!(!is_believed(16 * TIB, Some(16 << 20)));
-        assert!(!is_believed(u64::MAX, None));
+        assert!(!is_believed(u64::MAX, None) && !is_believed(u64::MAX, Some(1 << 60)));
         let refused = refusal(&stream(64 * TIB, 0), Some(1000)).expect("a refusal");
         assert_eq!(
             refused.detail,

@@ -45,7 +45,7 @@ impl Contents for DirectoryContents {
         if file.size_bytes() != stream.size_bytes {
             return Ok(changed(item));
         }
-        let missing = file.read(&mut |piece| intake.piece(piece))?;
+        let missing = file.read(intake)?;
         Ok(if is_unchanged(&file) {
             Reading::Read(missing)
         } else {

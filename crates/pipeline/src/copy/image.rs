@@ -3,7 +3,7 @@
 use ntt_catalogue::rows::ChunkItem;
 use ntt_model::entry::{Encoding, Stream};
 use ntt_source::ReadAt;
-use ntt_source::extents::read_stream;
+use ntt_source::extents::read_stream_into;
 
 use super::Contents;
 use super::intake::{Halt, Intake};
@@ -30,11 +30,9 @@ impl Contents for ImageContents {
     }
 
     fn read(&self, item: &ChunkItem, stream: &Stream, intake: &mut Intake<'_>) -> Result<Reading, Halt> {
-        match (&self.image, &stream.encoding) {
-            (ImageBytes::Contained(_), _) | (_, Encoding::Packed(_)) => {
-                self.children.read(item.inode.number, stream, intake)
-            }
-            (image, _) => read_stream(image, stream, &mut |piece| intake.piece(piece)).map(Reading::Read),
+        if self.image.is_contained || matches!(stream.encoding, Encoding::Packed(_)) {
+            return self.children.read(item.inode.number, stream, intake);
         }
+        read_stream_into(&self.image, stream, intake).map(Reading::Read)
     }
 }

@@ -1,7 +1,8 @@
 //! One content on its way into the store: hashed, looked at, and kept, all in one pass (R35).
 
+use ntt_host::PageBuffer;
 use ntt_model::{BlobHash, Sha256};
-use ntt_source::extents::Piece;
+use ntt_source::extents::{Piece, Sink};
 use ntt_store::{BatchId, ContentHasher, LargeBlob, Put, Writer};
 
 /// Bytes from which the type of a content is recognised.
@@ -30,7 +31,7 @@ impl From<ntt_store::Error> for Halt {
 enum Keep<'w> {
     /// Whole in memory; hashed at the end, and only written if it is new.
     Memory {
-        content: &'w mut Vec<u8>,
+        content: &'w mut PageBuffer,
         writer: &'w mut Writer,
     },
     /// Hashed and written as it comes.
@@ -66,7 +67,7 @@ pub(super) struct Desk {
     pub(super) writer: Writer,
     /// Contents up to this size are held in memory.
     memory_bytes: u64,
-    content: Vec<u8>,
+    content: PageBuffer,
 }
 
 impl Desk {
@@ -74,7 +75,7 @@ impl Desk {
         Self {
             writer,
             memory_bytes,
-            content: Vec::new(),
+            content: PageBuffer::new(),
         }
     }
 
@@ -86,7 +87,7 @@ impl Desk {
         stop: &'w dyn Fn() -> bool,
     ) -> Result<Intake<'w>, Halt> {
         let keep = if size <= self.memory_bytes {
-            self.content.clear();
+            self.content.restart_at(0);
             Keep::Memory {
                 content: &mut self.content,
                 writer: &mut self.writer,
@@ -113,49 +114,15 @@ impl Desk {
 }
 
 impl Intake<'_> {
-    /// Takes the next piece.
+    /// Takes the next piece from whoever has memory of its own.
     pub(super) fn piece(&mut self, piece: Piece<'_>) -> Result<(), Halt> {
         match piece {
             Piece::Bytes(bytes) => {
-                self.bytes_read += len_of(bytes);
-                self.bytes(bytes)
+                self.room(bytes.len()).copy_from_slice(bytes);
+                self.take(bytes.len())
             }
             Piece::Zeros(len) => self.zeros(len),
         }
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) -> Result<(), Halt> {
-        self.look_out()?;
-        self.len += len_of(bytes);
-        match &mut self.keep {
-            Keep::Memory { content, .. } => content.extend_from_slice(bytes),
-            Keep::Store { hasher, head, blob } => {
-                hasher.update(bytes);
-                head.extend_from_slice(&bytes[..room_in(head).min(bytes.len())]);
-                blob.write(bytes)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn zeros(&mut self, len: u64) -> Result<(), Halt> {
-        let mut left = len;
-        while left > 0 {
-            self.look_out()?;
-            let step = left.min(ZEROS_STEP - self.len % ZEROS_STEP);
-            let step_len = usize::try_from(step).unwrap_or(0);
-            match &mut self.keep {
-                Keep::Memory { content, .. } => content.resize(content.len() + step_len, 0),
-                Keep::Store { hasher, head, blob } => {
-                    hasher.zeros(step);
-                    head.resize(head.len() + room_in(head).min(step_len), 0);
-                    blob.zeros(step)?;
-                }
-            }
-            self.len += step;
-            left -= step;
-        }
-        Ok(())
     }
 
     fn look_out(&self) -> Result<(), Halt> {
@@ -167,6 +134,7 @@ impl Intake<'_> {
         let size = self.len;
         match self.keep {
             Keep::Memory { content, writer } => {
+                let content = content.as_slice();
                 let blob = ContentHasher::blake3(content);
                 let (sha256, batch) = put(writer, content, blob)?;
                 let content_type = content_type(&content[..content.len().min(HEAD_BYTES)]);
@@ -190,6 +158,54 @@ impl Intake<'_> {
                 })
             }
         }
+    }
+}
+
+impl Sink for Intake<'_> {
+    type Stop = Halt;
+
+    fn room(&mut self, len: usize) -> &mut [u8] {
+        match &mut self.keep {
+            Keep::Memory { content, .. } => content.room(len),
+            Keep::Store { blob, .. } => blob.room(len),
+        }
+    }
+
+    fn take(&mut self, len: usize) -> Result<(), Halt> {
+        self.look_out()?;
+        let count = u64::try_from(len).unwrap_or(u64::MAX);
+        self.len += count;
+        self.bytes_read += count;
+        match &mut self.keep {
+            Keep::Memory { content, .. } => content.take(len),
+            Keep::Store { hasher, head, blob } => {
+                let bytes = blob.room(len);
+                hasher.update(bytes);
+                head.extend_from_slice(&bytes[..room_in(head).min(len)]);
+                blob.take(len)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn zeros(&mut self, len: u64) -> Result<(), Halt> {
+        let mut left = len;
+        while left > 0 {
+            self.look_out()?;
+            let step = left.min(ZEROS_STEP - self.len % ZEROS_STEP);
+            let step_len = usize::try_from(step).unwrap_or(0);
+            match &mut self.keep {
+                Keep::Memory { content, .. } => content.push_zeros(step_len),
+                Keep::Store { hasher, head, blob } => {
+                    hasher.zeros(step);
+                    head.resize(head.len() + room_in(head).min(step_len), 0);
+                    blob.zeros(step)?;
+                }
+            }
+            self.len += step;
+            left -= step;
+        }
+        Ok(())
     }
 }
 
@@ -251,10 +267,6 @@ fn is_text(head: &[u8]) -> bool {
 /// Whether a byte is an ASCII control character that plain text does not have.
 const fn is_binary(byte: u8) -> bool {
     byte.is_ascii_control() && !matches!(byte, b'\t' | b'\n' | b'\r' | b'\x0c')
-}
-
-fn len_of(bytes: &[u8]) -> u64 {
-    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

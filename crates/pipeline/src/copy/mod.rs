@@ -176,12 +176,13 @@ fn copy_all(
     Ok(summary)
 }
 
-/// Whether a content of these scans is still not stored whole, from this run or an earlier one (R44).
+/// Whether a wanted content of these scans is still not stored whole, from this run or an earlier one (R44). A census would tell too, by
+/// counting everything.
 fn something_is_missing(context: &Context<'_>, plan: &CopyPlan) -> Result<bool, Error> {
+    let catalogue = context.archive.catalogue();
     for task in &plan.tasks {
-        let census = context.archive.catalogue().census(task.scan)?;
-        let open = census.pending.count + census.retryable.count + census.damaged.count;
-        if open > 0 || !census.failed.is_empty() {
+        let is_queued = catalogue.progress(task.scan)?.pending_streams > 0;
+        if is_queued || !catalogue.reopenable(task.scan)?.is_empty() {
             return Ok(true);
         }
     }
@@ -200,7 +201,7 @@ fn contents(
             Box::new(directory::DirectoryContents::open(source, &mount_point)?)
         }
         (SourceKind::Directory, None) => Box::new(directory::DirectoryContents::open(source, b"")?),
-        (SourceKind::Image, _) => {
+        (SourceKind::Image | SourceKind::Set, _) => {
             let supervisor = supervisor(context.config, &context.scan_program, context.interrupt);
             let children = packed::ReadChildren::new(source, supervisor)?;
             Box::new(image::ImageContents::new(open_image(source)?, children))

@@ -8,6 +8,7 @@ use rustix::fs::{AtFlags, StatxFlags};
 
 use super::{Source, SourceKind};
 use crate::content::open_image;
+use crate::image::Contained;
 use crate::{Error, Interrupt};
 
 /// Length of head and tail that are digested.
@@ -24,6 +25,7 @@ pub(super) fn gather(source: &Source, interrupt: &Interrupt) -> Result<Vec<Evide
     match source.kind {
         SourceKind::Image => of_image(source, interrupt),
         SourceKind::Directory => of_directory(source),
+        SourceKind::Set => Ok(Vec::new()),
     }
 }
 
@@ -40,7 +42,34 @@ fn of_image(source: &Source, interrupt: &Interrupt) -> Result<Vec<Evidence>, Err
     add("head-digest", &[(0, edge)])?;
     add("tail-digest", &[(len - edge, edge)])?;
     add("sampled-digest", &samples(len))?;
+    evidence.extend(files(source));
     Ok(evidence)
+}
+
+/// The kind of evidence that names a file of an image beside its first one: its name and length.
+pub(super) const FILE: &str = "container-file";
+
+/// The files beside an image's own that it lies in.
+pub(super) fn files(source: &Source) -> Vec<Evidence> {
+    let contained = source.container.iter();
+    let origin = |contained: &Contained| {
+        let layer = contained.layers.first();
+        layer.map_or_else(String::new, |layer| layer.format.clone())
+    };
+    contained
+        .flat_map(|contained| {
+            contained
+                .companions
+                .iter()
+                .map(move |path| (path, origin(contained)))
+        })
+        .map(|(path, origin)| {
+            let name = path.as_path().file_name().unwrap_or_default();
+            let name = ntt_model::name::escape(name.as_encoded_bytes()).into_owned();
+            let bytes = std::fs::metadata(path.as_path()).map_or(0, |metadata| metadata.len());
+            piece(FILE, format!("{bytes} bytes {name}"), &origin)
+        })
+        .collect()
 }
 
 /// Where the samples lie: evenly from the first to the last byte.

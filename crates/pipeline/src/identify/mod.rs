@@ -16,7 +16,7 @@ use std::path::Path;
 
 use ntt_catalogue::rows::{Evidence, Image, MediumKind, MediumRow, NewMedium};
 use ntt_host::{Random, SystemRandom};
-use ntt_model::{ByteRange, MediumId, MediumKey, Timestamp};
+use ntt_model::{ByteRange, Device, MediumId, MediumKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use look::{Alike, Identification, look};
@@ -38,6 +38,8 @@ pub enum SourceKind {
     Image,
     /// A directory tree of this host.
     Directory,
+    /// Several images, and what they make together.
+    Set,
 }
 
 /// A source that can be read.
@@ -57,6 +59,12 @@ pub struct Source {
     pub unread: Vec<ByteRange>,
     /// The containers that the image lies in; `None` for a raw one and for a directory.
     pub container: Option<Contained>,
+    /// The images of a set, in the order of their numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Self>,
+    /// Volumes of the medium that are read as devices, once they are known.
+    #[serde(skip)]
+    pub(crate) devices: Vec<Device>,
 }
 
 /// Whether the archive knows the medium, and why we think so.
@@ -163,7 +171,12 @@ pub fn run(context: &Context<'_>, plan: &IdentifyPlan, label: Option<&str>) -> R
     Ok(medium)
 }
 
-fn add(context: &Context<'_>, plan: &IdentifyPlan, label: Option<&str>) -> Result<MediumKey, Error> {
+/// Adds a new medium.
+pub(crate) fn add(
+    context: &Context<'_>,
+    plan: &IdentifyPlan,
+    label: Option<&str>,
+) -> Result<MediumKey, Error> {
     let mut id = [0; 16];
     SystemRandom
         .fill(&mut id)
@@ -175,6 +188,7 @@ fn add(context: &Context<'_>, plan: &IdentifyPlan, label: Option<&str>) -> Resul
         kind: match plan.source.kind {
             SourceKind::Image => MediumKind::Image,
             SourceKind::Directory => MediumKind::Directory,
+            SourceKind::Set => MediumKind::Set,
         },
         label: label.unwrap_or_default().to_owned(),
         source_name: ntt_model::name::escape(name.as_encoded_bytes()).into_owned(),
@@ -184,8 +198,12 @@ fn add(context: &Context<'_>, plan: &IdentifyPlan, label: Option<&str>) -> Resul
 }
 
 fn image_row(source: &Source) -> Image {
+    let path = match source.kind {
+        SourceKind::Image | SourceKind::Directory => source.path.as_bytes(),
+        SourceKind::Set => b"",
+    };
     Image {
-        path: source.path.as_bytes().to_vec(),
+        path: path.to_vec(),
         imported: false,
         size_bytes: source.size_bytes,
         modified: source.modified,
@@ -203,6 +221,43 @@ pub(crate) fn rescued_further(earlier: &Image, source: &Source) -> Image {
         expected_bytes: earlier.expected_bytes,
         ..image_row(source)
     }
+}
+
+/// Why the files of an image are not those that it was identified with, if they are not; `earlier` and `evidence` are what is on record.
+pub(crate) fn changed_files(earlier: &Image, evidence: &[Evidence], now: &Source) -> Option<String> {
+    let files = evidence::files(now);
+    let name_of = |piece: &Evidence| piece.value.split_once(" bytes ").map(|(_, name)| name.to_owned());
+    for known in evidence.iter().filter(|piece| piece.kind == evidence::FILE) {
+        if files.iter().any(|file| file.value == known.value) {
+            continue;
+        }
+        let name = name_of(known).unwrap_or_default();
+        let is_there = files
+            .iter()
+            .any(|file| name_of(file).as_deref() == Some(name.as_str()));
+        let what = if is_there {
+            "has another length than"
+        } else {
+            "is gone that was there"
+        };
+        return Some(format!(
+            "`{name}`, a file that it lies in, {what} when it was identified"
+        ));
+    }
+    let companions = now.container.iter().flat_map(|contained| &contained.companions);
+    let newer = |path: &&HostPath| {
+        let time = std::fs::metadata(path.as_path()).and_then(|metadata| metadata.modified());
+        let recorded = earlier.modified.map(|time| time.as_nanos());
+        let since = time
+            .ok()
+            .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        since.and_then(|since| i64::try_from(since.as_nanos()).ok()) > recorded
+    };
+    let changed = companions
+        .filter(newer)
+        .map(ToString::to_string)
+        .collect::<Vec<_>>();
+    (!changed.is_empty()).then(|| format!("{} changed since it was identified", changed.join(", ")))
 }
 
 /// Notes where the bytes lie now if they are not where they were. What is known of them stays, unless more of them was rescued: then the

@@ -22,6 +22,8 @@ pub(super) fn recognise(
     match source.kind {
         SourceKind::Directory => directory(catalogue, &candidates),
         SourceKind::Image => image(catalogue, source, &candidates, interrupt),
+        // It is known by its images; see `crate::set`.
+        SourceKind::Set => Ok(Recognition::New),
     }
 }
 

@@ -38,6 +38,7 @@ impl Source {
                 });
             }
             source.size_bytes = len;
+            source.modified = newest(&source);
             // They are bytes of the container's file, and known to whoever reads from it.
             source.unread = Vec::new();
         }
@@ -81,6 +82,8 @@ fn directory(path: &Path, metadata: &Metadata) -> Source {
         mapfile: None,
         unread: Vec::new(),
         container: None,
+        members: Vec::new(),
+        devices: Vec::new(),
     }
 }
 
@@ -103,6 +106,8 @@ fn image_file(path: &Path, metadata: &Metadata, refuse: &dyn Fn(&str) -> Error) 
         mapfile,
         unread,
         container: None,
+        members: Vec::new(),
+        devices: Vec::new(),
     })
 }
 
@@ -126,6 +131,16 @@ fn mapfile(image: &HostPath, len: u64) -> Result<(Option<HostPath>, Vec<ByteRang
         return Ok((Some(candidate), map.unread_ranges(len)));
     }
     Ok((None, Vec::new()))
+}
+
+/// When the newest of the files was modified that the image lies in: with any of them, the image changes.
+fn newest(source: &Source) -> Option<Timestamp> {
+    let companions = source
+        .container
+        .iter()
+        .flat_map(|contained| &contained.companions);
+    let times = companions.filter_map(|path| modified(&std::fs::metadata(path.as_path()).ok()?));
+    times.chain(source.modified).max()
 }
 
 fn modified(metadata: &Metadata) -> Option<Timestamp> {

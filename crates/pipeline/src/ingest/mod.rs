@@ -5,6 +5,7 @@
 //! catalogue that cannot be written does (R39).
 
 mod seal;
+mod set;
 mod source;
 mod summary;
 
@@ -32,6 +33,8 @@ pub struct IngestRequest {
     pub sources: Vec<PathBuf>,
     /// The human's words about the medium (R5); only with one source.
     pub label: Option<String>,
+    /// Take all sources as the images of one set.
+    pub set: bool,
     /// How to rescue the sources that are devices.
     pub rescue: RescueSettings,
     /// How to scan.
@@ -70,6 +73,9 @@ pub struct IngestPlan {
     pub rescues: Vec<RescuePlan>,
     /// Those that cannot.
     pub failures: Vec<SourceFailure>,
+    /// What the images of a set make together; `None` unless a set was asked for and all its images can be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set: Option<LayerTree>,
 }
 
 /// What became of one file system of a volume.
@@ -167,15 +173,33 @@ pub fn plan(
             Err(error) => plan.failures.push(failure(path, error)?),
         }
     }
+    if request.set && plan.failures.is_empty() && plan.rescues.is_empty() {
+        plan_set(&mut plan, &opener)?;
+    }
     Ok(plan)
 }
 
-/// Ingests every source of the request, one after the other.
+/// Adds what the images make together.
+fn plan_set(plan: &mut IngestPlan, opener: &Opener<'_>) -> Result<(), Error> {
+    let sources = plan.sources.iter().map(|source| source.identity.source.clone());
+    let whole = crate::set::source(sources.collect());
+    let trees = inspect::plan_set(&whole, opener.config, opener.scan_program, opener.interrupt)?;
+    for (source, layers) in plan.sources.iter_mut().zip(trees.images) {
+        source.layers = source.layers.take().map(|_| layers);
+    }
+    plan.set = Some(trees.set);
+    Ok(())
+}
+
+/// Ingests every source of the request, one after the other; or as one set, if so asked: then the images, and what they make together.
 ///
 /// # Errors
 ///
 /// When catalogue or store cannot be written. What concerns one source, an interruption included, is in the summary.
 pub fn run(context: &Context<'_>, request: &IngestRequest) -> Result<IngestSummary, Error> {
+    if request.set {
+        return run_set(context, request);
+    }
     if request.label.is_some() && request.sources.len() > 1 {
         let reason = "a label is for one medium; give one source".to_owned();
         return Err(Error::Selection(reason));
@@ -195,6 +219,27 @@ pub fn run(context: &Context<'_>, request: &IngestRequest) -> Result<IngestSumma
                 summary.failures.push(failure(path, error)?);
                 summary.outcome = RunOutcome::Failed;
             }
+        }
+    }
+    Ok(summary)
+}
+
+fn run_set(context: &Context<'_>, request: &IngestRequest) -> Result<IngestSummary, Error> {
+    let mut summary = IngestSummary::default();
+    let result = set::ingest(context, request, &mut |medium| {
+        summary.outcome = summary.outcome.max(medium.outcome);
+        summary.media.push(medium);
+    });
+    match result {
+        Ok(()) => {}
+        Err(Error::Interrupted) => summary.outcome = RunOutcome::Interrupted,
+        Err(error) => {
+            let path = match &error {
+                Error::Source { path, .. } => path.clone(),
+                _ => request.sources.first().cloned().unwrap_or_default(),
+            };
+            summary.failures.push(failure(&path, error)?);
+            summary.outcome = RunOutcome::Failed;
         }
     }
     Ok(summary)

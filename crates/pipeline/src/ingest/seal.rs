@@ -12,6 +12,9 @@ use crate::{Context, Error, RunOutcome, Stage};
 
 /// Digests the image and its readable volumes in one sequential read, once per medium.
 pub(super) fn digests(context: &Context<'_>, medium: &MediumRow, source: &Source) -> Result<(), Error> {
+    if source.kind == SourceKind::Set {
+        return of_set(context, medium, source);
+    }
     let image = image_row(context.archive, medium)?;
     if source.kind == SourceKind::Directory || image.digest.is_some() {
         return Ok(());
@@ -39,6 +42,25 @@ pub(super) fn digests(context: &Context<'_>, medium: &MediumRow, source: &Source
             }
             record(context, medium, image, volumes, &digests)
         });
+    stage.settle(catalogue, Some(medium), result, |()| RunOutcome::Complete)
+}
+
+/// Digests the volumes of a set; its images have digests of their own.
+fn of_set(context: &Context<'_>, medium: &MediumRow, source: &Source) -> Result<(), Error> {
+    let catalogue = context.archive.catalogue();
+    let mut volumes = catalogue.volumes(medium.key)?;
+    volumes.retain(|row| row.volume.digest.is_none() && mapping(&row.volume).is_some());
+    let bytes = open_image(source)?;
+    let total = volumes.iter().map(|row| row.volume.range.len).sum();
+    let subject = Subject::medium(medium);
+    let stage = Running::start_with(context.observer, Stage::Verify, subject, None, Some(total));
+    let result = volumes.into_iter().try_for_each(|row| {
+        let len = row.volume.range.len;
+        let digest = digest_volume(context, &bytes, &row.volume)?;
+        put_digest(context, medium, row, digest)?;
+        stage.add(0, len);
+        Ok(())
+    });
     stage.settle(catalogue, Some(medium), result, |()| RunOutcome::Complete)
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use ntt_catalogue::rows::{EventRow, MediumRow};
+use ntt_inspect::layer::LayerTree;
 
 use super::{IngestRequest, MediumSummary, seal, summary};
 use crate::copy::CopySummary;
@@ -12,7 +13,7 @@ use crate::rescue::{self, Rescued};
 use crate::scan::ScanSettings;
 use crate::stage::{Running, Subject};
 use crate::verify::{self, VerifyRequest, VerifySummary};
-use crate::{Context, Error, RunOutcome, Stage, copy, inspect, manifest, scan};
+use crate::{Context, Error, HostPath, RunOutcome, Stage, copy, inspect, manifest, scan};
 use ntt_report::selector::current_scans;
 
 /// Stage of the event that ends an ingest: all that was asked for has been done.
@@ -24,44 +25,85 @@ pub(super) fn ingest(
     path: &Path,
     request: &IngestRequest,
 ) -> Result<MediumSummary, Error> {
+    let known = identify(context, path, request)?;
+    let medium = identify::run(context, &known.identity, request.label.as_deref())?;
+    known.finish(context, &medium, None, request)
+}
+
+/// A source that was looked at.
+pub(super) struct Known {
+    pub(super) identity: IdentifyPlan,
+    /// Whether what was scanned must be scanned again; asked before this run leaves its own events.
+    pub(super) again: bool,
+    begun: Instant,
+    rescued: Option<(HostPath, Rescued)>,
+}
+
+/// Rescues a source that is a device, and looks whether the archive knows it.
+pub(super) fn identify(context: &Context<'_>, path: &Path, request: &IngestRequest) -> Result<Known, Error> {
     let begun = Instant::now();
     let rescued = rescue_first(context, path, request)?;
     let image = rescued.as_ref().map_or(path, |rescued| rescued.image.as_path());
     let identity = identify::plan(Some(context.archive), image, &context.opener())?;
-    // Asked before this run leaves its own events.
-    let again = must_scan_again(context, &identity)?;
-    let medium = identify::run(context, &identity, request.label.as_deref())?;
-    inspect_once(context, &identity, &medium, again)?;
-    let settings = ScanSettings {
-        again: again || request.scan.again,
-        ..request.scan
-    };
-    let scans = scan::plan(context, &medium, None, settings)?;
-    let scanned = scan::run(context, &medium, &scans)?;
-    let mut outcome = scanned.iter().map(|scan| scan.outcome).max().unwrap_or_default();
-    let mut copied = CopySummary::default();
-    if !request.skip_copy {
-        copied = copy::run(context, &medium, &copy::plan(context.archive, &medium)?)?;
-        outcome = outcome.max(copied.outcome);
-    }
-    if !request.skip_copy && !request.skip_verify {
-        outcome = outcome.max(verify_once(context, &medium, &identity)?.outcome);
-    }
-    if !request.skip_copy {
-        record_end(context, &medium, begun, &copied, outcome)?;
-    }
-    crate::health::note(context.archive, &medium)?;
-    manifest::run(context, &medium)?;
-    let summary = summary::of(context, &medium, &identity, copied, outcome)?;
-    Ok(match rescued {
-        // Of a device, what counts is how it was recognised, and not that its image lies where it was put.
-        Some(rescued) => MediumSummary {
-            source: path.into(),
-            recognised: rescued.why,
-            ..summary
-        },
-        None => summary,
+    Ok(Known {
+        again: must_scan_again(context, &identity)?,
+        identity,
+        begun,
+        rescued: rescued.map(|rescued| (path.into(), rescued)),
     })
+}
+
+impl Known {
+    /// A set, whose images were looked at.
+    pub(super) fn set(identity: IdentifyPlan, again: bool) -> Self {
+        Self {
+            identity,
+            again,
+            begun: Instant::now(),
+            rescued: None,
+        }
+    }
+
+    /// All that follows once the medium has its row. `layers` are those of the source if somebody has looked already.
+    pub(super) fn finish(
+        self,
+        context: &Context<'_>,
+        medium: &MediumRow,
+        layers: Option<&LayerTree>,
+        request: &IngestRequest,
+    ) -> Result<MediumSummary, Error> {
+        inspect_once(context, &self, medium, layers)?;
+        let settings = ScanSettings {
+            again: self.again || request.scan.again,
+            ..request.scan
+        };
+        let scans = scan::plan(context, medium, None, settings)?;
+        let scanned = scan::run(context, medium, &scans)?;
+        let mut outcome = scanned.iter().map(|scan| scan.outcome).max().unwrap_or_default();
+        let mut copied = CopySummary::default();
+        if !request.skip_copy {
+            copied = copy::run(context, medium, &copy::plan(context.archive, medium)?)?;
+            outcome = outcome.max(copied.outcome);
+        }
+        if !request.skip_copy && !request.skip_verify {
+            outcome = outcome.max(verify_once(context, medium, &self.identity)?.outcome);
+        }
+        if !request.skip_copy {
+            record_end(context, medium, self.begun, &copied, outcome)?;
+        }
+        crate::health::note(context.archive, medium)?;
+        manifest::run(context, medium)?;
+        let summary = summary::of(context, medium, &self.identity, copied, outcome)?;
+        Ok(match self.rescued {
+            // Of a device, what counts is how it was recognised, and not that its image lies where it was put.
+            Some((source, rescued)) => MediumSummary {
+                source,
+                recognised: rescued.why,
+                ..summary
+            },
+            None => summary,
+        })
+    }
 }
 
 /// Rescues a source that is a device; what follows works on the image.
@@ -100,22 +142,25 @@ fn record_end(
 }
 
 /// Inspects a medium that has no volumes yet, or of which more was rescued than when it was inspected.
-fn inspect_once(
+pub(super) fn inspect_once(
     context: &Context<'_>,
-    identity: &IdentifyPlan,
+    known: &Known,
     medium: &MediumRow,
-    again: bool,
+    layers: Option<&LayerTree>,
 ) -> Result<(), Error> {
     let catalogue = context.archive.catalogue();
+    let source = &known.identity.source;
     let is_inspected = !catalogue.volumes(medium.key)?.is_empty();
-    let is_other_now = again && identity.source.kind == SourceKind::Image;
+    let is_other_now = known.again && source.kind != SourceKind::Directory;
     if is_inspected && !is_other_now {
         return Ok(());
     }
     let stage = Running::start(context.observer, Stage::Inspect, Subject::medium(medium));
-    let source = &identity.source;
-    let result = inspect::plan(source, context.config, &context.scan_program, context.interrupt)
-        .and_then(|tree| inspect::record(context, medium, source, tree.as_ref(), &stage));
+    let found = match layers {
+        Some(layers) => Ok(Some(layers.clone())),
+        None => inspect::plan(source, context.config, &context.scan_program, context.interrupt),
+    };
+    let result = found.and_then(|tree| inspect::record(context, medium, source, tree.as_ref(), &stage));
     stage.settle(catalogue, Some(medium), result, |()| RunOutcome::Complete)
 }
 

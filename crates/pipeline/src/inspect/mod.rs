@@ -9,15 +9,15 @@ mod record;
 
 use std::path::Path;
 
-use ntt_inspect::layer::LayerTree;
+use ntt_inspect::layer::{LayerTree, SetTree};
 use ntt_inspect::supervisor::{Budgets, Supervisor};
 
 pub(crate) use directory::{DIRECTORY, mount_point, mounted};
-pub(crate) use record::{add_new_findings, content_range, digest_volume, mapping, record};
+pub(crate) use record::{add_new_findings, content_range, digest_volume, hold_in_set, mapping, record};
 
 use crate::content::image_files;
 use crate::identify::{Source, SourceKind};
-use crate::{Config, Error, Interrupt};
+use crate::{Config, Error, Interrupt, set};
 
 /// The layers of an image, or `None` for a directory, which has none. Runs in the scan child and writes nothing.
 ///
@@ -30,8 +30,12 @@ pub fn plan(
     scan_program: &Path,
     interrupt: &Interrupt,
 ) -> Result<Option<LayerTree>, Error> {
-    if source.kind == SourceKind::Directory {
-        return Ok(None);
+    match source.kind {
+        SourceKind::Directory => return Ok(None),
+        SourceKind::Set => {
+            return plan_set(source, config, scan_program, interrupt).map(|tree| Some(tree.set));
+        }
+        SourceKind::Image => {}
     }
     if let Some(contained) = source
         .container
@@ -48,6 +52,59 @@ pub fn plan(
         contained::add(&mut tree, contained);
     }
     Ok(Some(tree))
+}
+
+/// The set that images make.
+///
+/// # Errors
+///
+/// [`Error::Source`] if one of them is given twice.
+pub fn set_of(images: Vec<Source>) -> Result<Source, Error> {
+    for (at, image) in images.iter().enumerate() {
+        if images.iter().take(at).any(|other| other.path == image.path) {
+            return Err(Error::Source {
+                path: image.path.as_path().to_owned(),
+                reason: "was given twice".to_owned(),
+            });
+        }
+    }
+    Ok(set::source(images))
+}
+
+/// The layers of the images of a set, and of what they make together. Runs in the scan child and writes nothing.
+///
+/// # Errors
+///
+/// As [`plan`]; also if what an image lies in cannot be read.
+pub fn plan_set(
+    source: &Source,
+    config: &Config,
+    scan_program: &Path,
+    interrupt: &Interrupt,
+) -> Result<SetTree, Error> {
+    for member in &source.members {
+        if let Some(contained) = member
+            .container
+            .as_ref()
+            .filter(|contained| !contained.is_readable)
+        {
+            let reason = contained.findings.last().map(|finding| finding.detail.clone());
+            return Err(Error::Source {
+                path: member.path.as_path().to_owned(),
+                reason: reason.unwrap_or_else(|| "its container cannot be read".to_owned()),
+            });
+        }
+    }
+    let files = image_files(source)?;
+    let mut trees = supervisor(config, scan_program, interrupt)
+        .inspect_set(&files)
+        .map_err(|error| scan_error(&error))?;
+    for (tree, member) in trees.images.iter_mut().zip(&source.members) {
+        if let Some(contained) = &member.container {
+            contained::add(tree, contained);
+        }
+    }
+    Ok(trees)
 }
 
 /// A supervisor with the configured budgets, cancelled by the interrupt.

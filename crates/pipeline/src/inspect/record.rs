@@ -59,6 +59,50 @@ pub(crate) fn record(
     Ok(())
 }
 
+/// Notes with an image what a set holds of it, should it have been taken in before its siblings: members hold nothing but what the set reads, and what was
+/// made of them alone is a part of the set's volume. `tree` is what the image holds by itself, `set` are the volumes of the set.
+pub(crate) fn hold_in_set(
+    context: &Context<'_>,
+    medium: &MediumRow,
+    tree: &LayerTree,
+    set: &[VolumeRow],
+) -> Result<(), Error> {
+    let catalogue = context.archive.catalogue();
+    let found_by = |volume: &NewVolume| -> Option<String> {
+        let layer: Option<VolumeLayer> = serde_json::from_str(&volume.layer_json).ok();
+        layer.map(|layer| layer.found_by)
+    };
+    for row in catalogue.volumes(medium.key)? {
+        let mut layers = tree.volumes.iter();
+        let volume = match layers.find(|layer| layer.number == row.volume.number) {
+            Some(layer) if layer.verdict == Verdict::Table && row.volume.verdict == "identified" => {
+                NewVolume {
+                    verdict: verdict_word(&layer.verdict),
+                    type_name: type_name(layer),
+                    layer_json: serde_json::to_string(layer)
+                        .map_err(|error| Error::Scan(error.to_string()))?,
+                    ..row.volume
+                }
+            }
+            None if row.volume.same_as.is_none() => {
+                let name = found_by(&row.volume);
+                let same = set.iter().find(|other| found_by(&other.volume) == name);
+                let Some(same) = same.filter(|_| name.is_some()) else {
+                    continue;
+                };
+                NewVolume {
+                    verdict: same.volume.verdict.clone(),
+                    same_as: Some(same.volume.same_as.unwrap_or(same.key)),
+                    ..row.volume
+                }
+            }
+            _ => continue,
+        };
+        catalogue.put_volume(medium.key, &volume)?;
+    }
+    Ok(())
+}
+
 /// What was scanned keeps its number (R28): should the same number now mean another place, the volumes stay as they were.
 fn numbered_otherwise(
     catalogue: &dyn Catalogue,

@@ -12,6 +12,7 @@ mod smart;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ntt_catalogue::rows::{EventRow, Evidence, Image, MediumKind, MediumRow, NewMedium};
 use ntt_host::{Clock, Disk, Random, RealDisk, SystemClock, SystemRandom};
@@ -188,7 +189,7 @@ pub(crate) fn run(
         return Ok(Rescued { image, why });
     }
     let stage = Running::start(context.observer, Stage::Rescue, Subject::medium(&medium));
-    let result = read(context, plan, settings, paths);
+    let result = read(context, plan, settings, &medium, paths);
     let (outcome, detail) = match &result {
         Ok(record) => (outcome(record), record.health.verdict.as_str().to_owned()),
         Err(error) => (RunOutcome::of_error(error), error.to_string()),
@@ -199,11 +200,6 @@ pub(crate) fn run(
     let catalogue = context.archive.catalogue();
     stage.end_logged(catalogue, Some(&medium), outcome, detail)?;
     let record = result?;
-    if record.outcome != Outcome::DeviceLost {
-        let directory = Archive::medium_dir(context.archive.root(), medium.medium.id);
-        let found = smart::ask(plan.source.as_path(), plan.class, &directory);
-        catalogue.add_evidence(medium.key, &found)?;
-    }
     match record.outcome {
         Outcome::Stopped => Err(Error::Interrupted),
         Outcome::DeviceLost => Err(Error::DeviceLost(plan.source.as_path().to_owned())),
@@ -345,11 +341,12 @@ fn make_directory(directory: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// The rescue itself.
+/// The rescue itself, and the question to the drive beside it.
 fn read(
     context: &Context<'_>,
     plan: &RescuePlan,
     settings: &RescueSettings,
+    medium: &MediumRow,
     paths: Paths,
 ) -> Result<Record, Error> {
     let mut device = RealDevice::open(plan.source.as_path())?;
@@ -372,17 +369,38 @@ fn read(
         settings.files_first,
     );
     let mut result = None;
-    context.observer.attend(&monitor, &watch, &mut || {
-        let world = World {
-            disk: Arc::clone(&disk),
-            device: &mut device,
-            clock: &SystemClock,
-            watch: &watch,
-            monitor: &monitor,
-            advisor: Some(&mut surveyor),
-        };
-        result = Some(session::run(world, &request));
+    let has_ended = AtomicBool::new(false);
+    let asked = std::thread::scope(|scope| {
+        let question = scope.spawn(|| {
+            let in_time = smart::wait_for_the_edges(&monitor, || has_ended.load(Ordering::Acquire));
+            in_time.then(|| ask_drive(context, plan, medium))
+        });
+        context.observer.attend(&monitor, &watch, &mut || {
+            let world = World {
+                disk: Arc::clone(&disk),
+                device: &mut device,
+                clock: &SystemClock,
+                watch: &watch,
+                monitor: &monitor,
+                advisor: Some(&mut surveyor),
+            };
+            result = Some(session::run(world, &request));
+        });
+        has_ended.store(true, Ordering::Release);
+        question.join().unwrap_or_default()
     });
-    let record = result.ok_or_else(|| Error::Refused("the rescue was not begun".to_owned()))?;
-    Ok(record?)
+    let record = result.ok_or_else(|| Error::Refused("the rescue was not begun".to_owned()))??;
+    match asked {
+        Some(answer) => answer?,
+        None if record.outcome == Outcome::DeviceLost => {}
+        None => ask_drive(context, plan, medium)?,
+    }
+    Ok(record)
+}
+
+/// What the drive says of itself goes on record at once: it may be the last thing it says.
+fn ask_drive(context: &Context<'_>, plan: &RescuePlan, medium: &MediumRow) -> Result<(), Error> {
+    let directory = Archive::medium_dir(context.archive.root(), medium.medium.id);
+    let found = smart::ask(plan.source.as_path(), plan.class, &directory);
+    Ok(context.archive.catalogue().add_evidence(medium.key, &found)?)
 }

@@ -1,4 +1,5 @@
-//! What `smartctl` says, if it is installed: asked once, after the rescue, because the question alone has made bridges fall over.
+//! What `smartctl` says, if it is installed: asked once, beside the rescue, and not before the first and the last MiB are there, because the
+//! question alone has made bridges fall over.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -6,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use ntt_catalogue::rows::Evidence;
 use ntt_rescue::geometry::Class;
+use ntt_rescue::monitor::{Monitor, Snapshot};
+use ntt_rescue::policy::Phase;
 use serde_json::Value;
 
 use super::hardware::is_trivial;
@@ -13,6 +16,21 @@ use super::hardware::is_trivial;
 /// A drive that is asked and does not answer must not hold up the rest.
 const TIMEOUT: Duration = Duration::from_secs(20);
 const TICK: Duration = Duration::from_millis(50);
+
+/// Waits until a rescue has what matters most of the medium. False if it ended before.
+pub(super) fn wait_for_the_edges(monitor: &Monitor, has_ended: impl Fn() -> bool) -> bool {
+    while !are_edges_done(&monitor.snapshot()) {
+        if has_ended() {
+            return false;
+        }
+        std::thread::sleep(TICK);
+    }
+    true
+}
+
+fn are_edges_done(snapshot: &Snapshot) -> bool {
+    snapshot.states.rescued.bytes > 0 && snapshot.phase.is_some_and(|phase| phase != Phase::Edges)
+}
 
 /// Asks a disk for its identity and health, and keeps the answer as `smart.json` beside the image. Nothing if it is no disk, if there is no
 /// `smartctl`, or if it does not answer in time.
@@ -109,6 +127,21 @@ mod tests {
                 pair("smart-health", "failed")
             ]
         );
+    }
+
+    /// A drive that never gets through its first MiB is asked after the rescue, if it is still there.
+    #[test]
+    fn nothing_is_asked_before_the_edges_are_there() {
+        let mut snapshot = Snapshot::default();
+        assert!(!are_edges_done(&snapshot));
+        snapshot.phase = Some(Phase::Edges);
+        snapshot.states.rescued.bytes = 1 << 20;
+        assert!(!are_edges_done(&snapshot));
+        snapshot.phase = Some(Phase::Copy);
+        assert!(are_edges_done(&snapshot));
+        snapshot.states.rescued.bytes = 0;
+        assert!(!are_edges_done(&snapshot));
+        assert!(!wait_for_the_edges(&Monitor::new(), || true));
     }
 
     #[test]

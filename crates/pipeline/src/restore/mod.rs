@@ -10,14 +10,14 @@ mod entry;
 
 use std::collections::{HashMap, HashSet};
 
-use ntt_catalogue::rows::ChildRow;
+use ntt_model::Kind;
 use ntt_model::name::escape;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use destination::Destination;
 
 use crate::stage::{Running, Subject};
-use crate::tree::{self, Enter, Tree, Visit};
+use crate::tree::{self, Enter, Tree, Visible, Visit};
 use crate::{Archive, Context, Error, HostPath, Interrupt, RunOutcome, Stage};
 use ntt_report::selector::Selection;
 
@@ -94,23 +94,27 @@ struct Counter {
 }
 
 impl Visit for Counter {
-    fn directory(&mut self, path: &[u8], children: &[ChildRow]) -> Result<Enter, Error> {
-        let mut names: HashMap<&[u8], u64> = HashMap::new();
+    fn directory(&mut self, path: &[u8], children: &mut Visible<'_>) -> Result<Enter, Error> {
+        let mut names: HashMap<Vec<u8>, u64> = HashMap::new();
+        let mut enter = Vec::new();
         for child in children {
+            let child = child?;
             self.plan.paths += 1;
             let data = child.inode.as_ref().and_then(|inode| inode.data());
             self.plan.bytes += data.map_or(0, |stream| stream.size_bytes);
-            if names
-                .insert(&child.name, child.number)
-                .is_some_and(|other| other != child.number)
-            {
+            if tree::kind_of(&child) == Some(Kind::Directory) {
+                enter.push((child.name.clone(), child.number));
+            }
+            let conflict = names.get(&child.name).is_some_and(|other| *other != child.number);
+            if conflict {
                 let path = tree::join(path, &child.name);
                 self.plan
                     .conflicts
                     .push(format!("{}/{}", self.volume, escape(&path)));
             }
+            names.insert(child.name, child.number);
         }
-        Ok(tree::subdirectories(children))
+        Ok(enter)
     }
 }
 
@@ -221,7 +225,7 @@ impl Restorer<'_> {
 }
 
 impl Visit for Restorer<'_> {
-    fn directory(&mut self, path: &[u8], children: &[ChildRow]) -> Result<Enter, Error> {
+    fn directory(&mut self, path: &[u8], children: &mut Visible<'_>) -> Result<Enter, Error> {
         let directory = match self.root.open(path) {
             Ok(directory) => directory,
             Err(error) => {
@@ -232,9 +236,10 @@ impl Visit for Restorer<'_> {
         let mut enter = Vec::new();
         for child in children {
             self.context.interrupt.check()?;
+            let child = child?;
             let path = tree::join(path, &child.name);
-            if self.entry(&directory, &path, child)? {
-                enter.push((child.name.clone(), child.number));
+            if self.entry(&directory, &path, &child)? {
+                enter.push((child.name, child.number));
             }
         }
         Ok(enter)

@@ -24,6 +24,8 @@ pub(super) enum Reader {
         range: ByteRange,
         /// Where its bytes lie when they are not one range.
         mapping: Option<Mapping>,
+        /// The address of its first byte, if it is a device.
+        device: Option<u64>,
         /// Inode number of the root directory.
         root: u64,
     },
@@ -54,6 +56,19 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// Whether the file system keeps checksums of the content of its files.
+    pub(super) const fn keeps_checksums(&self) -> bool {
+        matches!(
+            self,
+            Self::FileSystem {
+                family: Family::Btrfs,
+                ..
+            }
+        )
+    }
+}
+
 /// Takes the events of a scan, batch by batch.
 pub(super) type Take<'a> = dyn FnMut(Vec<ScanEvent>) -> Result<(), Error> + 'a;
 
@@ -62,6 +77,8 @@ pub(super) struct Feed<'a> {
     context: &'a Context<'a>,
     source: Source,
     settings: ScanSettings,
+    /// Whether content is compared with the checksums that its file system keeps.
+    verifies: bool,
 }
 
 impl<'a> Feed<'a> {
@@ -70,6 +87,15 @@ impl<'a> Feed<'a> {
             context,
             source,
             settings,
+            verifies: false,
+        }
+    }
+
+    /// One that compares content with the checksums that its file system keeps.
+    pub(super) fn verifying(context: &'a Context<'a>, source: Source) -> Self {
+        Self {
+            verifies: true,
+            ..Self::new(context, source, ScanSettings::default())
         }
     }
 
@@ -81,10 +107,24 @@ impl<'a> Feed<'a> {
                     family,
                     range,
                     mapping,
+                    device,
                     ..
                 },
-                SourceKind::Image,
-            ) => self.file_system(*family, (*range, mapping.clone()), take),
+                SourceKind::Image | SourceKind::Set,
+            ) => {
+                let request = ScanRequest {
+                    range: *range,
+                    mapping: mapping.clone(),
+                    device: *device,
+                    family: *family,
+                    options: ScanOptions {
+                        deleted: self.settings.deleted,
+                        verify_content: self.verifies,
+                        ..ScanOptions::default()
+                    },
+                };
+                self.file_system(&request, take)
+            }
             (Reader::Directory { mount_point }, SourceKind::Directory) => self.directory(mount_point, take),
             _ => Err(Error::Scan("the reader does not fit the source".to_owned())),
         }
@@ -144,24 +184,10 @@ impl<'a> Feed<'a> {
         )
     }
 
-    fn file_system(
-        &self,
-        family: Family,
-        (range, mapping): (ByteRange, Option<Mapping>),
-        take: &mut Take<'_>,
-    ) -> Result<Told, Error> {
+    fn file_system(&self, request: &ScanRequest, take: &mut Take<'_>) -> Result<Told, Error> {
         let files = image_files(&self.source)?;
-        let request = ScanRequest {
-            range,
-            mapping,
-            family,
-            options: ScanOptions {
-                deleted: self.settings.deleted,
-                ..ScanOptions::default()
-            },
-        };
         let mut failed = None;
-        let scanned = self.supervisor().scan(&files, &request, &mut |events| {
+        let scanned = self.supervisor().scan(&files, request, &mut |events| {
             take(events).map_err(|error| {
                 failed = Some(error);
                 Stop

@@ -12,13 +12,14 @@ use ntt_catalogue::rows::{MediumRow, NewScan, NewVolume, ScanRow, SealReport, Vo
 use ntt_filesystem::Family;
 use ntt_inspect::layer::VolumeLayer;
 use ntt_model::entry::ScanCounts;
-use ntt_model::{Finding, FindingCode, ScanId, Severity};
+use ntt_model::{Device, Finding, FindingCode, Layer, ScanEvent, ScanId, Severity};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self_test::self_test;
 
 use crate::content::source_of;
 use crate::exclude::{Rules, with_labels};
+use crate::identify::Source;
 use crate::inspect::{self, DIRECTORY, mount_point};
 use crate::stage::{Running, Subject};
 use crate::{Context, Error, RunOutcome, Stage};
@@ -128,12 +129,15 @@ fn readers(volume: &NewVolume) -> Result<Vec<Reader>, Error> {
     }
     let layer: VolumeLayer = serde_json::from_str(&volume.layer_json)
         .map_err(|error| Error::Scan(format!("the recorded layer cannot be read: {error}")))?;
+    let mapping = layer.mapping.as_ref();
+    let device = mapping.and_then(|mapping| Device::of(volume.number, mapping));
     let opened = layer.file_systems.iter().filter_map(|file_system| {
         let facts = file_system.facts.as_ref()?;
         Some(Reader::FileSystem {
             family: file_system.family,
             range: layer.range,
             mapping: layer.mapping.clone(),
+            device: device.as_ref().map(|device| device.base),
             root: facts.root,
         })
     });
@@ -171,6 +175,34 @@ pub fn run(context: &Context<'_>, medium: &MediumRow, plan: &ScanPlan) -> Result
         waiting.extend(mounted);
     }
     Ok(summaries)
+}
+
+/// What of the content of a volume's files is not what its file system's checksums say; `None` if it keeps none.
+///
+/// # Errors
+///
+/// When the source cannot be opened, or the run was interrupted.
+pub(crate) fn wrong_content(
+    context: &Context<'_>,
+    source: &Source,
+    volume: &VolumeRow,
+) -> Result<Option<Vec<Finding>>, Error> {
+    let feed = Feed::verifying(context, source.clone());
+    let mut found = None;
+    for reader in readers(&volume.volume)? {
+        if !reader.keeps_checksums() {
+            continue;
+        }
+        let wrong: &mut Vec<Finding> = found.get_or_insert_default();
+        feed.read(&reader, &mut |events| {
+            wrong.extend(events.into_iter().filter_map(|event| match event {
+                ScanEvent::Finding(finding) if finding.layer == Layer::Content => Some(finding),
+                _ => None,
+            }));
+            context.interrupt.check()
+        })?;
+    }
+    Ok(found)
 }
 
 /// The configured exclusion rules; none if no file is named (R26).
@@ -245,7 +277,7 @@ impl Job<'_> {
         let mut outcome = RunOutcome::Complete;
         let told = feed.read(reader, &mut |events| {
             for event in &events {
-                if let ntt_model::ScanEvent::Finding(finding) = event {
+                if let ScanEvent::Finding(finding) = event {
                     stage.finding(Some(number), finding);
                     if finding.severity == Severity::Loss {
                         outcome = RunOutcome::Losses;
@@ -309,16 +341,14 @@ fn not_entered(mount_point: &[u8], error: &Error) -> Finding {
     );
     Finding::new(
         Severity::Loss,
-        ntt_model::Layer::Directory,
+        Layer::Directory,
         FindingCode::OtherFileSystem,
         detail,
     )
 }
 
-fn names(events: &[ntt_model::ScanEvent]) -> u64 {
-    let names = events
-        .iter()
-        .filter(|event| matches!(event, ntt_model::ScanEvent::Name(_)));
+fn names(events: &[ScanEvent]) -> u64 {
+    let names = events.iter().filter(|event| matches!(event, ScanEvent::Name(_)));
     u64::try_from(names.count()).unwrap_or(0)
 }
 

@@ -3,6 +3,8 @@
 //! Contents verified longest ago come first, and each batch of results is recorded as it is known; so a verification that was stopped goes on
 //! where it was when it is asked again with `not_since` set to the time of the first.
 
+mod source;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -12,6 +14,8 @@ use ntt_catalogue::{Catalogue, Error as CatalogueError};
 use ntt_model::{BlobHash, Timestamp};
 use ntt_store::Verified;
 use serde::{Deserialize, Serialize};
+
+pub use source::{SourceCheck, SourceFinding, source};
 
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, RunOutcome, Stage};

@@ -13,10 +13,12 @@ use crate::error::Error;
 use crate::tree::HashTree;
 
 /// Messages between the reader and the hasher: enough to keep both busy, few enough to stay in the processor's caches.
-const MESSAGES: usize = 8;
+const MESSAGES: usize = 2;
 /// Small reads are handed over together: waking a thread costs more than hashing a few sectors.
 const BATCH_BYTES: usize = 128 << 10;
 const BATCH_READS: usize = 64;
+/// Buffers kept for the next reads, the last used first: they are still in the caches.
+const FREE_BUFFERS: usize = 16;
 
 /// The tree and its file.
 #[derive(Debug)]
@@ -82,6 +84,7 @@ pub(crate) struct Worker {
     thread: Option<JoinHandle<Result<TreeWriter, Error>>>,
     batch: Vec<(u64, Buffer)>,
     batch_bytes: usize,
+    free: Vec<Buffer>,
 }
 
 impl Worker {
@@ -91,7 +94,9 @@ impl Worker {
         if self.batch_bytes >= BATCH_BYTES || self.batch.len() >= BATCH_READS {
             self.send_batch()?;
         }
-        Ok(self.returned.try_recv().unwrap_or_default())
+        self.free.extend(self.returned.try_iter());
+        self.free.truncate(FREE_BUFFERS);
+        Ok(self.free.pop().unwrap_or_default())
     }
 
     fn send_batch(&mut self) -> Result<(), Error> {
@@ -135,6 +140,7 @@ impl Hashing {
             thread: Some(thread),
             batch: Vec::new(),
             batch_bytes: 0,
+            free: Vec::new(),
         }))
     }
 

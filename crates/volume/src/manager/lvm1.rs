@@ -71,6 +71,12 @@ fn known(source: &dyn ReadAt, member: Member) -> Option<Known> {
     })
 }
 
+/// The name of the group that a member belongs to.
+pub(super) fn key(source: &dyn ReadAt) -> Option<String> {
+    let range = ByteRange::new(0, source.len());
+    known(source, Member { number: 0, range }).map(|known| known.group)
+}
+
 fn volumes(source: &dyn ReadAt, at: u64) -> Vec<Logical> {
     let step = u64::try_from(VOLUME_BYTES).unwrap_or(0);
     (0..u64::try_from(VOLUMES_MAX).unwrap_or(0))
@@ -124,8 +130,10 @@ fn add_group(name: &str, members: &[&Known], assembly: &mut Assembly) {
                 let detail = format!("{} is not read: {reason}", volume.found_by);
                 assembly.report(Severity::Loss, FindingCode::Unsupported, at, detail);
             }
-            Ok(mapping) if mapping.available_bytes(u64::MAX) < mapping.len() => {
-                let missing = mapping.len().saturating_sub(mapping.available_bytes(u64::MAX));
+            Ok(mapping) if mapping.available_bytes(|_| u64::MAX) < mapping.len() => {
+                let missing = mapping
+                    .len()
+                    .saturating_sub(mapping.available_bytes(|_| u64::MAX));
                 let detail = format!(
                     "{}: {missing} bytes lie on members that are not here",
                     volume.found_by

@@ -149,6 +149,7 @@ pub(super) fn assemble(source: &dyn ReadAt, members: &[Member], assembly: &mut A
             text,
         });
     }
+    leave_out_copies(&mut known, assembly);
     let mut done = BTreeSet::new();
     for member in &known {
         let Some(text) = &member.text else { continue };
@@ -157,6 +158,30 @@ pub(super) fn assemble(source: &dyn ReadAt, members: &[Member], assembly: &mut A
         }
     }
     report_unclaimed(&known, assembly);
+}
+
+/// The UUID of the group that a member belongs to; empty for one that holds no text that tells.
+pub(super) fn key(source: &dyn ReadAt) -> Option<String> {
+    let label = label(source)?;
+    let text = newest_text(source, &label, 0, &mut Assembly::default());
+    Some(text.map(|text| text.group_uuid).unwrap_or_default())
+}
+
+/// Members that are copies of another are named, and left out.
+fn leave_out_copies(known: &mut Vec<Known>, assembly: &mut Assembly) {
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    known.retain(|member| {
+        let first = *seen.entry(member.uuid.clone()).or_insert(member.number);
+        if first != member.number {
+            let detail = format!(
+                "volume {} says that it is the member that volume {first} is (PV {}); it is left out",
+                member.number, member.uuid
+            );
+            let at = member.range.offset;
+            assembly.report(Severity::Warning, FindingCode::Contradiction, at, detail);
+        }
+        first == member.number
+    });
 }
 
 /// A member may keep no text of its own; if no sibling that does is here, it is alone.
@@ -216,19 +241,19 @@ fn add_group(uuid: &str, known: &[Known], assembly: &mut Assembly) {
     let Some((name, section)) = group else { return };
     let reader = GroupReader::new(section, known);
     let absent = reader.absent();
+    let volumes = reader.volumes(name);
     if !absent.is_empty() {
         let detail = format!(
             "members of the volume group {name} are not here: {}",
             absent.join(", ")
         );
-        assembly.report(
-            Severity::Loss,
-            FindingCode::MissingMember,
-            holder.range.offset,
-            detail,
-        );
+        let severity = if volumes.iter().all(is_whole) {
+            Severity::Warning
+        } else {
+            Severity::Loss
+        };
+        assembly.report(severity, FindingCode::MissingMember, holder.range.offset, detail);
     }
-    let volumes = reader.volumes(name);
     for volume in &volumes {
         if let Err(reason) = &volume.mapping {
             let detail = format!("{} ({}) is not read: {reason}", volume.found_by, volume.kind);
@@ -252,6 +277,12 @@ fn add_group(uuid: &str, known: &[Known], assembly: &mut Assembly) {
         ],
         volumes,
     });
+}
+
+/// Whether every byte of the volume is here, or can be rebuilt.
+fn is_whole(volume: &GroupVolume) -> bool {
+    let mapping = volume.mapping.as_ref();
+    mapping.is_ok_and(|mapping| mapping.available_bytes(|_| u64::MAX) >= mapping.len())
 }
 
 /// A member as the text names it.
@@ -346,13 +377,7 @@ impl<'a> GroupReader<'a> {
             let gap = offset.checked_sub(mapping.len()).ok_or("its segments overlap")?;
             mapping.push(gap, Place::Absent);
             let len = self.extents(segment.number("extent_count").unwrap_or(0))?;
-            let part = self.segment(segment, len, depth)?;
-            let found = part.len().min(len);
-            part.part(ByteRange::new(0, len))
-                .segments
-                .into_iter()
-                .for_each(|piece| mapping.push(piece.len, piece.place));
-            mapping.push(len.saturating_sub(found), Place::Absent);
+            mapping.append(self.segment(segment, len, depth)?, len);
         }
         Ok(mapping)
     }
@@ -425,22 +450,30 @@ impl<'a> GroupReader<'a> {
         Ok(inner.part(ByteRange::new(offset, len)))
     }
 
-    /// The first leg of a mirror that is wholly here, or else the first.
+    /// The legs of a mirror that lie in one row each stand in for each other; else it is the leg of which most is here.
     fn first_of(&self, legs: &[Value], step: usize, depth: u32) -> Result<Mapping, String> {
-        let mut best: Option<Mapping> = None;
-        for leg in legs.iter().step_by(step) {
+        let mut found = Vec::new();
+        for leg in legs.iter().step_by(step).take(COLUMNS_MAX) {
             let Value::Text(name) = leg else { continue };
-            let Some(section) = self.logical.get(name.as_str()) else {
-                continue;
-            };
-            let mapping = self.volume(section, depth.saturating_add(1))?;
-            let is_better = best
-                .as_ref()
-                .is_none_or(|best| mapping.available_bytes(u64::MAX) > best.available_bytes(u64::MAX));
-            if is_better {
-                best = Some(mapping);
+            if let Some(section) = self.logical.get(name.as_str()) {
+                found.push(self.volume(section, depth.saturating_add(1))?);
             }
         }
+        let rows: Vec<ByteRange> = found.iter().filter_map(Mapping::as_range).collect();
+        if let Some(shortest) = rows.iter().map(|row| row.len).min().filter(|_| rows.len() > 1) {
+            let array = Array {
+                level: Level::Mirror,
+                chunk_bytes: 0,
+                column_bytes: shortest,
+                columns: rows.iter().map(|row| Some(row.offset)).collect(),
+            };
+            return array
+                .mapping()
+                .ok_or_else(|| "the numbers of a mirror cannot be".to_owned());
+        }
+        let here = |mapping: &Mapping| mapping.available_bytes(|_| u64::MAX);
+        let most = found.iter().map(here).max();
+        let best = found.into_iter().find(|mapping| Some(here(mapping)) == most);
         best.ok_or_else(|| "a mirror has no legs".to_owned())
     }
 

@@ -163,6 +163,11 @@ fn old(source: &dyn ReadAt) -> Option<Superblock> {
     })
 }
 
+/// The UUID of the array that a member belongs to.
+pub(super) fn key(source: &dyn ReadAt) -> Option<String> {
+    superblock(source).map(|superblock| superblock.uuid)
+}
+
 /// A member with what it says.
 struct Known {
     number: u32,
@@ -208,6 +213,7 @@ fn add_array(known: Vec<Known>, assembly: &mut Assembly) {
     let superblock = first.superblock.clone();
     let at = first.range.offset;
     let columns = columns(&current, &superblock, assembly);
+    let mapping = mapping(&superblock, &columns);
     let absent: Vec<String> = (0_u32..)
         .zip(&columns)
         .filter(|(_, column)| column.is_none())
@@ -222,15 +228,9 @@ fn add_array(known: Vec<Known>, assembly: &mut Assembly) {
             columns.len(),
             absent.join(", ")
         );
-        // A mirror is whole as long as one is here.
-        let severity = if superblock.level == 1 {
-            Severity::Info
-        } else {
-            Severity::Loss
-        };
+        let severity = severity_of_absence(&superblock, &mapping);
         assembly.report(severity, FindingCode::MissingMember, at, detail);
     }
-    let mapping = mapping(&superblock, &columns);
     if let Err(reason) = &mapping {
         let detail = format!(
             "the array {} cannot be put together: {reason}",
@@ -253,6 +253,16 @@ fn add_array(known: Vec<Known>, assembly: &mut Assembly) {
         absent,
         facts: facts(&superblock),
     });
+}
+
+/// A mirror is whole as long as one member is here; parity makes up for as many as there are columns of it.
+fn severity_of_absence(superblock: &Superblock, mapping: &Result<Mapping, String>) -> Severity {
+    let is_whole = |mapping: &Mapping| mapping.available_bytes(|_| u64::MAX) >= mapping.len();
+    match mapping {
+        Ok(_) if superblock.level == 1 => Severity::Info,
+        Ok(mapping) if is_whole(mapping) => Severity::Warning,
+        _ => Severity::Loss,
+    }
 }
 
 /// The members that have seen the most changes; the others are named and left out (R16).

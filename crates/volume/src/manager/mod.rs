@@ -76,6 +76,22 @@ impl Assembly {
     }
 }
 
+/// What tells the group of a member from others: members with the same key belong together, and one with an empty key does not say to whom it
+/// belongs. `None` for what is no member. `source` is the member alone.
+pub fn group_key(source: &dyn ReadAt) -> Option<String> {
+    let keyed = |manager: &str, key: String| {
+        if key.is_empty() {
+            key
+        } else {
+            format!("{manager} {key}")
+        }
+    };
+    md::key(source)
+        .map(|key| keyed("md", key))
+        .or_else(|| lvm2::key(source).map(|key| keyed("lvm2", key)))
+        .or_else(|| lvm1::key(source).map(|key| keyed("lvm1", key)))
+}
+
 /// Makes the volumes of all groups that members of `source` belong to.
 ///
 /// Reads the metadata of each member, at most a few MiB.

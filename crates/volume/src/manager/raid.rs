@@ -35,8 +35,7 @@ impl Array {
         (1..=COLUMNS_MAX).contains(&count).then_some(())?;
         let mut mapping = Mapping::default();
         if self.level == Level::Mirror {
-            let first = self.columns.into_iter().flatten().next();
-            mapping.push(self.column_bytes, first.map_or(Place::Absent, Place::Linear));
+            mapping.push(self.column_bytes, mirror(self.columns, self.column_bytes));
             return Some(mapping);
         }
         let chunk_bytes = Some(self.chunk_bytes).filter(|bytes| *bytes >= 512)?;
@@ -73,6 +72,20 @@ impl Array {
         };
         mapping.push(chunks.checked_mul(chunk_bytes)?, place);
         Some(mapping)
+    }
+}
+
+/// Columns that hold the same: those that are here stand in for each other.
+fn mirror(columns: Vec<Option<u64>>, column_bytes: u64) -> Place {
+    let here: Vec<Option<u64>> = columns.into_iter().filter(Option::is_some).collect();
+    match here.as_slice() {
+        [] => Place::Absent,
+        [Some(only)] => Place::Linear(*only),
+        several => Place::Striped {
+            chunk_bytes: column_bytes.max(1),
+            copies: several.len(),
+            columns: here,
+        },
     }
 }
 

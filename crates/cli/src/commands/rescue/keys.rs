@@ -10,6 +10,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
+use crate::interrupt::ExitHeld;
+
 /// Flags that signals raise, and the terminal in a state in which single keys arrive.
 pub(super) struct Keys {
     stop: Arc<AtomicBool>,
@@ -17,11 +19,14 @@ pub(super) struct Keys {
     skip: Arc<AtomicBool>,
     /// The terminal as it was; given back in the end.
     terminal: Option<Termios>,
+    /// The second signal is ours: the terminal is given back before.
+    _exit: ExitHeld,
 }
 
 impl Keys {
     /// Begins to listen to signals, and to the keyboard if wanted and there is one.
     pub(super) fn listen(keyboard: bool) -> io::Result<Self> {
+        let exit = ExitHeld::hold();
         let [stop, pause, skip] = [(); 3].map(|()| Arc::new(AtomicBool::new(false)));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&stop))?;
@@ -38,6 +43,7 @@ impl Keys {
             pause,
             skip,
             terminal,
+            _exit: exit,
         })
     }
 

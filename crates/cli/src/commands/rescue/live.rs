@@ -58,8 +58,6 @@ pub(crate) fn watched<T: Send>(
 pub(crate) enum Form {
     /// Lines that change, and keys that steer.
     Terminal,
-    /// Lines that change, among other things that do: keys are not taken, so that nothing must be given back when the program is ended.
-    Lines,
     /// JSON lines.
     Json,
     /// Not at all.
@@ -76,11 +74,6 @@ impl Form {
         } else {
             Self::Terminal
         }
-    }
-
-    /// The same without keys.
-    pub(crate) fn without_keys(self) -> Self {
-        if self == Self::Terminal { Self::Lines } else { self }
     }
 }
 
@@ -100,7 +93,7 @@ impl Display {
         match form {
             Form::Json => return Self::Json(std::cell::Cell::new(None)),
             Form::Quiet => return Self::Quiet,
-            Form::Terminal | Form::Lines => {}
+            Form::Terminal => {}
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
         bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));

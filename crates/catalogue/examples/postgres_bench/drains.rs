@@ -1,0 +1,100 @@
+//! Draining a queue with results, beside the predecessor's way.
+
+use std::thread;
+use std::time::Instant;
+
+use ntt_catalogue::Catalogue;
+use ntt_catalogue::postgres::PostgresCatalogue;
+use ntt_catalogue::rows::ChunkResult;
+use ntt_model::ScanId;
+use postgres::{Client, NoTls};
+
+use crate::synthetic::{Result, stored};
+use crate::{Bench, Place, as_float, predecessor};
+
+/// Inodes of the drain.
+const DRAINED: u64 = 300_000;
+
+/// Drains a queue in our way and in the predecessor's.
+pub(crate) fn run(bench: &Bench) -> Result<()> {
+    println!("\n### Drain of {DRAINED} inodes with results, 4 workers, every content new\n");
+    println!(
+        "| how | inodes/s | CPU ms per inode | WAL bytes per inode | of the first's inodes/s |\n|---|---|---|---|---|"
+    );
+    let place = bench.place("drain")?;
+    let (scan, _) = bench.load(&place, 0, DRAINED, 1)?;
+    let (again, _) = bench.load(&place, 1, DRAINED, 1)?;
+    let mut first = None;
+    drained(bench, &place, "leases, results by COPY", &mut first, || {
+        drain(&place.url, scan)
+    })?;
+    drained(bench, &place, "the same, every content known", &mut first, || {
+        drain(&place.url, again)
+    })?;
+    let mut client = Client::connect(&place.url, NoTls)?;
+    for batch in [50, 500] {
+        predecessor::prepare_queue(&mut client, scan)?;
+        let what = format!("predecessor: claim {batch} by UPDATE, UPDATE when done");
+        drained(bench, &place, &what, &mut first, || {
+            predecessor::drain(&place.url, batch)
+        })?;
+    }
+    bench.drop_place("drain", place)
+}
+
+/// Times one way, and counts what it writes to the log.
+fn drained(
+    bench: &Bench,
+    place: &Place,
+    what: &str,
+    first: &mut Option<f64>,
+    work: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let mut client = Client::connect(&place.url, NoTls)?;
+    client.batch_execute("CHECKPOINT")?;
+    let wal = |client: &mut Client| -> Result<u64> {
+        let sql = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8";
+        Ok(client.query_one(sql, &[])?.get::<_, i64>(0).cast_unsigned())
+    };
+    let (wal_before, cpu, wall) = (wal(&mut client)?, bench.cpu()?, Instant::now());
+    work()?;
+    let (wall, cpu) = (wall.elapsed(), bench.cpu()?.saturating_sub(cpu));
+    let inodes = as_float(DRAINED);
+    let rate = inodes / wall.as_secs_f64();
+    println!(
+        "| {what} | {rate:.0} | {:.4} | {:.0} | 1/{:.1} |",
+        cpu.as_secs_f64() * 1000.0 / inodes,
+        as_float(wal(&mut client)? - wal_before) / inodes,
+        *first.get_or_insert(rate) / rate
+    );
+    Ok(())
+}
+
+/// Four workers, a chunk and its results at a time.
+pub(crate) fn drain(url: &str, scan: ScanId) -> Result<()> {
+    thread::scope(|scope| -> std::result::Result<(), ntt_catalogue::Error> {
+        let workers: Vec<_> = (0..4).map(|_| scope.spawn(|| drain_one(url, scan))).collect();
+        for worker in workers {
+            worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+fn drain_one(url: &str, scan: ScanId) -> std::result::Result<(), ntt_catalogue::Error> {
+    let catalogue = PostgresCatalogue::open(url, None)?;
+    let worker = catalogue.register_worker("bench")?;
+    while let Some(chunk) = catalogue.claim_chunk(scan, worker)? {
+        let result = ChunkResult {
+            chunk: chunk.id,
+            epoch: chunk.epoch,
+            streams: chunk.items.iter().map(|item| stored(item.inode.number)).collect(),
+            findings: Vec::new(),
+        };
+        catalogue.complete_chunks(worker, &[result])?;
+    }
+    catalogue.retire_worker(worker)
+}

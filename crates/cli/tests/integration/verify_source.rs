@@ -1,0 +1,162 @@
+//! `ntt verify --source`, and files of an image that change behind our back.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+
+use ntt_testkit::corpus::have;
+use ntt_testkit::lab::make;
+
+use crate::environment::Environment;
+use crate::images;
+
+/// Changes bytes of a file so that its times tell nothing, as a failing disk does.
+fn rot(path: &Path, offset: u64, bytes: &[u8]) {
+    let before = std::fs::metadata(path)
+        .and_then(|metadata| metadata.modified())
+        .expect("a time");
+    images::put(path, offset, bytes);
+    let file = File::options().write(true).open(path).expect("a file");
+    file.set_modified(before).expect("a time");
+}
+
+/// What is right is said, and so is an image that is not what was taken in.
+#[test]
+fn a_source_is_compared_with_what_was_taken_in() {
+    let environment = Environment::new();
+    let image = environment.write("demo.img", &images::demo());
+    environment.ntt(["ingest", "demo.img"]).code(0);
+    let said = environment.ntt(["verify", "--source", "demo.img"]).code(0);
+    assert!(
+        said.contains("as when it was taken in") && said.contains("0 problems"),
+        "{said}"
+    );
+    rot(&image, 5000, b"x");
+    let said = environment.ntt(["verify", "--source", "demo.img"]).code(12);
+    assert!(said.contains("the BLAKE3 of the image was"), "{said}");
+    let shown = environment
+        .ntt(["medium", "show", "--findings", "demo.img"])
+        .code(0);
+    assert!(shown.contains("the BLAKE3 of the image was"), "{shown}");
+    environment.ntt(["verify", "--source"]).stderr(2);
+}
+
+/// The digests that a forensic image states are compared again, and a damaged chunk is named with its place.
+#[test]
+fn a_forensic_image_says_where_it_is_damaged() {
+    if !have("ewfacquire") {
+        return;
+    }
+    let environment = Environment::new();
+    environment.write("disk.raw", &images::demo());
+    let made = Command::new("ewfacquire")
+        .args([
+            "-u", "-q", "-c", "none", "-d", "sha1", "-S", "10MiB", "-t", "disk", "disk.raw",
+        ])
+        .current_dir(environment.work())
+        .output()
+        .expect("a run");
+    assert!(made.status.success(), "{made:?}");
+    environment.ntt(["ingest", "disk.E01"]).code(0);
+    let said = environment.ntt(["verify", "--source", "disk.E01"]).code(0);
+    assert!(
+        said.contains("MD5 ") && said.contains("SHA-1 ") && said.contains("as EWF (E01) states"),
+        "{said}"
+    );
+    let second = environment.work().join("disk.E02");
+    let middle = std::fs::metadata(&second).expect("a file").len() / 2;
+    rot(&second, middle, b"rotten");
+    let document = environment
+        .ntt(["--json", "verify", "--source", "disk.E01"])
+        .json(12);
+    let check = document
+        .iter()
+        .find(|line| line["message_type"] == "verify-source-summary")
+        .expect("a summary");
+    let wrong = check["wrong"].as_array().expect("findings");
+    let damage = wrong
+        .iter()
+        .find(|finding| finding["code"] == "corrupt" && finding["layer"] == "image")
+        .expect("damage");
+    assert!(
+        damage["detail"]
+            .as_str()
+            .expect("text")
+            .contains("of the image in EWF (E01)"),
+        "{damage:#}"
+    );
+    assert!(
+        damage["image_offset"].as_u64().expect("a place") > 5_000_000,
+        "{damage:#}"
+    );
+}
+
+/// A byte of a file that rots on btrfs is a finding with the file and the bytes of it that are doubtful.
+#[test]
+fn r22_rotten_content_on_btrfs_is_named() {
+    if !have("mkfs.btrfs") {
+        return;
+    }
+    let environment = Environment::new();
+    let folder = environment.work().join("files");
+    std::fs::create_dir(&folder).expect("a folder");
+    let content = images::noise("content", 300_000);
+    std::fs::write(folder.join("whole"), images::noise("other", 100_000)).expect("a file");
+    std::fs::write(folder.join("rotten"), &content).expect("a file");
+    let image = environment.work().join("disk.img");
+    images::sparse(&image, 120 << 20);
+    make::run(
+        "mkfs.btrfs",
+        &[
+            "-q", "-M", "-m", "single", "-d", "single", "-r", "files", "disk.img",
+        ],
+        &environment.work(),
+    );
+    environment.ntt(["ingest", "disk.img"]).code(0);
+    let said = environment.ntt(["verify", "--source", "disk.img"]).code(0);
+    assert!(
+        said.contains("volume 1: all content that has checksums matches them"),
+        "{said}"
+    );
+    let bytes = std::fs::read(&image).expect("the image");
+    let at = bytes
+        .windows(64)
+        .position(|window| window == &content[200_000..200_064]);
+    rot(
+        &image,
+        u64::try_from(at.expect("the content")).expect("small"),
+        b"rot",
+    );
+    let said = environment.ntt(["verify", "--source", "disk.img"]).code(12);
+    // Sectors have 4096 bytes: 200,000 lies in the one from 196,608 on.
+    let place = "volume 1, rotten: ";
+    assert!(
+        said.contains(place) && said.contains("bytes 196608 to 200703 of a file"),
+        "{said}"
+    );
+    assert!(!said.contains("whole: "), "{said}");
+}
+
+/// A file of an image in several that vanishes or changes between the stages is named, and nothing is read.
+#[test]
+fn companions_that_vanish_or_change_are_named() {
+    let environment = Environment::new();
+    let demo = images::demo();
+    environment.write("disk.001", &demo[..10_000_000]);
+    let second = environment.write("disk.002", &demo[10_000_000..]);
+    environment.ntt(["ingest", "--no-copy", "disk.001"]).code(3);
+    let away = environment.work().join("away");
+    std::fs::rename(&second, &away).expect("moved");
+    let said = environment.ntt(["copy", "disk.001"]).stderr(1);
+    assert!(said.contains("disk.002") && said.contains("gone"), "{said}");
+    std::fs::rename(&away, &second).expect("moved");
+    environment.ntt(["copy", "disk.001"]).code(0);
+    images::put(&second, 100, b"changed");
+    for command in [
+        &["scan", "--again", "disk.001"][..],
+        &["verify", "--source", "disk.001"],
+    ] {
+        let said = environment.ntt(command).stderr(1);
+        assert!(said.contains("disk.002 changed since"), "{said}");
+    }
+}

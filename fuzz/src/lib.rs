@@ -37,7 +37,7 @@ pub fn walk(family: Family, image: Patched) {
 }
 
 /// Opens a container and reads the start, the middle and the end of the image in it; files that it asks for do not exist.
-pub fn read_container(name: &str, file: Patched) {
+pub fn read_container(name: &str, file: impl ReadAt + 'static) {
     let mut parts = vec![Part { name: name.as_bytes().to_vec(), bytes: Some(Arc::new(file)) }];
     for _ in 0..8 {
         let opened = match ntt_container::open(&Parts::new(parts.clone(), true)) {

@@ -4,13 +4,13 @@ use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
 use ntt_filesystem::Family;
-use ntt_fuzz::{patched, walk};
+use ntt_fuzz::{Fixture, patched, walk};
 use ntt_testkit::exfat::{Node, volume};
 
-static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
+static IMAGE: OnceLock<Fixture> = OnceLock::new();
 
 /// A volume with everything that the format has.
-fn image() -> Vec<u8> {
+fn image() -> Fixture {
     let many = |fragmented: bool| {
         let files = (0..60).map(|number: u8| Node::file(&format!("a file with number {number}"), &[number; 100]));
         let directory = Node::directory("directory", files.collect());
@@ -24,6 +24,7 @@ fn image() -> Vec<u8> {
         many(true),
         Node::directory("outer", vec![many(false)]),
     ])
+    .into()
 }
 
 fuzz_target!(|patches: &[u8]| {

@@ -4,9 +4,9 @@ use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
 use ntt_filesystem::Family;
-use ntt_fuzz::{fixture, patched, walk};
+use ntt_fuzz::{Fixture, fixture, patched, walk};
 
-static FIXTURE: OnceLock<Vec<u8>> = OnceLock::new();
+static FIXTURE: OnceLock<Fixture> = OnceLock::new();
 
 fuzz_target!(|patches: &[u8]| {
     walk(Family::Squashfs, patched(fixture(&FIXTURE, "squashfs.img"), patches));

@@ -4,17 +4,17 @@ use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
 use ntt_filesystem::Family;
-use ntt_fuzz::{fixture, patched, walk};
+use ntt_fuzz::{Fixture, fixture, patched, walk};
 use ntt_testkit::udf::{Layout, Options, build, corpus};
 
-static BRIDGE: OnceLock<Vec<u8>> = OnceLock::new();
-static BUILT: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
+static BRIDGE: OnceLock<Fixture> = OnceLock::new();
+static BUILT: OnceLock<Vec<Fixture>> = OnceLock::new();
 
 /// One image of every layout, small so that patches hit structures.
-fn built() -> &'static [Vec<u8>] {
+fn built() -> &'static [Fixture] {
     BUILT.get_or_init(|| {
         let small = Options { block_bytes: 512, ..Options::default() };
-        let made = |options| build(&corpus(8, 512), options).bytes;
+        let made = |options| build(&corpus(8, 512), options).bytes.into();
         vec![
             made(Options { fragment_blocks: 1, ..small }),
             made(Options { layout: Layout::Spared, embed: true, ..small }),

@@ -3,9 +3,9 @@
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
-use ntt_fuzz::{fixture, patched};
+use ntt_fuzz::{Fixture, fixture, patched};
 
-static FIXTURE: OnceLock<Vec<u8>> = OnceLock::new();
+static FIXTURE: OnceLock<Fixture> = OnceLock::new();
 
 fuzz_target!(|patches: &[u8]| {
     let image = patched(fixture(&FIXTURE, "disk.img"), patches);

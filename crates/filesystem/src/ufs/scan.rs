@@ -72,7 +72,22 @@ impl<'v, 'a> Scan<'v, 'a> {
         Ok(())
     }
 
-    /// Gives inodes that lie next to each other; false if they lie outside of the volume.
+    /// The bytes of an inode and of `more` behind it; none if they cannot be read together.
+    fn table(&self, first: u32, more: u32) -> Vec<u8> {
+        let len = self
+            .volume
+            .superblock
+            .inode_len()
+            .saturating_mul(u64::from(more).saturating_add(1));
+        let mut table = vec![0; usize::try_from(len).unwrap_or(0)];
+        let offset = self.volume.inode_offset(first);
+        match offset.map(|offset| self.volume.read(offset, &mut table)) {
+            Some(Ok(())) => table,
+            _ => Vec::new(),
+        }
+    }
+
+    /// Gives inodes that lie near to each other; false if they lie outside of the volume.
     fn batch(
         &self,
         first: u32,
@@ -81,6 +96,11 @@ impl<'v, 'a> Scan<'v, 'a> {
         each: &mut EachFound<'_>,
     ) -> Result<bool, Stop> {
         let mut slot = self.slot();
+        let low = wanted.first().copied().unwrap_or(0);
+        let table = self.table(
+            first.saturating_add(low),
+            wanted.last().copied().unwrap_or(0).saturating_sub(low),
+        );
         for within in wanted {
             let number = first.saturating_add(*within);
             // The first two numbers are no inodes: 0 is none, 1 held bad blocks once.
@@ -99,7 +119,17 @@ impl<'v, 'a> Scan<'v, 'a> {
                 each(Found::note(finding.at(place)))?;
                 return Ok(false);
             }
-            if let Err(error) = self.volume.read(offset, &mut slot) {
+            let at = usize::try_from(within.saturating_sub(low))
+                .unwrap_or(0)
+                .saturating_mul(slot.len());
+            let read = match table.get(at..at.saturating_add(slot.len())) {
+                Some(bytes) => {
+                    slot.copy_from_slice(bytes);
+                    Ok(())
+                }
+                None => self.volume.read(offset, &mut slot),
+            };
+            if let Err(error) = read {
                 let mut found =
                     Found::damaged(number.into(), unreadable(&error, Layer::Inode, "an inode", place));
                 found.findings.retain(|_| is_told);

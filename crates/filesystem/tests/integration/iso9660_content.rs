@@ -13,7 +13,7 @@ use ntt_model::{ByteRange, Kind};
 use ntt_source::extents::{Missing, Piece};
 use ntt_testkit::corpus::have;
 
-use crate::iso9660_made::{codes, found, last_position, listing, made};
+use crate::iso9660_made::{codes, last_position, listing, made};
 
 /// What zisofs-tools and libisofs compress comes back byte for byte; holes cost no unit.
 #[test]

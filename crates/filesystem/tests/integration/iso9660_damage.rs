@@ -10,8 +10,8 @@ use ntt_source::Masked;
 use ntt_testkit::listing::Listing;
 
 use crate::iso9660_made::{
-    codes, contents, file_extents, found, hash, last_position, listing, made, noise, open, redirect,
-    sample_tree, two_sessions,
+    codes, file_extents, found, hash, last_position, listing, made, noise, open, redirect, sample_tree,
+    two_sessions,
 };
 
 /// R11, R22: an unread sector of a big directory costs the records in it and nothing else.

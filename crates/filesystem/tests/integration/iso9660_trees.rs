@@ -11,7 +11,7 @@ use ntt_testkit::corpus::{corpus_image, have};
 use ntt_testkit::listing::content_hash;
 
 use crate::iso9660_made::{
-    contents, hash, last_position, listing, made, open, redirect, sample_tree, truth, two_sessions,
+    hash, last_position, listing, made, open, redirect, sample_tree, truth, two_sessions,
 };
 
 /// Plain ISO and Joliet trees hold the same contents; agreeing trees give no finding, and one inode a file.

@@ -2,9 +2,12 @@
 
 use ntt_filesystem::Family;
 use ntt_testkit::lab::Lab;
+use ntt_testkit::lab::compare::Aspect;
 use ntt_testkit::lab::corpus::{Size, Spec};
 use ntt_testkit::lab::make::{self, Image};
+use ntt_testkit::lab::referee::Referee;
 use ntt_testkit::lab::structure::some_content;
+use ntt_testkit::lab::uml;
 use ntt_testkit::lab::variant::Amount;
 
 fn lab(images: Option<Vec<Image>>) -> Option<Lab> {
@@ -19,6 +22,11 @@ fn lab(images: Option<Vec<Image>>) -> Option<Lab> {
 
 fn small() -> Option<Lab> {
     lab(Some(vec![make::romfs(&[], &spec(Size::Small))?]))
+}
+
+/// The driver of Linux.
+fn kernel() -> Referee {
+    uml::referee("romfs", "ro", &Aspect::ALL)
 }
 
 /// The format has no holes.
@@ -46,6 +54,21 @@ fn r27_romfs_agrees_with_truth() {
 fn r22_variants_of_romfs() {
     if let Some(lab) = small() {
         lab.survives(Amount::FULL);
+    }
+}
+
+#[test]
+fn r22_romfs_loses_no_more_than_the_kernel() {
+    if let Some(lab) = small() {
+        lab.loses_no_more(&[kernel()], 0..1);
+    }
+}
+
+#[test]
+#[ignore = "takes minutes: sh scripts/loss.sh"]
+fn loss_score_of_romfs() {
+    if let Some(lab) = small() {
+        lab.loss_of_100_seeds(&[kernel()]);
     }
 }
 

@@ -8,6 +8,7 @@ use ntt_testkit::lab::corpus::{Size, Spec};
 use ntt_testkit::lab::make::{Image, ufs};
 use ntt_testkit::lab::referee::{Referee, fls, tsk_recover};
 use ntt_testkit::lab::structure::{Structure, some_content};
+use ntt_testkit::lab::uml;
 use ntt_testkit::lab::variant::Amount;
 use ntt_testkit::listing::Listing;
 
@@ -104,9 +105,14 @@ fn r22_ufs1_loses_no_more_than_the_referees() {
 #[test]
 #[ignore = "takes minutes: sh scripts/loss.sh"]
 fn loss_score_of_ufs() {
-    for (version, name) in [(1, "ufs1"), (2, "ufs2")] {
+    for (version, name, options) in [(1, "ufs1", "ro,ufstype=44bsd"), (2, "ufs2", "ro,ufstype=ufs2")] {
         if let Some(lab) = small(version, name) {
-            let referees = if version == 1 { vec![recover()] } else { Vec::new() };
+            let kernel = uml::referee("ufs", options, &Aspect::ALL);
+            let referees = if version == 1 {
+                vec![recover(), kernel]
+            } else {
+                vec![kernel]
+            };
             lab.loss_of_100_seeds(&referees);
         }
     }

@@ -2,6 +2,7 @@
 
 use ntt_catalogue::rows::ChunkItem;
 use ntt_model::entry::{Encoding, Stream};
+use ntt_source::ReadAt;
 use ntt_source::extents::read_stream_into;
 
 use super::Contents;
@@ -24,6 +25,10 @@ impl ImageContents {
 }
 
 impl Contents for ImageContents {
+    fn medium_bytes(&self) -> Option<u64> {
+        Some(self.image.len())
+    }
+
     fn read(&self, item: &ChunkItem, stream: &Stream, intake: &mut Intake<'_>) -> Result<Reading, Halt> {
         if self.image.is_contained || matches!(stream.encoding, Encoding::Packed(_)) {
             return self.children.read(item.inode.number, stream, intake);

@@ -7,8 +7,8 @@ use ntt_store::{BatchId, ContentHasher, LargeBlob, Put, Writer};
 
 /// Bytes from which the type of a content is recognised.
 const HEAD_BYTES: usize = 8 * 1024;
-/// Zeros taken between two looks at the interrupt.
-const ZEROS_STEP: u64 = 256 << 20;
+/// Zeros taken between two looks at the interrupt: up to the next multiple of this, since such a run is known to the hasher as a whole.
+const ZEROS_STEP: u64 = 1 << 30;
 
 /// Why a content is not taken further. Not the file's fault, so no result is recorded.
 #[derive(Debug)]
@@ -79,10 +79,11 @@ impl Desk {
         }
     }
 
-    /// Begins a content of `size` bytes, as its inode says.
+    /// Begins a content of `size` bytes, as its inode says; `with_sha256` if its SHA-256 is wanted besides its BLAKE3.
     pub(super) fn intake<'w>(
         &'w mut self,
         size: u64,
+        with_sha256: bool,
         stop: &'w dyn Fn() -> bool,
     ) -> Result<Intake<'w>, Halt> {
         let keep = if size <= self.memory_bytes {
@@ -92,8 +93,13 @@ impl Desk {
                 writer: &mut self.writer,
             }
         } else {
+            let hasher = if with_sha256 {
+                ContentHasher::new()
+            } else {
+                ContentHasher::without_sha256()
+            };
             Keep::Store {
-                hasher: Box::default(),
+                hasher: Box::new(hasher),
                 head: Vec::new(),
                 blob: self.writer.large()?,
             }
@@ -186,7 +192,7 @@ impl Sink for Intake<'_> {
         let mut left = len;
         while left > 0 {
             self.look_out()?;
-            let step = left.min(ZEROS_STEP);
+            let step = left.min(ZEROS_STEP - self.len % ZEROS_STEP);
             let step_len = usize::try_from(step).unwrap_or(0);
             match &mut self.keep {
                 Keep::Memory { content, .. } => content.push_zeros(step_len),

@@ -9,6 +9,7 @@
 //! that may pass is scheduled by the catalogue with a growing pause; this run waits for it if the pause ends within four seconds, which
 //! is long enough for three equal strikes, and otherwise leaves it to the next `copy` or `ingest` (R33).
 
+mod claim;
 mod directory;
 mod image;
 mod intake;
@@ -245,6 +246,11 @@ fn wait(pause: Duration, interrupt: &Interrupt) -> Result<(), Error> {
 
 /// The contents of a medium's streams.
 trait Contents: Sync {
+    /// Length of the medium; `None` for a live directory.
+    fn medium_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Reads one stream into `intake`, once, in order.
     fn read(
         &self,

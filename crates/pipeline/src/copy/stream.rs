@@ -1,17 +1,13 @@
 //! One stream: what its reading says becomes its outcome (R32).
 
 use ntt_catalogue::rows::{ChunkItem, StreamResult};
-use ntt_model::entry::{Encoding, Stream};
 use ntt_model::failure::Failure;
 use ntt_model::{FailureClass, Finding, Outcome};
 use ntt_source::extents::Missing;
 use ntt_store::BatchId;
 
-use super::Contents;
 use super::intake::{Desk, Halt, Taken};
-
-/// A stream that claims more than this is not believed: no file system here can hold it, and hashing its holes would take days.
-const SIZE_MAX: u64 = 1 << 44;
+use super::{Contents, claim};
 
 /// How reading a stream went.
 pub(super) enum Reading {
@@ -54,10 +50,12 @@ pub(super) fn copy(
         );
         return Ok(failed(item, ordinal, failure, None, 0));
     };
-    if let Some(failure) = refusal(stream) {
+    let medium_bytes = contents.medium_bytes();
+    if let Some(failure) = claim::refusal(stream, medium_bytes) {
         return Ok(failed(item, ordinal, failure, None, 0));
     }
-    let mut intake = desk.intake(stream.size_bytes, stop)?;
+    let with_sha256 = claim::is_worth_sha256(stream, medium_bytes);
+    let mut intake = desk.intake(stream.size_bytes, with_sha256, stop)?;
     let reading = contents.read(item, stream, &mut intake)?;
     let bytes_read = intake.bytes_read;
     let missing = match reading {
@@ -80,26 +78,8 @@ pub(super) fn copy(
     Ok(stored(item, ordinal, taken, missing, bytes_read))
 }
 
-/// Why a stream is not even tried.
-fn refusal(stream: &Stream) -> Option<Failure> {
-    match &stream.encoding {
-        Encoding::Encrypted => {
-            let detail = "encrypted, and there is no key".to_owned();
-            Some(failure(FailureClass::Permission, 1, detail))
-        }
-        Encoding::Plain | Encoding::Packed(_) if stream.size_bytes <= SIZE_MAX => None,
-        Encoding::Plain | Encoding::Packed(_) => {
-            let detail = format!("a size of {} bytes is not believed", stream.size_bytes);
-            Some(failure(FailureClass::Corrupt, 1, detail))
-        }
-        _ => {
-            let detail = "encoded in a way that this version does not decode".to_owned();
-            Some(failure(FailureClass::Corrupt, 2, detail))
-        }
-    }
-}
-
-fn failure(class: FailureClass, code: i32, detail: String) -> Failure {
+/// A failure of reading.
+pub(super) fn failure(class: FailureClass, code: i32, detail: String) -> Failure {
     Failure { class, code, detail }
 }
 

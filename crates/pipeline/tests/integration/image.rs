@@ -1,6 +1,7 @@
 //! A disk image as source; skipped without mke2fs.
 
 use std::fs;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -87,4 +88,43 @@ fn r11_a_mapfile_makes_damaged_files() {
     let census = summary.media[0].volumes[0].census.as_ref().unwrap();
     assert_eq!((census.damaged.count, census.stored.count), (1, 1));
     assert!(summary.media[0].partial);
+}
+
+/// A sparse file of 400 GiB is kept and comes back, without its zeros being hashed or written one by one; one of 15 TiB on a medium of 8 MiB is
+/// refused, with the figures.
+#[test]
+fn holes_cost_nothing_and_senseless_claims_are_refused() {
+    if !have("mke2fs") {
+        return;
+    }
+    let world = World::new();
+    let files = world.dir.path().join("files");
+    fs::create_dir(&files).unwrap();
+    let big = fs::File::create(files.join("big")).unwrap();
+    big.set_len(400 << 30).unwrap();
+    big.write_all_at(b"an island", 200 << 30).unwrap();
+    let claim = fs::File::create(files.join("claim")).unwrap();
+    claim.set_len(15 << 40).unwrap();
+    let image = world.dir.path().join("disk.img");
+    let made = Command::new("mke2fs")
+        .args(["-q", "-t", "ext4", "-b", "4096", "-d"])
+        .args([&files, &image])
+        .arg("8M")
+        .status();
+    assert!(made.unwrap().success());
+
+    let summary = world.ingest(&image).unwrap();
+    let census = summary.media[0].volumes[0].census.as_ref().unwrap();
+    assert_eq!(census.stored.count, 1, "{summary:#?}");
+    assert_eq!(census.failed.len(), 1, "{census:#?}");
+    assert!(summary.media[0].copied.bytes_read < 1 << 20);
+
+    let out = world.dir.path().join("restored");
+    restore::run(&world.context(), &world.request(&out)).unwrap();
+    let back = fs::File::open(out.join("big")).unwrap();
+    assert_eq!(back.metadata().unwrap().len(), 400 << 30);
+    assert!(back.metadata().unwrap().blocks() < 1000);
+    let mut island = [0; 9];
+    back.read_exact_at(&mut island, 200 << 30).unwrap();
+    assert_eq!(&island, b"an island");
 }

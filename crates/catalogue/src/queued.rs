@@ -9,6 +9,9 @@ use crate::cutting::Work;
 /// Chunks read in one go.
 pub(crate) const PAGE: usize = 256;
 
+/// Gives the members of chunks, in any order.
+pub(crate) type ReadMembers<'r> = dyn FnMut(&[i64]) -> Result<Vec<Member>, Error> + 'r;
+
 /// The streams in chunks that are not done, of a stretch of inode numbers that moves upwards. Chunks hold neighbouring inodes, so that few overlap
 /// any stretch.
 #[derive(Debug, Default)]
@@ -27,12 +30,12 @@ impl Queued {
         self.ahead.extend(first.map(|first| (first, chunk)));
     }
 
-    /// Moves on to the stretch from one inode number to another; both ascend from call to call. `read` gives the members of chunks, in any order.
+    /// Moves on to the stretch from one inode number to another; both ascend from call to call.
     pub(crate) fn stand_at(
         &mut self,
         first: i64,
         last: i64,
-        read: &mut dyn FnMut(&[i64]) -> Result<Vec<Member>, Error>,
+        read: &mut ReadMembers<'_>,
     ) -> Result<(), Error> {
         if !self.is_sorted {
             self.ahead.sort_unstable_by(|one, other| other.cmp(one));

@@ -11,6 +11,8 @@ use regex_automata::util::syntax;
 
 /// States of one run take no more; an expression that needs more is matched whole.
 const CACHE_BYTES: usize = 4 << 20;
+/// So many states are looked at to tell whether any name may follow: those of a glob with a few literals.
+const REACHED_MAX: usize = 64;
 
 /// The expression, made ready. Each thread has a [`Run`] of its own.
 #[derive(Debug)]
@@ -149,22 +151,27 @@ impl Run<'_> {
         if is_sure { Stand::Sure } else { at }
     }
 
-    /// Whether all bytes lead to one state, from which all lead back to it, and all that ends there matches.
+    /// Whether the text matches wherever it ends from here on: all states that bytes lead to do.
     fn takes_any(&mut self, state: LazyStateID, slashes: bool) -> Option<bool> {
-        let next = self.only_next(state, slashes)?;
-        let stays = self.only_next(next, slashes)? == next;
-        Some(stays && self.ends(Stand::At(state))? && self.ends(Stand::At(next))?)
-    }
-
-    fn only_next(&mut self, state: LazyStateID, slashes: bool) -> Option<LazyStateID> {
-        let mut only = None;
-        for byte in (0..=u8::MAX).filter(|byte| slashes || *byte != b'/') {
-            match self.over(Stand::At(state), &[byte]) {
-                Stand::At(next) if only.is_none_or(|only| only == next) => only = Some(next),
-                _ => return None,
+        let mut reached = vec![state];
+        let mut looked_at = 0;
+        while let Some(state) = reached.get(looked_at).copied() {
+            looked_at += 1;
+            if !self.ends(Stand::At(state))? {
+                return Some(false);
+            }
+            for byte in (0..=u8::MAX).filter(|byte| slashes || *byte != b'/') {
+                match self.over(Stand::At(state), &[byte]) {
+                    Stand::At(next) if reached.contains(&next) => {}
+                    Stand::At(_) if reached.len() >= REACHED_MAX => return Some(false),
+                    Stand::At(next) => reached.push(next),
+                    Stand::Sure => {}
+                    Stand::Dead => return Some(false),
+                    Stand::Unknown => return None,
+                }
             }
         }
-        only
+        Some(true)
     }
 
     /// The states are too many: from here on nothing is told.
@@ -233,6 +240,9 @@ mod tests {
         assert!(!before("(?-u)^a/[^/]*$", b"a/", true), "a name may hold a slash");
         assert!(!before("(?-u)^a/.*$", b"a/", true), "a name may hold a newline");
         assert!(!before("(?-u)^a/[^/]*c$", b"a/", false));
+        let glob = "(?s-u)^(?:/?|.*/)report[^/]*(?:/|/.*/)[^/]*$";
+        assert!(before(glob, b"a/report 1/b/", false));
+        assert!(!before(glob, b"a/report 1", false));
     }
 
     #[test]

@@ -115,7 +115,7 @@ fn compile_regex(pattern: &str, ignore_case: bool) -> Result<Matcher, Error> {
         .build()
         .parse(pattern);
     Ok(Matcher {
-        how: How::Regex(Box::new(regex), Machine::new(pattern, ignore_case)),
+        how: How::Regex(Box::new(regex), Machine::new(pattern, ignore_case).map(Box::new)),
         clauses: parsed.as_ref().map(clauses).unwrap_or_default(),
         suffixes: parsed.as_ref().map(suffixes).unwrap_or_default(),
     })
@@ -136,7 +136,7 @@ pub struct Matcher {
 pub(crate) enum How {
     Substring(Box<Finder<'static>>),
     /// The machine, where there is one, can begin in the middle of a text.
-    Regex(Box<regex::bytes::Regex>, Option<Machine>),
+    Regex(Box<regex::bytes::Regex>, Option<Box<Machine>>),
     Exact(NameSet),
 }
 
@@ -155,7 +155,7 @@ impl Matcher {
     /// A run of the expression for one thread, if it is one that can be run.
     pub(crate) fn run(&self) -> Option<Run<'_>> {
         match &self.how {
-            How::Regex(_, machine) => machine.as_ref().map(Machine::run),
+            How::Regex(_, machine) => machine.as_ref().map(|machine| machine.run()),
             How::Substring(_) | How::Exact(_) => None,
         }
     }

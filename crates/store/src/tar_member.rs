@@ -100,7 +100,7 @@ mod tests {
     fn headers_are_those_of_the_tar_crate() {
         for size in [0, 1, 7, 8, 65_536, 0o1234_5670, SIZE_MAX] {
             let hash = BlobHash::of(&size.to_le_bytes());
-            let mut theirs = tar::Header::from_byte_slice(&COMMON).clone();
+            let mut theirs = tar::Header::from_byte_slice(COMMON.as_slice()).clone();
             theirs.set_path(hash.to_hex()).expect("a short name");
             theirs.set_size(size);
             theirs.set_cksum();

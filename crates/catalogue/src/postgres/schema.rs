@@ -62,14 +62,16 @@ pub(super) fn check(connection: &Connection, place: &Place) -> Result<(), Error>
 
 fn check_server(connection: &Connection, place: &Place) -> Result<(), Error> {
     let number: i32 = connection.one("SELECT current_setting('server_version_num')::int4", &[])?;
-    if number >= OLDEST_SERVER {
-        return Ok(());
-    }
     let text: String = connection.one("SELECT current_setting('server_version')", &[])?;
-    Err(place.unreachable(format!(
-        "the server is PostgreSQL {text}; {} or newer is needed",
-        OLDEST_SERVER / 10_000
-    )))
+    too_old(number, &text).map_or(Ok(()), |reason| Err(place.unreachable(reason)))
+}
+
+/// Why a server of this version is not enough, if it is not.
+fn too_old(number: i32, text: &str) -> Option<String> {
+    (number < OLDEST_SERVER).then(|| {
+        let oldest = OLDEST_SERVER / 10_000;
+        format!("the server is PostgreSQL {text}; {oldest} or newer is needed")
+    })
 }
 
 /// Fails if the server takes no changes: a standby, or one that was set so because its disk is full.
@@ -140,4 +142,19 @@ pub(super) fn index_results(connection: &Connection, scan: ScanId) -> Result<(),
 /// last, since loaders wait for each other from here to the commit.
 pub(super) fn attach_leaves(connection: &Connection, scan: ScanId) -> Result<(), Error> {
     connection.batch(&for_scan(LEAF_ATTACH, scan))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r39_an_old_server_is_told_by_its_version() {
+        let reason = too_old(130_014, "13.14 (Debian 13.14-1)").expect("it is old");
+        assert_eq!(
+            reason,
+            "the server is PostgreSQL 13.14 (Debian 13.14-1); 14 or newer is needed"
+        );
+        assert_eq!(too_old(140_000, "14.0"), None);
+    }
 }

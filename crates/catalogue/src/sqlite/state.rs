@@ -145,14 +145,14 @@ pub(super) fn of_streams(
     scan: ScanId,
     inode: i64,
     streams: Vec<StreamRow>,
-    own: Option<Option<ResultRow>>,
+    mut own: Option<Option<ResultRow>>,
 ) -> Result<Vec<StreamState>, Error> {
     let mut standing: Option<Standing> = None;
     let mut states = Vec::with_capacity(streams.len());
     for stream in streams {
-        let result = match &own {
-            Some(own) if stream.ordinal == 0 => own.clone(),
-            _ => result(connection, scan, inode, stream.ordinal)?,
+        let result = match own.take_if(|_| stream.ordinal == 0) {
+            Some(own) => own,
+            None => result(connection, scan, inode, stream.ordinal)?,
         };
         let is_decided = result.as_ref().is_some_and(|result| is_settled(result.state));
         if !is_decided && standing.is_none() {

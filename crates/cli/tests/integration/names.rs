@@ -44,7 +44,7 @@ fn awkward_names() -> Vec<Vec<u8>> {
 }
 
 /// A tree with the awkward names as files and, for some, as directories with a file in them. Gives the paths of its files.
-fn write_awkward(root: &Path) -> BTreeSet<Vec<u8>> {
+pub(crate) fn write_awkward(root: &Path) -> BTreeSet<Vec<u8>> {
     fs::create_dir(root).expect("a new directory");
     let mut paths = BTreeSet::new();
     for (number, name) in awkward_names().into_iter().enumerate() {

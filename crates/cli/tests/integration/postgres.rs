@@ -1,9 +1,12 @@
 //! The same medium through both back ends, by the program itself.
 
+use std::collections::BTreeSet;
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child, Stdio};
 
 use ntt_testkit::postgres::PostgresServer;
+use rustix::fs::{Mode, OFlags};
 
 use crate::environment::Environment;
 
@@ -115,6 +118,72 @@ fn both_back_ends_answer_alike_and_copy_into_each_other() {
     }
     let said = through(&second, &["catalogue", "copy", file, &second]).stderr(1);
     assert!(said.contains("holds media already"), "{said}");
+}
+
+/// A file whose path is longer than the system takes in one call.
+fn write_deep(root: &Path) {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut directory = rustix::fs::open(root, flags, Mode::empty()).expect("a folder");
+    for _ in 0..20 {
+        let name = "d".repeat(250);
+        rustix::fs::mkdirat(&directory, &name, Mode::RWXU).expect("a new folder");
+        directory = rustix::fs::openat(&directory, &name, flags, Mode::empty()).expect("a folder");
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    rustix::fs::openat(&directory, "deep", flags, Mode::RUSR).expect("a new file");
+}
+
+#[test]
+fn r23_any_name_and_long_paths_go_through_both_back_ends_and_back() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let served = served(&server, "one");
+    let embedded = Environment::new();
+    for environment in [&served.environment, &embedded] {
+        let tree = environment.work().join("tree");
+        crate::names::write_awkward(&tree);
+        write_deep(&tree);
+    }
+    served.run(&["catalogue", "init"]).code(0);
+    served.run(&["ingest", "tree"]).code(0);
+    embedded.ntt(["ingest", "tree"]).code(0);
+    let found = |run: crate::environment::Run| -> BTreeSet<Vec<u8>> {
+        let found = run.bytes(0);
+        // Each begins with an id of twelve digits and the volume.
+        found
+            .split(|byte| *byte == 0)
+            .map(|path| path.get(13..).unwrap_or_default().to_vec())
+            .collect()
+    };
+    let paths = found(embedded.ntt(["find", "-0"]));
+    assert_eq!(found(served.run(&["find", "-0"])), paths);
+    assert!(paths.iter().any(|path| path.len() > 5000));
+    served.run(&["restore", "tree", "out"]).code(0);
+    served.run(&["restore", "--compare", "tree", "out"]).code(0);
+
+    let through = |url: &str, arguments: &[&str]| embedded.ntt_with(&[("NTT_CATALOGUE", url)], arguments);
+    let wanted = embedded.ntt(["doctor", "--dump-catalogue"]).code(0);
+    let (there, back) = (
+        server.create_database("two", None),
+        embedded.work().join("back.db"),
+    );
+    let (archive, back) = (
+        embedded.archive().join("catalogue.db"),
+        back.to_str().expect("a text"),
+    );
+    let archive = archive.to_str().expect("a text");
+    embedded.ntt(["catalogue", "copy", archive, &there]).code(0);
+    embedded.ntt(["catalogue", "copy", &there, back]).code(0);
+    assert!(
+        through(&there, &["doctor", "--dump-catalogue"]).code(0) == wanted,
+        "in the server"
+    );
+    std::fs::copy(back, archive).expect("a catalogue");
+    assert!(
+        embedded.ntt(["doctor", "--dump-catalogue"]).code(0) == wanted,
+        "and back"
+    );
 }
 
 #[test]

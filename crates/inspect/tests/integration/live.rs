@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use ntt_inspect::live::{Error, LiveOptions, LiveSummary, LiveTree};
 use ntt_model::entry::{Inode, Name};
 use ntt_model::{FailureClass, FindingCode, Kind, ScanEvent};
-use ntt_source::extents::Piece;
+use ntt_source::extents::Sink;
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 
 fn walk(path: &Path) -> (LiveSummary, Vec<ScanEvent>) {
@@ -137,6 +137,33 @@ fn special_files_keep_their_kind_and_are_not_opened() {
     assert_eq!(error.class(), FailureClass::Path);
 }
 
+/// What was read of a file, and how many zeros came without being read.
+#[derive(Default)]
+struct Content {
+    room: Vec<u8>,
+    bytes: Vec<u8>,
+    zeros: u64,
+}
+
+impl Sink for Content {
+    type Stop = Infallible;
+
+    fn room(&mut self, len: usize) -> &mut [u8] {
+        self.room.resize(len, 0);
+        &mut self.room
+    }
+
+    fn take(&mut self, len: usize) -> Result<(), Infallible> {
+        self.bytes.extend_from_slice(&self.room[..len]);
+        Ok(())
+    }
+
+    fn zeros(&mut self, len: u64) -> Result<(), Infallible> {
+        self.zeros += len;
+        Ok(())
+    }
+}
+
 #[test]
 fn holes_are_not_read_and_a_change_is_noticed() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -150,15 +177,9 @@ fn holes_are_not_read_and_a_change_is_noticed() {
         .expect("a tree")
         .open_file(b"sparse", number)
         .expect("the file");
-    let (mut zeros, mut bytes) = (0, Vec::new());
-    let missing = live.read::<Infallible>(&mut |piece| {
-        match piece {
-            Piece::Zeros(len) => zeros += len,
-            Piece::Bytes(more) => bytes.extend_from_slice(more),
-        }
-        Ok(())
-    });
-    let missing = missing.unwrap_or_else(|never| match never {});
+    let mut content = Content::default();
+    let missing = live.read(&mut content).unwrap_or_else(|never| match never {});
+    let Content { bytes, zeros, .. } = content;
     assert_eq!(missing.failure, None);
     assert_eq!(zeros + u64::try_from(bytes.len()).expect("small"), (1 << 40) + 3);
     assert!(bytes.ends_with(b"end") && bytes.len() < 1 << 20);

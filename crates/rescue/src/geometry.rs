@@ -91,7 +91,7 @@ impl Geometry {
             (Class::Floppy, Some(track)) => ReadSizes::new(track, track, track),
             // The error-correcting code of a DVD spans 32 KiB, of a Blu-ray disc 64 KiB; a CD has none of that size.
             (Class::Optical, _) => ReadSizes::new(32 << 10, 64 << 10, 64 << 10),
-            _ => ReadSizes::new((16 << 10).max(physical), 128 << 10, 512 << 10),
+            _ => ReadSizes::new((16 << 10).max(physical), 128 << 10, 1 << 20),
         }
     }
 }

@@ -184,7 +184,7 @@ fn a_clean_medium_is_read_once_in_order() {
         size - (1 << 20),
         "the edges come first"
     );
-    assert_eq!(body.last().expect("reads").range.len, 512 << 10, "reads grow");
+    assert_eq!(body.last().expect("reads").range.len, 1 << 20, "reads grow");
 }
 
 #[test]

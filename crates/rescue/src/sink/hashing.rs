@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::tree::HashTree;
 
 /// Messages between the reader and the hasher: enough to keep both busy, few enough to stay in the processor's caches.
-const MESSAGES: usize = 2;
+const MESSAGES: usize = 8;
 /// Small reads are handed over together: waking a thread costs more than hashing a few sectors.
 const BATCH_BYTES: usize = 128 << 10;
 const BATCH_READS: usize = 64;

@@ -527,7 +527,8 @@ impl Mounted {
         if !is_mounted {
             eprintln!("skipped: images cannot be mounted here");
         }
-        is_mounted.then_some(Self { at, unmount })
+        // Not `then_some`: what was not mounted must not be made, for dropping it unmounts.
+        is_mounted.then(|| Self { at, unmount })
     }
 
     /// Where its root is.

@@ -8,7 +8,7 @@ use ntt_model::{ByteRange, Layer};
 use ntt_testkit::lab::Lab;
 use ntt_testkit::lab::compare::Aspect;
 use ntt_testkit::lab::corpus::{Size, Spec, fill};
-use ntt_testkit::lab::make::{Image, run};
+use ntt_testkit::lab::make::{Image, may_make_devices, run};
 use ntt_testkit::lab::referee::Referee;
 use ntt_testkit::lab::structure::{Structure, some_content};
 use ntt_testkit::lab::uml;
@@ -44,10 +44,9 @@ fn short_names(root: &Path) {
     std::os::unix::fs::symlink("7 KiB", root.join("link")).expect("a link");
     std::os::unix::fs::symlink("l/".repeat(300), root.join("long link")).expect("a link");
     run("mkfifo", &["pipe"], root);
-    let _not_root = std::process::Command::new("mknod")
-        .args(["disk", "b", "8", "3"])
-        .current_dir(root)
-        .status();
+    if may_make_devices() {
+        run("mknod", &["disk", "b", "8", "3"], root);
+    }
 }
 
 fn lab(name: &'static str, images: Option<Vec<Image>>) -> Option<Lab> {
@@ -86,6 +85,10 @@ fn small() -> Option<Lab> {
 
 #[test]
 fn r27_minix_agrees_with_truth_and_kernel() {
+    if !may_make_devices() {
+        eprintln!("skipped: the volumes hold devices, which only root can make");
+        return;
+    }
     let short: &[&[&str]] = &[&["-1", "-n", "14"], &["-1", "-n", "30"], &["-2", "-n", "30"]];
     let images = short
         .iter()

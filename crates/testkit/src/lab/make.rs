@@ -473,6 +473,11 @@ pub(crate) fn utf8(path: &Path) -> &str {
     path.to_str().expect("temporary paths are plain")
 }
 
+/// Whether this user may make device files.
+pub fn may_make_devices() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// A mounted image. Unmounted when dropped.
 #[derive(Debug)]
 pub struct Mounted {

@@ -259,6 +259,22 @@ pub enum Error {
     Stopped,
 }
 
+impl Error {
+    /// The same of a structure whose place in the image is known only now.
+    pub(crate) fn lying_at(self, place: u64) -> Self {
+        match self {
+            Self::Corrupt {
+                structure, detail, ..
+            } => Self::Corrupt {
+                structure,
+                detail,
+                image_offset: place,
+            },
+            other => other,
+        }
+    }
+}
+
 impl From<Stop> for Error {
     fn from(_: Stop) -> Self {
         Self::Stopped

@@ -36,6 +36,49 @@ integer! {
     be_u64, u64, from_be_bytes;
 }
 
+/// The order of bytes of a volume of a format that has two; unlike the host's, it is known only once a superblock is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ByteOrder {
+    /// The lowest byte comes first.
+    Little,
+    /// The highest byte comes first.
+    Big,
+}
+
+impl ByteOrder {
+    /// 16-bit integer at `offset`.
+    pub fn half(self, bytes: &[u8], offset: usize) -> Option<u16> {
+        match self {
+            Self::Little => le_u16(bytes, offset),
+            Self::Big => be_u16(bytes, offset),
+        }
+    }
+
+    /// 32-bit integer at `offset`.
+    pub fn word(self, bytes: &[u8], offset: usize) -> Option<u32> {
+        match self {
+            Self::Little => le_u32(bytes, offset),
+            Self::Big => be_u32(bytes, offset),
+        }
+    }
+
+    /// 64-bit integer at `offset`.
+    pub fn long(self, bytes: &[u8], offset: usize) -> Option<u64> {
+        match self {
+            Self::Little => le_u64(bytes, offset),
+            Self::Big => be_u64(bytes, offset),
+        }
+    }
+
+    /// As facts of a volume say it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Little => "little-endian",
+            Self::Big => "big-endian",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,5 +90,24 @@ mod tests {
         assert_eq!(le_u32(&[1, 2, 3], 0), None);
         assert_eq!(u8_at(&[], 0), None);
         assert_eq!(le_u64(&[0; 8], usize::MAX), None);
+    }
+
+    #[test]
+    fn both_orders_of_bytes_are_read() {
+        let bytes = [1, 2, 3, 4, 5, 6, 7, 8];
+        let [little, big] = [ByteOrder::Little, ByteOrder::Big];
+        assert_eq!(
+            [little, big].map(|order| order.half(&bytes, 1)),
+            [Some(0x0302), Some(0x0203)]
+        );
+        assert_eq!(
+            [little, big].map(|order| order.word(&bytes, 0)),
+            [Some(0x0403_0201), Some(0x0102_0304)]
+        );
+        assert_eq!(
+            [little, big].map(|order| order.long(&bytes, 0)),
+            [Some(0x0807_0605_0403_0201), Some(0x0102_0304_0506_0708)]
+        );
+        assert_eq!(big.word(&bytes, 5), None);
     }
 }

@@ -134,6 +134,20 @@ impl Found {
         self.tables.iter().flat_map(|table| &table.slots)
     }
 
+    /// By what each slot was found, its first sector of 512 bytes, and how many.
+    #[cfg(test)]
+    fn sectors(&self) -> Vec<(&str, u64, u64)> {
+        self.slots()
+            .map(|slot| {
+                (
+                    slot.found_by.as_str(),
+                    slot.range.offset / 512,
+                    slot.range.len / 512,
+                )
+            })
+            .collect()
+    }
+
     /// Whether slots may be missing or wrong, so that a signature scan is called for (R15). A table that is merely cut off
     /// by the end of the image, or whose other copy served, is not damaged.
     pub fn is_damaged(&self) -> bool {

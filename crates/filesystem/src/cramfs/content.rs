@@ -43,11 +43,7 @@ impl Pages<'_> {
         let mut bytes = [0; 2];
         self.source
             .read_exact_at(self.base.saturating_add(at), &mut bytes)?;
-        Ok(match self.superblock.order {
-            super::layout::Order::Little => u16::from_le_bytes(bytes),
-            super::layout::Order::Big => u16::from_be_bytes(bytes),
-        }
-        .into())
+        Ok(self.superblock.order.half(&bytes, 0).map_or(0, u64::from))
     }
 
     /// Page `number`, whose pointer is `pointer`.
@@ -97,7 +93,7 @@ impl Pages<'_> {
             let read = self
                 .source
                 .read_exact_at(self.base.saturating_add(at), &mut bytes);
-            let pointer = self.superblock.order.u32(&bytes, 0).unwrap_or(0);
+            let pointer = self.superblock.order.word(&bytes, 0).unwrap_or(0);
             match read.and_then(|()| self.page(number, pointer)) {
                 Ok(Some(page)) => found.push(page),
                 Ok(None) => return (found, Some(Trouble::Corrupt(at))),

@@ -3,7 +3,7 @@
 //! Source: `include/uapi/linux/cramfs_fs.h`. Inodes are three words of bit fields, which a big-endian machine fills from the other end.
 
 use ntt_model::Kind;
-use ntt_source::field::{be_u32, le_u32};
+use ntt_source::field::{ByteOrder, be_u32, le_u32};
 
 pub(super) const MAGIC: u32 = 0x28cd_3d45;
 pub(super) const SUPERBLOCK_LEN: usize = 76;
@@ -21,34 +21,19 @@ pub(super) mod flag {
     pub(in crate::cramfs) const KNOWN: u32 = 0xfff;
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Order {
-    Little,
-    Big,
-}
-
-impl Order {
-    pub(super) fn u32(self, bytes: &[u8], at: usize) -> Option<u32> {
-        match self {
-            Self::Little => le_u32(bytes, at),
-            Self::Big => be_u32(bytes, at),
-        }
-    }
-
-    /// A field of `count` bits that `before` bits precede, in the order in which the header declares them.
-    fn bits(self, word: u32, before: u32, count: u32) -> u32 {
-        let shift = match self {
-            Self::Little => before,
-            Self::Big => 32_u32.saturating_sub(before).saturating_sub(count),
-        };
-        let mask = 1_u32.checked_shl(count).unwrap_or(0).wrapping_sub(1);
-        word.checked_shr(shift).unwrap_or(0) & mask
-    }
+/// A field of `count` bits that `before` bits precede, in the order in which the header declares them.
+fn bits(order: ByteOrder, word: u32, before: u32, count: u32) -> u32 {
+    let shift = match order {
+        ByteOrder::Little => before,
+        ByteOrder::Big => 32_u32.saturating_sub(before).saturating_sub(count),
+    };
+    let mask = 1_u32.checked_shl(count).unwrap_or(0).wrapping_sub(1);
+    word.checked_shr(shift).unwrap_or(0) & mask
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Superblock {
-    pub(super) order: Order,
+    pub(super) order: ByteOrder,
     pub(super) size: u32,
     pub(super) flags: u32,
     pub(super) files: u32,
@@ -59,8 +44,8 @@ pub(super) struct Superblock {
 impl Superblock {
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let order = match (le_u32(bytes, 0)?, be_u32(bytes, 0)?) {
-            (MAGIC, _) => Order::Little,
-            (_, MAGIC) => Order::Big,
+            (MAGIC, _) => ByteOrder::Little,
+            (_, MAGIC) => ByteOrder::Big,
             _ => return None,
         };
         (bytes.get(16..32)? == b"Compressed ROMFS").then_some(())?;
@@ -68,9 +53,9 @@ impl Superblock {
         let len = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
         Some(Self {
             order,
-            size: order.u32(bytes, 4)?,
-            flags: order.u32(bytes, 8)?,
-            files: order.u32(bytes, 44)?,
+            size: order.word(bytes, 4)?,
+            flags: order.word(bytes, 8)?,
+            files: order.word(bytes, 44)?,
             name: name.get(..len)?.to_vec(),
             root: RawInode::parse(order, bytes, 64)?,
         })
@@ -94,16 +79,16 @@ pub(super) struct RawInode {
 }
 
 impl RawInode {
-    pub(super) fn parse(order: Order, bytes: &[u8], at: usize) -> Option<Self> {
-        let [first, second, third] = [0, 4, 8].map(|more| order.u32(bytes, at.checked_add(more)?));
+    pub(super) fn parse(order: ByteOrder, bytes: &[u8], at: usize) -> Option<Self> {
+        let [first, second, third] = [0, 4, 8].map(|more| order.word(bytes, at.checked_add(more)?));
         let third = third?;
         Some(Self {
-            mode: order.bits(first?, 0, 16),
-            uid: order.bits(first?, 16, 16),
-            size: order.bits(second?, 0, 24),
-            gid: order.bits(second?, 24, 8),
-            name_len: order.bits(third, 0, 6).saturating_mul(4),
-            offset: u64::from(order.bits(third, 6, 26)).saturating_mul(4),
+            mode: bits(order, first?, 0, 16),
+            uid: bits(order, first?, 16, 16),
+            size: bits(order, second?, 0, 24),
+            gid: bits(order, second?, 24, 8),
+            name_len: bits(order, third, 0, 6).saturating_mul(4),
+            offset: u64::from(bits(order, third, 6, 26)).saturating_mul(4),
         })
     }
 
@@ -129,11 +114,11 @@ mod tests {
         let little = [0x03e8_81a4_u32, 0x0701_0203, 0x0004_8d03]
             .map(u32::to_le_bytes)
             .concat();
-        assert_eq!(RawInode::parse(Order::Little, &little, 0), Some(inode));
+        assert_eq!(RawInode::parse(ByteOrder::Little, &little, 0), Some(inode));
         let big = [0x81a4_03e8_u32, 0x0102_0307, 0x0c00_1234]
             .map(u32::to_be_bytes)
             .concat();
-        assert_eq!(RawInode::parse(Order::Big, &big, 0), Some(inode));
-        assert_eq!(RawInode::parse(Order::Big, &big, 4), None);
+        assert_eq!(RawInode::parse(ByteOrder::Big, &big, 0), Some(inode));
+        assert_eq!(RawInode::parse(ByteOrder::Big, &big, 4), None);
     }
 }

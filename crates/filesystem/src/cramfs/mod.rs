@@ -8,7 +8,7 @@ use ntt_model::{ByteRange, Finding, FindingCode, Kind, Layer, ScanEvent, Severit
 use ntt_source::ReadAt;
 
 use self::content::Trouble;
-use self::layout::{INODE_LEN, Order, PLACES, ROOT_AT, RawInode, SUPERBLOCK_LEN, Superblock, flag};
+use self::layout::{INODE_LEN, PLACES, ROOT_AT, RawInode, SUPERBLOCK_LEN, Superblock, flag};
 use crate::emit::Emitter;
 use crate::name::path_safe;
 use crate::report::unreadable;
@@ -34,18 +34,11 @@ pub fn probe(source: &dyn ReadAt) -> Option<Candidate> {
         type_name: "cramfs".to_owned(),
         evidence: format!(
             "superblock at {place:#x}, {}, {} files",
-            order_text(superblock.order),
+            superblock.order.name(),
             superblock.files
         ),
         size_bytes: superblock.size.into(),
     })
-}
-
-fn order_text(order: Order) -> &'static str {
-    match order {
-        Order::Little => "little-endian",
-        Order::Big => "big-endian",
-    }
 }
 
 /// Opens a volume of the family.
@@ -83,7 +76,7 @@ struct Cramfs<'a> {
 fn facts(superblock: &Superblock, base: u64) -> Facts {
     let size = u64::from(superblock.size);
     let details = [
-        ("byte order", order_text(superblock.order).to_owned()),
+        ("byte order", superblock.order.name().to_owned()),
         ("files", superblock.files.to_string()),
         ("flags", format!("{:#x}", superblock.flags)),
     ];

@@ -2,8 +2,9 @@
 
 use ntt_model::Kind;
 use ntt_model::time::Times;
+use ntt_source::field::ByteOrder;
 
-use super::superblock::{ByteOrder, Superblock};
+use super::superblock::Superblock;
 use crate::walk::{device_of, time_of};
 
 /// Numbers of zones in an inode: seven of content, then those of tables of one, two and three levels.
@@ -37,34 +38,36 @@ impl RawInode {
         let byte = |at: usize| bytes.get(at).copied().unwrap_or(0).into();
         let halves = bytes.get(14..32).unwrap_or_default().chunks_exact(2);
         Self {
-            mode: order.half(bytes, 0).into(),
-            uid: order.half(bytes, 2).into(),
-            size_bytes: order.word(bytes, 4).into(),
+            mode: order.half(bytes, 0).unwrap_or(0).into(),
+            uid: order.half(bytes, 2).unwrap_or(0).into(),
+            size_bytes: order.word(bytes, 4).unwrap_or(0).into(),
             times: Times {
-                modified: time_of(order.word(bytes, 8)),
+                modified: time_of(order.word(bytes, 8).unwrap_or(0)),
                 ..Times::default()
             },
             gid: byte(12),
             links: byte(13),
-            zones: halves.map(|half| order.half(half, 0).into()).collect(),
+            zones: halves
+                .map(|half| order.half(half, 0).unwrap_or(0).into())
+                .collect(),
         }
     }
 
     fn second(bytes: &[u8], order: ByteOrder) -> Self {
         let words = bytes.get(24..64).unwrap_or_default().chunks_exact(4);
         Self {
-            mode: order.half(bytes, 0).into(),
-            links: order.half(bytes, 2).into(),
-            uid: order.half(bytes, 4).into(),
-            gid: order.half(bytes, 6).into(),
-            size_bytes: order.word(bytes, 8).into(),
+            mode: order.half(bytes, 0).unwrap_or(0).into(),
+            links: order.half(bytes, 2).unwrap_or(0).into(),
+            uid: order.half(bytes, 4).unwrap_or(0).into(),
+            gid: order.half(bytes, 6).unwrap_or(0).into(),
+            size_bytes: order.word(bytes, 8).unwrap_or(0).into(),
             times: Times {
-                accessed: time_of(order.word(bytes, 12)),
-                modified: time_of(order.word(bytes, 16)),
-                changed: time_of(order.word(bytes, 20)),
+                accessed: time_of(order.word(bytes, 12).unwrap_or(0)),
+                modified: time_of(order.word(bytes, 16).unwrap_or(0)),
+                changed: time_of(order.word(bytes, 20).unwrap_or(0)),
                 ..Times::default()
             },
-            zones: words.map(|word| order.word(word, 0)).collect(),
+            zones: words.map(|word| order.word(word, 0).unwrap_or(0)).collect(),
         }
     }
 

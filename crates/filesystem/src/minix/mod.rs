@@ -29,7 +29,7 @@ pub fn probe(source: &dyn ReadAt) -> Option<Candidate> {
     let superblock = Superblock::parse(&bytes).ok()?;
     let mut mode = [0; 2];
     let is_rooted = match source.read_exact_at(superblock.inode_table(), &mut mode) {
-        Ok(()) => Kind::of_mode(superblock.order.half(&mode, 0).into()) == Kind::Directory,
+        Ok(()) => Kind::of_mode(superblock.order.half(&mode, 0).unwrap_or(0).into()) == Kind::Directory,
         Err(_) => false,
     };
     (is_rooted || superblock.is_exact()).then(|| Candidate {

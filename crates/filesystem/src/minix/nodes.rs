@@ -4,10 +4,11 @@ use std::ops::ControlFlow;
 
 use ntt_model::entry::Inode;
 use ntt_model::{Finding, FindingCode, Kind, Layer, Severity};
+use ntt_source::field::ByteOrder;
 
 use super::bitmap::Order;
 use super::inode::RawInode;
-use super::superblock::{ByteOrder, Superblock};
+use super::superblock::Superblock;
 use super::zones;
 use crate::report::Report;
 use crate::walk::{Device, EachFound, EachItem, Entry, Found, Listing, Nodes, Visit, target_of};
@@ -139,10 +140,12 @@ impl<'a> Minix<'a> {
         let order = self.superblock.order;
         Ok(if self.superblock.version == 1 {
             let halves = block.chunks_exact(2);
-            halves.map(|half| order.half(half, 0).into()).collect()
+            halves
+                .map(|half| order.half(half, 0).unwrap_or(0).into())
+                .collect()
         } else {
             let words = block.chunks_exact(4);
-            words.map(|word| order.word(word, 0)).collect()
+            words.map(|word| order.word(word, 0).unwrap_or(0)).collect()
         })
     }
 
@@ -229,9 +232,9 @@ impl<'a> Minix<'a> {
         let starts = (self.device.in_image(offset)..).step_by(entry_len);
         for (at, slot) in starts.zip(block.chunks_exact(entry_len)) {
             let (inode, name) = if self.superblock.version == 3 {
-                (u64::from(order.word(slot, 0)), slot.get(4..))
+                (u64::from(order.word(slot, 0).unwrap_or(0)), slot.get(4..))
             } else {
-                (u64::from(order.half(slot, 0)), slot.get(2..))
+                (u64::from(order.half(slot, 0).unwrap_or(0)), slot.get(2..))
             };
             let name = name.unwrap_or_default();
             let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());

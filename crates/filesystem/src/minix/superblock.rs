@@ -2,7 +2,7 @@
 //!
 //! Source: `struct minix_super_block` and `struct minix3_super_block`.
 
-use ntt_source::field::{be_u16, be_u32, le_u16, le_u32, u8_at};
+use ntt_source::field::{ByteOrder, u8_at};
 
 use crate::State;
 
@@ -12,40 +12,6 @@ pub(super) const SUPERBLOCK_LEN: usize = 32;
 const OLD_BLOCK_BYTES: u32 = 1024;
 /// The maps start at this block, whatever its size.
 const MAPS_AT_BLOCK: u64 = 2;
-
-/// Order of the bytes of a number.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum ByteOrder {
-    Little,
-    Big,
-}
-
-impl ByteOrder {
-    /// 16 bits at `at`; 0 beyond the end.
-    pub(super) fn half(self, bytes: &[u8], at: usize) -> u16 {
-        let half = match self {
-            Self::Little => le_u16(bytes, at),
-            Self::Big => be_u16(bytes, at),
-        };
-        half.unwrap_or(0)
-    }
-
-    /// 32 bits at `at`; 0 beyond the end.
-    pub(super) fn word(self, bytes: &[u8], at: usize) -> u32 {
-        let word = match self {
-            Self::Little => le_u32(bytes, at),
-            Self::Big => be_u32(bytes, at),
-        };
-        word.unwrap_or(0)
-    }
-
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Little => "little-endian",
-            Self::Big => "big-endian",
-        }
-    }
-}
 
 /// A superblock whose numbers fit together.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -81,7 +47,10 @@ impl Superblock {
     }
 
     fn read(bytes: &[u8], order: ByteOrder) -> Option<Self> {
-        let (version, name_len) = match (order.half(bytes, 16), order.half(bytes, 24)) {
+        let (version, name_len) = match (
+            order.half(bytes, 16).unwrap_or(0),
+            order.half(bytes, 24).unwrap_or(0),
+        ) {
             (0x137f, _) => (1, 14),
             (0x138f, _) => (1, 30),
             (0x2468, _) => (2, 14),
@@ -89,15 +58,15 @@ impl Superblock {
             (_, 0x4d5a) => (3, 60),
             _ => return None,
         };
-        let half = |at: usize| u32::from(order.half(bytes, at));
+        let half = |at: usize| u32::from(order.half(bytes, at).unwrap_or(0));
         Some(if version == 3 {
             Self {
                 order,
                 version,
                 name_len,
                 block_bytes: half(28),
-                inodes: order.word(bytes, 0),
-                zones: order.word(bytes, 20),
+                inodes: order.word(bytes, 0).unwrap_or(0),
+                zones: order.word(bytes, 20).unwrap_or(0),
                 first_zone: half(10),
                 inode_map_blocks: half(6),
                 zone_map_blocks: half(8),
@@ -114,13 +83,13 @@ impl Superblock {
                 zones: if version == 1 {
                     half(2)
                 } else {
-                    order.word(bytes, 20)
+                    order.word(bytes, 20).unwrap_or(0)
                 },
                 first_zone: half(8),
                 inode_map_blocks: half(4),
                 zone_map_blocks: half(6),
                 zone_shift: half(10),
-                state: order.half(bytes, 18),
+                state: order.half(bytes, 18).unwrap_or(0),
             }
         })
         .filter(|_| u8_at(bytes, 31).is_some())

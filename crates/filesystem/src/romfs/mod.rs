@@ -105,16 +105,7 @@ pub fn probe(source: &dyn ReadAt) -> Option<Candidate> {
 ///
 /// See [`crate::open`].
 pub fn open<'a>(source: VolumeSource<'a>, image_offset: u64) -> Result<Box<dyn FileSystem + 'a>, Error> {
-    let superblock = superblock(&*source).map_err(|error| match error {
-        Error::Corrupt {
-            structure, detail, ..
-        } => Error::Corrupt {
-            structure,
-            detail,
-            image_offset,
-        },
-        other => other,
-    })?;
+    let superblock = superblock(&*source).map_err(|error| error.lying_at(image_offset))?;
     Ok(Box::new(Romfs {
         facts: facts(&superblock),
         source,

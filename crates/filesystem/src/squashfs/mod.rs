@@ -63,16 +63,7 @@ pub fn probe(source: &dyn ReadAt) -> Option<Candidate> {
 ///
 /// See [`crate::open`]; version 1 and big-endian images are not supported.
 pub fn open<'a>(source: VolumeSource<'a>, image_offset: u64) -> Result<Box<dyn FileSystem + 'a>, Error> {
-    let superblock = superblock(&*source).map_err(|error| match error {
-        Error::Corrupt {
-            structure, detail, ..
-        } => Error::Corrupt {
-            structure,
-            detail,
-            image_offset,
-        },
-        other => other,
-    })?;
+    let superblock = superblock(&*source).map_err(|error| error.lying_at(image_offset))?;
     let volume = Volume::new(source, image_offset, superblock);
     Ok(Box::new(Squashfs {
         facts: facts(&volume),

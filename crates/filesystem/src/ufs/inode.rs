@@ -3,8 +3,9 @@
 use ntt_model::entry::Inode;
 use ntt_model::time::Times;
 use ntt_model::{Kind, Timestamp};
+use ntt_source::field::ByteOrder;
 
-use super::superblock::{Order, Superblock};
+use super::superblock::Superblock;
 
 /// Pointers of an inode that name content, and those that name tables.
 pub(super) const DIRECT: usize = 12;
@@ -18,7 +19,7 @@ pub(super) struct RawInode<'b> {
     pub(super) number: u32,
     /// Where it lies in the volume.
     pub(super) offset: u64,
-    order: Order,
+    order: ByteOrder,
     is_ufs2: bool,
     has_types: bool,
 }

@@ -3,7 +3,7 @@
 //! Source: `sys/ufs/ffs/fs.h` of FreeBSD (`struct fs`), by its names; the fields named `old` there are those of UFS1.
 
 use ntt_model::Timestamp;
-use ntt_source::field::array;
+use ntt_source::field::ByteOrder;
 
 /// Bytes that hold all fields that are read.
 pub(super) const LEN: usize = 1376;
@@ -32,50 +32,10 @@ const JOURNALS: u32 = 0x48;
 /// `FS_44INODEFMT`.
 const FORMAT_44: u32 = 2;
 
-/// The byte order of a volume.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Order {
-    Little,
-    Big,
-}
-
-impl Order {
-    pub(super) fn half(self, bytes: &[u8], at: usize) -> Option<u16> {
-        let field = array(bytes, at)?;
-        Some(match self {
-            Self::Little => u16::from_le_bytes(field),
-            Self::Big => u16::from_be_bytes(field),
-        })
-    }
-
-    pub(super) fn word(self, bytes: &[u8], at: usize) -> Option<u32> {
-        let field = array(bytes, at)?;
-        Some(match self {
-            Self::Little => u32::from_le_bytes(field),
-            Self::Big => u32::from_be_bytes(field),
-        })
-    }
-
-    pub(super) fn long(self, bytes: &[u8], at: usize) -> Option<u64> {
-        let field = array(bytes, at)?;
-        Some(match self {
-            Self::Little => u64::from_le_bytes(field),
-            Self::Big => u64::from_be_bytes(field),
-        })
-    }
-
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Little => "little-endian",
-            Self::Big => "big-endian",
-        }
-    }
-}
-
 /// `struct fs`, as far as it is needed. Addresses and lengths are in fragments.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Superblock {
-    pub(super) order: Order,
+    pub(super) order: ByteOrder,
     pub(super) is_ufs2: bool,
     /// Entries of directories have a type (since 4.4BSD).
     pub(super) has_types: bool,
@@ -108,11 +68,11 @@ pub(super) struct Superblock {
 
 /// What is not a superblock, or one that makes no sense.
 pub(super) fn parse(bytes: &[u8]) -> Result<Superblock, String> {
-    let magic = |order: Order| {
+    let magic = |order: ByteOrder| {
         let magic = order.word(bytes, 1372)?;
         matches!(magic, MAGIC_1 | MAGIC_2).then_some((order, magic == MAGIC_2))
     };
-    let found = magic(Order::Little).or_else(|| magic(Order::Big));
+    let found = magic(ByteOrder::Little).or_else(|| magic(ByteOrder::Big));
     let (order, is_ufs2) = found.ok_or("no magic number")?;
     Superblock::fields(bytes, order, is_ufs2)
         .ok_or("too short")?
@@ -120,7 +80,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Superblock, String> {
 }
 
 impl Superblock {
-    fn fields(bytes: &[u8], order: Order, is_ufs2: bool) -> Option<Self> {
+    fn fields(bytes: &[u8], order: ByteOrder, is_ufs2: bool) -> Option<Self> {
         let word = |at| order.word(bytes, at);
         let long = |at| order.long(bytes, at);
         let old_flags = *bytes.get(211)?;

@@ -58,24 +58,10 @@ fn time(time: StatxTimestamp) -> Option<Timestamp> {
 
 /// What this file system lists where another is mounted: a number and perhaps a kind, nothing of the file system on top.
 pub(super) fn covered(number: u64, is_directory: bool) -> Inode {
-    Inode {
-        number,
-        generation: 0,
-        kind: if is_directory {
-            Kind::Directory
-        } else {
-            Kind::Unknown
-        },
-        mode: None,
-        uid: None,
-        gid: None,
-        links: 1,
-        times: Times::default(),
-        target: None,
-        device: None,
-        flags: 0,
-        streams: Vec::new(),
-        xattrs: Vec::new(),
-        allocation: Allocation::Allocated,
-    }
+    let kind = if is_directory {
+        Kind::Directory
+    } else {
+        Kind::Unknown
+    };
+    Inode::bare(number, kind)
 }

@@ -234,19 +234,6 @@ mod tests {
         disk[at + 136..at + 138].copy_from_slice(&sum.to_le_bytes());
     }
 
-    fn slots(found: &Found) -> Vec<(&str, u64, u64)> {
-        found
-            .slots()
-            .map(|slot| {
-                (
-                    slot.found_by.as_str(),
-                    slot.range.offset / 512,
-                    slot.range.len / 512,
-                )
-            })
-            .collect()
-    }
-
     #[test]
     fn a_bare_label_is_read_and_its_raw_partition_left_out() {
         let mut disk = vec![0; 4096 * 512];
@@ -262,7 +249,7 @@ mod tests {
         );
         let found = find(&disk, 0);
         assert_eq!(
-            slots(&found),
+            found.sectors(),
             [("bsd a", 16, 1000), ("bsd b", 1016, 500), ("bsd d", 2000, 1000)]
         );
         assert_eq!(found.findings, []);
@@ -280,13 +267,13 @@ mod tests {
             &[(0, 1016, 900, 7), (2, 1000, 3000, 0), (3, 2000, 1000, 7)],
         );
         let absolute = find_in(&slice, 1000 * 512, "0xa5");
-        assert_eq!(slots(&absolute), [("bsd a", 1016, 900), ("bsd d", 2000, 1000)]);
+        assert_eq!(absolute.sectors(), [("bsd a", 1016, 900), ("bsd d", 2000, 1000)]);
         put_label(
             &mut slice,
             512,
             &[(0, 16, 900, 7), (2, 0, 3000, 0), (3, 1000, 1000, 7)],
         );
         let relative = find_in(&slice, 1000 * 512, "0xa5");
-        assert_eq!(slots(&relative), [("bsd a", 1016, 900), ("bsd d", 2000, 1000)]);
+        assert_eq!(relative.sectors(), [("bsd a", 1016, 900), ("bsd d", 2000, 1000)]);
     }
 }

@@ -178,19 +178,6 @@ mod tests {
         sector[at + 8..at + 12].copy_from_slice(&count.to_le_bytes());
     }
 
-    fn slots(found: &Found) -> Vec<(&str, u64, u64)> {
-        found
-            .slots()
-            .map(|slot| {
-                (
-                    slot.found_by.as_str(),
-                    slot.range.offset / 512,
-                    slot.range.len / 512,
-                )
-            })
-            .collect()
-    }
-
     #[test]
     fn slices_of_solaris_count_from_the_partition() {
         let mut bytes = vec![0; 2000 * 512];
@@ -200,7 +187,7 @@ mod tests {
         put_slice(&mut bytes[512..], 72, 2, 0, 100, 500);
         put_slice(&mut bytes[512..], 72 + 24, WHOLE_DISK, 0, 0, 2000);
         let found = find_in(&bytes, 1000 * 512, "0xbf");
-        assert_eq!(slots(&found), [("solaris 0", 1100, 500)]);
+        assert_eq!(found.sectors(), [("solaris 0", 1100, 500)]);
     }
 
     #[test]
@@ -211,7 +198,7 @@ mod tests {
         bytes[at + 156..at + 160].copy_from_slice(&SANITY.to_le_bytes());
         put_slice(&mut bytes[at..], 216 + 12, 2, 0x200, 1100, 500);
         let found = find_in(&bytes, 1000 * 512, "0x63");
-        assert_eq!(slots(&found), [("unixware 1", 1100, 500)]);
+        assert_eq!(found.sectors(), [("unixware 1", 1100, 500)]);
     }
 
     #[test]
@@ -222,6 +209,6 @@ mod tests {
         bytes[446 + 8..446 + 12].copy_from_slice(&1001_u32.to_le_bytes());
         bytes[446 + 12..446 + 16].copy_from_slice(&500_u32.to_le_bytes());
         let found = find_in(&bytes, 1000 * 512, "0x81");
-        assert_eq!(slots(&found), [("minix 1", 1001, 500)]);
+        assert_eq!(found.sectors(), [("minix 1", 1001, 500)]);
     }
 }

@@ -215,8 +215,7 @@ fn print_plan(out: &mut Output, plan: &IngestPlan) -> std::io::Result<()> {
         print_source(out, source)?;
     }
     if let Some(tree) = &plan.set {
-        out.line("set of these images")?;
-        layers::print(out, tree)?;
+        layers::print_set(out, tree)?;
     }
     out.flush()?;
     summary::print_failures(&plan.failures)

@@ -124,10 +124,9 @@ fn print_json(out: &mut Output, source: &Source, tree: &LayerTree) -> std::io::R
 
 fn print(out: &mut Output, source: &Source, tree: &LayerTree) -> std::io::Result<()> {
     if source.kind == SourceKind::Set {
-        out.line("set of these images")?;
-    } else {
-        out.line(format!("{}", source.path))?;
+        return layers::print_set(out, tree);
     }
+    out.line(format!("{}", source.path))?;
     if let Some(mapfile) = source.mapfile.as_ref().filter(|_| source.container.is_none()) {
         let unread = units::bytes(unread_bytes(source));
         out.line(format!("mapfile {mapfile}: {unread} never rescued"))?;

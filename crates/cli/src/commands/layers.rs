@@ -28,6 +28,17 @@ pub(crate) fn print(out: &mut Output, layers: &LayerTree) -> io::Result<()> {
         let missing = both_sizes(layers.expected_bytes - layers.image_bytes);
         out.line(format!("  incomplete: {missing} are missing at its end"))?;
     }
+    print_volumes(out, layers)
+}
+
+/// Draws what several images make together.
+pub(crate) fn print_set(out: &mut Output, layers: &LayerTree) -> io::Result<()> {
+    let size = both_sizes(layers.image_bytes);
+    out.line(format!("set of these images, together {size}"))?;
+    print_volumes(out, layers)
+}
+
+fn print_volumes(out: &mut Output, layers: &LayerTree) -> io::Result<()> {
     Drawing { layers }.print_level(out, None, "  ")?;
     if !layers.findings.is_empty() {
         out.line("")?;

@@ -65,18 +65,17 @@ pub(super) fn is_worth_sha256(stream: &Stream, medium_bytes: Option<u64>) -> boo
 
 /// Bytes of a stream that are no holes.
 fn mapped_bytes(stream: &Stream) -> u64 {
-    let lens: Box<dyn Iterator<Item = u64>> = match &stream.encoding {
-        Encoding::Packed(units) => Box::new(units.iter().map(|unit| unit.len)),
+    match &stream.encoding {
+        Encoding::Packed(units) => sum(units.iter().map(|unit| unit.len)),
         _ => {
             let is_mapped = |kind| matches!(kind, ExtentKind::Data | ExtentKind::Inline);
-            let extents = stream.extents.iter();
-            Box::new(
-                extents
-                    .filter(move |extent| is_mapped(extent.kind))
-                    .map(|extent| extent.len),
-            )
+            let mapped = stream.extents.iter().filter(|extent| is_mapped(extent.kind));
+            sum(mapped.map(|extent| extent.len))
         }
-    };
+    }
+}
+
+fn sum(lens: impl Iterator<Item = u64>) -> u64 {
     lens.fold(0, u64::saturating_add)
 }
 

@@ -1,5 +1,7 @@
 //! What goes into and comes out of the catalogue.
 
+use std::time::Duration;
+
 use ntt_model::entry::{Allocation, Inode, StreamKind};
 use ntt_model::failure::Failure;
 use ntt_model::{
@@ -411,8 +413,11 @@ pub struct Progress {
     pub done_streams: u64,
     /// Bytes in chunks that are done.
     pub done_bytes: u64,
-    /// Earliest `not_before` of a waiting chunk.
+    /// Earliest `not_before` of a waiting chunk, by the clock of the catalogue.
     pub next_retry: Option<Timestamp>,
+    /// How long after the queue was looked at that is, by the same clock: what to wait for, because no other clock need agree with it.
+    #[serde(skip)]
+    pub until_retry: Option<Duration>,
 }
 
 /// Counts and bytes of one kind of thing.

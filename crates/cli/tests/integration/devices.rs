@@ -216,15 +216,10 @@ fn r38_an_interrupted_rescue_is_on_record_and_goes_on() {
 fn r08_a_lost_device_is_a_failure_of_its_own() {
     let environment = Environment::new();
     let image = environment.write("demo.img", &demo());
-    let mut other = demo();
-    let first = environment.write("first", &{
-        other[5 << 20] ^= 1;
-        other.clone()
-    });
-    let last = environment.write("last", &{
-        other[5 << 20] ^= 2;
-        other
-    });
+    // Of other sizes, so that they are not compared with the one that goes away.
+    let longer = |by: u64| [demo(), vec![0; usize::try_from(by * MIB).expect("small")]].concat();
+    let first = environment.write("first", &longer(1));
+    let last = environment.write("last", &longer(2));
     let vanishing = Vanishing {
         after_reads: Some(8),
         errno: ENXIO,
@@ -268,6 +263,29 @@ fn r08_a_lost_device_is_a_failure_of_its_own() {
     let summary = ingest(&environment, file.path(), &[], 0);
     assert_eq!(summary["media"][0]["health"]["verdict"], "complete");
     assert_eq!(media(&environment).len(), 3);
+}
+
+/// R2: a device that goes away while it is compared with a medium that looks alike is not that medium.
+#[test]
+fn r02_a_device_that_gives_nothing_is_not_known_by_it() {
+    let environment = Environment::new();
+    let image = environment.write("demo.img", &demo());
+    let mut other = demo();
+    other[5 << 20] ^= 1;
+    let known = environment.write("known", &other);
+    ingest(&environment, &known, &[], 0);
+    let vanishing = Vanishing {
+        after_reads: Some(16),
+        errno: ENXIO,
+        ..Vanishing::default()
+    };
+    let Some(file) = FaultyFile::mount(medium(&image, &[]).vanishing(vanishing), true) else {
+        return;
+    };
+    let lost = file.path().to_str().expect("UTF-8");
+    let run = environment.ntt(["ingest", "--rescue", "--wait", "0", lost]);
+    assert!(matches!(run.exit(), Some(1 | 130)), "{}", run.everything());
+    assert_eq!(media(&environment).len(), 2);
 }
 
 /// R4, R5: a drive that never spins up is a medium too; a source that is none leaves nothing.

@@ -91,7 +91,7 @@ fn r38_a_known_set_is_not_digested_again() {
     environment.ntt(["ingest", "--set", "a.img", "b.img"]).code(0);
     assert!(environment.stages_since_identify().contains(&"verify".to_owned()));
     environment.ntt(["ingest", "--set", "a.img", "b.img"]).code(0);
-    assert_eq!(environment.stages_since_identify(), ["ingest"; 3]);
+    assert!(!environment.stages_since_identify().contains(&"verify".to_owned()));
 }
 
 /// R16: one member of a RAID5 less costs nothing; what parity gives is stored.

@@ -111,7 +111,7 @@ fn r38_a_digest_that_cannot_be_had_is_not_tried_for_again() {
     let first = environment.ntt(["ingest", "disk.E01"]).exit();
     assert!(environment.stages_since_identify().contains(&"verify".to_owned()));
     assert_eq!(environment.ntt(["ingest", "disk.E01"]).exit(), first);
-    assert_eq!(environment.stages_since_identify(), ["ingest"]);
+    assert!(!environment.stages_since_identify().contains(&"verify".to_owned()));
 }
 
 /// A byte of a file that rots on btrfs is a finding with the file and the bytes of it that are doubtful.

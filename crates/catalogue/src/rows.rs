@@ -1,5 +1,6 @@
 //! What goes into and comes out of the catalogue.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ntt_model::entry::{Allocation, Inode, Stream, StreamKind};
@@ -551,6 +552,23 @@ pub struct FindingRow {
     /// The finding.
     #[serde(flatten)]
     pub finding: Finding,
+}
+
+/// The latest events by the medium that they concern; see [`crate::Catalogue::last_changes`].
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LastChanges(pub BTreeMap<Option<MediumKey>, Timestamp>);
+
+impl LastChanges {
+    /// When a medium changed last: every change leaves an event, of the medium or (verification) of no medium.
+    pub fn of(&self, medium: MediumKey) -> Option<Timestamp> {
+        let concern = [Some(medium), None];
+        concern.iter().filter_map(|key| self.0.get(key).copied()).max()
+    }
+
+    /// When anything changed last.
+    pub fn latest(&self) -> Option<Timestamp> {
+        self.0.values().copied().max()
+    }
 }
 
 /// Something the tool did (R46).

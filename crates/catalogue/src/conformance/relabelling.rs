@@ -160,7 +160,7 @@ fn events_keep_every_detail(fixture: &Fixture) {
     assert_eq!((last.of(medium), last.latest()), (all[1].at, all[1].at));
     let earlier = EventRow {
         at: Some(Timestamp::from_nanos(-9)),
-        ..event.clone()
+        ..event
     };
     fixture.catalogue.add_event(&earlier).unwrap();
     assert_eq!(fixture.catalogue.last_changes().unwrap(), last);

@@ -274,7 +274,7 @@ fn r02_a_device_that_gives_nothing_is_not_known_by_it() {
     let known = environment.write("known", &other);
     ingest(&environment, &known, &[], 0);
     let vanishing = Vanishing {
-        after_reads: Some(16),
+        after_reads: Some(8),
         errno: ENXIO,
         ..Vanishing::default()
     };

@@ -9,7 +9,7 @@ use ntt_source::field::{le_u32, le_u64};
 use ntt_source::{ReadAt, SubRange};
 
 use super::text::{Section, parse};
-use super::{Assembly, Group, GroupVolume, Member};
+use super::{Assembly, Group, GroupVolume, Member, VOLUMES_MAX};
 use crate::bytes::{padded_text, read, read_vec};
 use crate::checksum::lvm2_crc;
 use group::GroupReader;
@@ -216,53 +216,20 @@ fn add_group(uuid: &str, known: &[Known], assembly: &mut Assembly) {
     else {
         return;
     };
-    for (member, old) in texts.filter(|(_, old)| old.sequence != text.sequence) {
-        let detail = format!(
-            "volume {} has text {} of its volume group, the newest here is {}",
-            member.number, old.sequence, text.sequence
-        );
-        assembly.report(
-            Severity::Warning,
-            FindingCode::MissingMember,
-            member.range.offset,
-            detail,
-        );
-    }
-    if !text.is_whole {
-        let detail =
-            "no text of the LVM2 volume group has a checksum that holds; what can be parsed of one is used";
-        assembly.report(Severity::Loss, FindingCode::Corrupt, holder.range.offset, detail);
-    }
+    report_texts(texts, (holder, text), assembly);
     let group = text
         .root
         .sections()
         .find(|(_, section)| section.section("physical_volumes").is_some());
     let Some((name, section)) = group else { return };
-    let reader = GroupReader::new(section, known);
+    let mut reader = GroupReader::new(section, known);
+    let (volumes, refusals) = reader.volumes(name);
     let absent = reader.absent();
-    let volumes = reader.volumes(name);
-    if !absent.is_empty() {
-        let detail = format!(
-            "members of the volume group {name} are not here: {}",
-            absent.join(", ")
-        );
-        let severity = if volumes.iter().all(is_whole) {
-            Severity::Warning
-        } else {
-            Severity::Loss
-        };
-        assembly.report(severity, FindingCode::MissingMember, holder.range.offset, detail);
-    }
-    for volume in &volumes {
-        if let Err(reason) = &volume.mapping {
-            let detail = format!("{} ({}) is not read: {reason}", volume.found_by, volume.kind);
-            assembly.report(
-                Severity::Loss,
-                FindingCode::Unsupported,
-                holder.range.offset,
-                detail,
-            );
-        }
+    let at = holder.range.offset;
+    report_absent(name, &absent, &volumes, at, assembly);
+    // More volumes than these are not listed.
+    for refusal in refusals.into_iter().take(VOLUMES_MAX) {
+        assembly.report(Severity::Loss, refusal.code, at, refusal.reason);
     }
     assembly.groups.push(Group {
         manager: "lvm2".to_owned(),
@@ -278,8 +245,181 @@ fn add_group(uuid: &str, known: &[Known], assembly: &mut Assembly) {
     });
 }
 
+/// Says which members have an older text than the newest, and that the newest is damaged.
+fn report_texts<'k>(
+    texts: impl Iterator<Item = (&'k Known, &'k Text)>,
+    (holder, newest): (&Known, &Text),
+    assembly: &mut Assembly,
+) {
+    for (member, old) in texts.filter(|(_, old)| old.sequence != newest.sequence) {
+        let detail = format!(
+            "volume {} has text {} of its volume group, the newest here is {}",
+            member.number, old.sequence, newest.sequence
+        );
+        let at = member.range.offset;
+        assembly.report(Severity::Warning, FindingCode::MissingMember, at, detail);
+    }
+    if !newest.is_whole {
+        let detail =
+            "no text of the LVM2 volume group has a checksum that holds; what can be parsed of one is used";
+        assembly.report(Severity::Loss, FindingCode::Corrupt, holder.range.offset, detail);
+    }
+}
+
+/// Says which members the text names that are not here. It is a loss only where a volume has bytes on them.
+fn report_absent(group: &str, absent: &[String], volumes: &[GroupVolume], at: u64, assembly: &mut Assembly) {
+    if absent.is_empty() {
+        return;
+    }
+    let detail = format!(
+        "members of the volume group {group} are not here: {}",
+        absent.join(", ")
+    );
+    let severity = if volumes.iter().all(is_whole) {
+        Severity::Warning
+    } else {
+        Severity::Loss
+    };
+    assembly.report(severity, FindingCode::MissingMember, at, detail);
+}
+
 /// Whether every byte of the volume is here, or can be rebuilt.
 fn is_whole(volume: &GroupVolume) -> bool {
     let mapping = volume.mapping.as_ref();
     mapping.is_ok_and(|mapping| mapping.available_bytes(|_| u64::MAX) >= mapping.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::*;
+    use crate::manager::assemble;
+
+    const AREA: usize = 4096;
+    const EXTENT: u64 = 4096;
+    /// 256 extents from the first MiB on.
+    const FIRST: u64 = 1 << 20;
+    const UUID: &str = "aaaaaabbbbccccddddeeeeffffgggggg";
+
+    fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
+        bytes[at..at + value.len()].copy_from_slice(value);
+    }
+
+    /// A member whose text has these volumes.
+    fn member(volumes: &str) -> Vec<u8> {
+        let text = format!(
+            "vg {{ id = \"group\" seqno = 1 extent_size = 8 physical_volumes {{ pv0 {{ id = \"{UUID}\" pe_start = 2048 }} }}
+             logical_volumes {{ {volumes} }} }}\0"
+        );
+        let mut bytes = vec![0; 2 << 20];
+        let label = 512;
+        put(&mut bytes, label, b"LABELONE");
+        put(&mut bytes, label + 20, &32_u32.to_le_bytes());
+        put(&mut bytes, label + 24, b"LVM2 001");
+        put(&mut bytes, label + 32, UUID.as_bytes());
+        put(&mut bytes, label + 72, &FIRST.to_le_bytes());
+        let area_bytes = FIRST - 4096;
+        put(&mut bytes, label + 104, &4096_u64.to_le_bytes());
+        put(&mut bytes, label + 112, &area_bytes.to_le_bytes());
+        put(&mut bytes, AREA + 4, AREA_MAGIC);
+        put(&mut bytes, AREA + 40, &512_u64.to_le_bytes());
+        let len = u64::try_from(text.len()).expect("small");
+        put(&mut bytes, AREA + 48, &len.to_le_bytes());
+        put(&mut bytes, AREA + 56, &lvm2_crc(text.as_bytes()).to_le_bytes());
+        let sum = lvm2_crc(&bytes[AREA + 4..AREA + 512]);
+        put(&mut bytes, AREA, &sum.to_le_bytes());
+        put(&mut bytes, AREA + 512, text.as_bytes());
+        bytes
+    }
+
+    /// A volume of `count` segments of `extents` extents each, all the first ones of `inner`.
+    fn volume(name: &str, count: u64, extents: u64, inner: &str) -> String {
+        let mut text = format!("{name} {{ id = \"{name}\" status = [\"READ\", \"VISIBLE\"]\n");
+        for segment in 0..count {
+            writeln!(
+                text,
+                "segment{segment} {{ start_extent = {} extent_count = {extents} type = \"striped\" stripe_count = 1 stripes = [\"{inner}\", 0] }}",
+                segment * extents
+            )
+            .expect("memory");
+        }
+        text + "}\n"
+    }
+
+    fn assembled(volumes: &str) -> Assembly {
+        let bytes = member(volumes);
+        let range = ByteRange::new(0, 2 << 20);
+        assemble(&bytes, &[Member { number: 1, range }])
+    }
+
+    fn codes(assembly: &Assembly) -> Vec<FindingCode> {
+        assembly.findings.iter().map(|finding| finding.code).collect()
+    }
+
+    /// Nine volumes of sixty segments, each in the next: made once each, not 60^8 times.
+    #[test]
+    fn a_volume_in_many_segments_is_made_once() {
+        let mut text = String::new();
+        for number in 0..8 {
+            text += &volume(&format!("lv{number}"), 60, 1, &format!("lv{}", number + 1));
+        }
+        text += &volume("lv8", 60, 1, "pv0");
+        let assembly = assembled(&text);
+        assert_eq!(codes(&assembly), []);
+        let volumes = &assembly.groups[0].volumes;
+        assert_eq!(volumes.len(), 9);
+        for volume in volumes {
+            let mapping = volume.mapping.as_ref().expect("made");
+            assert_eq!(mapping.len(), 60 * EXTENT, "{}", volume.found_by);
+            assert!(
+                mapping
+                    .segments
+                    .iter()
+                    .all(|segment| segment.place == ntt_model::mapping::Place::Linear(FIRST))
+            );
+        }
+    }
+
+    /// Where each volume has all of the next sixty times, the pieces are bounded, and what is within the bound is read.
+    #[test]
+    fn volumes_of_too_many_pieces_are_refused() {
+        let mut text = volume("lv4", 60, 1, "pv0");
+        for (number, extents) in [(3, 60), (2, 3600), (1, 216_000), (0, 12_960_000)] {
+            let inner = format!("lv{}", number + 1);
+            text += &volume(&format!("lv{number}"), 60, extents, &inner);
+        }
+        let assembly = assembled(&text);
+        let is_read = |volume: &GroupVolume| volume.mapping.is_ok();
+        let read: Vec<bool> = assembly.groups[0].volumes.iter().map(is_read).collect();
+        assert_eq!(read, [true, true, true, false, false]);
+        assert_eq!(codes(&assembly), [FindingCode::Limit; 2]);
+        assert_eq!(assembly.findings[0].image_offset, Some(0));
+        assert!(assembly.findings[0].detail.contains("lvm2 vg/lv1 (linear)"));
+    }
+
+    #[test]
+    fn volumes_that_contain_each_other_are_a_loop_and_cost_no_others() {
+        let text = volume("a", 2, 1, "b") + &volume("b", 2, 1, "a") + &volume("c", 1, 1, "pv0");
+        let assembly = assembled(&(text + &volume("d", 60, 1, "d")));
+        assert_eq!(codes(&assembly), [FindingCode::Loop; 3]);
+        let is_read = |volume: &GroupVolume| volume.mapping.is_ok();
+        let read: Vec<bool> = assembly.groups[0].volumes.iter().map(is_read).collect();
+        assert_eq!(read, [false, false, true, false]);
+    }
+
+    #[test]
+    fn volumes_in_volumes_too_deep_are_refused() {
+        let mut text = volume("lv20", 1, 1, "pv0");
+        for number in 0..20 {
+            text += &volume(&format!("lv{number}"), 1, 1, &format!("lv{}", number + 1));
+        }
+        let assembly = assembled(&text);
+        assert!(codes(&assembly).iter().all(|code| *code == FindingCode::Limit));
+        let deepest = &assembly.groups[0].volumes[1];
+        assert_eq!(deepest.found_by, "lvm2 vg/lv0");
+        assert!(deepest.mapping.is_err());
+        let nested = assembly.groups[0].volumes.last().expect("one");
+        assert!(nested.mapping.is_ok());
+    }
 }

@@ -1,9 +1,10 @@
 //! The volumes of a group, made from its text: segments of volumes, of members, and of volumes that only make others.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use ntt_model::mapping::Place;
-use ntt_model::{ByteRange, Mapping};
+use ntt_model::mapping::{Place, Segment};
+use ntt_model::{ByteRange, FindingCode, Mapping};
 
 use super::Known;
 use crate::manager::GroupVolume;
@@ -11,7 +12,12 @@ use crate::manager::raid::{Array, COLUMNS_MAX, Level, parity_layout};
 use crate::manager::text::{Section, Value};
 
 /// Volumes that make volumes that make volumes.
-const DEPTH_MAX: u32 = 8;
+const DEPTH_MAX: usize = 8;
+/// Pieces that all volumes of a group are made of, those that only make others counted wherever they do; a text of 8 MiB that nests nothing has
+/// some 50,000.
+const PIECES_MAX: usize = 1 << 19;
+/// What a volume that needs more than are left costs the others: what is tried in vain is bounded too.
+const REFUSED_PIECES: usize = PIECES_MAX >> 6;
 
 /// A member as the text names it.
 struct Physical<'a> {
@@ -26,8 +32,44 @@ struct Physical<'a> {
 pub(super) struct GroupReader<'a> {
     pub(super) extent_bytes: u64,
     physical: Vec<Physical<'a>>,
+    /// The byte of the source that the first extent of each member starts at; `None` if it is not here.
+    starts: BTreeMap<&'a str, Option<u64>>,
     logical: BTreeMap<&'a str, &'a Section>,
     order: Vec<&'a str>,
+    /// What each volume is, once it is made: many segments may lie in one.
+    made: BTreeMap<&'a str, Rc<Mapping>>,
+    /// The volumes that are being made, each for the one before.
+    open: Vec<&'a str>,
+    /// Pieces that may still be made.
+    left: usize,
+}
+
+/// Why a volume cannot be had.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) code: FindingCode,
+    pub(super) reason: String,
+}
+
+impl Refusal {
+    fn new(code: FindingCode, reason: &str) -> Self {
+        Self {
+            code,
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Self::new(FindingCode::Unsupported, &reason)
+    }
+}
+
+impl From<&str> for Refusal {
+    fn from(reason: &str) -> Self {
+        Self::new(FindingCode::Unsupported, reason)
+    }
 }
 
 impl<'a> GroupReader<'a> {
@@ -35,10 +77,12 @@ impl<'a> GroupReader<'a> {
         let extent_bytes = group
             .number("extent_size")
             .and_then(|sectors| sectors.checked_mul(512));
-        let physical = group
+        let physical: Vec<Physical<'_>> = group
             .section("physical_volumes")
             .into_iter()
-            .flat_map(Section::sections);
+            .flat_map(Section::sections)
+            .map(|(name, section)| Physical::new(name, section, known))
+            .collect();
         let logical: Vec<(&str, &Section)> = group
             .section("logical_volumes")
             .into_iter()
@@ -46,11 +90,18 @@ impl<'a> GroupReader<'a> {
             .collect();
         Self {
             extent_bytes: extent_bytes.unwrap_or(0),
-            physical: physical
-                .map(|(name, section)| Physical::new(name, section, known))
+            // Of two members with one name, the first counts.
+            starts: physical
+                .iter()
+                .rev()
+                .map(|physical| (physical.name, physical.here.map(|(_, first)| first)))
                 .collect(),
+            physical,
             order: logical.iter().map(|(name, _)| *name).collect(),
             logical: logical.into_iter().collect(),
+            made: BTreeMap::new(),
+            open: Vec::new(),
+            left: PIECES_MAX,
         }
     }
 
@@ -73,70 +124,124 @@ impl<'a> GroupReader<'a> {
             .collect()
     }
 
-    /// The volumes that people see; those that only make others are left out.
-    pub(super) fn volumes(&self, group: &str) -> Vec<GroupVolume> {
-        let visible = self.order.iter().filter_map(|name| {
-            let section = self.logical.get(name)?;
-            is_visible(section).then_some((*name, *section))
-        });
-        visible
-            .map(|(name, section)| GroupVolume {
-                found_by: format!("lvm2 {group}/{name}"),
-                kind: kind(section),
+    /// The volumes that people see, those that only make others left out; and why some of them cannot be had.
+    pub(super) fn volumes(&mut self, group: &str) -> (Vec<GroupVolume>, Vec<Refusal>) {
+        let visible: Vec<(&str, &Section)> = self
+            .order
+            .iter()
+            .filter_map(|name| Some((*name, *self.logical.get(name)?)))
+            .filter(|(_, section)| is_visible(section))
+            .collect();
+        let mut refusals = Vec::new();
+        let mut volumes = Vec::new();
+        for (name, section) in visible {
+            let found_by = format!("lvm2 {group}/{name}");
+            let kind = kind(section);
+            let made = self.volume(name);
+            self.open.clear();
+            let mapping = made.map(|mapping| mapping.as_ref().clone()).map_err(|refusal| {
+                let reason = format!("{found_by} ({kind}) is not read: {}", refusal.reason);
+                refusals.push(Refusal {
+                    reason,
+                    code: refusal.code,
+                });
+                refusal.reason
+            });
+            volumes.push(GroupVolume {
+                found_by,
+                kind,
                 uuid: section.text("id").unwrap_or_default().to_owned(),
-                mapping: self.volume(section, 0),
-            })
-            .collect()
+                mapping,
+            });
+        }
+        (volumes, refusals)
+    }
+
+    /// A volume, made when it is first asked for. After a refusal, what is open stays so: the volume that is asked for is refused with it.
+    fn volume(&mut self, name: &'a str) -> Result<Rc<Mapping>, Refusal> {
+        if let Some(mapping) = self.made.get(name) {
+            return Ok(mapping.clone());
+        }
+        if self.open.contains(&name) {
+            return Err(Refusal::new(FindingCode::Loop, "its volumes contain each other"));
+        }
+        if self.open.len() > DEPTH_MAX {
+            return Err(Refusal::new(
+                FindingCode::Limit,
+                "volumes lie in volumes too deep",
+            ));
+        }
+        let section = self
+            .logical
+            .get(name)
+            .copied()
+            .ok_or_else(|| format!("`{name}` is no member and no volume"))?;
+        self.open.push(name);
+        let mapping = Rc::new(self.segments(section)?);
+        self.open.pop();
+        self.made.insert(name, mapping.clone());
+        Ok(mapping)
     }
 
     /// The mapping of a volume, segment by segment.
-    fn volume(&self, section: &Section, depth: u32) -> Result<Mapping, String> {
-        if depth > DEPTH_MAX {
-            return Err("its volumes contain each other".to_owned());
-        }
+    fn segments(&mut self, section: &'a Section) -> Result<Mapping, Refusal> {
         let mut segments: Vec<(u64, &Section)> = section
             .sections()
             .filter_map(|(_, segment)| Some((segment.number("start_extent")?, segment)))
             .collect();
         segments.sort_by_key(|(start, _)| *start);
         let mut mapping = Mapping::default();
+        self.charge(&mapping)?;
         for (start, segment) in segments {
             let offset = self.extents(start)?;
             // What no segment covers, or two do, is a contradiction of the text.
             let gap = offset.checked_sub(mapping.len()).ok_or("its segments overlap")?;
             mapping.push(gap, Place::Absent);
             let len = self.extents(segment.number("extent_count").unwrap_or(0))?;
-            mapping.append(self.segment(segment, len, depth)?, len);
+            let part = self.segment(segment, len)?;
+            self.charge(&part)?;
+            mapping.append(part, len);
         }
         Ok(mapping)
     }
 
-    fn extents(&self, count: u64) -> Result<u64, String> {
-        count
-            .checked_mul(self.extent_bytes)
-            .ok_or_else(|| "its numbers cannot be".to_owned())
+    /// Counts pieces that were made; refuses what makes too many of them.
+    fn charge(&mut self, made: &Mapping) -> Result<(), Refusal> {
+        let pieces = made.segments.iter().map(weight).fold(1, usize::saturating_add);
+        if let Some(left) = self.left.checked_sub(pieces) {
+            self.left = left;
+            return Ok(());
+        }
+        self.left = self.left.saturating_sub(REFUSED_PIECES);
+        let reason = format!("the volumes of its group are made of more than {PIECES_MAX} pieces");
+        Err(Refusal::new(FindingCode::Limit, &reason))
     }
 
-    fn segment(&self, segment: &Section, len: u64, depth: u32) -> Result<Mapping, String> {
+    fn extents(&self, count: u64) -> Result<u64, Refusal> {
+        let bytes = count.checked_mul(self.extent_bytes);
+        bytes.ok_or_else(|| "its numbers cannot be".into())
+    }
+
+    fn segment(&mut self, segment: &'a Section, len: u64) -> Result<Mapping, Refusal> {
         let kind = segment.text("type").unwrap_or_default();
         match kind {
-            "striped" | "linear" => self.striped(segment, len, depth),
-            "mirror" => self.first_of(segment.list("mirrors"), 2, depth),
-            "raid1" => self.first_of(raid_images(segment).get(1..).unwrap_or_default(), 2, depth),
+            "striped" | "linear" => self.striped(segment, len),
+            "mirror" => self.first_of(segment.list("mirrors"), 2),
+            "raid1" => self.first_of(raid_images(segment).get(1..).unwrap_or_default(), 2),
             "zero" | "error" => Ok(absent(len)),
-            kind if kind.starts_with("raid") => self.raid(kind, segment, depth),
-            kind => Err(format!("segments of type `{kind}` are not supported")),
+            kind if kind.starts_with("raid") => self.raid(kind, segment),
+            kind => Err(format!("segments of type `{kind}` are not supported").into()),
         }
     }
 
-    fn striped(&self, segment: &Section, len: u64, depth: u32) -> Result<Mapping, String> {
+    fn striped(&mut self, segment: &'a Section, len: u64) -> Result<Mapping, Refusal> {
         let stripes = segment.list("stripes").chunks_exact(2);
         if stripes.len() == 0 || stripes.len() > COLUMNS_MAX {
-            return Err("a segment has no stripes".to_owned());
+            return Err("a segment has no stripes".into());
         }
         if stripes.len() == 1 {
             let column = stripes.flatten().collect::<Vec<_>>();
-            return self.run(&column, len, depth);
+            return self.run(&column, len);
         }
         let count = u64::try_from(stripes.len()).unwrap_or(1);
         let column_bytes = len.checked_div(count).unwrap_or(0);
@@ -144,9 +249,10 @@ impl<'a> GroupReader<'a> {
             .number("stripe_size")
             .and_then(|sectors| sectors.checked_mul(512))
             .unwrap_or(0);
-        let columns: Result<Vec<Option<u64>>, String> = stripes
+        let columns: Result<Vec<Option<u64>>, Refusal> = stripes
             .map(|stripe| {
-                let run = self.run(&stripe.iter().collect::<Vec<_>>(), column_bytes, depth)?;
+                let run = self.run(&stripe.iter().collect::<Vec<_>>(), column_bytes)?;
+                self.charge(&run)?;
                 column(&run)
             })
             .collect();
@@ -158,37 +264,34 @@ impl<'a> GroupReader<'a> {
         };
         array
             .mapping()
-            .ok_or_else(|| "the numbers of its stripes cannot be".to_owned())
+            .ok_or_else(|| "the numbers of its stripes cannot be".into())
     }
 
     /// `len` bytes from an extent of a member or of another volume.
-    fn run(&self, stripe: &[&Value], len: u64, depth: u32) -> Result<Mapping, String> {
+    fn run(&mut self, stripe: &[&'a Value], len: u64) -> Result<Mapping, Refusal> {
         let [Value::Text(name), Value::Number(extent)] = stripe else {
-            return Err("a stripe is no name and number".to_owned());
+            return Err("a stripe is no name and number".into());
         };
         let offset = self.extents(u64::try_from(*extent).map_err(|_| "an extent cannot be")?)?;
-        if let Some(physical) = self.physical.iter().find(|physical| physical.name == name) {
-            let at = physical.here.and_then(|(_, first)| first.checked_add(offset));
+        if let Some(start) = self.starts.get(name.as_str()) {
+            let at = start.and_then(|first| first.checked_add(offset));
             return Ok(at.map_or_else(|| absent(len), |at| Mapping::linear(ByteRange::new(at, len))));
         }
-        let section = self
-            .logical
-            .get(name.as_str())
-            .ok_or_else(|| format!("`{name}` is no member and no volume"))?;
-        let inner = self.volume(section, depth.saturating_add(1))?;
-        Ok(inner.part(ByteRange::new(offset, len)))
+        Ok(self.volume(name)?.part(ByteRange::new(offset, len)))
     }
 
     /// The legs of a mirror that lie in one row each stand in for each other; else it is the leg of which most is here.
-    fn first_of(&self, legs: &[Value], step: usize, depth: u32) -> Result<Mapping, String> {
+    fn first_of(&mut self, legs: &'a [Value], step: usize) -> Result<Mapping, Refusal> {
         let mut found = Vec::new();
         for leg in legs.iter().step_by(step).take(COLUMNS_MAX) {
             let Value::Text(name) = leg else { continue };
-            if let Some(section) = self.logical.get(name.as_str()) {
-                found.push(self.volume(section, depth.saturating_add(1))?);
+            if self.logical.contains_key(name.as_str()) {
+                let leg = self.volume(name)?;
+                self.charge(&leg)?;
+                found.push(leg);
             }
         }
-        let rows: Vec<ByteRange> = found.iter().filter_map(Mapping::as_range).collect();
+        let rows: Vec<ByteRange> = found.iter().filter_map(|leg| leg.as_range()).collect();
         if let Some(shortest) = rows.iter().map(|row| row.len).min().filter(|_| rows.len() > 1) {
             let array = Array {
                 level: Level::Mirror,
@@ -198,16 +301,17 @@ impl<'a> GroupReader<'a> {
             };
             return array
                 .mapping()
-                .ok_or_else(|| "the numbers of a mirror cannot be".to_owned());
+                .ok_or_else(|| "the numbers of a mirror cannot be".into());
         }
-        let here = |mapping: &Mapping| mapping.available_bytes(|_| u64::MAX);
+        let here = |mapping: &Rc<Mapping>| mapping.available_bytes(|_| u64::MAX);
         let most = found.iter().map(here).max();
-        let best = found.into_iter().find(|mapping| Some(here(mapping)) == most);
-        best.ok_or_else(|| "a mirror has no legs".to_owned())
+        let best = found.iter().find(|mapping| Some(here(mapping)) == most);
+        let best = best.ok_or("a mirror has no legs")?;
+        Ok(best.as_ref().clone())
     }
 
     /// RAID of device-mapper: each image is a volume of its own.
-    fn raid(&self, kind: &str, segment: &Section, depth: u32) -> Result<Mapping, String> {
+    fn raid(&mut self, kind: &str, segment: &'a Section) -> Result<Mapping, Refusal> {
         let level = raid_level(kind).ok_or_else(|| format!("segments of type `{kind}` are not supported"))?;
         let names = if kind.starts_with("raid0") && segment.list("raid0_lvs").len() > 1 {
             segment.list("raid0_lvs")
@@ -217,11 +321,8 @@ impl<'a> GroupReader<'a> {
         let mut columns = Vec::new();
         let mut column_bytes = u64::MAX;
         for name in images_of(kind, names) {
-            let section = self
-                .logical
-                .get(name)
-                .ok_or_else(|| format!("`{name}` is no volume"))?;
-            let image = self.volume(section, depth.saturating_add(1))?;
+            let image = self.volume(name)?;
+            self.charge(&image)?;
             column_bytes = column_bytes.min(image.len());
             columns.push(column(&image)?);
         }
@@ -236,7 +337,7 @@ impl<'a> GroupReader<'a> {
         };
         array
             .mapping()
-            .ok_or_else(|| "the numbers of its stripes cannot be".to_owned())
+            .ok_or_else(|| "the numbers of its stripes cannot be".into())
     }
 }
 
@@ -258,6 +359,14 @@ impl<'a> Physical<'a> {
     }
 }
 
+/// What a segment counts as: it has a number for each of its columns.
+fn weight(segment: &Segment) -> usize {
+    match &segment.place {
+        Place::Striped { columns, .. } | Place::Parity { columns, .. } => columns.len(),
+        _ => 1,
+    }
+}
+
 fn absent(len: u64) -> Mapping {
     let mut mapping = Mapping::default();
     mapping.push(len, Place::Absent);
@@ -265,7 +374,7 @@ fn absent(len: u64) -> Mapping {
 }
 
 /// Where a column starts, if it lies in a row; `None` if it is not here.
-fn column(mapping: &Mapping) -> Result<Option<u64>, String> {
+fn column(mapping: &Mapping) -> Result<Option<u64>, Refusal> {
     if let Some(range) = mapping.as_range() {
         return Ok(Some(range.offset));
     }
@@ -276,7 +385,7 @@ fn column(mapping: &Mapping) -> Result<Option<u64>, String> {
     if is_absent {
         Ok(None)
     } else {
-        Err("a stripe is itself in pieces, which is not supported".to_owned())
+        Err("a stripe is itself in pieces, which is not supported".into())
     }
 }
 

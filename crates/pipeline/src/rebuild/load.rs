@@ -5,6 +5,7 @@ use std::path::Path;
 use ntt_catalogue::Restore;
 use ntt_model::MediumKey;
 use ntt_model::entry::{Directory, Name, ScanEvent};
+use ntt_model::name::escape;
 
 use crate::manifest::{DirectoryLine, Line, Manifest, PathLine};
 use crate::stage::Running;
@@ -108,6 +109,9 @@ impl Load<'_> {
     }
 
     fn push(&mut self, event: ScanEvent) -> Result<(), String> {
+        if let Some(name) = event.misleading_name() {
+            return Err(format!("no entry can have the name `{}`", escape(name)));
+        }
         self.entries.push(event);
         if self.entries.len() >= BATCH {
             self.flush()?;

@@ -1,6 +1,6 @@
 //! Benchmarks of `ntt` against its peers: every figure is a ratio within one run, on one machine, over the same files.
 //!
-//! `cargo build --release -p ntt -p ntt-bench -p ntt-inspect -p ntt-catalogue -p ntt-search --bins --examples`, then `target/release/ntt-bench all`. Needs the
+//! `cargo build --release -p ntt -p ntt-bench -p ntt-inspect -p ntt-filesystem -p ntt-catalogue -p ntt-search --bins --examples`, then `target/release/ntt-bench all`. Needs the
 //! Debian packages postgresql, b3sum, restic, borgbackup, e2fsprogs, sleuthkit, findutils, plocate and time; `scan` mounts an image and so needs root.
 
 #![allow(clippy::print_stdout, reason = "printing a table is what this program is for")]
@@ -10,6 +10,7 @@ mod copy;
 mod corpus;
 mod machine;
 mod measure;
+mod readers;
 mod rescue;
 mod scan;
 mod search;
@@ -63,6 +64,14 @@ enum Command {
     Scan {
         /// Number of files; ten times as many for the memory.
         #[arg(long, default_value_t = 1_000_000)]
+        files: u64,
+        #[command(flatten)]
+        setting: Setting,
+    },
+    /// List and read an image of each format, beside the programs that can: needs root for mounts, and the packages of the tests.
+    Readers {
+        /// Number of files.
+        #[arg(long, default_value_t = 50_000)]
         files: u64,
         #[command(flatten)]
         setting: Setting,
@@ -124,6 +133,7 @@ fn main() -> io::Result<()> {
         Command::Corpus { .. } => Ok(()),
         Command::Copy { files, setting } => copy::run(files, &setting),
         Command::Scan { files, setting } => scan::run(files, &setting),
+        Command::Readers { files, setting } => readers::run(files, &setting),
         Command::Catalogue { inodes, setting } => catalogue::run(inodes, &setting),
         Command::Rescue { arguments, setting } => rescue::run(&arguments, &setting),
         Command::Server {
@@ -135,6 +145,7 @@ fn main() -> io::Result<()> {
         Command::Search { paths, rows, setting } => search::run(paths, rows, &setting),
         Command::All { setting } => {
             scan::run(1_000_000, &setting)?;
+            readers::run(50_000, &setting)?;
             catalogue::run(3_000_000, &setting)?;
             server::run(3_000_000, 24, 0, &setting)?;
             search::run(5_000_000, 500_000, &setting)?;

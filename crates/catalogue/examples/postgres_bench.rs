@@ -54,6 +54,9 @@ fn main() -> Result<()> {
     drains::run(&bench)
 }
 
+/// So many inodes show what the predecessor's procedure costs.
+const PREDECESSOR_INODES: u64 = 200_000;
+
 struct Bench {
     server: PostgresServer,
 }
@@ -157,17 +160,28 @@ impl Bench {
         }
         let (_, last) = self.load(&place, before + 1, inodes, 1)?;
         let held = u64::from(before + 1) * inodes;
-        line(
-            "the predecessor's procedure for the same paths",
-            self.predecessor_load(&place, scan)?,
-        );
         println!(
             "\nThe same into a catalogue that holds {held} inodes: {:.2} s, {:.2} times.\n",
             last.as_secs_f64(),
             last.as_secs_f64() / empty.as_secs_f64()
         );
-        println!("{size}");
-        self.drop_place("loads", place)
+        println!("{size}\n");
+        self.drop_place("loads", place)?;
+        self.beside_the_predecessor(inodes.min(PREDECESSOR_INODES))
+    }
+
+    /// The same load by ours and by the predecessor's procedure, which takes many times as long.
+    fn beside_the_predecessor(&self, inodes: u64) -> Result<()> {
+        let place = self.place("predecessor")?;
+        let (scan, ours) = self.load(&place, 0, inodes, 1)?;
+        let theirs = self.predecessor_load(&place, scan)?;
+        println!(
+            "The predecessor's procedure for {inodes} inodes: {:.2} s, {:.1} times ours ({:.2} s).",
+            theirs.as_secs_f64(),
+            theirs.as_secs_f64() / ours.as_secs_f64(),
+            ours.as_secs_f64()
+        );
+        self.drop_place("predecessor", place)
     }
 
     fn predecessor_load(&self, place: &Place, scan: ScanId) -> Result<Duration> {

@@ -1,6 +1,6 @@
 //! What goes into and comes out of the catalogue.
 
-use ntt_model::entry::{Allocation, Inode, StreamKind};
+use ntt_model::entry::{Allocation, Inode, Stream, StreamKind};
 use ntt_model::failure::Failure;
 use ntt_model::{
     BlobHash, ByteRange, ChunkId, FailureClass, Finding, Kind, MediumId, MediumKey, Namespace, Outcome,
@@ -295,16 +295,25 @@ pub struct Chunk {
     pub items: Vec<ChunkItem>,
 }
 
-/// One inode of a chunk.
+/// One inode of a chunk: what copying needs of it, and no more, since a claim reads it for each of hundreds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ChunkItem {
-    /// The inode with its streams and extents.
-    pub inode: Inode,
-    /// Ordinals (in `inode.streams`) of the streams that are wanted.
-    pub streams: Vec<u32>,
+    /// Number of the inode.
+    pub inode: u64,
+    /// The streams that are wanted, by ordinal.
+    pub streams: Vec<WantedStream>,
     /// For scans by [`DIRECTORY_READER`], whose files are opened by path: one path of the inode, relative to the root. Empty for all
     /// others; ask [`crate::Catalogue::paths_of`] for messages.
     pub path: Vec<u8>,
+}
+
+/// A stream that is to be copied.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WantedStream {
+    /// Its place among the streams of the inode.
+    pub ordinal: u32,
+    /// The stream, with its extents.
+    pub stream: Stream,
 }
 
 /// The results of a chunk.

@@ -1,8 +1,9 @@
 //! Lists the file systems that start at a byte of an image, one path a line, as `find -print` does; findings go to stderr.
 //!
-//!     list IMAGE [OFFSET] [--count] [--verify]
+//!     list IMAGE [OFFSET] [--only=FAMILY] [--cat] [--count] [--verify]
 //!
-//! With `--verify` content is compared with the checksums that the file system keeps of it. With `--count` nothing is listed: the events are counted, and CPU time and peak memory of the process are told. Run it on an image in
+//! With `--only` one family is listed where several see their own: `--only=udf`. With `--verify` content is compared with the checksums that the file system keeps of it. With `--cat` the
+//! data of all files is written instead of their paths. With `--count` nothing is listed: the events are counted, and CPU time and peak memory of the process are told. Run it on an image in
 //! the page cache to measure a reader.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
@@ -11,18 +12,21 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::io::{BufWriter, Write};
 
+use ntt_codec::read_stream;
 use ntt_filesystem::{FileSystem, ScanOptions, Stop, open, probe};
 use ntt_model::ScanEvent;
-use ntt_model::entry::ScanCounts;
+use ntt_model::entry::{Kind, ScanCounts};
+use ntt_source::extents::Piece;
 use ntt_source::{FileSource, ReadAt, SubRange};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (flags, words): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|word| word.starts_with("--"));
     let path = words
         .first()
-        .ok_or("usage: list IMAGE [OFFSET] [--count] [--verify]")?;
+        .ok_or("usage: list IMAGE [OFFSET] [--only=FAMILY] [--cat] [--count] [--verify]")?;
     let offset: u64 = words.get(1).map_or(Ok(0), |word| word.parse())?;
     let has = |flag: &str| flags.iter().any(|given| given == flag);
+    let only = flags.iter().find_map(|flag| flag.strip_prefix("--only="));
     let options = ScanOptions {
         verify_content: has("--verify"),
         ..ScanOptions::default()
@@ -30,10 +34,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let image = FileSource::open(path.as_ref())?;
     let rest = ntt_model::ByteRange::new(offset, image.len().saturating_sub(offset));
     for candidate in probe(&SubRange::new(&image, rest)) {
+        if only.is_some_and(|only| only != format!("{:?}", candidate.family).to_lowercase()) {
+            continue;
+        }
         eprintln!("{}: {}", candidate.type_name, candidate.evidence);
         let volume = open(candidate.family, Box::new(SubRange::new(&image, rest)), offset)?;
         if has("--count") {
             count(&*volume, &options)?;
+        } else if has("--cat") {
+            cat(&*volume, &SubRange::new(&image, rest), &options)?;
         } else {
             list(&*volume, &options)?;
         }
@@ -63,6 +72,36 @@ fn list(volume: &dyn FileSystem, options: &ScanOptions) -> Result<(), Box<dyn Er
             }
             ScanEvent::Finding(finding) => eprintln!("{finding}"),
             ScanEvent::Inode(_) => {}
+        }
+        Ok(())
+    };
+    volume.scan(options, &mut visit)?;
+    Ok(out.flush()?)
+}
+
+/// Writes the data of all files, in the order in which they are found.
+fn cat(volume: &dyn FileSystem, image: &dyn ReadAt, options: &ScanOptions) -> Result<(), Box<dyn Error>> {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let zeros = [0; 65536];
+    let mut visit = |event: ScanEvent| {
+        let ScanEvent::Inode(inode) = &event else {
+            return Ok(());
+        };
+        let Some(stream) = inode.data().filter(|_| inode.kind == Kind::File) else {
+            return Ok(());
+        };
+        let missing = read_stream(image, stream, &mut |piece| match piece {
+            Piece::Bytes(bytes) => out.write_all(bytes).map_err(|_| Stop),
+            Piece::Zeros(len) => (0..len)
+                .step_by(zeros.len())
+                .try_for_each(|at| {
+                    let len = usize::try_from(len - at).map_or(zeros.len(), |left| left.min(zeros.len()));
+                    out.write_all(&zeros[..len])
+                })
+                .map_err(|_| Stop),
+        })?;
+        if !missing.ranges.is_empty() {
+            eprintln!("inode {}: {:?}", inode.number, missing.ranges);
         }
         Ok(())
     };

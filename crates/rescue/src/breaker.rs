@@ -56,6 +56,8 @@ pub(crate) enum Suspicion {
 #[derive(Debug)]
 pub(crate) struct Breaker {
     first: Option<Sentinel>,
+    /// From before the last check or checkpoint: the last one may be of another medium already.
+    trusted: Option<Sentinel>,
     last: Option<Sentinel>,
     instant_failures: u32,
     failures: u32,
@@ -69,6 +71,7 @@ impl Default for Breaker {
     fn default() -> Self {
         Self {
             first: None,
+            trusted: None,
             last: None,
             instant_failures: 0,
             failures: 0,
@@ -84,6 +87,7 @@ impl Breaker {
     pub(crate) fn knowing(sentinels: &[Sentinel]) -> Self {
         Self {
             first: sentinels.first().cloned(),
+            trusted: sentinels.get(sentinels.len() / 2).cloned(),
             last: sentinels.last().cloned(),
             ..Self::default()
         }
@@ -96,18 +100,24 @@ impl Breaker {
 
     /// A read came.
     pub(crate) fn good(&mut self, range: ByteRange, bytes: &[u8]) {
-        if self.first.is_none() {
-            self.first = Some(Sentinel::of(range, bytes));
+        let begin = bytes.get(..bytes.len().min(SENTINEL_BYTES)).unwrap_or_default();
+        let tells = !is_filler(begin);
+        match (&mut self.first, &mut self.trusted) {
+            (Some(first), trusted @ None) if tells && !is_filler(&first.bytes) => {
+                *trusted = Some(Sentinel::of(range, begin));
+            }
+            (Some(first), _) if !tells || !is_filler(&first.bytes) => {}
+            (first, _) => *first = Some(Sentinel::of(range, begin)),
         }
         match &mut self.last {
+            Some(_) if !tells => {}
             // The memory is used again: this is on the path of every read.
             Some(last) => {
-                let len = bytes.len().min(SENTINEL_BYTES);
                 last.bytes.clear();
-                last.bytes.extend_from_slice(bytes.get(..len).unwrap_or_default());
-                last.range = ByteRange::new(range.offset, len as u64);
+                last.bytes.extend_from_slice(begin);
+                last.range = ByteRange::new(range.offset, begin.len() as u64);
             }
-            None => self.last = Some(Sentinel::of(range, bytes)),
+            None => self.last = Some(Sentinel::of(range, begin)),
         }
         self.instant_failures = 0;
         self.failures = 0;
@@ -148,15 +158,24 @@ impl Breaker {
         self.last.is_some()
     }
 
-    /// Sentinels to read again: one that matches is enough.
+    /// Sentinels to read again: one that matches is enough to know that there is a device, one that does not that it is another.
     pub(crate) fn sentinels(&self) -> Vec<Sentinel> {
-        let mut sentinels: Vec<Sentinel> = self.last.iter().chain(&self.first).cloned().collect();
+        let all = self.last.iter().chain(&self.trusted).chain(&self.first);
+        let mut sentinels: Vec<Sentinel> = all.cloned().collect();
         sentinels.dedup();
         sentinels
     }
 
+    /// What was read until now is kept.
+    pub(crate) fn trust(&mut self) {
+        if self.last.is_some() {
+            self.trusted = self.last.clone();
+        }
+    }
+
     /// The sentinels came as they were.
     pub(crate) fn passed(&mut self) {
+        self.trust();
         if self.instant_failures >= self.instant_limit {
             self.instant_limit = (self.instant_limit * 2).min(THRESHOLD_MAX);
         }
@@ -170,13 +189,21 @@ impl Breaker {
 
     /// The device came back, or work starts from an earlier map: suspicion starts afresh, the sentinels stay.
     pub(crate) fn restart(&mut self) {
-        let (first, last) = (self.first.take(), self.last.take());
         *self = Self {
-            first,
-            last,
+            first: self.first.take(),
+            trusted: self.trusted.take(),
+            last: self.last.take(),
             ..Self::default()
         };
     }
+}
+
+/// Whether all bytes are alike: other media may have the same there, so that it tells nothing of which one this is.
+fn is_filler(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .zip(bytes.iter().skip(1))
+        .all(|(one, next)| one == next)
 }
 
 #[cfg(test)]
@@ -186,11 +213,32 @@ mod tests {
     const SLOW: Duration = Duration::from_millis(75);
     const AT_ONCE: Duration = Duration::from_micros(20);
 
+    fn bytes(len: usize) -> Vec<u8> {
+        (0..len).map(|at| at.to_le_bytes()[0]).collect()
+    }
+
     fn breaker() -> Breaker {
         let mut breaker = Breaker::default();
-        breaker.good(ByteRange::new(0, 8192), &[1; 8192]);
-        breaker.good(ByteRange::new(8192, 512), &[2; 512]);
+        breaker.good(ByteRange::new(0, 8192), &bytes(8192));
+        breaker.good(ByteRange::new(8192, 512), &bytes(512));
         breaker
+    }
+
+    #[test]
+    fn r8_filler_is_no_sentinel_where_there_is_better() {
+        let mut breaker = Breaker::default();
+        let offsets = |breaker: &Breaker| -> Vec<u64> {
+            let sentinels = breaker.sentinels();
+            sentinels.iter().map(|sentinel| sentinel.range.offset).collect()
+        };
+        breaker.good(ByteRange::new(0, 4096), &[0; 4096]);
+        breaker.good(ByteRange::new(4096, 4096), &[0xf6; 4096]);
+        assert_eq!(offsets(&breaker), [0], "better than nothing");
+        breaker.good(ByteRange::new(8192, 512), &bytes(512));
+        breaker.good(ByteRange::new(12_288, 4096), &[0; 4096]);
+        assert_eq!(offsets(&breaker), [8192]);
+        breaker.good(ByteRange::new(16_384, 512), &bytes(512));
+        assert_eq!(offsets(&breaker), [16_384, 8192]);
     }
 
     #[test]

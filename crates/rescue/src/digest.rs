@@ -19,7 +19,7 @@ pub(crate) fn sha256(disk: &dyn Disk, paths: &Paths, map: &Mapfile) -> Result<St
         .map_err(Error::target("opening", &paths.image))?;
     let reader = ImageReader {
         image: image.as_ref(),
-        paths,
+        path: &paths.image,
     };
     let size_bytes = map.extent().end();
     let mut hasher = Sha256::new();

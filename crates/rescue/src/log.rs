@@ -134,11 +134,17 @@ impl<'a> EventLog<'a> {
         };
         let file = disk.open(path, mode).map_err(Error::target("opening", path))?;
         let end = file.len().map_err(Error::target("reading", path))?;
+        let mut last = [b'\n'];
+        if end > 0 {
+            file.read_exact_at(end - 1, &mut last)
+                .map_err(Error::target("reading", path))?;
+        }
         Ok(Self {
             file,
             path: path.to_owned(),
             end,
-            waiting: Vec::new(),
+            // A crash may have torn the last line: the next one must not be glued to it.
+            waiting: if last == [b'\n'] { Vec::new() } else { vec![b'\n'] },
             clock,
         })
     }
@@ -177,5 +183,29 @@ impl<'a> EventLog<'a> {
         self.end += self.waiting.len() as u64;
         self.waiting.clear();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ntt_host::{RealDisk, SystemClock};
+
+    use super::*;
+
+    #[test]
+    fn a_torn_line_does_not_swallow_the_next_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("log");
+        std::fs::write(&path, b"{\"event\":\"paused\"}\n{\"event\":\"contin").expect("written");
+        let mut log = EventLog::open(&RealDisk, &path, &SystemClock).expect("a log");
+        log.add(&Event::Skipped).expect("in memory");
+        log.flush().expect("written");
+        let mut log = EventLog::open(&RealDisk, &path, &SystemClock).expect("a log");
+        log.add(&Event::Paused).expect("in memory");
+        log.flush().expect("written");
+        let text = std::fs::read_to_string(&path).expect("text");
+        let events: Vec<Event> = text.lines().flat_map(serde_json::from_str).collect();
+        assert_eq!(events, [Event::Paused, Event::Skipped, Event::Paused]);
+        assert_eq!(text.lines().count(), 4);
     }
 }

@@ -24,6 +24,8 @@ use crate::sink::{OpenOptions, Sink, read_map};
 const BLOCK_BYTES: u64 = 1 << 20;
 /// Differences are told in units of a sector.
 const SECTOR_BYTES: u64 = 512;
+/// So many ranges that differ are told place by place: images of two media differ everywhere.
+pub const DIFFERENCES_MAX: usize = 10_000;
 
 /// What came from one image.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -32,8 +34,11 @@ pub struct Contribution {
     pub image: PathBuf,
     /// Ranges taken from it.
     pub ranges: Vec<ByteRange>,
-    /// Sectors that it has otherwise than an image before it; they were not taken.
+    /// Sectors that it has otherwise than an image before it; they were not taken. The first [`DIFFERENCES_MAX`] ranges of them.
     pub differing: Vec<ByteRange>,
+    /// Bytes of all such sectors.
+    #[serde(default)]
+    pub differing_bytes: u64,
 }
 
 /// What a merge came to.
@@ -152,11 +157,12 @@ fn take(input: &Input, sink: &mut Sink, merged: &Mapfile) -> Result<Contribution
         image: input.path.clone(),
         ranges: Vec::new(),
         differing: Vec::new(),
+        differing_bytes: 0,
     };
     let mut buffer = Buffer::default();
     for block in input.map.runs(Status::Finished).flat_map(blocks) {
         for known in merged.runs_within(Status::Finished, block) {
-            compare(input, sink, known, &mut contribution.differing)?;
+            compare(input, sink, known, &mut contribution)?;
         }
         for new in unknown(merged, block) {
             buffer.resize(usize::try_from(new.len).unwrap_or(0));
@@ -198,9 +204,9 @@ fn unknown(merged: &Mapfile, block: ByteRange) -> Vec<ByteRange> {
 
 fn compare(
     input: &Input,
-    sink: &Sink,
+    sink: &mut Sink,
     range: ByteRange,
-    differing: &mut Vec<ByteRange>,
+    contribution: &mut Contribution,
 ) -> Result<(), Error> {
     let len = usize::try_from(range.len).unwrap_or(0);
     let (mut ours, mut theirs) = (vec![0; len], vec![0; len]);
@@ -213,8 +219,11 @@ fn compare(
     let pairs = ours.chunks(sector).zip(theirs.chunks(sector));
     for (at, (one, other)) in (0..).zip(pairs) {
         if one != other {
-            let offset = range.offset + at * SECTOR_BYTES;
-            push_joined(differing, ByteRange::new(offset, one.len() as u64));
+            let differs = ByteRange::new(range.offset + at * SECTOR_BYTES, one.len() as u64);
+            contribution.differing_bytes += differs.len;
+            if contribution.differing.len() < DIFFERENCES_MAX {
+                push_joined(&mut contribution.differing, differs);
+            }
         }
     }
     Ok(())

@@ -115,12 +115,12 @@ impl HashTree {
     }
 
     /// Forgets the groups that `range` touches: their bytes in the image are what counts.
-    pub fn forget(&mut self, range: ByteRange) {
-        for group in self.touched(range) {
-            if let Some(slot) = self.slots.get_mut(group) {
-                *slot = Slot::Unknown;
-            }
+    pub fn forget(&mut self, range: ByteRange) -> std::ops::Range<usize> {
+        let groups = self.touched(range);
+        for slot in self.slots.get_mut(groups.clone()).unwrap_or_default() {
+            *slot = Slot::Unknown;
         }
+        groups
     }
 
     fn touched(&self, range: ByteRange) -> std::ops::Range<usize> {

@@ -91,7 +91,7 @@ fn drain_one(url: &str, scan: ScanId) -> std::result::Result<(), ntt_catalogue::
         let result = ChunkResult {
             chunk: chunk.id,
             epoch: chunk.epoch,
-            streams: chunk.items.iter().map(|item| stored(item.inode.number)).collect(),
+            streams: chunk.items.iter().map(|item| stored(item.inode)).collect(),
             findings: Vec::new(),
         };
         catalogue.complete_chunks(worker, &[result])?;

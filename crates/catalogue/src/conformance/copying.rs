@@ -70,7 +70,8 @@ fn chunks_follow_the_image(fixture: &Fixture) {
     while let Some(chunk) = fixture.catalogue.claim_chunk(scan, worker).unwrap() {
         sizes.push(chunk.items.len());
         for item in &chunk.items {
-            let position = item.inode.streams[0]
+            let position = item.streams[0]
+                .stream
                 .extents
                 .first()
                 .map(|extent| extent.image_offset);
@@ -431,10 +432,15 @@ fn all_streams_of_an_inode_are_wanted(fixture: &Fixture) {
     let scan = fixture.scan(&flat(&[inode, file(11, 0, 0)]));
     let worker = fixture.worker();
     let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
-    let wanted: Vec<_> = chunk
+    let wanted: Vec<(u64, Vec<u32>)> = chunk
         .items
         .iter()
-        .map(|item| (item.inode.number, item.streams.clone()))
+        .map(|item| {
+            (
+                item.inode,
+                item.streams.iter().map(|stream| stream.ordinal).collect(),
+            )
+        })
         .collect();
     assert_eq!(wanted, [(11, vec![0]), (10, vec![0, 1])]);
     assert!(fixture.complete(worker, &chunk, &stored(b"good")));

@@ -276,9 +276,9 @@ pub(super) fn results(chunk: &Chunk, mut outcome: impl FnMut(u64, u32) -> Outcom
     for item in &chunk.items {
         for stream in &item.streams {
             streams.push(StreamResult {
-                inode: item.inode.number,
-                stream: *stream,
-                outcome: outcome(item.inode.number, *stream),
+                inode: item.inode,
+                stream: stream.ordinal,
+                outcome: outcome(item.inode, stream.ordinal),
                 sha256: None,
                 content_type: None,
             });

@@ -176,7 +176,7 @@ impl<'f> Play<'f> {
             return;
         };
         assert_eq!(chunk.items.len(), 1);
-        let inode = chunk.items[0].inode.number;
+        let inode = chunk.items[0].inode;
         assert!(is_free(&self.files[&inode]), "file {inode} was not free");
         let earlier = self.claims.iter().filter(|claim| claim.chunk.id == chunk.id);
         assert!(

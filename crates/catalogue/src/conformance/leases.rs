@@ -21,7 +21,7 @@ fn every_chunk_is_leased_once(fixture: &Fixture) {
     let mut seen = std::collections::BTreeSet::new();
     for worker in [one, two, one] {
         let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
-        assert!(chunk.items.iter().all(|item| seen.insert(item.inode.number)));
+        assert!(chunk.items.iter().all(|item| seen.insert(item.inode)));
     }
     assert_eq!(seen.len(), 1100);
     assert_eq!(fixture.catalogue.claim_chunk(scan, two).unwrap(), None);

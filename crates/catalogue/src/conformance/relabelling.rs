@@ -59,7 +59,7 @@ fn what_was_excluded_meanwhile_does_not_return(fixture: &Fixture) {
         lose(fixture, worker, &chunk);
         worker = fixture.worker();
         chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
-        let numbers: Vec<u64> = chunk.items.iter().map(|item| item.inode.number).collect();
+        let numbers: Vec<u64> = chunk.items.iter().map(|item| item.inode).collect();
         assert_eq!(numbers, [13]);
         fixture.assert_consistent(scan);
     }

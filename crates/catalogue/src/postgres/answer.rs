@@ -59,21 +59,24 @@ pub(super) fn items(
     members: Vec<Member>,
 ) -> Result<Vec<ChunkItem>, Error> {
     let numbers: Vec<i64> = members.iter().map(|member| member.inode.cast_signed()).collect();
-    let found = inodes::many(connection, scan, &numbers)?;
-    let mut inodes: HashMap<u64, _> = found.into_iter().map(|inode| (inode.number, inode)).collect();
+    let mut found = inodes::streams_with_extents(connection, scan, &numbers)?;
     let mut paths = if reader == DIRECTORY_READER {
         first_paths(connection, scan, &numbers)?
     } else {
         HashMap::new()
     };
     let item = |member: Member| {
-        let inode = inodes
-            .remove(&member.inode)
-            .ok_or_else(|| Error::Damaged(format!("a chunk names the missing inode {}", member.inode)))?;
+        let inode = member.inode;
+        let mut streams = found.remove(&inode).unwrap_or_default();
+        streams.retain(|stream| member.streams.contains(&stream.ordinal));
+        if streams.len() != member.streams.len() {
+            let text = format!("a chunk names a stream of inode {inode} that is not there");
+            return Err(Error::Damaged(text));
+        }
         Ok(ChunkItem {
             inode,
-            path: paths.remove(&member.inode.cast_signed()).unwrap_or_default(),
-            streams: member.streams,
+            streams,
+            path: paths.remove(&inode.cast_signed()).unwrap_or_default(),
         })
     };
     members.into_iter().map(item).collect()

@@ -12,6 +12,7 @@ use super::media::{small, unsigned};
 use crate::Error;
 use crate::code::{KINDS, allocation, encoding, value_of};
 use crate::codec::{self, Rare};
+use crate::rows::WantedStream;
 use crate::standing::stream_kind;
 
 /// Columns of `inode_{n}`, in the order that [`from_row`] reads.
@@ -55,8 +56,10 @@ pub(super) fn from_rows(
     if !further.is_empty() {
         for (_, inode) in &mut found {
             // Several names of one inode may stand in one page.
-            if let Some(streams) = further.get_mut(&inode.number) {
-                inode.streams.extend(streams.iter().cloned());
+            if let Some(further) = further.get_mut(&inode.number) {
+                inode
+                    .streams
+                    .extend(further.iter().map(|further| further.stream.clone()));
             }
         }
     }
@@ -84,20 +87,26 @@ fn from_row(row: &Row, bits: i16, first: usize) -> Result<Inode, Error> {
         target: rare.target,
         device: rare.device,
         flags: facts.flags,
-        streams: Vec::from_iter(own_stream(row, bits, first)?),
+        streams: Vec::from_iter(own_stream(row, bits, first + 2, first + 5)?),
         xattrs: rare.xattrs,
         allocation: allocation(bits & DELETED != 0),
     })
 }
 
-fn own_stream(row: &Row, bits: i16, first: usize) -> Result<Option<Stream>, Error> {
+/// Stream 0, if it stands in the inode's own row: its size and its extents in these columns.
+fn own_stream(
+    row: &Row,
+    bits: i16,
+    size_column: usize,
+    extents_column: usize,
+) -> Result<Option<Stream>, Error> {
     if bits & OWN_STREAM == 0 {
         return Ok(None);
     }
-    let (extents, units) = codec::map(get(row, first + 5)?)?;
+    let (extents, units) = codec::map(get(row, extents_column)?)?;
     Ok(Some(Stream {
         kind: StreamKind::Data,
-        size_bytes: unsigned(row, first + 2)?,
+        size_bytes: unsigned(row, size_column)?,
         extents,
         encoding: encoding(i64::from((bits >> 4) & 3), units)?,
         extents_incomplete: bits & 64 != 0,
@@ -108,23 +117,27 @@ fn further_streams(
     connection: &Connection,
     scan: ScanId,
     inodes: &Vec<i64>,
-) -> Result<HashMap<u64, Vec<Stream>>, Error> {
-    let mut further: HashMap<u64, Vec<Stream>> = HashMap::new();
+) -> Result<HashMap<u64, Vec<WantedStream>>, Error> {
+    let mut further: HashMap<u64, Vec<WantedStream>> = HashMap::new();
     if inodes.is_empty() {
         return Ok(further);
     }
     let sql = format!(
-        "SELECT ino, kind, size, encoding, incomplete, name, extents FROM stream_{scan} WHERE ino = ANY ($1) \
+        "SELECT ino, kind, size, encoding, incomplete, name, extents, stream FROM stream_{scan} WHERE ino = ANY ($1) \
          ORDER BY ino, stream"
     );
     for row in connection.query(&sql, &[inodes])? {
         let (extents, units) = codec::map(get(&row, 6)?)?;
-        further.entry(unsigned(&row, 0)?).or_default().push(Stream {
+        let stream = Stream {
             kind: stream_kind(i64::from(get::<i16>(&row, 1)?), get(&row, 5)?),
             size_bytes: unsigned(&row, 2)?,
             extents,
             encoding: encoding(i64::from(get::<i16>(&row, 3)?), units)?,
             extents_incomplete: get(&row, 4)?,
+        };
+        further.entry(unsigned(&row, 0)?).or_default().push(WantedStream {
+            ordinal: small(&row, 7)?,
+            stream,
         });
     }
     Ok(further)
@@ -132,18 +145,34 @@ fn further_streams(
 
 /// One inode.
 pub(super) fn one(connection: &Connection, scan: ScanId, inode: u64) -> Result<Option<Inode>, Error> {
-    Ok(many(connection, scan, &[inode.cast_signed()])?.pop())
+    let sql = format!("SELECT {} FROM inode_{scan} i WHERE ino = $1", columns("i"));
+    let rows = connection.query(&sql, &[&inode.cast_signed()])?;
+    let found = from_rows(connection, scan, &rows, 0)?.pop();
+    Ok(found.map(|(_, inode)| inode))
 }
 
-/// The inodes of these numbers, by ascending number; those without a row are left out.
-pub(super) fn many(connection: &Connection, scan: ScanId, numbers: &[i64]) -> Result<Vec<Inode>, Error> {
-    let sql = format!(
-        "SELECT {} FROM inode_{scan} i WHERE ino = ANY ($1) ORDER BY ino",
-        columns("i")
-    );
-    let rows = connection.query(&sql, &[&numbers])?;
-    let found = from_rows(connection, scan, &rows, 0)?;
-    Ok(found.into_iter().map(|(_, inode)| inode).collect())
+/// The streams of inodes with their extents, by inode and in the order of their ordinals.
+pub(super) fn streams_with_extents(
+    connection: &Connection,
+    scan: ScanId,
+    numbers: &[i64],
+) -> Result<HashMap<u64, Vec<WantedStream>>, Error> {
+    let sql = format!("SELECT ino, bits, size, extents FROM inode_{scan} WHERE ino = ANY ($1)");
+    let mut found = HashMap::with_capacity(numbers.len());
+    let mut with_more = Vec::new();
+    for row in connection.query(&sql, &[&numbers])? {
+        let bits: i16 = get(&row, 1)?;
+        if bits & MORE_STREAMS != 0 {
+            with_more.push(get(&row, 0)?);
+        }
+        let own = own_stream(&row, bits, 2, 3)?;
+        let own = own.map(|stream| WantedStream { ordinal: 0, stream });
+        found.insert(unsigned(&row, 0)?, Vec::from_iter(own));
+    }
+    for (inode, mut further) in further_streams(connection, scan, &with_more)? {
+        found.entry(inode).or_default().append(&mut further);
+    }
+    Ok(found)
 }
 
 /// Visits all inodes by number.

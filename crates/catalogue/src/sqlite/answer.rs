@@ -10,6 +10,7 @@ use super::media::{collect, not_found};
 use super::paths::Paths;
 use super::state::{self, DAMAGED, FAILED, REOPENED, RETRYABLE, STORED};
 use crate::Error;
+use crate::codec::Member;
 use crate::rows::{Census, ChunkItem, DIRECTORY_READER, NewScan, ScanRow, Tally};
 use crate::tally::{Heading, Sums};
 
@@ -53,22 +54,25 @@ pub(super) fn volume_of_scan(connection: &Connection, scan: ScanId) -> Result<Vo
 
 /// The items of a chunk.
 pub(super) fn items(connection: &Connection, scan: ScanId, chunk: i64) -> Result<Vec<ChunkItem>, Error> {
-    let mut members = members_of(connection, chunk)?;
-    let numbers: Vec<i64> = members.iter().map(|member| member.inode.cast_signed()).collect();
-    let mut paths = read_paths(connection, scan, &numbers)?;
+    let members = members_of(connection, chunk)?;
+    let mut paths = read_paths(connection, scan, &members)?;
     let mut items = Vec::with_capacity(members.len());
     let mut places = Vec::with_capacity(members.len());
-    inodes::many(connection, scan, &numbers, &mut |place, inode| {
-        let streams = members.get_mut(place).map(|member| &mut member.streams);
+    let mut is_whole = true;
+    inodes::wanted_streams(connection, scan, &members, &mut |place, streams| {
+        let member = members.get(place);
+        is_whole &= member.is_some_and(|member| member.streams.len() == streams.len());
         items.push(ChunkItem {
-            inode,
-            streams: streams.map(std::mem::take).unwrap_or_default(),
+            inode: member.map_or(0, |member| member.inode),
+            streams,
             path: paths.get_mut(place).map(std::mem::take).unwrap_or_default(),
         });
         places.push(place);
     })?;
-    if items.len() < members.len() {
-        return Err(Error::Damaged(format!("chunk {chunk} names a missing inode")));
+    if items.len() < members.len() || !is_whole {
+        return Err(Error::Damaged(format!(
+            "chunk {chunk} names a missing inode or stream"
+        )));
     }
     Ok(in_order(items, &places))
 }
@@ -85,7 +89,7 @@ fn in_order(items: Vec<ChunkItem>, places: &[usize]) -> Vec<ChunkItem> {
 
 /// The first eligible path of each inode, if the scan is one whose files are opened by path; else nothing: a path costs as much as
 /// the inode itself.
-fn read_paths(connection: &Connection, scan: ScanId, inodes: &[i64]) -> Result<Vec<Vec<u8>>, Error> {
+fn read_paths(connection: &Connection, scan: ScanId, members: &[Member]) -> Result<Vec<Vec<u8>>, Error> {
     let mut reader = connection.prepare_cached("SELECT 1 FROM scan WHERE id = ?1 AND reader = ?2")?;
     if !reader.exists(params![scan.0, DIRECTORY_READER])? {
         return Ok(Vec::new());
@@ -95,9 +99,9 @@ fn read_paths(connection: &Connection, scan: ScanId, inodes: &[i64]) -> Result<V
         "SELECT dir, name FROM path_{scan} WHERE ino = ?1 AND rule IS NULL AND flags < 16 ORDER BY id LIMIT 1"
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut found = Vec::with_capacity(inodes.len());
-    for inode in inodes {
-        let mut rows = statement.query([inode])?;
+    let mut found = Vec::with_capacity(members.len());
+    for member in members {
+        let mut rows = statement.query([member.inode.cast_signed()])?;
         found.push(match rows.next()? {
             Some(row) => paths.join(row.get::<_, i64>(0)?.cast_unsigned(), row.get_ref(1)?.as_blob()?)?,
             None => Vec::new(),

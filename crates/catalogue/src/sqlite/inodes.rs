@@ -5,14 +5,17 @@ use ntt_model::{BlobHash, ScanId, Timestamp};
 use rusqlite::{Connection, Row, params};
 
 use super::code::{KINDS, allocation, encoding, value_of};
-use super::codec::{self, Rare};
+use super::codec::{self, Member, Rare};
 use super::media::collect;
 use crate::Error;
+use crate::rows::WantedStream;
 pub(super) use crate::standing::stream_kind;
 
 /// Columns of `inode_{n}`, in the order that [`from_row`] reads.
 pub(super) const COLUMNS: &str =
     "ino, bits, size, mtime, generation, flags, mode, uid, gid, links, times, extents, rare";
+/// Columns of `inode_{n}`, in the order that [`streams_of`] reads.
+const STREAM_COLUMNS: &str = "ino, bits, size, extents";
 /// Bit of `inode.bits`: further streams.
 pub(super) const MORE_STREAMS: i64 = 128;
 
@@ -34,9 +37,10 @@ pub(super) fn from_row_at(
         Some(bytes) => postcard::from_bytes(bytes).map_err(|error| Error::Damaged(error.to_string()))?,
         None => Rare::default(),
     };
-    let mut streams = Vec::from_iter(data_stream(row, bits, first)?);
+    let mut streams = Vec::from_iter(data_stream(row, bits, first + 2, first + 11)?);
     if bits & MORE_STREAMS != 0 {
-        streams.append(&mut further_streams(connection, scan, number)?);
+        let further = further_streams(connection, scan, number)?;
+        streams.extend(further.into_iter().map(|further| further.stream));
     }
     let times = row.get_ref(first + 10)?.as_blob_or_null()?.unwrap_or(&[]);
     Ok(Inode {
@@ -57,11 +61,18 @@ pub(super) fn from_row_at(
     })
 }
 
-fn data_stream(row: &Row<'_>, bits: i64, first: usize) -> Result<Option<Stream>, Error> {
-    let Some(size) = row.get::<_, Option<i64>>(first + 2)? else {
+/// Stream 0, if it stands in the inode's own row: its size and its extents in these columns.
+fn data_stream(
+    row: &Row<'_>,
+    bits: i64,
+    size_column: usize,
+    extents_column: usize,
+) -> Result<Option<Stream>, Error> {
+    let Some(size) = row.get::<_, Option<i64>>(size_column)? else {
         return Ok(None);
     };
-    let (extents, units) = codec::map(row.get_ref(first + 11)?.as_blob_or_null()?.unwrap_or(&[]))?;
+    let extents = row.get_ref(extents_column)?.as_blob_or_null()?;
+    let (extents, units) = codec::map(extents.unwrap_or(&[]))?;
     Ok(Some(Stream {
         kind: StreamKind::Data,
         size_bytes: size.cast_unsigned(),
@@ -71,20 +82,47 @@ fn data_stream(row: &Row<'_>, bits: i64, first: usize) -> Result<Option<Stream>,
     }))
 }
 
-fn further_streams(connection: &Connection, scan: ScanId, inode: u64) -> Result<Vec<Stream>, Error> {
+fn further_streams(connection: &Connection, scan: ScanId, inode: u64) -> Result<Vec<WantedStream>, Error> {
     let sql = format!(
-        "SELECT kind, size, encoding, incomplete, name, extents FROM stream_{scan} WHERE ino = ?1 ORDER BY stream"
+        "SELECT kind, size, encoding, incomplete, name, extents, stream FROM stream_{scan} WHERE ino = ?1 ORDER BY stream"
     );
     collect(connection, &sql, params![inode.cast_signed()], |row| {
         let (extents, units) = codec::map(row.get_ref(5)?.as_blob()?)?;
-        Ok(Stream {
+        let stream = Stream {
             kind: stream_kind(row.get(0)?, row.get(4)?),
             size_bytes: row.get::<_, i64>(1)?.cast_unsigned(),
             extents,
             encoding: encoding(row.get(2)?, units)?,
             extents_incomplete: row.get(3)?,
+        };
+        Ok(WantedStream {
+            ordinal: row.get(6)?,
+            stream,
         })
     })
+}
+
+/// Of the inode in a row of [`STREAM_COLUMNS`] the streams with these ordinals, as far as it has them.
+fn streams_of(
+    connection: &Connection,
+    scan: ScanId,
+    row: &Row<'_>,
+    ordinals: &[u32],
+) -> Result<Vec<WantedStream>, Error> {
+    let bits: i64 = row.get(1)?;
+    let mut streams = Vec::with_capacity(ordinals.len());
+    if let Some(stream) = data_stream(row, bits, 2, 3)? {
+        streams.push(WantedStream { ordinal: 0, stream });
+    }
+    if bits & MORE_STREAMS != 0 {
+        streams.append(&mut further_streams(
+            connection,
+            scan,
+            row.get::<_, i64>(0)?.cast_unsigned(),
+        )?);
+    }
+    streams.retain(|stream| ordinals.contains(&stream.ordinal));
+    Ok(streams)
 }
 
 /// One inode.
@@ -100,17 +138,18 @@ pub(super) fn one(connection: &Connection, scan: ScanId, inode: u64) -> Result<O
 /// Numbers that lie closer together are read in one sweep: to step over a row costs less than to search anew.
 const NEAR: i64 = 4;
 
-/// Visits the inodes of these numbers, by ascending number, each with its place in the list. Reads each run of neighbouring numbers in
-/// one sweep over the table. Numbers without a row are passed over.
-pub(super) fn many(
+/// Visits the streams of these members of a chunk, by ascending inode number, each with its place in the list. Reads each run of neighbouring
+/// numbers in one sweep over the table. Inodes without a row are passed over, and streams that are not there.
+pub(super) fn wanted_streams(
     connection: &Connection,
     scan: ScanId,
-    numbers: &[i64],
-    visit: &mut dyn FnMut(usize, Inode),
+    members: &[Member],
+    visit: &mut dyn FnMut(usize, Vec<WantedStream>),
 ) -> Result<(), Error> {
-    let mut order: Vec<(i64, usize)> = numbers.iter().copied().zip(0..).collect();
+    let numbers = members.iter().map(|member| member.inode.cast_signed());
+    let mut order: Vec<(i64, usize)> = numbers.zip(0..).collect();
     order.sort_unstable();
-    let sql = format!("SELECT {COLUMNS} FROM inode_{scan} WHERE ino BETWEEN ?1 AND ?2 ORDER BY ino");
+    let sql = format!("SELECT {STREAM_COLUMNS} FROM inode_{scan} WHERE ino BETWEEN ?1 AND ?2 ORDER BY ino");
     let mut statement = connection.prepare_cached(&sql)?;
     for run in order.chunk_by(|(left, _), (right, _)| right.saturating_sub(*left) <= NEAR) {
         let (Some((first, _)), Some((last, _))) = (run.first(), run.last()) else {
@@ -122,7 +161,8 @@ pub(super) fn many(
             let number: i64 = row.get(0)?;
             while wanted.next_if(|(wanted, _)| *wanted < number).is_some() {}
             while let Some((_, place)) = wanted.next_if(|(wanted, _)| *wanted == number) {
-                visit(*place, from_row(connection, scan, row)?);
+                let ordinals = members.get(*place).map_or(&[][..], |member| &member.streams);
+                visit(*place, streams_of(connection, scan, row, ordinals)?);
             }
         }
     }

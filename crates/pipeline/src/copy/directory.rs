@@ -28,7 +28,7 @@ impl DirectoryContents {
 
 impl Contents for DirectoryContents {
     fn read(&self, item: &ChunkItem, stream: &Stream, intake: &mut Intake<'_>) -> Result<Reading, Halt> {
-        let file = match self.0.open_file(&item.path, item.inode.number) {
+        let file = match self.0.open_file(&item.path, item.inode) {
             Ok(file) => file,
             Err(error) => {
                 let failure = Failure {
@@ -68,6 +68,6 @@ fn changed(item: &ChunkItem) -> Reading {
             code: CHANGED,
             detail: detail.to_owned(),
         },
-        finding: Some(finding.on_inode(item.inode.number)),
+        finding: Some(finding.on_inode(item.inode)),
     }
 }

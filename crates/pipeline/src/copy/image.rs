@@ -31,7 +31,7 @@ impl Contents for ImageContents {
 
     fn read(&self, item: &ChunkItem, stream: &Stream, intake: &mut Intake<'_>) -> Result<Reading, Halt> {
         if self.image.is_contained || matches!(stream.encoding, Encoding::Packed(_)) {
-            return self.children.read(item.inode.number, stream, intake);
+            return self.children.read(item.inode, stream, intake);
         }
         read_stream_into(&self.image, stream, intake).map(Reading::Read)
     }

@@ -1,6 +1,6 @@
 //! One stream: what its reading says becomes its outcome (R32).
 
-use ntt_catalogue::rows::{ChunkItem, StreamResult};
+use ntt_catalogue::rows::{ChunkItem, StreamResult, WantedStream};
 use ntt_model::failure::Failure;
 use ntt_model::{FailureClass, Finding, Outcome};
 use ntt_source::extents::Missing;
@@ -35,21 +35,11 @@ pub(super) struct Copied {
 pub(super) fn copy(
     contents: &dyn Contents,
     item: &ChunkItem,
-    ordinal: u32,
+    wanted: &WantedStream,
     desk: &mut Desk,
     stop: &dyn Fn() -> bool,
 ) -> Result<Copied, Halt> {
-    let stream = usize::try_from(ordinal)
-        .ok()
-        .and_then(|ordinal| item.inode.streams.get(ordinal));
-    let Some(stream) = stream else {
-        let failure = failure(
-            FailureClass::Corrupt,
-            3,
-            "the inode has no such stream".to_owned(),
-        );
-        return Ok(failed(item, ordinal, failure, None, 0));
-    };
+    let (ordinal, stream) = (wanted.ordinal, &wanted.stream);
     let medium_bytes = contents.medium_bytes();
     if let Some(failure) = claim::refusal(stream, medium_bytes) {
         return Ok(failed(item, ordinal, failure, None, 0));
@@ -91,7 +81,7 @@ fn failed(
     bytes_read: u64,
 ) -> Copied {
     let result = StreamResult {
-        inode: item.inode.number,
+        inode: item.inode,
         stream: ordinal,
         outcome: Outcome::Failed { failure },
         sha256: None,
@@ -117,7 +107,7 @@ fn stored(item: &ChunkItem, ordinal: u32, taken: Taken, missing: Missing, bytes_
         _ => Outcome::Stored { blob, size },
     };
     let result = StreamResult {
-        inode: item.inode.number,
+        inode: item.inode,
         stream: ordinal,
         outcome,
         sha256: taken.sha256,

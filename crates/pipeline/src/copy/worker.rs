@@ -162,8 +162,8 @@ impl<'a> Batch<'a> {
         let mut needs = BTreeSet::new();
         let shared = self.shared;
         for item in &chunk.items {
-            for ordinal in &item.streams {
-                let copied = stream::copy(shared.contents, item, *ordinal, &mut self.desk, stop)?;
+            for wanted in &item.streams {
+                let copied = stream::copy(shared.contents, item, wanted, &mut self.desk, stop)?;
                 self.count(&copied);
                 needs.extend(copied.batch.filter(|batch| *batch != self.desk.writer.batch()));
                 if let Some(finding) = copied.finding {

@@ -62,10 +62,11 @@ impl Engine<'_> {
         if !self.is_time_for_counsel() {
             return Ok(());
         }
-        let map = self.parts.planner.map();
         let Some(advisor) = self.parts.advisor.as_deref_mut() else {
             return Ok(());
         };
+        self.parts.sink.settle()?;
+        let map = self.parts.planner.map();
         self.counsel.rounds += 1;
         self.counsel.take(advisor.advise(map), map);
         if self.counsel.is_settled {

@@ -52,15 +52,29 @@ impl Engine<'_> {
     }
 
     fn sentinel_trouble(&mut self) -> Option<String> {
-        let mut trouble = self.size_trouble();
-        if trouble.is_some() {
-            return trouble;
-        }
+        self.size_trouble().or_else(|| self.content_trouble())
+    }
+
+    /// One place that comes as it was is enough to believe that the device is there, one that comes otherwise to know that it is another one.
+    fn content_trouble(&mut self) -> Option<String> {
+        let (mut failed, mut same) = (None, false);
         for sentinel in self.breaker.sentinels() {
-            trouble = self.trouble_at(&sentinel);
-            trouble.as_ref()?;
+            let offset = sentinel.range.offset;
+            match self.compare(&sentinel) {
+                Comparison::Same => same = true,
+                Comparison::Differs => {
+                    return Some(format!(
+                        "the bytes at {offset} are not what they were: another medium"
+                    ));
+                }
+                Comparison::Fails(errno) => {
+                    failed = Some(format!(
+                        "the bytes at {offset}, read before, fail with error {errno}"
+                    ));
+                }
+            }
         }
-        trouble
+        failed.filter(|_| !same)
     }
 
     fn size_trouble(&mut self) -> Option<String> {
@@ -72,28 +86,17 @@ impl Engine<'_> {
         }
     }
 
-    fn trouble_at(&mut self, sentinel: &Sentinel) -> Option<String> {
-        let offset = sentinel.range.offset;
-        match self.compare(sentinel) {
-            Comparison::Same => None,
-            Comparison::Differs => Some(format!(
-                "the bytes at {offset} are not what they were: another medium"
-            )),
-            Comparison::Fails(errno) => Some(format!(
-                "the bytes at {offset}, read before, fail with error {errno}"
-            )),
-        }
-    }
-
-    /// Whether the device is there again, by one sentinel: it may still be gone, and each read of it may take long. The next attempt takes
-    /// another one.
+    /// Whether the device is there again. One sentinel is asked first: it may still be gone, and each read of it may take long. The next attempt
+    /// takes another one.
     fn is_back(&mut self, attempt: usize) -> bool {
         if self.parts.device.reopen().is_err() || self.size_trouble().is_some() {
             return false;
         }
         let sentinels = self.breaker.sentinels();
-        let sentinel = sentinels.get(attempt % sentinels.len().max(1));
-        sentinel.is_some_and(|sentinel| self.trouble_at(sentinel).is_none())
+        let Some(sentinel) = sentinels.get(attempt % sentinels.len().max(1)) else {
+            return false;
+        };
+        matches!(self.compare(sentinel), Comparison::Same) && self.content_trouble().is_none()
     }
 
     /// Reads a sentinel again.

@@ -362,6 +362,7 @@ impl<'a> Engine<'a> {
     /// not trusted.
     fn checkpoint(&mut self) -> Result<(), Error> {
         if self.breaker.has_sentinel() {
+            self.breaker.trust();
             self.trusted = self.parts.planner.map().clone();
         }
         self.checkpoint_now()

@@ -23,6 +23,8 @@ use read_only::ReadOnlyGuard;
 /// EIO and EINVAL.
 const EIO: i32 = 5;
 const EINVAL: i32 = 22;
+/// ENODEV: the device is not held.
+const ENODEV: i32 = 19;
 /// Direct reads of a file need whole units of this many bytes, the last one included.
 const FILE_UNIT: u32 = 512;
 
@@ -30,7 +32,8 @@ const FILE_UNIT: u32 = 512;
 #[derive(Debug)]
 pub struct RealDevice {
     path: PathBuf,
-    file: File,
+    /// None while it is opened again: the exclusive hold on a block device falls with the last descriptor.
+    file: Option<File>,
     geometry: Geometry,
     direct: bool,
     is_block: bool,
@@ -68,7 +71,7 @@ impl RealDevice {
         let mut device = Self {
             path: path.to_owned(),
             read_only: if is_block { ReadOnlyGuard::set(&file) } else { None },
-            file,
+            file: Some(file),
             geometry,
             direct,
             is_block,
@@ -86,7 +89,8 @@ impl RealDevice {
     ///
     /// [`Error::Refused`].
     pub fn refuse_as_target(&self, target: &Path) -> Result<(), Error> {
-        let same = match (std::fs::metadata(target), self.file.metadata()) {
+        let source = self.file().and_then(File::metadata);
+        let same = match (std::fs::metadata(target), source) {
             (Ok(target), Ok(source)) => (target.dev(), target.ino()) == (source.dev(), source.ino()),
             _ => false,
         };
@@ -99,17 +103,37 @@ impl RealDevice {
 
     fn note_buffered(&mut self) {
         // A hint: without it the kernel reads more than it was asked for.
-        let _ = rustix::fs::fadvise(&self.file, 0, None, Advice::Random);
+        if let Ok(file) = self.file() {
+            let _ = rustix::fs::fadvise(file, 0, None, Advice::Random);
+        }
         self.notes.push(
             "the system refuses direct reads: each bad sector may cost up to a page of 4096 bytes".to_owned(),
         );
     }
 
     fn fall_back(&mut self) -> io::Result<()> {
-        self.file = open_as(&self.path, self.is_block, false)?;
-        self.direct = false;
+        self.open_again(false)?;
         self.note_buffered();
         Ok(())
+    }
+
+    /// Lets go of the device, and takes hold of whatever has its name now.
+    fn open_again(&mut self, direct: bool) -> io::Result<()> {
+        self.read_only = None;
+        self.file = None;
+        let file = open_as(&self.path, self.is_block, direct)?;
+        if self.is_block {
+            self.read_only = ReadOnlyGuard::set(&file);
+        }
+        self.direct = direct;
+        self.file = Some(file);
+        Ok(())
+    }
+
+    fn file(&self) -> io::Result<&File> {
+        self.file
+            .as_ref()
+            .ok_or_else(|| io::Error::from_raw_os_error(ENODEV))
     }
 
     /// Reads until the range is there, the device fails, or it ends. A short read is no error yet: what follows it tells.
@@ -119,7 +143,7 @@ impl RealDevice {
         while filled < wanted {
             let offset = range.offset + filled as u64;
             let rest = buffer.get_mut(filled..).unwrap_or_default();
-            match self.file.read_at(rest, offset) {
+            match self.file().and_then(|file| file.read_at(rest, offset)) {
                 // The device is shorter than it said.
                 Ok(0) => return Err(failure(EIO, filled)),
                 Ok(count) if filled + count >= wanted => return Ok(()),
@@ -168,21 +192,18 @@ impl Device for RealDevice {
         }
         // A page that is kept could hide that the device is gone.
         let len = std::num::NonZeroU64::new(range.len);
-        let _ = rustix::fs::fadvise(&self.file, range.offset, len, Advice::DontNeed);
+        if let Ok(file) = self.file() {
+            let _ = rustix::fs::fadvise(file, range.offset, len, Advice::DontNeed);
+        }
         self.fill(range, buffer.bytes_mut())
     }
 
     fn size_now(&mut self) -> io::Result<u64> {
-        self.file.seek(SeekFrom::End(0))
+        self.file()?.seek(SeekFrom::End(0))
     }
 
     fn reopen(&mut self) -> io::Result<()> {
-        self.read_only = None;
-        self.file = open_as(&self.path, self.is_block, self.direct)?;
-        if self.is_block {
-            self.read_only = ReadOnlyGuard::set(&self.file);
-        }
-        Ok(())
+        self.open_again(self.direct)
     }
 
     fn take_notes(&mut self) -> Vec<String> {
@@ -235,6 +256,8 @@ fn explained(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ntt_testkit::loop_device::LoopDevice;
+
     use super::*;
 
     #[test]
@@ -280,5 +303,24 @@ mod tests {
         let device = RealDevice::open(&path).expect("a device");
         assert!(device.refuse_as_target(&path).is_err());
         assert!(device.refuse_as_target(&directory.path().join("other")).is_ok());
+    }
+
+    /// The exclusive hold on a device must be let go before it can be taken again.
+    #[test]
+    fn r8_a_block_device_is_opened_again() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        file.as_file().set_len(1 << 20).expect("a length");
+        let Some(device) = LoopDevice::over(file.path(), 512) else {
+            return;
+        };
+        let mut device = RealDevice::open(device.path()).expect("a device");
+        device.reopen().expect("the same one");
+        device.fall_back().expect("the same one, without direct reads");
+        let mut buffer = Buffer::default();
+        buffer.resize(4096);
+        device
+            .read(ByteRange::new(0, 4096), &mut buffer)
+            .expect("a good device");
+        assert_eq!(device.size_now().expect("a size"), 1 << 20);
     }
 }

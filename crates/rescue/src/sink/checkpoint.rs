@@ -5,11 +5,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
 use ntt_host::{Disk, DiskFile, OpenMode};
 
+use super::stage::Stage;
 use crate::error::Error;
 use crate::paths::{Paths, directory_of};
 
@@ -72,9 +72,8 @@ pub(crate) enum Checkpoints {
 
 #[derive(Debug)]
 pub(crate) struct Worker {
-    maps: Sender<Vec<u8>>,
+    stage: Stage<Vec<u8>, ()>,
     results: Receiver<Result<(), Error>>,
-    thread: JoinHandle<()>,
     busy: bool,
 }
 
@@ -84,22 +83,17 @@ impl Checkpoints {
     }
 
     pub(crate) fn thread(mut checkpointer: Checkpointer) -> Result<Self, Error> {
-        let (maps, inbox) = bounded::<Vec<u8>>(1);
-        let (outbox, results) = bounded(1);
-        let thread = std::thread::Builder::new()
-            .name("checkpoint".to_owned())
-            .spawn(move || {
-                for map in inbox {
-                    if outbox.send(checkpointer.write(&map)).is_err() {
-                        return;
-                    }
-                }
-            })
-            .map_err(|_| Error::Thread("checkpoint"))?;
+        let (outbox, results) = sync_channel(1);
+        let stage = Stage::spawn("checkpoint", 1, move |inbox: Receiver<Vec<u8>>| {
+            for map in inbox {
+                // The engine may be gone already.
+                let _ = outbox.send(checkpointer.write(&map));
+            }
+            Ok(())
+        })?;
         Ok(Self::Thread(Worker {
-            maps,
+            stage,
             results,
-            thread,
             busy: false,
         }))
     }
@@ -109,13 +103,18 @@ impl Checkpoints {
         match self {
             Self::Inline(_) => Ok(true),
             Self::Thread(worker) => {
-                if worker.busy
-                    && let Ok(result) = worker.results.try_recv()
-                {
-                    worker.busy = false;
-                    result?;
+                if !worker.busy {
+                    return Ok(true);
                 }
-                Ok(!worker.busy)
+                match worker.results.try_recv() {
+                    Ok(result) => {
+                        worker.busy = false;
+                        result?;
+                        Ok(true)
+                    }
+                    Err(TryRecvError::Empty) => Ok(false),
+                    Err(TryRecvError::Disconnected) => Err(worker.stage.failure()),
+                }
             }
         }
     }
@@ -127,7 +126,7 @@ impl Checkpoints {
             Self::Inline(checkpointer) => checkpointer.write(&map),
             Self::Thread(worker) => {
                 worker.busy = true;
-                worker.maps.send(map).map_err(|_| Error::Thread("checkpoint"))
+                worker.stage.send(map)
             }
         }
     }
@@ -137,7 +136,7 @@ impl Checkpoints {
         match self {
             Self::Thread(worker) if worker.busy => {
                 worker.busy = false;
-                worker.results.recv().map_err(|_| Error::Thread("checkpoint"))?
+                worker.results.recv().map_err(|_| worker.stage.failure())?
             }
             _ => Ok(()),
         }
@@ -147,8 +146,7 @@ impl Checkpoints {
     pub(crate) fn finish(mut self) -> Result<(), Error> {
         self.wait()?;
         if let Self::Thread(worker) = self {
-            drop(worker.maps);
-            worker.thread.join().map_err(|_| Error::Thread("checkpoint"))?;
+            worker.stage.finish()?;
         }
         Ok(())
     }

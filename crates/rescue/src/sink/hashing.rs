@@ -1,24 +1,20 @@
-//! Hashing beside reading: in a thread of its own, or at once where a run must be the same every time.
+//! The tree of hashes and its file, kept beside reading and writing.
 
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, Sender, SyncSender};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use ntt_host::DiskFile;
 use ntt_model::ByteRange;
 
+use super::stage::Stage;
 use super::tree_file;
+use super::writing::Batch;
 use crate::buffer::Buffer;
 use crate::error::Error;
 use crate::tree::HashTree;
 
-/// Messages between the reader and the hasher: enough to keep both busy, few enough to stay in the processor's caches.
-const MESSAGES: usize = 8;
-/// Small reads are handed over together: waking a thread costs more than hashing a few sectors.
-const BATCH_BYTES: usize = 128 << 10;
-const BATCH_READS: usize = 64;
-/// Buffers kept for the next reads, the last used first: they are still in the caches.
-const FREE_BUFFERS: usize = 16;
+/// Batches between the writer and the hasher: enough to keep both busy, few enough to stay in the processor's caches.
+const BATCHES: usize = 4;
 
 /// The tree and its file.
 #[derive(Debug)]
@@ -37,11 +33,23 @@ impl TreeWriter {
         }
     }
 
-    fn add(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         for group in self.tree.add(offset, bytes) {
             self.save(group)?;
         }
         Ok(())
+    }
+
+    /// What was rescued there is void, for good: a record that outlived it would be believed once as many bytes are rescued there again.
+    pub(crate) fn forget(&mut self, ranges: &[ByteRange]) -> Result<(), Error> {
+        for range in ranges {
+            for group in self.tree.forget(*range) {
+                self.file
+                    .write_all_at(tree_file::position(group), &tree_file::NO_RECORD)
+                    .map_err(Error::target("writing", &self.path))?;
+            }
+        }
+        self.sync()
     }
 
     /// Writes the record of a known group; durable after [`TreeWriter::sync`].
@@ -62,123 +70,18 @@ impl TreeWriter {
     }
 }
 
-enum Message {
-    Add(Vec<(u64, Buffer)>),
-    Forget(ByteRange),
-}
-
-/// Takes rescued bytes to the tree.
+/// What the hasher is told.
 #[derive(Debug)]
-pub(crate) enum Hashing {
-    /// At once.
-    Inline(Box<TreeWriter>),
-    /// In a thread.
-    Thread(Worker),
+pub(crate) enum Message {
+    /// These bytes are in the image.
+    Add(Batch),
+    /// What was rescued there is void; answered once that is durable.
+    Forget(Vec<ByteRange>, SyncSender<()>),
 }
 
-#[derive(Debug)]
-pub(crate) struct Worker {
-    messages: Sender<Message>,
-    returned: Receiver<Buffer>,
-    /// Until it is joined.
-    thread: Option<JoinHandle<Result<TreeWriter, Error>>>,
-    batch: Vec<(u64, Buffer)>,
-    batch_bytes: usize,
-    free: Vec<Buffer>,
-}
-
-impl Worker {
-    fn add(&mut self, offset: u64, buffer: Buffer) -> Result<Buffer, Error> {
-        self.batch_bytes += buffer.bytes().len();
-        self.batch.push((offset, buffer));
-        if self.batch_bytes >= BATCH_BYTES || self.batch.len() >= BATCH_READS {
-            self.send_batch()?;
-        }
-        self.free.extend(self.returned.try_iter());
-        self.free.truncate(FREE_BUFFERS);
-        Ok(self.free.pop().unwrap_or_default())
-    }
-
-    fn send_batch(&mut self) -> Result<(), Error> {
-        self.batch_bytes = 0;
-        let batch = std::mem::take(&mut self.batch);
-        self.send(Message::Add(batch))
-    }
-
-    /// A thread that does not listen any more has failed: its error is the reason.
-    fn send(&mut self, message: Message) -> Result<(), Error> {
-        if self.messages.send(message).is_ok() {
-            return Ok(());
-        }
-        match self.join() {
-            Err(error) => Err(error),
-            Ok(_) => Err(Error::Thread("hashing")),
-        }
-    }
-
-    fn join(&mut self) -> Result<TreeWriter, Error> {
-        let thread = self.thread.take().ok_or(Error::Thread("hashing"))?;
-        thread.join().map_err(|_| Error::Thread("hashing"))?
-    }
-}
-
-impl Hashing {
-    pub(crate) fn inline(writer: TreeWriter) -> Self {
-        Self::Inline(Box::new(writer))
-    }
-
-    pub(crate) fn thread(writer: TreeWriter) -> Result<Self, Error> {
-        let (messages, inbox) = bounded(MESSAGES);
-        let (back, returned) = unbounded();
-        let thread = std::thread::Builder::new()
-            .name("hash".to_owned())
-            .spawn(move || work(writer, &inbox, &back))
-            .map_err(|_| Error::Thread("hashing"))?;
-        Ok(Self::Thread(Worker {
-            messages,
-            returned,
-            thread: Some(thread),
-            batch: Vec::new(),
-            batch_bytes: 0,
-            free: Vec::new(),
-        }))
-    }
-
-    /// Takes bytes rescued at `offset`; gives a buffer for the next read. Waits while the hasher is behind.
-    pub(crate) fn add(&mut self, offset: u64, buffer: Buffer) -> Result<Buffer, Error> {
-        match self {
-            Self::Inline(writer) => {
-                writer.add(offset, buffer.bytes())?;
-                Ok(buffer)
-            }
-            Self::Thread(worker) => worker.add(offset, buffer),
-        }
-    }
-
-    /// What was rescued in `range` is void, or is known to be in the image only.
-    pub(crate) fn forget(&mut self, range: ByteRange) -> Result<(), Error> {
-        match self {
-            Self::Inline(writer) => writer.tree.forget(range),
-            Self::Thread(worker) => {
-                worker.send_batch()?;
-                worker.send(Message::Forget(range))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The tree, once everything handed over is in it.
-    pub(crate) fn finish(self) -> Result<TreeWriter, Error> {
-        match self {
-            Self::Inline(writer) => Ok(*writer),
-            Self::Thread(mut worker) => {
-                worker.send_batch()?;
-                // With no sender left the thread ends.
-                worker.messages = bounded(0).0;
-                worker.join()
-            }
-        }
-    }
+/// Hashes in a thread of its own, and sends the buffers on to `back`.
+pub(crate) fn spawn(writer: TreeWriter, back: Sender<Buffer>) -> Result<Stage<Message, TreeWriter>, Error> {
+    Stage::spawn("hash", BATCHES, move |inbox| work(writer, &inbox, &back))
 }
 
 fn work(
@@ -195,8 +98,47 @@ fn work(
                     let _ = back.send(buffer);
                 }
             }
-            Message::Forget(range) => writer.tree.forget(range),
+            Message::Forget(ranges, answer) => {
+                writer.forget(&ranges)?;
+                // Whoever asked may have given up.
+                let _ = answer.send(());
+            }
         }
     }
     Ok(writer)
+}
+
+#[cfg(test)]
+mod tests {
+    use ntt_host::{Disk, OpenMode};
+    use ntt_mapfile::{Mapfile, Status};
+    use ntt_testkit::sim_disk::SimDisk;
+
+    use super::*;
+    use crate::tree::GROUP_BYTES;
+
+    const SIZE: u64 = 2 * GROUP_BYTES;
+
+    /// Bytes that were forgotten, and others rescued in their place, of which the record did not reach the disk.
+    #[test]
+    fn r8_a_record_does_not_outlive_what_it_is_of() {
+        let (disk, path) = (SimDisk::new(), Path::new("/d/tree"));
+        disk.create_dir_all(Path::new("/d")).expect("a directory");
+        let mut file = disk.open(path, OpenMode::CreateNew).expect("a file");
+        file.write_all_at(0, &tree_file::header(SIZE)).expect("written");
+        let whole = ByteRange::new(0, GROUP_BYTES);
+        let mut map = Mapfile::untried(SIZE);
+        map.set(whole, Status::Finished).expect("few blocks");
+        let mut writer = TreeWriter::new(HashTree::new(SIZE), file, path);
+        writer.add(0, &vec![1; 1 << 20]).expect("written");
+        let known = |disk: &SimDisk| {
+            let bytes = disk.files().remove(path).expect("a file");
+            tree_file::load(&bytes, SIZE, &map).known(0).is_some()
+        };
+        assert!(known(&disk));
+        writer.forget(&[whole]).expect("written");
+        assert!(!known(&disk));
+        disk.sync_dir(Path::new("/d")).expect("a quiet disk");
+        assert!(!known(&disk.reboot(1)), "durable");
+    }
 }

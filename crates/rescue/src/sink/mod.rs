@@ -2,8 +2,11 @@
 
 mod checkpoint;
 mod hashing;
+mod image;
 mod open;
+mod stage;
 mod tree_file;
+mod writing;
 
 use std::sync::Arc;
 
@@ -14,17 +17,16 @@ use ntt_model::ByteRange;
 use crate::buffer::Buffer;
 use crate::error::Error;
 use crate::paths::{Paths, directory_of};
-use crate::tree::{Fill, Group, HashTree};
+use crate::tree::Fill;
 use checkpoint::Checkpoints;
-use hashing::{Hashing, TreeWriter};
+use hashing::TreeWriter;
+use writing::Writing;
 
 pub(crate) use checkpoint::publish;
+pub(crate) use image::ImageReader;
 pub use open::{Existing, OpenOptions};
 pub(crate) use open::{read_file, read_map};
 
-/// Zeros are not written in blocks of this size: they stay holes.
-const HOLE_BYTES: usize = 64 << 10;
-static ZEROS: [u8; HOLE_BYTES] = [0; HOLE_BYTES];
 /// Room that must stay free on the target, beside what is written before the next look.
 const RESERVE_BYTES: u64 = 32 << 20;
 /// Free space is looked at after so many bytes.
@@ -35,11 +37,12 @@ const LOOK_BYTES: u64 = 64 << 20;
 pub struct Sink {
     disk: Arc<dyn Disk>,
     paths: Paths,
-    image: Box<dyn DiskFile>,
     size_bytes: u64,
-    hashing: Hashing,
+    writing: Writing,
     checkpoints: Checkpoints,
     since_look_bytes: u64,
+    /// Locked, and read from. The last to be dropped: the lock must outlive the threads that write.
+    image: Box<dyn DiskFile>,
 }
 
 /// What the whole image came to.
@@ -55,56 +58,31 @@ pub struct Digest {
 }
 
 impl Sink {
-    /// Writes rescued bytes and hands them to the hasher; gives a buffer for the next read. Not durable before a checkpoint.
+    /// Takes rescued bytes, and gives a buffer for the next read. In the image after [`Sink::settle`], durable after a checkpoint.
     ///
     /// # Errors
     ///
-    /// [`Error::Full`] before the target runs out of space; any error of the target.
+    /// [`Error::Full`] before the target runs out of space; any error of the target, perhaps for bytes that were taken before.
     pub fn write(&mut self, offset: u64, buffer: Buffer) -> Result<Buffer, Error> {
         self.look_at_space(buffer.bytes().len() as u64)?;
-        for data in self.data_runs(offset, buffer.bytes())? {
-            let bytes = buffer.bytes().get(data.clone()).unwrap_or_default();
-            self.image
-                .write_all_at(offset + data.start as u64, bytes)
-                .map_err(Error::target("writing", &self.paths.image))?;
-        }
-        self.hashing.add(offset, buffer)
+        self.writing.add(offset, buffer)
     }
 
-    /// The runs of blocks that must be written, as places in `bytes`.
-    fn data_runs(&self, offset: u64, bytes: &[u8]) -> Result<Vec<std::ops::Range<usize>>, Error> {
-        let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
-        for (at, block) in bytes.chunks(HOLE_BYTES).enumerate() {
-            let start = at * HOLE_BYTES;
-            if self.is_hole(offset + start as u64, block)? {
-                continue;
-            }
-            let end = start + block.len();
-            match runs.last_mut() {
-                Some(last) if last.end == start => last.end = end,
-                _ => runs.push(start..end),
-            }
-        }
-        Ok(runs)
+    /// Waits until all that was taken is in the image, where whoever reads it finds it.
+    ///
+    /// # Errors
+    ///
+    /// Any error of the target.
+    pub fn settle(&mut self) -> Result<(), Error> {
+        self.writing.settle()
     }
 
     /// Reads what was written.
-    pub(crate) fn read_back(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+    pub(crate) fn read_back(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        self.settle()?;
         self.image
             .read_exact_at(offset, buffer)
             .map_err(Error::target("reading", &self.paths.image))
-    }
-
-    /// Whether the block is zeros, and the image already reads as zeros there.
-    fn is_hole(&self, position: u64, block: &[u8]) -> Result<bool, Error> {
-        if ZEROS.get(..block.len()) != Some(block) {
-            return Ok(false);
-        }
-        let data = self
-            .image
-            .next_data(position)
-            .map_err(Error::target("reading", &self.paths.image))?;
-        Ok(data.is_none_or(|(start, _)| start >= position + block.len() as u64))
     }
 
     fn look_at_space(&mut self, bytes: u64) -> Result<(), Error> {
@@ -132,6 +110,7 @@ impl Sink {
     ///
     /// As [`Sink::is_ready`].
     pub fn checkpoint(&mut self, map: &Mapfile) -> Result<(), Error> {
+        self.settle()?;
         self.checkpoints.begin(map.to_bytes())
     }
 
@@ -139,9 +118,9 @@ impl Sink {
     ///
     /// # Errors
     ///
-    /// When the hasher is gone.
+    /// An error of the target, for bytes that were taken before.
     pub fn forget(&mut self, ranges: &[ByteRange]) -> Result<(), Error> {
-        ranges.iter().try_for_each(|range| self.hashing.forget(*range))
+        self.writing.forget(ranges)
     }
 
     /// The last checkpoint, then the digest of the image. Groups with unread bytes are hashed from the image.
@@ -152,10 +131,10 @@ impl Sink {
     pub fn finish(mut self, map: &Mapfile) -> Result<Digest, Error> {
         self.checkpoint(map)?;
         self.checkpoints.finish()?;
-        let mut writer = self.hashing.finish()?;
+        let mut writer = self.writing.finish()?;
         let image = ImageReader {
             image: self.image.as_ref(),
-            paths: &self.paths,
+            path: &self.paths.image,
         };
         for group in 0..writer.tree.groups() {
             complete_group(&mut writer, group, map, &image)?;
@@ -206,88 +185,4 @@ pub(crate) fn require_space(disk: &dyn Disk, paths: &Paths, bytes: u64) -> Resul
         });
     }
     Ok(())
-}
-
-/// Reads back what was rescued.
-pub(crate) struct ImageReader<'a> {
-    pub(crate) image: &'a dyn DiskFile,
-    pub(crate) paths: &'a Paths,
-}
-
-impl ImageReader<'_> {
-    /// Fills `buffer` with the image from `offset`, unread bytes as zeros.
-    pub(crate) fn read(&self, offset: u64, buffer: &mut [u8], map: &Mapfile) -> Result<(), Error> {
-        buffer.fill(0);
-        let range = ByteRange::new(offset, buffer.len() as u64);
-        for part in map.runs_within(Status::Finished, range) {
-            let start = usize::try_from(part.offset - offset).unwrap_or(usize::MAX);
-            let len = usize::try_from(part.len).unwrap_or(0);
-            let window = buffer
-                .get_mut(start..start.saturating_add(len))
-                .unwrap_or_default();
-            self.image
-                .read_exact_at(part.offset, window)
-                .map_err(Error::target("reading", &self.paths.image))?;
-        }
-        Ok(())
-    }
-
-    /// A group as the image has it.
-    pub(crate) fn group(&self, tree: &HashTree, group: usize, map: &Mapfile) -> Result<Group, Error> {
-        let range = tree.range(group);
-        let mut bytes = vec![0; usize::try_from(range.len).unwrap_or(0)];
-        self.read(range.offset, &mut bytes, map)?;
-        let mut fill = Fill::Nothing;
-        for part in map.runs_within(Status::Finished, range) {
-            let start = usize::try_from(part.offset - range.offset).unwrap_or(usize::MAX);
-            let end = start.saturating_add(usize::try_from(part.len).unwrap_or(0));
-            fill = fill.and(Fill::of(bytes.get(start..end).unwrap_or_default()));
-        }
-        Ok(Group {
-            value: tree.hash(group, &bytes),
-            rescued_bytes: map.bytes_within(Status::Finished, range),
-            fill,
-        })
-    }
-
-    fn unclaimed_bytes(&self, map: &Mapfile, size_bytes: u64) -> Result<u64, Error> {
-        let mut sum = 0;
-        for unread in map.unread_ranges(size_bytes) {
-            let mut from = unread.offset;
-            while let Some((start, len)) = self
-                .image
-                .next_data(from)
-                .map_err(Error::target("reading", &self.paths.image))?
-            {
-                let data = ByteRange::new(start, len);
-                let Some(part) = data.intersection(&unread) else {
-                    break;
-                };
-                sum += self.nonzero_bytes(part)?;
-                from = data.end();
-            }
-        }
-        Ok(sum)
-    }
-
-    /// Bytes from the first to the last one that is not zero, block by block: a file system may keep zeros as data.
-    fn nonzero_bytes(&self, range: ByteRange) -> Result<u64, Error> {
-        let mut sum = 0;
-        let mut block = vec![0; HOLE_BYTES];
-        let mut position = range.offset;
-        while position < range.end() {
-            let len = (range.end() - position).min(HOLE_BYTES as u64);
-            let window = block
-                .get_mut(..usize::try_from(len).unwrap_or(0))
-                .unwrap_or_default();
-            self.image
-                .read_exact_at(position, window)
-                .map_err(Error::target("reading", &self.paths.image))?;
-            if window.iter().any(|byte| *byte != 0) {
-                sum += len;
-            }
-            position += len;
-        }
-        Ok(sum)
-    }
 }

@@ -9,8 +9,10 @@ use ntt_mapfile::{Mapfile, Status};
 use ntt_model::ByteRange;
 
 use super::checkpoint::{Checkpointer, Checkpoints, publish};
-use super::hashing::{Hashing, TreeWriter};
-use super::{ImageReader, Sink, require_space, tree_file};
+use super::hashing::TreeWriter;
+use super::image::{ImageReader, ImageWriter};
+use super::writing::Writing;
+use super::{Sink, require_space, tree_file};
 use crate::breaker::{SENTINEL_BYTES, Sentinel};
 use crate::error::Error;
 use crate::geometry::Geometry;
@@ -27,7 +29,7 @@ const SENTINELS: usize = 4;
 /// How to open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OpenOptions {
-    /// Hash and sync in threads of their own.
+    /// Write, hash and sync in threads of their own.
     pub background: bool,
     /// Go on although the map speaks of a medium of another size: the same disc in another drive.
     pub accept_size: bool,
@@ -91,30 +93,34 @@ impl Sink {
         geometry: &Geometry,
         options: OpenOptions,
     ) -> Result<(Self, Existing), Error> {
+        // Locked before the map is read: until then another run may publish a newer one.
+        let locked = lock_existing(disk.as_ref(), &paths)?;
         let found = read_map(disk.as_ref(), &paths.map)?;
         let resumed = found.is_some();
         let size_bytes = check_size(&paths, found.as_ref(), geometry, options)?;
         let map = found
             .unwrap_or_else(|| Mapfile::untried(size_bytes))
             .covering(size_bytes);
-        let image = open_image(disk.as_ref(), &paths, &map, resumed, size_bytes)?;
-        if !image.try_lock().map_err(Error::target("locking", &paths.image))? {
-            return Err(Error::Held(paths.image));
-        }
+        let image = open_image(disk.as_ref(), &paths, &map, resumed, size_bytes, locked)?;
         if !options.accept_space {
             let missing_bytes = size_bytes - map.totals().finished.bytes;
             require_space(disk.as_ref(), &paths, missing_bytes)?;
         }
         let tree = open_tree(disk.as_ref(), &paths, size_bytes, &map)?;
         verify_samples(&tree.tree, &map, image.as_ref(), &paths)?;
-        let second = disk
-            .open(&paths.image, OpenMode::Write)
-            .map_err(Error::target("opening", &paths.image))?;
-        let checkpointer = Checkpointer::new(Arc::clone(&disk), paths.clone(), second);
-        let (hashing, checkpoints) = if options.background {
-            (Hashing::thread(tree)?, Checkpoints::thread(checkpointer)?)
+        let open_again = || {
+            disk.open(&paths.image, OpenMode::Write)
+                .map_err(Error::target("opening", &paths.image))
+        };
+        let writer = ImageWriter::new(open_again()?, &paths.image);
+        let checkpointer = Checkpointer::new(Arc::clone(&disk), paths.clone(), open_again()?);
+        let (writing, checkpoints) = if options.background {
+            (
+                Writing::threads(writer, tree)?,
+                Checkpoints::thread(checkpointer)?,
+            )
         } else {
-            (Hashing::inline(tree), Checkpoints::inline(checkpointer))
+            (Writing::inline(writer, tree), Checkpoints::inline(checkpointer))
         };
         let sentinels = sentinels(&map, image.as_ref(), &paths)?;
         let sink = Self {
@@ -122,7 +128,7 @@ impl Sink {
             paths,
             image,
             size_bytes,
-            hashing,
+            writing,
             checkpoints,
             since_look_bytes: 0,
         };
@@ -154,6 +160,24 @@ fn check_size(
     )))
 }
 
+/// The image, if there is one, locked.
+fn lock_existing(disk: &dyn Disk, paths: &Paths) -> Result<Option<Box<dyn DiskFile>>, Error> {
+    let path = &paths.image;
+    let entry = disk.entry(path).map_err(Error::target("looking at", path))?;
+    entry
+        .map(|_| open_locked(disk, paths, OpenMode::Write))
+        .transpose()
+}
+
+fn open_locked(disk: &dyn Disk, paths: &Paths, mode: OpenMode) -> Result<Box<dyn DiskFile>, Error> {
+    let path = &paths.image;
+    let image = disk.open(path, mode).map_err(Error::target("opening", path))?;
+    if !image.try_lock().map_err(Error::target("locking", path))? {
+        return Err(Error::Held(path.clone()));
+    }
+    Ok(image)
+}
+
 /// The map is made first, so that an image without a map is never ours.
 fn open_image(
     disk: &dyn Disk,
@@ -161,13 +185,10 @@ fn open_image(
     map: &Mapfile,
     resumed: bool,
     size_bytes: u64,
+    locked: Option<Box<dyn DiskFile>>,
 ) -> Result<Box<dyn DiskFile>, Error> {
     let path = &paths.image;
-    let exists = disk
-        .entry(path)
-        .map_err(Error::target("looking at", path))?
-        .is_some();
-    match (exists, resumed) {
+    match (locked.is_some(), resumed) {
         (true, false) => {
             return Err(Error::Refused(format!(
                 "{} exists and has no mapfile {}: it would be overwritten",
@@ -185,12 +206,10 @@ fn open_image(
         }
         _ => {}
     }
-    let mode = if exists {
-        OpenMode::Write
-    } else {
-        OpenMode::CreateNew
+    let mut image = match locked {
+        Some(image) => image,
+        None => open_locked(disk, paths, OpenMode::CreateNew)?,
     };
-    let mut image = disk.open(path, mode).map_err(Error::target("opening", path))?;
     let len = image.len().map_err(Error::target("reading", path))?;
     let claimed = map.runs(Status::Finished).last().map_or(0, |run| run.end());
     if claimed > len {
@@ -254,7 +273,10 @@ fn verify_samples(tree: &HashTree, map: &Mapfile, image: &dyn DiskFile, paths: &
         .filter(|group| tree.known(*group).is_some())
         .collect();
     let stride = known.len().div_ceil(SAMPLES).max(1);
-    let reader = ImageReader { image, paths };
+    let reader = ImageReader {
+        image,
+        path: &paths.image,
+    };
     for group in known.into_iter().step_by(stride) {
         let found = reader.group(tree, group, map)?;
         if tree.known(group) != Some(&found) {

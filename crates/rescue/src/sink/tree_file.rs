@@ -10,6 +10,8 @@ use crate::tree::{Fill, GROUP_BYTES, Group, HashTree};
 /// Bytes of the header and of a record.
 pub(crate) const HEADER_BYTES: u64 = 32;
 pub(crate) const RECORD_BYTES: u64 = 48;
+/// In place of a record that is void.
+pub(crate) const NO_RECORD: [u8; RECORD_BYTES as usize] = [0; RECORD_BYTES as usize];
 const MAGIC: &[u8; 16] = b"ntt image tree 1";
 const MIXED: u16 = 0x100;
 const NOTHING: u16 = 0x1ff;
@@ -87,7 +89,7 @@ pub(crate) fn load(bytes: &[u8], size_bytes: u64, map: &Mapfile) -> HashTree {
         let record = records.get(start..start.saturating_add(RECORD_BYTES as usize));
         match record.and_then(|record| parse(number, record)) {
             Some(group) if group.rescued_bytes == rescued => tree.set(number, group),
-            _ => tree.forget(range),
+            _ => drop(tree.forget(range)),
         }
     }
     tree

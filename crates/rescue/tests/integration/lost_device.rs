@@ -62,6 +62,41 @@ fn r8_a_device_that_never_answers_leaves_the_map_untried() {
     assert!(world.medium().failures() <= 32);
 }
 
+/// The disc was changed for another one that begins alike: nothing of the other one stays in the image.
+#[test]
+fn r8_a_medium_changed_for_one_that_begins_alike_is_noticed() {
+    const SIZE: u64 = 16 << 20;
+    let holding = |bytes: &[u8]| {
+        let mut file = tempfile::tempfile().expect("a file");
+        std::io::Write::write_all(&mut file, bytes).expect("written");
+        FaultyMedium::new(SIZE, 0).holding(file)
+    };
+    let ours: Vec<u8> = (0..SIZE).map(|at| (at / 7).to_le_bytes()[0]).collect();
+    let mut others = ours.clone();
+    others[8192..].iter_mut().for_each(|byte| *byte ^= 1);
+    let mut world = world(holding(&ours));
+    world.policy.wait_for_device = Duration::ZERO;
+    let mut other = Some(holding(&others).bad(ByteRange::new(SIZE / 2, SIZE / 8)));
+    let changer = Arc::clone(&world.medium);
+    world.on_read = Some(Box::new(move |reads| {
+        if reads > 6
+            && let Some(other) = other.take()
+        {
+            *changer.lock().expect("whole") = other;
+        }
+    }));
+    let ended = world.run().expect("a quiet disk");
+    assert!(world.medium().failures() > 0, "it was changed, and failed");
+    assert_eq!(ended.outcome, Outcome::DeviceLost);
+    assert_eq!(ended.map.totals().bad_sector.bytes, 0);
+    let mut expected = ours;
+    for unread in ended.map.unread_ranges(SIZE) {
+        let start = usize::try_from(unread.offset).expect("small");
+        expected[start..start + usize::try_from(unread.len).expect("small")].fill(0);
+    }
+    assert_eq!(ended.digest.blake3, blake3::hash(&expected));
+}
+
 /// Wherever the device goes away, and with whatever delay it fails: no sector that is good is ever called bad, and what is rescued is right.
 #[test]
 fn r8_no_place_to_vanish_makes_a_sector_bad() {

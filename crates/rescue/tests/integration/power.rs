@@ -40,6 +40,13 @@ fn world(disk: &SimDisk) -> World {
     world
 }
 
+/// The same with threads that write, hash and sync, as the program has them: what they had done when the power went is different every time.
+fn world_of_threads(disk: &SimDisk) -> World {
+    let mut world = world(disk);
+    world.options.background = true;
+    world
+}
+
 fn fresh_disk() -> SimDisk {
     let disk = SimDisk::new();
     ntt_host::Disk::create_dir_all(&disk, Path::new("/d")).expect("a directory");
@@ -98,6 +105,31 @@ fn r10_the_power_may_go_after_any_step() {
     }
 }
 
+#[test]
+fn r10_the_power_may_go_while_threads_write() {
+    let whole = fresh_disk();
+    let ended = world_of_threads(&whole).run().expect("a quiet disk");
+    let (end_map, end_image) = found(&whole).expect("files");
+    assert_true(&end_map, &end_image, "the whole run");
+    let inline = world(&fresh_disk()).run().expect("a quiet disk");
+    assert_eq!(ended.digest, inline.digest);
+    for step in (0..whole.steps() - fresh_disk().steps()).step_by(5) {
+        let disk = fresh_disk();
+        disk.crash_after(disk.steps() + step);
+        // Threads may come to the end in fewer steps than they took above.
+        let _ = world_of_threads(&disk).run();
+        let rebooted = disk.reboot(step);
+        if let Some((map, image)) = found(&rebooted) {
+            assert_true(&map, &image, &format!("step {step}"));
+        }
+        let again = world_of_threads(&rebooted).run().expect("a quiet disk");
+        let (map, image) = found(&rebooted).expect("files");
+        assert_eq!(map.blocks(), end_map.blocks(), "step {step}");
+        assert_true(&map, &image, &format!("step {step}, resumed"));
+        assert_eq!(again.digest.blake3, ended.digest.blake3, "step {step}");
+    }
+}
+
 /// At most five seconds of reading are done again after a kill.
 #[test]
 fn r10_a_kill_costs_five_seconds_at_most() {
@@ -141,6 +173,25 @@ fn r39_errors_of_the_target_stop_the_run_and_harm_nothing() {
             }
         }
     }
+}
+
+/// The same when the error comes to a thread: the run is told, and the files are free for the next one.
+#[test]
+fn r39_errors_that_threads_meet_stop_the_run_and_harm_nothing() {
+    let whole = fresh_disk();
+    let _ = world_of_threads(&whole).run().expect("a quiet disk");
+    let mut refused = 0;
+    for step in (1..whole.steps() - 1).step_by(7) {
+        let disk = fresh_disk();
+        disk.fail_at(disk.steps() + step, 5);
+        refused += u32::from(world_of_threads(&disk).run().is_err());
+        if let Some((map, image)) = found(&disk) {
+            assert_true(&map, &image, &format!("step {step}"));
+        }
+        let again = world_of_threads(&disk.reboot(step)).run();
+        assert_eq!(again.expect("a quiet disk").outcome, Outcome::Done, "step {step}");
+    }
+    assert!(refused > 5, "{refused}");
 }
 
 /// It stops before the target is full, and says what is needed.

@@ -167,6 +167,7 @@ fn two_images_make_one() {
         merged.contributions[1].differing,
         [ByteRange::new(size / 2 - 512, 512)]
     );
+    assert_eq!(merged.contributions[1].differing_bytes, 512);
     assert_eq!(std::fs::read(paths("both").image).expect("an image"), content);
     assert_eq!(merged.blake3, blake3::hash(&content).to_hex().as_str());
     let error = merge::merge(&disk, &inputs, &paths("both"), &SystemClock).expect_err("it exists");

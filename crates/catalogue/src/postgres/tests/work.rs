@@ -90,10 +90,10 @@ pub(super) fn load_names(catalogue: &PostgresCatalogue, names: &[&[u8]]) {
 /// The results of copying a chunk: every content stands in 7 files, so that workers bring the same ones at once.
 pub(super) fn copied(chunk: &Chunk) -> ChunkResult {
     let streams = chunk.items.iter().map(|item| StreamResult {
-        inode: item.inode.number,
+        inode: item.inode,
         stream: 0,
         outcome: Outcome::Stored {
-            blob: BlobHash::of(&(item.inode.number / 7).to_le_bytes()),
+            blob: BlobHash::of(&(item.inode / 7).to_le_bytes()),
             size: 8,
         },
         sha256: None,
@@ -117,7 +117,7 @@ pub(super) fn one_chunk(
         return Ok(None);
     };
     let lost = catalogue.complete_chunks(worker, &[copied(&chunk)])?;
-    let inodes = chunk.items.iter().map(|item| item.inode.number);
+    let inodes = chunk.items.iter().map(|item| item.inode);
     Ok(Some(if lost.is_empty() {
         inodes.collect()
     } else {

@@ -160,10 +160,10 @@ fn load(catalogue: &SqliteCatalogue, medium: u8) -> ScanId {
 
 fn copied(chunk: &Chunk) -> ChunkResult {
     let streams = chunk.items.iter().map(|item| StreamResult {
-        inode: item.inode.number,
+        inode: item.inode,
         stream: 0,
         outcome: Outcome::Stored {
-            blob: BlobHash::of(&item.inode.number.to_le_bytes()),
+            blob: BlobHash::of(&item.inode.to_le_bytes()),
             size: 8,
         },
         sha256: None,

@@ -178,10 +178,9 @@ pub(super) fn merged(out: &mut Output, merged: &Merged) -> io::Result<()> {
             shown(&contribution.image)
         ))?;
         if let Some(first) = contribution.differing.first() {
-            let bytes: u64 = contribution.differing.iter().map(|range| range.len).sum();
             out.line(format!(
                 "  {} bytes differ from an image before it, the first at {:#x}; they were not taken",
-                units::count(bytes),
+                units::count(contribution.differing_bytes),
                 first.offset
             ))?;
         }

@@ -248,7 +248,7 @@ fn merge_images(global: &Global, images: &[PathBuf], output: &Path) -> CommandRe
     let differs = merged
         .contributions
         .iter()
-        .any(|contribution| !contribution.differing.is_empty());
+        .any(|contribution| contribution.differing_bytes > 0);
     Ok(if differs || merged.health.missing_bytes > 0 {
         Exit::Losses
     } else {

@@ -293,6 +293,8 @@ fn is_whole(volume: &GroupVolume) -> bool {
 mod tests {
     use std::fmt::Write;
 
+    use ntt_testkit::managers::MdMember;
+
     use super::*;
     use crate::manager::assemble;
 
@@ -406,6 +408,38 @@ mod tests {
         let is_read = |volume: &GroupVolume| volume.mapping.is_ok();
         let read: Vec<bool> = assembly.groups[0].volumes.iter().map(is_read).collect();
         assert_eq!(read, [false, false, true, false]);
+    }
+
+    /// What one group costs is its own: an array in the same image is put together.
+    #[test]
+    fn a_group_that_is_refused_costs_no_other() {
+        let array = MdMember {
+            level: 1,
+            layout: 0,
+            chunk_sectors: 0,
+            raid_disks: 1,
+            role: 0,
+            events: 7,
+        };
+        let array = array.version_1_2(&[1; 65_536]);
+        let mut bytes = member(&volume("a", 60, 1, "a"));
+        let first = ByteRange::new(0, 2 << 20);
+        let second = ByteRange::new(2 << 20, u64::try_from(array.len()).expect("small"));
+        bytes.extend(array);
+        let members: Vec<Member> = (1..)
+            .zip([first, second])
+            .map(|(number, range)| Member { number, range })
+            .collect();
+        let assembly = assemble(&bytes, &members);
+        let sound = |group: &&Group| group.volumes.iter().all(|volume| volume.mapping.is_ok());
+        let sound: Vec<&str> = assembly
+            .groups
+            .iter()
+            .filter(sound)
+            .map(|group| group.manager.as_str())
+            .collect();
+        assert_eq!(sound, ["md raid1"]);
+        assert!(codes(&assembly).contains(&FindingCode::Loop));
     }
 
     #[test]

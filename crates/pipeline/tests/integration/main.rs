@@ -10,4 +10,5 @@ mod image;
 mod interrupted;
 mod kept_in;
 mod mounts;
+mod names;
 mod world;

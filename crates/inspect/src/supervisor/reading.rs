@@ -145,7 +145,13 @@ impl Answer<'_> {
                     self.count(stream, len)?;
                     sink(Piece::Zeros(len)).map_err(StreamError::Sink)?;
                 }
-                Next::Message(Message::Read(missing)) => return Ok(missing),
+                // Less than the stream has is nonsense too: who reads to a buffer would keep what stood there.
+                Next::Message(Message::Read(missing)) if *self.given == stream.size_bytes => {
+                    return Ok(missing);
+                }
+                Next::Message(Message::Read(_)) => {
+                    return Err(StreamError::Died(self.session.end(Cause::Babble)));
+                }
                 Next::Message(Message::Hello(_) | Message::Heartbeat { .. }) => {}
                 Next::Message(Message::Failed { kind, detail }) => {
                     return Err(match failed(self.session, kind, detail) {

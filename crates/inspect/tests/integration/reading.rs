@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ntt_inspect::child::rehearsal::PoisonKind;
-use ntt_inspect::supervisor::{Cause, Death, StreamError, StreamReader};
+use ntt_inspect::protocol::Message;
+use ntt_inspect::supervisor::{Cause, ChildImage, Death, StreamError, StreamReader};
 use ntt_inspect::{ImageFiles, Supervisor};
 use ntt_model::entry::{Encoding, Stream, StreamKind};
 use ntt_model::{ByteRange, Codec, Extent, ExtentKind, FailureClass, PackedUnit};
 use ntt_source::extents::{Missing, Piece};
-use ntt_source::{FileSource, Masked};
+use ntt_source::{FileSource, Masked, ReadAt, ReadError};
 
-use crate::scan_child::supervisor;
+use crate::scan_child::{supervisor, taken_over};
 
 /// Length of the plain bytes in the image.
 const PLAIN: u64 = 700_000;
@@ -260,4 +261,43 @@ fn a_sink_that_wants_no_more_ends_the_stream_and_not_the_reader() {
     let result = reader.read(&plain(), &mut |_| Err("enough"));
     assert!(matches!(result, Err(StreamError::Sink("enough"))));
     assert_eq!(read(&mut reader, &packed()).1, Missing::default());
+}
+
+/// R20: a child that was taken over gives as many bytes as were asked for, or none that count.
+#[test]
+fn r20_an_answer_of_another_length_is_no_answer() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let whole = Message::Read(Missing::default());
+    for given in [
+        vec![],
+        vec![Message::Bytes(vec![1; 99])],
+        vec![Message::Bytes(vec![1; 50]), Message::Zeros(49)],
+        vec![Message::Bytes(vec![1; 101])],
+        vec![Message::Zeros(u64::MAX), Message::Zeros(u64::MAX)],
+    ] {
+        let says = [given, vec![whole.clone()]].concat();
+        let mut reader = StreamReader::new(taken_over(dir.path(), &says), files(&dir, &[]));
+        let wanted = stream(100, 0, 100, Encoding::Plain);
+        let answer = reader.read(&wanted, &mut |_| Ok::<(), Infallible>(()));
+        assert!(
+            matches!(&answer, Err(StreamError::Died(death)) if death.cause == Cause::Babble),
+            "{says:?}: {answer:?}"
+        );
+    }
+}
+
+/// R20: what such a child says is missing is never believed beyond the bytes that were asked for.
+#[test]
+fn r20_missing_bytes_of_an_image_are_those_that_were_asked_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut missing = Missing::default();
+    missing.add(ByteRange::new(0, u64::MAX), FailureClass::Unread, 0, String::new);
+    let says = [Message::Zeros(100), Message::Read(missing)];
+    let image = ChildImage::new(taken_over(dir.path(), &says), files(&dir, &[]), 1 << 40);
+    let read = image.read_exact_at(4096, &mut [0xee; 100]);
+    let expected = ByteRange::new(4096, 100);
+    assert!(
+        matches!(read, Err(ReadError::Unread { range }) if range == expected),
+        "{read:?}"
+    );
 }

@@ -157,6 +157,67 @@ fn r19_a_decoder_that_goes_wrong_costs_its_stream_only() {
     }
 }
 
+/// Waits until the kernel has no trace of a thread any more, and so whatever its end brings has been done.
+fn see_gone(thread: rustix::thread::Pid) {
+    let path = format!("/proc/self/task/{}", thread.as_raw_nonzero());
+    while std::path::Path::new(&path).exists() {
+        std::thread::yield_now();
+    }
+}
+
+/// R19: a reader goes from thread to thread, and its child lives on when the thread ends that read with it first, be it in the middle of a stream.
+#[test]
+fn r19_a_read_child_outlives_the_thread_that_read_first() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut reader = StreamReader::new(supervisor(), files(&dir, &[]));
+    let expected = read(&mut reader, &plain());
+    let mut reader = StreamReader::new(supervisor(), files(&dir, &[]));
+    let (ready, begun) = std::sync::mpsc::channel();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let first = std::thread::spawn(move || {
+        read(&mut reader, &packed());
+        ready.send((reader, rustix::thread::gettid())).expect("awaited");
+        held.recv().ok();
+    });
+    let (mut reader, thread) = begun.recv().expect("a reader");
+    let mut bytes = Vec::new();
+    let mut first = Some(first);
+    let missing = reader.read::<Infallible>(&plain(), &mut |piece| {
+        if let Some(first) = first.take() {
+            release.send(()).expect("awaited");
+            first.join().expect("no panic");
+            see_gone(thread);
+        }
+        gather(&mut bytes)(piece)
+    });
+    assert!((bytes, missing.expect("the child lives")) == expected);
+}
+
+/// The children of this process that read an image.
+fn children_of(image: &std::path::Path) -> Vec<rustix::process::Pid> {
+    let processes = std::fs::read_dir("/proc").expect("proc").flatten();
+    processes
+        .filter(|entry| std::fs::read_link(entry.path().join("fd/0")).is_ok_and(|target| target == image))
+        .filter_map(|entry| rustix::process::Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+        .collect()
+}
+
+/// R19: a child that was killed while it waited costs nothing, and one that dies over the stream is not started for ever.
+#[test]
+fn r19_a_child_that_died_while_it_waited_is_replaced() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut reader = StreamReader::new(supervisor(), files(&dir, &[]));
+    let expected = read(&mut reader, &packed());
+    let image = dir.path().canonicalize().expect("a path").join("image");
+    let children = children_of(&image);
+    assert_eq!(children.len(), 1);
+    for child in children {
+        rustix::process::kill_process(child, rustix::process::Signal::KILL).expect("killed");
+    }
+    assert_eq!(read(&mut reader, &packed()), expected);
+    died(&mut reader, &packed(), PoisonKind::Abort);
+}
+
 /// A stream that keeps its child busy for too long is given up even if the child shows signs of life.
 #[test]
 fn a_stream_has_a_bound_of_time() {

@@ -11,4 +11,5 @@ mod interrupted;
 mod kept_in;
 mod mounts;
 mod names;
+mod verify;
 mod world;

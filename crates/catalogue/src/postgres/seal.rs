@@ -191,7 +191,8 @@ fn carry_over(connection: &Connection, row: &ScanRow) -> Result<u64, Error> {
     }
 }
 
-/// Cuts everything that is wanted and has no result into chunks. Windows are taken in the order of the scan, which follows the medium.
+/// Cuts everything that is wanted and has no result into chunks. Windows are taken in the order of inode numbers, which follows the order of the
+/// medium in all formats.
 pub(super) fn build_chunks(
     connection: &Connection,
     scan: ScanId,
@@ -205,12 +206,24 @@ pub(super) fn build_chunks(
         true,
     )?);
     let streams = inodes::OWN_STREAM | inodes::MORE_STREAMS;
-    let sql = format!(
-        "SELECT i.ino, i.bits, i.size, {FIRST_EXTENT} FROM inode_{scan} i WHERE i.bits & {} = 0 AND i.bits & {streams} <> 0 AND {}",
-        inodes::DELETED,
+    let has_labels: bool = connection.one(&format!("SELECT EXISTS (SELECT 1 FROM label_{scan})"), &[])?;
+    let eligible = if has_labels {
         state::is_eligible(scan, "i.ino")
+    } else {
+        state::is_eligible_without_labels(scan, "i.ino")
+    };
+    let sql = format!(
+        "SELECT i.ino, i.bits, i.size, {FIRST_EXTENT} FROM inode_{scan} i WHERE i.bits & {} = 0 AND i.bits & {streams} <> 0 AND {eligible} \
+         ORDER BY i.ino",
+        inodes::DELETED,
     );
+    // The server guesses that few inodes pass and would search each one's names from the root of the index: four times the work of walking down
+    // both indexes side by side.
+    connection.batch(
+        "SET LOCAL enable_nestloop = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_sort = off",
+    )?;
     let pages = connection.pages(&sql, PAGE)?;
+    connection.batch("SET LOCAL enable_nestloop TO DEFAULT; SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_sort TO DEFAULT")?;
     loop {
         let rows = pages.next()?;
         if rows.is_empty() {

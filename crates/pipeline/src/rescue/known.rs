@@ -130,8 +130,8 @@ fn reason(likeness: Likeness, shared: &[String]) -> Option<String> {
     }
 }
 
-/// What was begun goes on. What is whole is compared whole: if anything differs now, or nothing can be read of what has no name of its own either, it is a
-/// new medium.
+/// What was begun goes on. What is whole is compared whole: if anything differs now, or less than half can be read of what has no name of its own either, it
+/// is a new medium.
 fn settle(
     device: &mut dyn Device,
     earlier: &Earlier,
@@ -142,8 +142,9 @@ fn settle(
     if !earlier.is_whole {
         return Ok(Some(Recognition::Resume { key, medium, why }));
     }
+    let half = device.geometry().size_bytes / 2;
     let equal_bytes = compare_all(device, earlier, interrupt)?;
-    let says_something = equal_bytes.filter(|bytes| *bytes > 0 || is_named);
+    let says_something = equal_bytes.filter(|bytes| is_named || *bytes > half);
     Ok(says_something.map(|bytes| Recognition::Known {
         key,
         medium,

@@ -17,8 +17,10 @@ mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod identity;
+mod lazy;
 mod literal;
 mod machine;
+mod name_blocks;
 mod names;
 mod parallel;
 mod part;
@@ -28,6 +30,7 @@ mod read;
 mod run;
 mod scan_names;
 mod scan_paths;
+mod table;
 mod trigram;
 mod varint;
 mod write;

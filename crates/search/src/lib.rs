@@ -24,6 +24,7 @@ mod name_blocks;
 mod names;
 mod parallel;
 mod part;
+mod path_clauses;
 mod pattern;
 mod postings;
 mod read;

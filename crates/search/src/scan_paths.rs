@@ -1,8 +1,5 @@
 //! Searching whole paths.
 //!
-//! A path is a directory's path and a name. What a pattern needs stands in the one, in the other, or across the `/` between them; the index knows
-//! both with a `/` at either end, so a literal that holds a `/` is also cut there: its first part must end the directory, the rest begin the name.
-//!
 //! The directories of a part are walked once, as far as they or their names can matter. The pattern is run over each of their paths; names are only unpacked
 //! where they still decide.
 
@@ -15,14 +12,14 @@ use crate::candidates;
 use crate::directories::{Directories, DirectoryBlock, Walk};
 use crate::error::Error;
 use crate::format::PartPlace;
-use crate::literal::{Clause, weight};
 use crate::machine::{self, Stand};
 use crate::name_blocks::NameBlocks;
+use crate::path_clauses::Clauses;
 use crate::pattern::{How, Matcher};
 use crate::postings::Granules;
 use crate::read::Segment;
 use crate::run::number;
-use crate::trigram::{BYTES, EDGE};
+use crate::trigram::EDGE;
 
 /// What is found once for all parts.
 pub(crate) struct PathPlan<'q> {
@@ -36,114 +33,13 @@ pub(crate) struct PathPlan<'q> {
     in_directory: Vec<Finder<'static>>,
 }
 
-/// What must stand where; the case of ASCII letters is folded.
-#[derive(Default)]
-struct Clauses {
-    /// What every name needs.
-    name: Vec<Clause>,
-    /// What a name needs besides if its directory holds none of the literals below.
-    alone: Vec<Clause>,
-    directory: Clause,
-}
-
-impl Clauses {
-    fn of(segment: &Segment, name: Option<&Matcher>, path: &Matcher) -> Self {
-        if let Some(name) = name.filter(|name| !name.clauses.is_empty()) {
-            // A name's own pattern tells more than the path's.
-            return Self {
-                name: name.clauses.clone(),
-                ..Self::default()
-            };
-        }
-        if is_of_names(segment, path) {
-            return Self {
-                name: last_clause(path),
-                ..Self::default()
-            };
-        }
-        let heaviest = path.clauses.iter().max_by_key(|clause| weight(clause));
-        let (alone, directory) = match heaviest.and_then(Split::of) {
-            Some(split) => (vec![split.name], split.directory),
-            None => (Vec::new(), Clause::new()),
-        };
-        Self {
-            name: suffix_clause(path),
-            alone,
-            directory,
-        }
-    }
-}
-
-/// Whether the last component of an exact path is the name.
-fn is_of_names(segment: &Segment, path: &Matcher) -> bool {
-    matches!(path.how, How::Exact(_)) && !segment.has_slashes()
-}
-
-/// The literals of a clause by where they can stand.
-#[derive(Default)]
-struct Split {
-    /// In the path of a directory.
-    directory: Clause,
-    /// In a name.
-    name: Clause,
-}
-
-impl Split {
-    /// `None` if a literal is too short to tell anything.
-    fn of(clause: &Clause) -> Option<Self> {
-        let mut split = Self::default();
-        for literal in clause {
-            if literal.len() < BYTES {
-                return None;
-            }
-            split.directory.push(literal.clone());
-            split.name.push(literal.clone());
-            for (at, _) in literal.iter().enumerate().filter(|(_, byte)| **byte == EDGE) {
-                let (directory, name) = (&literal[..=at], &literal[at..]);
-                // An edge alone tells nothing of its side; the other side then does, or nobody.
-                if directory.len() >= BYTES {
-                    split.directory.push(directory.to_vec());
-                } else if name.len() >= BYTES {
-                    split.name.push(name.to_vec());
-                } else {
-                    return None;
-                }
-            }
-        }
-        Some(split)
-    }
-}
-
-/// The last components of a clause of exact paths, which have an edge at either end.
-fn last_clause(path: &Matcher) -> Vec<Clause> {
-    let last = |literal: &Vec<u8>| {
-        let inner = literal.strip_suffix(&[EDGE]).unwrap_or(literal);
-        let start = inner.iter().rposition(|byte| *byte == EDGE).unwrap_or(0);
-        literal.get(start..).unwrap_or_default().to_vec()
-    };
-    path.clauses
-        .iter()
-        .map(|clause| clause.iter().map(last).collect())
-        .collect()
-}
-
-/// A path's end is its name's where it does not reach beyond it.
-fn suffix_clause(path: &Matcher) -> Vec<Clause> {
-    let is_of_name = |suffix: &Vec<u8>| suffix.len() + 1 >= BYTES && !suffix.contains(&EDGE);
-    if path.suffixes.is_empty() || !path.suffixes.iter().all(is_of_name) {
-        return Vec::new();
-    }
-    let with_edge = |suffix: &Vec<u8>| [suffix.as_slice(), &[EDGE]].concat();
-    vec![path.suffixes.iter().map(with_edge).collect()]
-}
-
 impl<'q> PathPlan<'q> {
     pub(crate) fn new(
         segment: &Segment,
         name: Option<&'q Matcher>,
         path: &'q Matcher,
     ) -> Result<Self, Error> {
-        let clauses = Clauses::of(segment, name, path);
+        let clauses = Clauses::of(name, path, segment.has_slashes());
         let last = match &path.how {
             How::Exact(paths) if !segment.has_slashes() => Some(Matcher::of_last_components(paths)),
             _ => None,

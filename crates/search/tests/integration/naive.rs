@@ -139,6 +139,7 @@ fn many_blocks_and_parts_answer_as_a_look_at_every_name() {
         "**/budget 1*/**/*.c",
         "**/kiosk/*.doc",
         "*/*/*/*/*",
+        "**/* 99/**/*.c",
     ] {
         patterns.push(Pattern::Glob(glob.to_owned()));
     }

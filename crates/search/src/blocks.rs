@@ -5,8 +5,9 @@ use crate::format::{BlockPlace, UNPACKED_BYTES_MAX};
 use crate::read::Segment;
 use crate::varint;
 
-/// Bytes read in one go where most blocks are wanted.
+/// Bytes read in one go where most blocks are wanted; where that only begins to show, fewer.
 const AHEAD_BYTES: usize = 256 << 10;
+const AHEAD_BYTES_FIRST: usize = 16 << 10;
 /// A block that begins at most so many bytes after the one before is taken for one of many that follow: one of names in two, with one of directories
 /// between.
 const NEAR_BYTES: u64 = 8 << 10;
@@ -20,6 +21,8 @@ pub(crate) struct BlockReader<'s> {
     ahead_at: u64,
     /// Where the block before ended.
     last_end: Option<u64>,
+    /// Bytes that the last read asked for ahead.
+    reach: usize,
 }
 
 impl<'s> BlockReader<'s> {
@@ -32,6 +35,7 @@ impl<'s> BlockReader<'s> {
             ahead: Vec::new(),
             ahead_at: 0,
             last_end: None,
+            reach: 0,
         })
     }
 
@@ -40,12 +44,12 @@ impl<'s> BlockReader<'s> {
         let damaged = |detail| self.segment.damaged(place.at, detail);
         if ahead_range(&self.ahead, self.ahead_at, place).is_none() {
             let rest = usize::try_from(self.segment.bytes_from(place.at)).unwrap_or(usize::MAX);
-            let ahead = if self.is_near(place) {
-                AHEAD_BYTES.min(rest)
+            self.reach = if self.is_near(place) {
+                (self.reach * 2).clamp(AHEAD_BYTES_FIRST, AHEAD_BYTES)
             } else {
                 0
             };
-            let len = place.len.max(ahead);
+            let len = place.len.max(self.reach.min(rest));
             self.segment.read_into(&mut self.ahead, place.at, len)?;
             self.ahead_at = place.at;
         }

@@ -71,7 +71,7 @@ enum Command {
     /// List and read an image of each format, beside the programs that can: needs root for mounts, and the packages of the tests.
     Readers {
         /// Number of files.
-        #[arg(long, default_value_t = 50_000)]
+        #[arg(long, default_value_t = 20_000)]
         files: u64,
         #[command(flatten)]
         setting: Setting,
@@ -145,7 +145,7 @@ fn main() -> io::Result<()> {
         Command::Search { paths, rows, setting } => search::run(paths, rows, &setting),
         Command::All { setting } => {
             scan::run(1_000_000, &setting)?;
-            readers::run(50_000, &setting)?;
+            readers::run(20_000, &setting)?;
             catalogue::run(3_000_000, &setting)?;
             server::run(3_000_000, 24, 0, &setting)?;
             search::run(5_000_000, 500_000, &setting)?;

@@ -3,9 +3,11 @@
 use std::io;
 
 use crate::measure::{Candidate, rounds};
-use crate::scan::{FILES_PER_DIRECTORY, fill};
+use crate::scan::fill;
 use crate::{Setting, shell};
 
+/// Files of a directory: what mcopy takes to fill one grows with its square.
+const FILES_PER_DIRECTORY: u64 = 200;
 /// Bytes of a file.
 const FILE_BYTES: usize = 2000;
 
@@ -48,7 +50,7 @@ const FORMATS: &[Format] = &[
     Format {
         name: "exFAT",
         family: "exfat",
-        make: "truncate -s 600M $image && mkfs.exfat $image && mkdir -p $out && mount.exfat-fuse $image $out && { cp -r $tree/. $out; umount $out; }",
+        make: "truncate -s 600M $image && mkfs.exfat $image && mkdir -p $out && loop=$(losetup -f --show $image) && mount.exfat-fuse $loop $out && { cp -r $tree/. $out; umount $out; losetup -d $loop; }",
         referees: &[FLS],
     },
     Format {
@@ -133,7 +135,12 @@ pub(crate) fn run(files: u64, setting: &Setting) -> io::Result<()> {
     let place = |name: &str| shell::text(&folder.path().join(name));
     let (tree, image, out) = (place("tree"), place("image"), place("out"));
     std::fs::create_dir(&tree)?;
-    fill(&tree, files / FILES_PER_DIRECTORY, FILE_BYTES)?;
+    fill(
+        &tree,
+        files / FILES_PER_DIRECTORY,
+        FILES_PER_DIRECTORY,
+        FILE_BYTES,
+    )?;
     println!(
         "## Readers: {files} files of {FILE_BYTES} bytes, in the page cache, median of {} runs\n",
         setting.runs
@@ -142,7 +149,10 @@ pub(crate) fn run(files: u64, setting: &Setting) -> io::Result<()> {
     println!("|---|---|---:|---:|---:|");
     for format in FORMATS {
         let line = |line: &str| format!("tree={tree}; image={image}; out={out}; {line}");
-        shell::run(&line(&format!("rm -rf $image $out; {} > /dev/null", format.make)))?;
+        shell::run(&line(&format!(
+            "rm -rf $image $out; {{ {}; }} > /dev/null 2>&1",
+            format.make
+        )))?;
         let fresh = line("rm -rf $out; mkdir $out; cat $image > /dev/null");
         let ours = |flag: &str| format!("{list} $image --only={} {flag}", format.family);
         let (to_list, to_read) = (ours(""), ours("--cat"));

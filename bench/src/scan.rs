@@ -6,7 +6,7 @@ use crate::measure::{Candidate, Usage, rounds};
 use crate::{Setting, shell};
 
 /// Files of a directory.
-pub(crate) const FILES_PER_DIRECTORY: u64 = 1000;
+const FILES_PER_DIRECTORY: u64 = 1000;
 
 /// Measures everything and prints the tables.
 pub(crate) fn run(files: u64, setting: &Setting) -> io::Result<()> {
@@ -25,17 +25,17 @@ fn make_image(files: u64, image: &str, mount: &str) -> io::Result<()> {
         "truncate -s $(( {files} / 200 + 512 ))M {image} && mke2fs -q -t ext4 -b 4096 -N $(( {files} + {files} / 8 )) {image} && \
          mkdir {mount} && mount -o loop {image} {mount}"
     ))?;
-    let filled = fill(mount, directories, 100);
+    let filled = fill(mount, directories, FILES_PER_DIRECTORY, 100);
     let unmounted = shell::run(&format!("umount {mount}"));
     filled.and(unmounted)
 }
 
-/// So many directories of [`FILES_PER_DIRECTORY`] files of `bytes` bytes each, no two alike.
-pub(crate) fn fill(root: &str, directories: u64, bytes: usize) -> io::Result<()> {
+/// So many directories of `files` files of `bytes` bytes each, no two alike.
+pub(crate) fn fill(root: &str, directories: u64, files: u64, bytes: usize) -> io::Result<()> {
     for directory in 0..directories {
         let directory = format!("{root}/directory {directory:05}");
         std::fs::create_dir(&directory)?;
-        for file in 0..FILES_PER_DIRECTORY {
+        for file in 0..files {
             let content = format!("{directory} {file:0>bytes$}");
             let content = content
                 .get(content.len().saturating_sub(bytes)..)

@@ -1,6 +1,6 @@
 //! Small integers and words for enums, the same in all back ends. The codes are part of the schemas: append only.
 
-use ntt_model::entry::{Allocation, Encoding, Name};
+use ntt_model::entry::{Allocation, Encoding, Name, StreamKind};
 use ntt_model::{Kind, Namespace, PackedUnit};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -51,6 +51,21 @@ pub(crate) fn encoding(code: i64, units: Vec<PackedUnit>) -> Result<Encoding, Er
         3 => Ok(Encoding::Packed(units)),
         _ => Err(Error::Damaged(format!("there is no meaning of code {code}"))),
     }
+}
+
+/// The code of a kind of stream, and its name.
+pub(crate) fn stream_code(kind: &StreamKind) -> Result<(i64, &[u8]), Error> {
+    match kind {
+        StreamKind::Data => Ok((0, &[])),
+        StreamKind::Named(name) => Ok((1, name)),
+        StreamKind::Xattr(name) => Ok((2, name)),
+        other => Err(Error::Conflict(format!("this catalogue cannot keep {other:?}"))),
+    }
+}
+
+/// An inode number as a column has it: they are below 2^63.
+pub(crate) fn number(inode: u64) -> Result<i64, Error> {
+    i64::try_from(inode).map_err(|_| Error::Conflict(format!("inode number {inode} is not below 2^63")))
 }
 
 /// Bit of `path.flags`: a second name.

@@ -2,7 +2,7 @@
 //!
 //! Integers are LEB128; differences are zigzag-coded and wrap, so that every `u64` survives. `docs/design/catalogue.md` gives the layouts.
 
-use ntt_model::entry::{Encoding, Stream, Xattr};
+use ntt_model::entry::{Encoding, Inode, Stream, StreamKind, Xattr};
 use ntt_model::time::Times;
 use ntt_model::{ByteRange, Codec, Extent, ExtentKind, PackedUnit, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -366,9 +366,29 @@ pub(crate) struct Rare {
     pub(crate) xattrs: Vec<Xattr>,
 }
 
+/// The bytes of what few inodes have; none for all others.
+pub(crate) fn rare(inode: &Inode) -> Result<Vec<u8>, Error> {
+    if inode.target.is_none() && inode.device.is_none() && inode.xattrs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rare = Rare {
+        target: inode.target.clone(),
+        device: inode.device,
+        xattrs: inode.xattrs.clone(),
+    };
+    postcard::to_allocvec(&rare).map_err(|error| Error::Conflict(error.to_string()))
+}
+
+/// The stream that travels in the inode's own row.
+pub(crate) fn plain_data(inode: &Inode) -> Option<&Stream> {
+    inode
+        .streams
+        .first()
+        .filter(|stream| stream.kind == StreamKind::Data)
+}
+
 #[cfg(test)]
 mod tests {
-    use ntt_model::entry::StreamKind;
     use proptest::prelude::*;
 
     use super::*;

@@ -7,6 +7,8 @@
 //! A stream fails by class and code. Permanent classes settle at once; equal failures in a row settle at [`STRIKES`]; all others are
 //! tried again after a pause that doubles.
 
+use std::time::Duration;
+
 use ntt_model::failure::{Failure, STRIKES};
 use ntt_model::{FailureClass, Timestamp, WorkerId};
 
@@ -86,11 +88,18 @@ impl Progress {
                     .next_retry
                     .map_or(queued.not_before, |time| time.min(queued.not_before));
                 self.next_retry = Some(earliest);
+                self.until_retry = Some(until(earliest, now));
             }
         }
         self.pending_streams += queued.streams;
         self.pending_bytes = self.pending_bytes.saturating_add(queued.bytes);
     }
+}
+
+/// The time from `now` to a later moment; none to an earlier one.
+fn until(later: Timestamp, now: Timestamp) -> Duration {
+    let nanos = later.as_nanos().saturating_sub(now.as_nanos());
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
 }
 
 /// What is remembered of the failed attempts on one stream.

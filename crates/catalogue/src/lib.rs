@@ -37,8 +37,8 @@ use record::ScanRecord;
 pub use restoration::Restore;
 use rows::{
     BlobRow, Census, ChildRow, Chunk, ChunkResult, DirRow, EventRow, Evidence, FindingRow, Image, InodeRow,
-    MediumRow, NewMedium, NewScan, NewVolume, Occurrence, PathRow, Progress, RelabelReport, ScanRow,
-    SealReport, StreamState, VolumeRow, WorkerRow, WorkerWish,
+    LastChanges, MediumRow, NewMedium, NewScan, NewVolume, Occurrence, PathRow, Progress, RelabelReport,
+    ScanRow, SealReport, StreamState, VolumeRow, WorkerRow, WorkerWish,
 };
 pub use standing::NO_NAME;
 
@@ -231,6 +231,8 @@ pub trait Catalogue: Send + Sync {
     fn add_event(&self, event: &EventRow) -> Result<(), Error>;
     /// The log of a medium (of everything if `None`), oldest first.
     fn events(&self, medium: Option<MediumKey>) -> Result<Vec<EventRow>, Error>;
+    /// The latest time in the log of every medium that it tells of, and of events that concern none: what of the log is needed however long it is.
+    fn last_changes(&self) -> Result<LastChanges, Error>;
     /// Checks the implementation's own consistency: every sealed scan's row counts, results without blobs, chunks that do not
     /// cover what is pending. Returns one sentence per problem.
     fn check(&self) -> Result<Vec<String>, Error>;

@@ -1,5 +1,8 @@
 //! What goes into and comes out of the catalogue.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use ntt_model::entry::{Allocation, Inode, Stream, StreamKind};
 use ntt_model::failure::Failure;
 use ntt_model::{
@@ -420,8 +423,11 @@ pub struct Progress {
     pub done_streams: u64,
     /// Bytes in chunks that are done.
     pub done_bytes: u64,
-    /// Earliest `not_before` of a waiting chunk.
+    /// Earliest `not_before` of a waiting chunk, by the clock of the catalogue.
     pub next_retry: Option<Timestamp>,
+    /// How long after the queue was looked at that is, by the same clock: what to wait for, because no other clock need agree with it.
+    #[serde(skip)]
+    pub until_retry: Option<Duration>,
 }
 
 /// Counts and bytes of one kind of thing.
@@ -546,6 +552,23 @@ pub struct FindingRow {
     /// The finding.
     #[serde(flatten)]
     pub finding: Finding,
+}
+
+/// The latest events by the medium that they concern; see [`crate::Catalogue::last_changes`].
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LastChanges(pub BTreeMap<Option<MediumKey>, Timestamp>);
+
+impl LastChanges {
+    /// When a medium changed last: every change leaves an event, of the medium or (verification) of no medium.
+    pub fn of(&self, medium: MediumKey) -> Option<Timestamp> {
+        let concern = [Some(medium), None];
+        concern.iter().filter_map(|key| self.0.get(key).copied()).max()
+    }
+
+    /// When anything changed last.
+    pub fn latest(&self) -> Option<Timestamp> {
+        self.0.values().copied().max()
+    }
 }
 
 /// Something the tool did (R46).

@@ -8,7 +8,7 @@ use ntt_source::ReadAt;
 use crate::ContainerLayer;
 use crate::layer::shown;
 use crate::layout::Run;
-use crate::open::{Found, OpenError, Subject, open_one};
+use crate::open::{OpenError, Subject, open_one};
 use crate::parts::{Want, Wish};
 
 /// Images that lie under each other at most; a loop of names ends there too.
@@ -92,21 +92,10 @@ pub(crate) fn open(
     }
     match open_one(&below) {
         Ok(None) => Ok(Backing::Image(file.clone())),
-        Ok(Some(Found {
-            layer: inner,
-            findings: inner_findings,
-            image,
-        })) => {
-            let others = inner.files.into_iter().filter(|file| !layer.files.contains(file));
-            let others: Vec<String> = others.collect();
-            layer.files.extend(others);
-            layer.missing.extend(inner.missing);
-            layer.fact(
-                "image below",
-                format!("{} of {} bytes", inner.format, image.len()),
-            );
-            findings.extend(inner_findings);
-            Ok(Backing::Image(image))
+        Ok(Some(found)) => {
+            findings.extend(found.findings);
+            add_below(layer, found.layer, found.image.len());
+            Ok(Backing::Image(found.image))
         }
         Err(OpenError::Refused { reason, code, .. }) => {
             let detail = format!(
@@ -119,4 +108,15 @@ pub(crate) fn open(
         }
         Err(wants) => Err(wants),
     }
+}
+
+/// Adds what is known of the image below to the layer that lies on it.
+fn add_below(layer: &mut ContainerLayer, below: ContainerLayer, image_bytes: u64) {
+    for file in below.files {
+        if !layer.files.contains(&file) {
+            layer.files.push(file);
+        }
+    }
+    layer.missing.extend(below.missing);
+    layer.fact("image below", format!("{} of {image_bytes} bytes", below.format));
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use ntt_model::{Finding, FindingCode, Layer, Severity};
 use ntt_source::{ReadAt, ReadError, field};
 
+use crate::ContainerLayer;
 use crate::backing::{self, Backing};
 use crate::layer::shown;
 use crate::layout::{Fault, Layout, Run, image, read_upto};
@@ -53,28 +54,14 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
     layer.block_bytes = header.cluster_bytes();
     layer.compression = if header.is_zstd { "zstd" } else { "deflate" }.to_owned();
     let mut findings = Vec::new();
-    let mut say = |severity, code, detail: &str| {
-        findings.push(Finding::new(
-            severity,
-            Layer::Image,
-            code,
-            format!("{FORMAT}: {detail}"),
-        ));
-    };
     if header.features & CORRUPT != 0 {
-        say(
-            Severity::Warning,
-            FindingCode::Corrupt,
-            "it is marked as corrupt by who wrote it last",
-        );
+        let detail = "it is marked as corrupt by who wrote it last";
+        findings.push(warning(FindingCode::Corrupt, detail));
     }
     let snapshots = snapshots(subject.source, &header);
     if !snapshots.is_empty() {
-        say(
-            Severity::Warning,
-            FindingCode::Unsupported,
-            &format!("{} snapshots are listed and not read", snapshots.len()),
-        );
+        let detail = format!("{} snapshots are listed and not read", snapshots.len());
+        findings.push(warning(FindingCode::Unsupported, &detail));
     }
     for snapshot in snapshots {
         layer.fact("snapshot", snapshot);
@@ -88,21 +75,10 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
             .map(shown)
             .unwrap_or_default(),
     );
-    let data = match &extensions.data_file {
-        _ if header.features & EXTERNAL_DATA == 0 => subject.source.clone(),
-        None => {
-            return Err(OpenError::unsupported(
-                FORMAT,
-                "its data lies in another file, which it does not name",
-            ));
-        }
-        Some(name) => {
-            layer.fact("data file", shown(name));
-            backing::plain_file(subject, name)?.ok_or_else(|| {
-                let reason = format!("its data lies in {}, which is not beside it", shown(name));
-                OpenError::unsupported(FORMAT, reason)
-            })?
-        }
+    let data = if header.features & EXTERNAL_DATA == 0 {
+        subject.source.clone()
+    } else {
+        external_data(subject, extensions.data_file.as_deref(), &mut layer)?
     };
     let backing = match backing_name(subject.source, &header)? {
         None => Backing::None,
@@ -120,6 +96,34 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
         header,
     };
     Ok(Found::new(layer, findings, image(layout)))
+}
+
+/// The file that the data of an image lies in, if not in its own.
+fn external_data(
+    subject: &Subject<'_>,
+    name: Option<&[u8]>,
+    layer: &mut ContainerLayer,
+) -> Result<Arc<dyn ReadAt>, OpenError> {
+    let Some(name) = name else {
+        return Err(OpenError::unsupported(
+            FORMAT,
+            "its data lies in another file, which it does not name",
+        ));
+    };
+    layer.fact("data file", shown(name));
+    backing::plain_file(subject, name)?.ok_or_else(|| {
+        let reason = format!("its data lies in {}, which is not beside it", shown(name));
+        OpenError::unsupported(FORMAT, reason)
+    })
+}
+
+fn warning(code: FindingCode, detail: &str) -> Finding {
+    Finding::new(
+        Severity::Warning,
+        Layer::Image,
+        code,
+        format!("{FORMAT}: {detail}"),
+    )
 }
 
 struct Header {

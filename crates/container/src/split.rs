@@ -9,7 +9,7 @@ use crate::concat::{Concat, Piece};
 use crate::layer::shown;
 use crate::layout::image;
 use crate::open::{Found, OpenError};
-use crate::parts::{Parts, Want};
+use crate::parts::{Part, Parts, Want};
 use crate::{ContainerLayer, series};
 
 /// Lengths of floppies: images of them under such names are as many media, not parts of one.
@@ -34,6 +34,11 @@ pub(crate) fn open(parts: &Parts) -> Result<Option<Found>, OpenError> {
     if files.iter().filter(|part| part.bytes.is_some()).count() < 2 {
         return Ok(None);
     }
+    Ok(Some(joined(&files)))
+}
+
+/// The parts one behind the other; one that is missing counts as long as the first.
+fn joined(files: &[&Part]) -> Found {
     let part_bytes = files
         .first()
         .and_then(|part| part.bytes.as_ref())
@@ -45,49 +50,39 @@ pub(crate) fn open(parts: &Parts) -> Result<Option<Found>, OpenError> {
     };
     let mut concat = Concat::default();
     let mut findings = Vec::new();
+    let mut say = |severity, code, detail: String| {
+        findings.push(Finding::new(severity, Layer::Image, code, detail));
+    };
     let last = files.len().saturating_sub(1);
     for (at, part) in files.iter().enumerate() {
         let name = shown(&part.name);
-        match &part.bytes {
-            Some(bytes) => {
-                if at < last && bytes.len() != part_bytes {
-                    let detail = format!(
-                        "part {name} has {} bytes, others {part_bytes}: what follows it may be in the wrong place",
-                        bytes.len()
-                    );
-                    findings.push(Finding::new(
-                        Severity::Warning,
-                        Layer::Image,
-                        FindingCode::Contradiction,
-                        detail,
-                    ));
-                }
-                layer.files.push(name);
-                layer.stored_bytes = layer.stored_bytes.saturating_add(bytes.len());
-                concat.push(Piece {
-                    source: Some(bytes.clone()),
-                    offset: 0,
-                    len: bytes.len(),
-                    missing: String::new(),
-                });
-            }
-            None => {
-                let detail = format!("part {name} is missing");
-                findings.push(Finding::new(
-                    Severity::Loss,
-                    Layer::Image,
-                    FindingCode::BeyondEnd,
-                    detail.clone(),
-                ));
-                layer.missing.push(name);
-                concat.push(Piece {
-                    source: None,
-                    offset: 0,
-                    len: part_bytes,
-                    missing: detail,
-                });
-            }
+        let Some(bytes) = &part.bytes else {
+            let detail = format!("part {name} is missing");
+            say(Severity::Loss, FindingCode::BeyondEnd, detail.clone());
+            layer.missing.push(name);
+            concat.push(Piece {
+                source: None,
+                offset: 0,
+                len: part_bytes,
+                missing: detail,
+            });
+            continue;
+        };
+        if at < last && bytes.len() != part_bytes {
+            let detail = format!(
+                "part {name} has {} bytes, others {part_bytes}: what follows it may be in the wrong place",
+                bytes.len()
+            );
+            say(Severity::Warning, FindingCode::Contradiction, detail);
         }
+        layer.files.push(name);
+        layer.stored_bytes = layer.stored_bytes.saturating_add(bytes.len());
+        concat.push(Piece {
+            source: Some(bytes.clone()),
+            offset: 0,
+            len: bytes.len(),
+            missing: String::new(),
+        });
     }
-    Ok(Some(Found::new(layer, findings, image(concat))))
+    Found::new(layer, findings, image(concat))
 }

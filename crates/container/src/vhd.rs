@@ -78,37 +78,8 @@ fn is_sum_right(bytes: &[u8], at: usize) -> bool {
 }
 
 pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
-    let at_end = footer_of(&subject.tail).and_then(Footer::parse);
-    let at_start = subject
-        .head
-        .get(..512)
-        .filter(|head| head.starts_with(FOOTER_MAGIC))
-        .and_then(Footer::parse);
     let mut findings = Vec::new();
-    let (footer, is_copy) = match (at_end, at_start) {
-        (Some(footer), _) if footer.is_right => (footer, false),
-        (end, Some(copy)) if copy.is_right || end.is_none() => (copy, true),
-        (Some(footer), _) => (footer, false),
-        (None, _) => return Err(OpenError::corrupt(FORMAT, "there is no whole footer")),
-    };
-    if is_copy {
-        let detail =
-            format!("{FORMAT}: the footer at the end is missing or wrong, its copy at the start was used");
-        findings.push(Finding::new(
-            Severity::Warning,
-            Layer::Image,
-            FindingCode::BackupUsed,
-            detail,
-        ));
-    } else if !footer.is_right {
-        let detail = format!("{FORMAT}: the checksum of the footer is wrong");
-        findings.push(Finding::new(
-            Severity::Warning,
-            Layer::Image,
-            FindingCode::Corrupt,
-            detail,
-        ));
-    }
+    let footer = footer(subject, &mut findings)?;
     let kind = match footer.disk_type {
         2 => "fixed",
         3 => "dynamic",
@@ -128,13 +99,8 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
     }
     let header = Header::read(subject.source, footer.data_offset)?;
     if !header.is_right {
-        let detail = format!("{FORMAT}: the checksum of the header of the blocks is wrong");
-        findings.push(Finding::new(
-            Severity::Warning,
-            Layer::Image,
-            FindingCode::Corrupt,
-            detail,
-        ));
+        let detail = "the checksum of the header of the blocks is wrong";
+        findings.push(warning(FindingCode::Corrupt, detail));
     }
     layer.block_bytes = header.block_bytes;
     let parent = if footer.disk_type == 4 {
@@ -154,6 +120,41 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
         parent,
     };
     Ok(Found::new(layer, findings, image(layout)))
+}
+
+/// The footer at the end, or its copy at the start where that is the better one.
+fn footer(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Result<Footer, OpenError> {
+    let at_end = footer_of(&subject.tail).and_then(Footer::parse);
+    let at_start = subject
+        .head
+        .get(..512)
+        .filter(|head| head.starts_with(FOOTER_MAGIC))
+        .and_then(Footer::parse);
+    let (footer, is_copy) = match (at_end, at_start) {
+        (Some(footer), _) if footer.is_right => (footer, false),
+        (end, Some(copy)) if copy.is_right || end.is_none() => (copy, true),
+        (Some(footer), _) => (footer, false),
+        (None, _) => return Err(OpenError::corrupt(FORMAT, "there is no whole footer")),
+    };
+    if is_copy {
+        let detail = "the footer at the end is missing or wrong, its copy at the start was used";
+        findings.push(warning(FindingCode::BackupUsed, detail));
+    } else if !footer.is_right {
+        findings.push(warning(
+            FindingCode::Corrupt,
+            "the checksum of the footer is wrong",
+        ));
+    }
+    Ok(footer)
+}
+
+fn warning(code: FindingCode, detail: &str) -> Finding {
+    Finding::new(
+        Severity::Warning,
+        Layer::Image,
+        code,
+        format!("{FORMAT}: {detail}"),
+    )
 }
 
 struct Fixed {

@@ -12,6 +12,7 @@
 mod header;
 mod log;
 mod metadata;
+mod overlay;
 
 use std::sync::Arc;
 

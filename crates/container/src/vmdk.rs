@@ -133,68 +133,64 @@ impl<'a> Disk<'a> {
         parent: &Arc<Backing>,
         start: u64,
     ) -> Result<Piece, OpenError> {
-        let lost = |missing: String| Piece {
-            source: None,
-            offset: 0,
-            len,
-            missing,
-        };
         if extent.kind == Kind::Zero {
-            return Ok(lost(String::new()));
+            return Ok(lost(String::new(), len));
         }
         let Some(file) = backing::plain_file(self.subject, &extent.file)? else {
             let name = shown(&extent.file);
             let detail = format!("{FORMAT}: the extent {name} is missing");
             self.say(FindingCode::BeyondEnd, detail.clone());
             self.layer.missing.push(name);
-            return Ok(lost(detail));
+            return Ok(lost(detail, len));
         };
         if !self.layer.files.contains(&shown(&extent.file)) {
             self.layer.files.push(shown(&extent.file));
             self.layer.stored_bytes = self.layer.stored_bytes.saturating_add(file.len());
         }
-        match extent.kind {
+        let (code, reason) = match extent.kind {
             Kind::Sparse => match Sparse::open(file, &mut self.findings) {
                 Ok(mut sparse) => {
                     self.describe(&sparse);
                     sparse.set_shared_parent(parent.clone(), start);
-                    Ok(Piece {
-                        source: Some(image(sparse)),
-                        offset: 0,
-                        len,
-                        missing: String::new(),
-                    })
+                    return Ok(whole(image(sparse), 0, len));
                 }
-                Err(OpenError::Refused { reason, code, .. }) => {
-                    let detail = format!(
-                        "{FORMAT}: the extent {} cannot be read: {reason}",
-                        shown(&extent.file)
-                    );
-                    self.say(code, detail.clone());
-                    Ok(lost(detail))
-                }
-                Err(wants) => Err(wants),
+                Err(OpenError::Refused { reason, code, .. }) => (code, format!("cannot be read: {reason}")),
+                Err(wants) => return Err(wants),
             },
-            Kind::Flat => Ok(Piece {
-                source: Some(file),
-                offset: extent.offset.saturating_mul(SECTOR),
-                len,
-                missing: String::new(),
-            }),
-            Kind::Zero => Ok(lost(String::new())),
-            Kind::Other => {
-                let detail = format!(
-                    "{FORMAT}: the extent {} is of a kind that is not read",
-                    shown(&extent.file)
-                );
-                self.say(FindingCode::Unsupported, detail.clone());
-                Ok(lost(detail))
-            }
-        }
+            Kind::Flat => return Ok(whole(file, extent.offset.saturating_mul(SECTOR), len)),
+            Kind::Zero => return Ok(lost(String::new(), len)),
+            Kind::Other => (
+                FindingCode::Unsupported,
+                "is of a kind that is not read".to_owned(),
+            ),
+        };
+        let detail = format!("{FORMAT}: the extent {} {reason}", shown(&extent.file));
+        self.say(code, detail.clone());
+        Ok(lost(detail, len))
     }
 
     fn say(&mut self, code: FindingCode, detail: String) {
         self.findings
             .push(Finding::new(Severity::Loss, Layer::Image, code, detail));
+    }
+}
+
+/// An extent that lies in a file from a byte on.
+fn whole(source: Arc<dyn ReadAt>, offset: u64, len: u64) -> Piece {
+    Piece {
+        source: Some(source),
+        offset,
+        len,
+        missing: String::new(),
+    }
+}
+
+/// An extent that lies nowhere, and why; zeros, if there is no reason.
+fn lost(missing: String, len: u64) -> Piece {
+    Piece {
+        source: None,
+        offset: 0,
+        len,
+        missing,
     }
 }

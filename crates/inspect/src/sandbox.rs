@@ -28,7 +28,7 @@ pub struct Confinement {
     pub descriptors: bool,
     /// No program that it could start would gain rights (`PR_SET_NO_NEW_PRIVS`).
     pub no_new_privileges: bool,
-    /// The kernel kills the child when its supervisor dies (`PR_SET_PDEATHSIG`).
+    /// The kernel kills the child when its supervisor dies (`PR_SET_PDEATHSIG`): the thread that starts children, which ends with its process.
     pub dies_with_parent: bool,
     /// Memory, processor time, core dumps and open files are limited.
     pub limits: bool,

@@ -25,6 +25,7 @@ use session::Session;
 mod death;
 mod image;
 mod inspection;
+mod launcher;
 mod reading;
 mod resume;
 mod run;

@@ -32,6 +32,8 @@ pub use query::{StatusTotal, Totals};
 
 /// A map with more blocks than this is refused: it would be no map of a medium, and must not exhaust the memory.
 pub const BLOCKS_MAX: usize = 1 << 22;
+/// A mapfile larger than this is refused before it is read.
+pub const FILE_BYTES_MAX: u64 = 512 << 20;
 /// ddrescue keeps positions in signed 64-bit integers; no block may pass this byte.
 pub const POSITION_MAX: u64 = i64::MAX.unsigned_abs();
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::extent::Extent;
 use crate::finding::Finding;
+use crate::name::can_stand_in_path;
 use crate::packing::PackedUnit;
 use crate::time::Times;
 
@@ -254,6 +255,20 @@ pub enum ScanEvent {
     Name(Name),
     /// Something wrong.
     Finding(Finding),
+}
+
+impl ScanEvent {
+    /// The name in it that breaks the rule of [`Name::name`]: in a path it would mean something else than the entry. That of a directory may be empty,
+    /// as a root's is.
+    pub fn misleading_name(&self) -> Option<&[u8]> {
+        match self {
+            Self::Name(name) => Some(&name.name),
+            Self::Directory(directory) => Some(&directory.name).filter(|name| !name.is_empty()),
+            Self::Inode(_) | Self::Finding(_) => None,
+        }
+        .map(Vec::as_slice)
+        .filter(|name| !can_stand_in_path(name))
+    }
 }
 
 /// How many of each kind a scan emitted; compared with what the catalogue holds (R29).

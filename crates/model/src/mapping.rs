@@ -295,7 +295,12 @@ impl Mapping {
     #[must_use]
     pub fn part(&self, range: ByteRange) -> Self {
         let mut part = Self::default();
-        for segment in &self.segments {
+        let end = range.end();
+        let first = self
+            .segments
+            .partition_point(|segment| segment.offset.saturating_add(segment.len) <= range.offset);
+        let touched = self.segments.get(first..).unwrap_or_default();
+        for segment in touched.iter().take_while(|segment| segment.offset < end) {
             let Some(shared) = ByteRange::new(segment.offset, segment.len).intersection(&range) else {
                 continue;
             };

@@ -47,6 +47,13 @@ pub fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/').filter(|name| !name.is_empty())
 }
 
+/// Whether a name can stand in a path and means the entry itself there: not empty, not `.` or `..`, without `/` and NUL.
+///
+/// The rule of [`Name::name`](crate::entry::Name::name). Readers keep it; whoever takes names from a less trusted side checks it.
+pub fn can_stand_in_path(name: &[u8]) -> bool {
+    !matches!(name, b"" | b"." | b"..") && !name.iter().any(|byte| matches!(byte, b'/' | 0))
+}
+
 fn unescape_one(tail: &[u8]) -> (u8, usize) {
     match tail {
         [b'\\', ..] => (b'\\', 1),
@@ -112,6 +119,16 @@ mod tests {
         assert_eq!(escape(b"\x1b[31m"), "\\x1b[31m");
         assert_eq!(escape("\u{202e}txt.exe".as_bytes()), "\\xe2\\x80\\xaetxt.exe");
         assert_eq!(escape("żółw 日本".as_bytes()), "żółw 日本");
+    }
+
+    #[test]
+    fn only_names_that_mean_an_entry_can_stand_in_a_path() {
+        for name in ["a", "...", ".a", "a..", "\\", " ", "\u{1}"] {
+            assert!(can_stand_in_path(name.as_bytes()), "{name}");
+        }
+        for name in ["", ".", "..", "/", "a/b", "a/..", "/a", "a\0"] {
+            assert!(!can_stand_in_path(name.as_bytes()), "{name}");
+        }
     }
 
     proptest! {

@@ -33,6 +33,7 @@ pub(crate) fn source(members: Vec<Source>) -> Source {
         unread: Vec::new(),
         container: None,
         members,
+        notes: Vec::new(),
         devices: Vec::new(),
     }
 }

@@ -169,9 +169,23 @@ impl<'a> Running<'a> {
         result: Result<T, Error>,
         outcome_of: impl FnOnce(&T) -> RunOutcome,
     ) -> Result<T, Error> {
+        self.settle_told(catalogue, medium, result, |value| {
+            (outcome_of(value), String::new())
+        })
+    }
+
+    /// As [`Running::settle`], with a word for the log on what the work gave.
+    pub(crate) fn settle_told<T>(
+        &self,
+        catalogue: &dyn Catalogue,
+        medium: Option<&MediumRow>,
+        result: Result<T, Error>,
+        told: impl FnOnce(&T) -> (RunOutcome, String),
+    ) -> Result<T, Error> {
         match result {
             Ok(value) => {
-                self.end_logged(catalogue, medium, outcome_of(&value), String::new())?;
+                let (outcome, detail) = told(&value);
+                self.end_logged(catalogue, medium, outcome, detail)?;
                 Ok(value)
             }
             Err(error) => {
@@ -181,5 +195,36 @@ impl<'a> Running<'a> {
                 Err(error)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ntt_catalogue::sqlite::SqliteCatalogue;
+    use ntt_host::SystemClock;
+
+    use super::*;
+    use crate::observer::Silent;
+
+    /// R39: a target that fails takes the log with it, and what the user must see is the target's error.
+    #[test]
+    fn the_error_of_the_work_comes_before_that_of_the_log() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("catalogue");
+        drop(SqliteCatalogue::open(&path, Arc::new(SystemClock)).expect("a catalogue"));
+        let read_only = SqliteCatalogue::open_read_only(&path, Arc::new(SystemClock)).expect("a catalogue");
+        let stage = Running::start(&Silent, Stage::Rescue, Subject::NOTHING);
+        let told = |(): &()| (RunOutcome::Complete, "whole".to_owned());
+        let failed = stage.settle_told(
+            &read_only,
+            None,
+            Err(Error::Refused("the target".to_owned())),
+            told,
+        );
+        assert!(matches!(failed, Err(Error::Refused(_))), "{failed:?}");
+        let logged = stage.settle_told(&read_only, None, Ok(()), told);
+        assert!(matches!(logged, Err(Error::Catalogue(_))), "{logged:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! Comparing the index with the files: names and sizes, not contents.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use ntt_host::OpenMode;
@@ -63,11 +64,11 @@ impl Store {
                 report.problems.push(Problem::Foreign { path });
                 continue;
             }
-            let file = self
-                .shared
-                .disk
-                .open(&path, OpenMode::Read)
-                .during("open", &path)?;
+            let file = match self.shared.disk.open(&path, OpenMode::Read) {
+                // A living writer has made it a segment meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                file => file.during("open", &path)?,
+            };
             let scan = journal::scan(file.as_ref(), &path, 0)?;
             let torn = (scan.torn_bytes > 0).then_some((scan.end, scan.torn_bytes));
             for (offset, len) in scan.damage.into_iter().chain(torn) {

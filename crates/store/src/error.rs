@@ -76,6 +76,19 @@ impl Error {
         }
     }
 
+    /// Whether the process ran out of something, so that the file may be as good as any.
+    pub(crate) fn is_of_process(&self) -> bool {
+        /// `ENFILE` and `EMFILE` of Linux, for which the standard library has no kinds.
+        const NO_FILES: [i32; 2] = [23, 24];
+        match self {
+            Self::Io { source, .. } => {
+                source.kind() == io::ErrorKind::OutOfMemory
+                    || source.raw_os_error().is_some_and(|code| NO_FILES.contains(&code))
+            }
+            _ => false,
+        }
+    }
+
     /// Bytes of `path` at `offset` that break a rule of the format.
     pub(crate) fn corrupt(
         path: &Path,

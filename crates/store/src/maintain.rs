@@ -71,7 +71,11 @@ impl Store {
                 continue;
             }
             let path = shared.layout.journal().join(name);
-            let lock = shared.disk.open(&path, OpenMode::Write).during("open", &path)?;
+            let lock = match shared.disk.open(&path, OpenMode::Write) {
+                // Its writer lives, and has made it a segment meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                file => file.during("open", &path)?,
+            };
             if !lock.try_lock().during("lock", &path)? {
                 continue;
             }

@@ -60,6 +60,11 @@ impl Shared {
             .refresh(self.disk.as_ref(), &self.layout, self.read_only)
     }
 
+    /// Reads from the disk, not from the cache, that the store is still there.
+    pub(crate) fn is_there(&self) -> Result<(), Error> {
+        read_format(self.disk.as_ref(), &self.layout).map(|_| ())
+    }
+
     pub(crate) fn refuse_read_only(&self) -> Result<(), Error> {
         if self.read_only {
             Err(Error::ReadOnly)
@@ -323,6 +328,7 @@ fn read_format(disk: &dyn Disk, layout: &Layout) -> Result<StoreOptions, Error> 
         }
         file => file.during("open", &path)?,
     };
+    file.drop_cache();
     let len = file.len().during("measure", &path)?.min(FORMAT_BYTES_MAX);
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
     file.read_exact_at(0, &mut bytes).during("read", &path)?;

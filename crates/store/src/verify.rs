@@ -19,17 +19,31 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Only those of the index; what is wrong with the blob is in [`Verified`].
+    /// Those of the index, and those of the store as a whole: its disk is gone, or this process may open no more files. They say nothing about the
+    /// blob; what is wrong with that is in [`Verified`].
     pub fn verify_blob(&self, hash: &BlobHash) -> Result<Verified, Error> {
         let entries = self.shared.index().entries_of(hash)?;
         let mut verified = Verified::Missing;
         for info in live(&entries) {
-            verified = self.verify_copy(&info);
+            verified = self.judge_copy(&info)?;
             if !matches!(verified, Verified::Good) {
                 break;
             }
         }
         Ok(verified)
+    }
+
+    /// As [`Store::verify_copy`], but what is no fault of this copy is an error.
+    fn judge_copy(&self, info: &BlobInfo) -> Result<Verified, Error> {
+        match self.verify_copy(info) {
+            Verified::Io { error } if error.is_of_process() => Err(error),
+            Verified::Good => Ok(Verified::Good),
+            Verified::Bad { actual } => Ok(Verified::Bad { actual }),
+            fault @ (Verified::Missing | Verified::Io { .. }) => {
+                self.shared.is_there()?;
+                Ok(fault)
+            }
+        }
     }
 
     fn verify_copy(&self, info: &BlobInfo) -> Verified {
@@ -143,7 +157,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::ReadOnly`], [`Error::NotFound`], [`Error::Io`].
+    /// [`Error::ReadOnly`], [`Error::NotFound`], [`Error::Io`]; then nothing is struck.
     pub fn quarantine(&self, hash: &BlobHash) -> Result<u64, Error> {
         self.shared.refuse_read_only()?;
         let entries = self.shared.index().entries_of(hash)?;
@@ -151,10 +165,12 @@ impl Store {
         if copies.is_empty() {
             return Err(Error::NotFound(*hash));
         }
-        let bad: Vec<BlobInfo> = copies
-            .into_iter()
-            .filter(|info| !matches!(self.verify_copy(info), Verified::Good))
-            .collect();
+        let mut bad = Vec::new();
+        for info in copies {
+            if !matches!(self.judge_copy(&info)?, Verified::Good) {
+                bad.push(info);
+            }
+        }
         for info in bad
             .iter()
             .filter(|info| matches!(info.location, Location::Loose { .. }))

@@ -17,10 +17,10 @@ pub const VOLUMES_MAX: usize = 256;
 
 const SECTOR_BYTES: u64 = 512;
 const SECTOR: usize = 512;
-/// New starts looked at per read.
-const STEP_BYTES: u64 = 1 << 20;
-/// How far from its start a volume's signature may stand: the superblocks of btrfs and ReiserFS.
-const REACH_BYTES: u64 = 0x1_0000 + 512;
+/// New starts looked at per read; much more than the reach, which is read twice.
+const STEP_BYTES: u64 = 4 << 20;
+/// How far from its start a volume's signature may end: the superblock of UFS at the last of its places.
+const REACH_BYTES: u64 = 0x4_0000 + 1376;
 
 /// What a scan found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -162,9 +162,9 @@ fn is_apfs_container(bytes: &[u8]) -> bool {
     is_superblock(32) && (is_map || is_superblock(block.saturating_add(32)))
 }
 
-/// The superblock of UFS at one of its two common places, where it says that it stands.
+/// The superblock of UFS at one of its places (`SBLOCK_UFS1`, `SBLOCK_UFS2` and `SBLOCK_PIGGY` of BSD `ffs/fs.h`), where it says that it stands.
 fn is_ufs(bytes: &[u8]) -> bool {
-    [8192_usize, 65_536].into_iter().any(|place| {
+    [8192_usize, 65_536, 262_144].into_iter().any(|place| {
         let field = |at: usize, len: usize| {
             let start = place.saturating_add(at);
             bytes.get(start..start.saturating_add(len)).unwrap_or_default()
@@ -269,6 +269,28 @@ mod tests {
         }
         let scanned = scan(&bytes, whole(&bytes), &mut |_| Some(1 << 20));
         assert_eq!(scanned.volumes, [ByteRange::new(512, 1 << 20)]);
+    }
+
+    /// UFS at each of its places, the last one across the end of a step.
+    #[test]
+    fn ufs_is_found_by_a_superblock_where_it_says_that_it_stands() {
+        let mut bytes = vec![0; 6 << 20];
+        let step = usize::try_from(STEP_BYTES).expect("small");
+        let mut put = |start: usize, place: u64, says: u64| {
+            let at = start + usize::try_from(place).expect("small");
+            bytes[at + 1000..at + 1008].copy_from_slice(&says.to_le_bytes());
+            bytes[at + 1372..at + 1376].copy_from_slice(&0x1954_0119_u32.to_le_bytes());
+        };
+        put(512, 8192, 8192);
+        put(1 << 20, 65_536, 65_536);
+        put(2 << 20, 262_144, 0);
+        put(step - 512, 262_144, 262_144);
+        let mut asked = Vec::new();
+        scan(&bytes, whole(&bytes), &mut |at| {
+            asked.push(at);
+            None
+        });
+        assert_eq!(asked, [512, 1 << 20, STEP_BYTES - 512]);
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Copying: results, failures, labels and what they do to the queue.
 
+use std::time::Duration;
+
+use ntt_host::Clock;
 use ntt_model::entry::{Allocation, StreamKind};
-use ntt_model::{BlobHash, ByteRange, FailureClass, Outcome, ScanEvent};
+use ntt_model::{BlobHash, ByteRange, FailureClass, Outcome, ScanEvent, Timestamp};
 
 use super::Case;
 use super::fixture::{Fixture, ROOT, entering, failure, file, files, flat, named, results, stored};
@@ -232,7 +235,12 @@ fn r33_failures_are_retried_and_settle(fixture: &Fixture) {
         fixture.assert_consistent(scan);
         fixture.clock.advance(pause - 1);
         assert_eq!(fixture.catalogue.claim_chunk(scan, worker).unwrap(), None);
-        assert_eq!(fixture.catalogue.progress(scan).unwrap().waiting_chunks, 1);
+        let progress = fixture.catalogue.progress(scan).unwrap();
+        assert_eq!(progress.waiting_chunks, 1);
+        // By the catalogue's own clock, which is far from that of this host.
+        let soon = Timestamp::from_nanos(fixture.clock.now().as_nanos() + 1_000_000_000);
+        assert_eq!(progress.next_retry, Some(soon));
+        assert_eq!(progress.until_retry, Some(Duration::from_secs(1)));
         fixture.clock.advance(1);
     }
     let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
@@ -248,6 +256,7 @@ fn r33_failures_are_retried_and_settle(fixture: &Fixture) {
     ));
     let progress = fixture.catalogue.progress(scan).unwrap();
     assert_eq!((progress.pending_streams, progress.done_streams), (0, 3));
+    assert_eq!((progress.next_retry, progress.until_retry), (None, None));
     fixture.assert_consistent(scan);
 }
 

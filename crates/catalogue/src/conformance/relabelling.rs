@@ -1,7 +1,7 @@
 //! Labels that change while chunks are leased, and what copying leaves besides results.
 
 use ntt_model::finding::{FindingCode, Layer, Severity};
-use ntt_model::{FailureClass, Finding, Outcome, WorkerId};
+use ntt_model::{FailureClass, Finding, Outcome, Timestamp, WorkerId};
 
 use super::Case;
 use super::fixture::{Fixture, failure, files, flat, results, stored};
@@ -155,6 +155,15 @@ fn events_keep_every_detail(fixture: &Fixture) {
     );
     let all = fixture.catalogue.events(None).unwrap();
     assert_eq!(all[0], event);
+    let last = fixture.catalogue.last_changes().unwrap();
+    assert_eq!(last.0.get(&Some(medium)), Some(&Timestamp::from_nanos(-5)));
+    assert_eq!((last.of(medium), last.latest()), (all[1].at, all[1].at));
+    let earlier = EventRow {
+        at: Some(Timestamp::from_nanos(-9)),
+        ..event
+    };
+    fixture.catalogue.add_event(&earlier).unwrap();
+    assert_eq!(fixture.catalogue.last_changes().unwrap(), last);
     assert!(
         all[1].at.is_some() && all[1].medium.is_none(),
         "the catalogue sets the time"

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ntt_model::entry::{Allocation, Directory, Inode, Name, ScanCounts, Stream, StreamKind};
+use ntt_model::entry::{Allocation, Directory, Inode, Name, ScanCounts, Stream};
 use ntt_model::{Finding, MediumKey, ScanEvent, ScanId, Timestamp};
 
 use super::connection::{Connection, get};
@@ -14,8 +14,8 @@ use super::spool::Spool;
 use super::value::text;
 use super::wire::Rows;
 use crate::Error;
-use crate::code::{KINDS, NAMESPACES, code_of, encoding_code, name_flags, word_of};
-use crate::codec::{Rare, put_map};
+use crate::code::{KINDS, NAMESPACES, code_of, encoding_code, name_flags, number, stream_code, word_of};
+use crate::codec::{plain_data, put_map, rare};
 use crate::rows::NewScan;
 
 /// A scan that is being loaded. Nothing of it is in the database before the seal.
@@ -243,7 +243,7 @@ impl Batch {
     }
 
     fn stream(&mut self, inode: u64, ordinal: i32, stream: &Stream) -> Result<(), Error> {
-        let (kind, name) = stream_kind(&stream.kind)?;
+        let (kind, name) = stream_code(&stream.kind)?;
         self.scratch.clear();
         put_map(&mut self.scratch, stream)?;
         self.rows
@@ -253,7 +253,7 @@ impl Batch {
             .int8(stream.size_bytes.cast_signed())
             .int4(self.scan)
             .int4(ordinal)
-            .int2(kind)
+            .int2(small(kind))
             .int2(small(encoding_code(&stream.encoding)?))
             .boolean(stream.extents_incomplete)
             .field(name)
@@ -292,31 +292,9 @@ fn put_dir(rows: &mut Rows, scan: i32, open: &OpenDir) -> Result<(), Error> {
     Ok(())
 }
 
-/// Inode numbers are below 2^63.
-fn number(inode: u64) -> Result<i64, Error> {
-    i64::try_from(inode).map_err(|_| Error::Conflict(format!("inode number {inode} is not below 2^63")))
-}
-
 /// Codes and flags are small.
 fn small(code: i64) -> i16 {
     i16::try_from(code).unwrap_or(i16::MAX)
-}
-
-/// The stream that travels in the inode's own row.
-fn plain_data(inode: &Inode) -> Option<&Stream> {
-    inode
-        .streams
-        .first()
-        .filter(|stream| stream.kind == StreamKind::Data)
-}
-
-fn stream_kind(kind: &StreamKind) -> Result<(i16, &[u8]), Error> {
-    match kind {
-        StreamKind::Data => Ok((0, &[])),
-        StreamKind::Named(name) => Ok((1, name)),
-        StreamKind::Xattr(name) => Ok((2, name)),
-        other => Err(Error::Conflict(format!("this catalogue cannot keep {other:?}"))),
-    }
 }
 
 fn inode_bits(inode: &Inode) -> Result<i16, Error> {
@@ -332,16 +310,4 @@ fn inode_bits(inode: &Inode) -> Result<i16, Error> {
         bits |= small(encoding_code(&stream.encoding)?) << 4;
     }
     Ok(bits)
-}
-
-fn rare(inode: &Inode) -> Result<Vec<u8>, Error> {
-    if inode.target.is_none() && inode.device.is_none() && inode.xattrs.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rare = Rare {
-        target: inode.target.clone(),
-        device: inode.device,
-        xattrs: inode.xattrs.clone(),
-    };
-    postcard::to_allocvec(&rare).map_err(|error| Error::Conflict(error.to_string()))
 }

@@ -10,7 +10,9 @@ use super::value::text;
 use crate::Error;
 use crate::code::{from_word, word_of};
 use crate::codec::{put_ranges, ranges};
-use crate::rows::{EventRow, Evidence, FindingRow, Image, MediumRow, NewMedium, NewVolume, VolumeRow};
+use crate::rows::{
+    EventRow, Evidence, FindingRow, Image, LastChanges, MediumRow, NewMedium, NewVolume, VolumeRow,
+};
 
 /// Adds a medium, under the next key if none is given.
 pub(super) fn add(
@@ -371,6 +373,16 @@ pub(super) fn add_event(connection: &Connection, event: &EventRow, now: Timestam
         ],
     )?;
     Ok(())
+}
+
+/// The latest time of every medium in the log.
+pub(super) fn last_changes(connection: &Connection) -> Result<LastChanges, Error> {
+    let sql = "SELECT medium, max(at) FROM event GROUP BY medium";
+    let latest = connection.collect(sql, &[], |row| {
+        let medium = get::<Option<i64>>(row, 0)?.map(MediumKey);
+        Ok((medium, Timestamp::from_nanos(get(row, 1)?)))
+    })?;
+    Ok(LastChanges(latest.into_iter().collect()))
 }
 
 /// The log of a medium, or of everything, oldest first.

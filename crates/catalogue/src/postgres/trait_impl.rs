@@ -14,8 +14,8 @@ use crate::query::{FindQuery, FoundRow, NameVisitor, SearchedScan};
 use crate::record::ScanRecord;
 use crate::rows::{
     BlobRow, Census, ChildRow, Chunk, ChunkResult, DirRow, EventRow, Evidence, FindingRow, Image, InodeRow,
-    MediumRow, NewMedium, NewScan, NewVolume, Occurrence, PathRow, Progress, RelabelReport, ScanRow,
-    SealReport, StreamState, VolumeRow, WorkerRow, WorkerWish,
+    LastChanges, MediumRow, NewMedium, NewScan, NewVolume, Occurrence, PathRow, Progress, RelabelReport,
+    ScanRow, SealReport, StreamState, VolumeRow, WorkerRow, WorkerWish,
 };
 use crate::{Catalogue, Error, Labels};
 
@@ -330,6 +330,10 @@ impl Catalogue for PostgresCatalogue {
 
     fn events(&self, medium: Option<MediumKey>) -> Result<Vec<EventRow>, Error> {
         self.at_once(|connection| media::events(connection, medium))
+    }
+
+    fn last_changes(&self) -> Result<LastChanges, Error> {
+        self.at_once(media::last_changes)
     }
 
     fn check(&self) -> Result<Vec<String>, Error> {

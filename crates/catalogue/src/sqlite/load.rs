@@ -1,11 +1,11 @@
 //! Beginning, loading and dropping scans.
 
-use ntt_model::entry::{Directory, Inode, Name, ScanCounts, Stream, StreamKind};
+use ntt_model::entry::{Directory, Inode, Name, ScanCounts, Stream};
 use ntt_model::{Finding, MediumKey, ScanEvent, ScanId, Timestamp, VolumeKey};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
-use super::code::{KINDS, NAMESPACES, code_of, encoding_code, name_flags};
-use super::codec::{Rare, put_map, put_times};
+use super::code::{KINDS, NAMESPACES, code_of, encoding_code, name_flags, number, stream_code};
+use super::codec::{plain_data, put_map, put_times, rare};
 use super::{media, schema};
 use crate::Error;
 use crate::rows::NewScan;
@@ -217,7 +217,7 @@ impl Load {
         );
         let mut extents = Vec::new();
         insert_all(connection, &head, 8, &rows, |(ino, ordinal, stream), values| {
-            let (kind, name) = stream_kind(&stream.kind)?;
+            let (kind, name) = stream_code(&stream.kind)?;
             values.push(number(*ino)?)?;
             values.push(i64::try_from(*ordinal).unwrap_or(i64::MAX))?;
             values.push(kind)?;
@@ -239,28 +239,6 @@ struct Batch<'e> {
     names: Vec<&'e Name>,
     inodes: Vec<&'e Inode>,
     findings: Vec<&'e Finding>,
-}
-
-/// Inode numbers are below 2^63.
-fn number(inode: u64) -> Result<i64, Error> {
-    i64::try_from(inode).map_err(|_| Error::Conflict(format!("inode number {inode} is not below 2^63")))
-}
-
-/// The stream that travels in the inode's own row.
-fn plain_data(inode: &Inode) -> Option<&Stream> {
-    inode
-        .streams
-        .first()
-        .filter(|stream| stream.kind == StreamKind::Data)
-}
-
-fn stream_kind(kind: &StreamKind) -> Result<(i64, &[u8]), Error> {
-    match kind {
-        StreamKind::Data => Ok((0, &[])),
-        StreamKind::Named(name) => Ok((1, name)),
-        StreamKind::Xattr(name) => Ok((2, name)),
-        other => Err(Error::Conflict(format!("this catalogue cannot keep {other:?}"))),
-    }
 }
 
 fn inode_bits(inode: &Inode) -> Result<i64, Error> {
@@ -299,24 +277,11 @@ fn bind_inode(inode: &Inode, values: &mut Values<'_, '_>, scratch: &mut Vec<u8>)
         put_map(scratch, stream)?;
     }
     values.push(non_empty(scratch))?;
-    values.push(rare(inode)?)
+    values.push(non_empty(&rare(inode)?))
 }
 
 fn non_empty(bytes: &[u8]) -> Option<&[u8]> {
     (!bytes.is_empty()).then_some(bytes)
-}
-
-fn rare(inode: &Inode) -> Result<Option<Vec<u8>>, Error> {
-    if inode.target.is_none() && inode.device.is_none() && inode.xattrs.is_empty() {
-        return Ok(None);
-    }
-    let rare = Rare {
-        target: inode.target.clone(),
-        device: inode.device,
-        xattrs: inode.xattrs.clone(),
-    };
-    let bytes = postcard::to_allocvec(&rare).map_err(|error| Error::Conflict(error.to_string()))?;
-    Ok(Some(bytes))
 }
 
 /// Binds the values of a statement one after the other.

@@ -8,7 +8,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::code::{from_word, word_of};
 use super::codec::{put_ranges, ranges};
 use crate::Error;
-use crate::rows::{EventRow, Evidence, FindingRow, Image, MediumRow, NewMedium, NewVolume, VolumeRow};
+use crate::rows::{
+    EventRow, Evidence, FindingRow, Image, LastChanges, MediumRow, NewMedium, NewVolume, VolumeRow,
+};
 
 /// Adds a medium.
 pub(super) fn add(connection: &Connection, medium: &NewMedium, now: Timestamp) -> Result<MediumKey, Error> {
@@ -344,6 +346,16 @@ pub(super) fn add_event(connection: &Connection, event: &EventRow, now: Timestam
         ],
     )?;
     Ok(())
+}
+
+/// The latest time of every medium in the log.
+pub(super) fn last_changes(connection: &Connection) -> Result<LastChanges, Error> {
+    let sql = "SELECT medium, max(at) FROM event GROUP BY medium";
+    let latest = collect(connection, sql, [], |row| {
+        let medium = row.get::<_, Option<i64>>(0)?.map(MediumKey);
+        Ok((medium, Timestamp::from_nanos(row.get(1)?)))
+    })?;
+    Ok(LastChanges(latest.into_iter().collect()))
 }
 
 /// The log of a medium, or of everything, oldest first.

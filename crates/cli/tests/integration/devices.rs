@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ntt_model::ByteRange;
-use ntt_testkit::faulty::{Cost, FaultyMedium};
+use ntt_testkit::faulty::{Cost, ENXIO, FaultyMedium, Vanishing};
 use ntt_testkit::faulty_file::FaultyFile;
 use ntt_testkit::loop_device::LoopDevice;
 use rustix::process::{Pid, Signal, kill_process};
@@ -209,6 +209,82 @@ fn r38_an_interrupted_rescue_is_on_record_and_goes_on() {
     assert!(reads < 16 * MIB, "{reads} bytes read again");
     let after = media(&environment);
     assert_eq!((after.len(), &after[0]["label"]), (1, &"from the attic".into()));
+}
+
+/// R8, R39, R44: a device that goes away for good costs neither the summary of those before it nor the one behind it, and can be gone on with.
+#[test]
+fn r08_a_lost_device_is_a_failure_of_its_own() {
+    let environment = Environment::new();
+    let image = environment.write("demo.img", &demo());
+    // Of other sizes, so that they are not compared with the one that goes away.
+    let longer = |by: u64| [demo(), vec![0; usize::try_from(by * MIB).expect("small")]].concat();
+    let first = environment.write("first", &longer(1));
+    let last = environment.write("last", &longer(2));
+    let vanishing = Vanishing {
+        after_reads: Some(60),
+        errno: ENXIO,
+        ..Vanishing::default()
+    };
+    let Some(file) = FaultyFile::mount(medium(&image, &[]).vanishing(vanishing), true) else {
+        return;
+    };
+    let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let (first, lost, last) = (path(&first), path(file.path()), path(&last));
+    let lines = environment
+        .ntt([
+            "--json", "ingest", "--rescue", "--wait", "0", &first, &lost, &last,
+        ])
+        .json(130);
+    let summary = lines
+        .iter()
+        .find(|line| line["message_type"] == "ingest-summary")
+        .expect("a summary");
+    let sources = summary["media"].as_array().expect("media");
+    let sources: Vec<_> = sources
+        .iter()
+        .filter_map(|medium| medium["source"].as_str())
+        .collect();
+    assert_eq!(sources, [&first, &last], "{summary}");
+    let failures = summary["failures"].as_array().expect("failures");
+    assert_eq!(
+        (failures.len(), failures[0]["path"].as_str()),
+        (1, Some(lost.as_str()))
+    );
+    assert!(
+        failures[0]["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("went away")),
+        "{summary}"
+    );
+    drop(file);
+    let Some(file) = FaultyFile::mount(medium(&image, &[]), true) else {
+        return;
+    };
+    let summary = ingest(&environment, file.path(), &[], 0);
+    assert_eq!(summary["media"][0]["health"]["verdict"], "complete");
+}
+
+/// R2: a device that goes away while it is compared with a medium that looks alike is not that medium.
+#[test]
+fn r02_a_device_that_gives_nothing_is_not_known_by_it() {
+    let environment = Environment::new();
+    let image = environment.write("demo.img", &demo());
+    let mut other = demo();
+    other[5 << 20] ^= 1;
+    let known = environment.write("known", &other);
+    ingest(&environment, &known, &[], 0);
+    let vanishing = Vanishing {
+        after_reads: Some(8),
+        errno: ENXIO,
+        ..Vanishing::default()
+    };
+    let Some(file) = FaultyFile::mount(medium(&image, &[]).vanishing(vanishing), true) else {
+        return;
+    };
+    let lost = file.path().to_str().expect("UTF-8");
+    let run = environment.ntt(["ingest", "--rescue", "--wait", "0", lost]);
+    assert!(matches!(run.exit(), Some(1 | 130)), "{}", run.everything());
+    assert_eq!(media(&environment).len(), 2);
 }
 
 /// R4, R5: a drive that never spins up is a medium too; a source that is none leaves nothing.

@@ -75,6 +75,14 @@ impl Environment {
         shown["id"].as_str().expect("an id").to_owned()
     }
 
+    /// The stages of the log behind the last identification, latest first.
+    pub(crate) fn stages_since_identify(&self) -> Vec<String> {
+        let status = self.ntt(["--json", "status"]).document(0);
+        let recent = status["recent"].as_array().expect("a log").iter();
+        let stages = recent.map(|event| event["stage"].as_str().expect("a stage").to_owned());
+        stages.take_while(|stage| stage != "identify").collect()
+    }
+
     /// BLAKE3 (or `None` if it is not stored) of every regular file of a medium, by volume and path.
     pub(crate) fn contents(&self, medium: &str) -> Contents {
         let found = self

@@ -80,6 +80,20 @@ fn r3_a_set_is_a_medium_beside_its_images() {
     assert_eq!(restored, b"buy floppies\n");
 }
 
+/// R38: a set that is given again has its digests, and nothing is opened or logged for them.
+#[test]
+fn r38_a_known_set_is_not_digested_again() {
+    let environment = Environment::new();
+    let members = md_members(like(0, 0), &raid0(&images::demo()[DEMO_FAT], CHUNK, 2));
+    for (name, member) in ["a.img", "b.img"].iter().zip(&members) {
+        environment.write(name, member);
+    }
+    environment.ntt(["ingest", "--set", "a.img", "b.img"]).code(0);
+    assert!(environment.stages_since_identify().contains(&"verify".to_owned()));
+    environment.ntt(["ingest", "--set", "a.img", "b.img"]).code(0);
+    assert!(!environment.stages_since_identify().contains(&"verify".to_owned()));
+}
+
 /// R16: one member of a RAID5 less costs nothing; what parity gives is stored.
 #[test]
 fn r16_a_raid5_without_one_member_is_whole() {

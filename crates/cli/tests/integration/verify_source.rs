@@ -91,6 +91,29 @@ fn a_forensic_image_says_where_it_is_damaged() {
     );
 }
 
+/// R38: an image that can never be read whole has no digest, which is found out once.
+#[test]
+fn r38_a_digest_that_cannot_be_had_is_not_tried_for_again() {
+    if !have("ewfacquire") {
+        return;
+    }
+    let environment = Environment::new();
+    environment.write("disk.raw", &images::demo());
+    let made = Command::new("ewfacquire")
+        .args(["-u", "-q", "-c", "none", "-S", "10MiB", "-t", "disk", "disk.raw"])
+        .current_dir(environment.work())
+        .output()
+        .expect("a run");
+    assert!(made.status.success(), "{made:?}");
+    let second = environment.work().join("disk.E02");
+    let middle = std::fs::metadata(&second).expect("a file").len() / 2;
+    rot(&second, middle, b"rotten");
+    let first = environment.ntt(["ingest", "disk.E01"]).exit();
+    assert!(environment.stages_since_identify().contains(&"verify".to_owned()));
+    assert_eq!(environment.ntt(["ingest", "disk.E01"]).exit(), first);
+    assert!(!environment.stages_since_identify().contains(&"verify".to_owned()));
+}
+
 /// A byte of a file that rots on btrfs is a finding with the file and the bytes of it that are doubtful.
 #[test]
 fn r22_rotten_content_on_btrfs_is_named() {

@@ -29,10 +29,30 @@ pub(super) fn ends_with_sum(bytes: &[u8], len: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    /// As the RFC defines it: sums that are reduced at every byte.
+    fn plain(bytes: &[u8]) -> u32 {
+        let (mut low, mut high) = (1, 0);
+        for byte in bytes {
+            low = (low + u32::from(*byte)) % MODULUS;
+            high = (high + low) % MODULUS;
+        }
+        high << 16 | low
+    }
+
     #[test]
-    fn the_sum_of_the_rfcs_readers() {
-        assert_eq!(super::sum(b"Wikipedia"), 0x11e6_0398);
-        assert_eq!(super::sum(&[255; 6000]), super::sum(&[255; 6000]));
-        assert_eq!(super::sum(b""), 1);
+    fn the_check_value_of_wikipedia() {
+        assert_eq!(sum(b"Wikipedia"), 0x11e6_0398);
+        assert_eq!(sum(b""), 1);
+    }
+
+    /// Bytes that make the sums as large as they can be, around the length at which they are reduced.
+    #[test]
+    fn sums_are_reduced_before_they_overflow() {
+        for len in [RUN - 1, RUN, RUN + 1, 6000, 3 * RUN + 7] {
+            let bytes = vec![255; len];
+            assert_eq!(sum(&bytes), plain(&bytes), "{len} bytes");
+        }
     }
 }

@@ -15,6 +15,8 @@ const SECTIONS_MAX: usize = 1 << 16;
 /// How far a lost section is looked for, and how much is read at a time.
 const SEARCH_BYTES_MAX: u64 = 4 << 30;
 const SEARCH_STEP: u64 = 1 << 20;
+/// Lost sections of a segment that are searched behind.
+const LOST_MAX: usize = 1024;
 const KINDS: [&str; 14] = [
     "header", "header2", "volume", "disk", "data", "sectors", "table", "table2", "hash", "digest", "error2",
     "session", "next", "done",
@@ -56,7 +58,9 @@ pub(super) fn sections(segment: &dyn ReadAt) -> Found {
     let mut budget = SEARCH_BYTES_MAX;
     while found.sections.len() < SECTIONS_MAX && position < segment.len() {
         let Some((section, next)) = at(segment, position) else {
-            let resumed = search(segment, position.saturating_add(1), &mut budget);
+            let resumed = (found.lost.len() < LOST_MAX)
+                .then(|| search(segment, position.saturating_add(1), &mut budget))
+                .flatten();
             let end = resumed.unwrap_or(segment.len());
             found
                 .lost
@@ -103,10 +107,11 @@ fn parse(bytes: &[u8]) -> Option<(&'static str, u64, u64)> {
     is_right.then_some((known, field::le_u64(bytes, 16)?, field::le_u64(bytes, 24)?))
 }
 
-/// The next byte at which a whole descriptor stands.
+/// The next byte at which a whole descriptor stands. Every read counts against the budget, also one that finds it.
 fn search(segment: &dyn ReadAt, from: u64, budget: &mut u64) -> Option<u64> {
     let mut position = from;
     while position < segment.len() && *budget > 0 {
+        *budget = budget.saturating_sub(SEARCH_STEP);
         let window =
             read_upto(segment, position, SEARCH_STEP.saturating_add(DESCRIPTOR_BYTES)).unwrap_or_default();
         for (distance, start) in (0..SEARCH_STEP).zip(window.windows(76)) {
@@ -122,8 +127,64 @@ fn search(segment: &dyn ReadAt, from: u64, budget: &mut u64) -> Option<u64> {
                 return position.checked_add(distance);
             }
         }
-        *budget = budget.saturating_sub(SEARCH_STEP);
         position = position.saturating_add(SEARCH_STEP);
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A descriptor of a section of this kind, whose chain goes on at `next`.
+    fn descriptor(kind: &str, next: u64) -> Vec<u8> {
+        let mut bytes = vec![0; 72];
+        bytes[..kind.len()].copy_from_slice(kind.as_bytes());
+        bytes[16..24].copy_from_slice(&next.to_le_bytes());
+        bytes[24..32].copy_from_slice(&DESCRIPTOR_BYTES.to_le_bytes());
+        let sum = adler::sum(&bytes).to_le_bytes();
+        bytes.extend(sum);
+        bytes
+    }
+
+    /// A segment whose chain is broken behind each section: it points into the gap before the next one.
+    fn broken(count: usize) -> Vec<u8> {
+        let mut segment = vec![0; 13];
+        for _ in 0..count {
+            let next = u64::try_from(segment.len()).expect("small") + DESCRIPTOR_BYTES;
+            segment.extend(descriptor("sectors", next));
+            segment.extend([0xff; 24]);
+        }
+        segment
+    }
+
+    #[test]
+    fn a_lost_section_is_searched_behind() {
+        let found = sections(&broken(3));
+        assert_eq!(found.sections.len(), 3);
+        let lost = [
+            ByteRange::new(89, 24),
+            ByteRange::new(189, 24),
+            ByteRange::new(289, 24),
+        ];
+        assert_eq!(found.lost, lost);
+    }
+
+    #[test]
+    fn a_search_counts_against_its_budget_even_if_it_finds() {
+        let segment = broken(2);
+        let mut budget = 2 * SEARCH_STEP;
+        assert_eq!(search(&segment, 90, &mut budget), Some(113));
+        assert_eq!(budget, SEARCH_STEP);
+    }
+
+    #[test]
+    fn a_chain_that_is_broken_everywhere_is_given_up() {
+        let segment = broken(3 * LOST_MAX);
+        let found = sections(&segment);
+        assert_eq!(found.lost.len(), LOST_MAX + 1);
+        assert_eq!(found.sections.len(), LOST_MAX + 1);
+        let end = found.lost.last().map(ByteRange::end);
+        assert_eq!(end, Some(ReadAt::len(&segment)));
+    }
 }

@@ -12,10 +12,9 @@ mod table;
 
 use std::sync::Arc;
 
-use ntt_model::{ByteRange, Codec, Finding, FindingCode, Layer, Severity};
+use ntt_model::{Codec, Finding, FindingCode, Layer, Severity};
 use ntt_source::{ReadAt, field};
 
-use crate::layer::{HashAlgorithm, StoredHash};
 use crate::layout::{Fault, Layout, Run, image, read_upto};
 use crate::open::{Found, OpenError, Subject};
 use table::{Chunk, Storage, Table};
@@ -61,58 +60,19 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
             format!("it is one of {} segments", trailer.segments),
         ));
     }
+    let tables = block_tables(subject, &trailer)?;
     let mut layer = subject.layer(FORMAT);
     let mut findings = Vec::new();
-    let mut say = |severity, code, detail: String| {
-        findings.push(Finding::new(
-            severity,
-            Layer::Image,
-            code,
-            format!("{FORMAT}: {detail}"),
-        ));
-    };
-    if trailer.plist.1 == 0 {
-        return Err(OpenError::unsupported(
-            FORMAT,
-            "its block tables stand in a resource fork, not in a property list",
-        ));
-    }
-    let text = read_upto(
-        subject.source,
-        trailer.plist.0,
-        trailer.plist.1.min(PLIST_BYTES_MAX),
-    )
-    .map_err(|error| OpenError::unreadable(FORMAT, "the property list", &error))?;
-    let tables = plist::block_tables(&text);
-    if tables.is_empty() {
-        return Err(OpenError::corrupt(
-            FORMAT,
-            "the property list has no block tables",
-        ));
-    }
     let mut chunks: Vec<Chunk> = Vec::new();
     let mut names = Vec::new();
     for (name, bytes) in tables {
         let Some(table) = Table::parse(&bytes, trailer.data_offset) else {
-            say(
-                Severity::Loss,
-                FindingCode::Corrupt,
-                format!("the block table of `{name}` makes no sense"),
-            );
+            let detail = format!("{FORMAT}: the block table of `{name}` makes no sense");
+            let (severity, code) = (Severity::Loss, FindingCode::Corrupt);
+            findings.push(Finding::new(severity, Layer::Image, code, detail));
             continue;
         };
-        let range = ByteRange::new(
-            table.first_sector.saturating_mul(SECTOR),
-            table.sectors.saturating_mul(SECTOR),
-        );
-        if let Some(hex) = table.crc32 {
-            layer.hashes.push(StoredHash {
-                algorithm: HashAlgorithm::Crc32,
-                hex,
-                range,
-                leaves_out: table.ignored,
-            });
-        }
+        layer.hashes.extend(table.stored_hash());
         if !name.is_empty() {
             names.push(name);
         }
@@ -143,6 +103,30 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
         size,
     };
     Ok(Found::new(layer, findings, image(layout)))
+}
+
+/// The block tables of the property list, each with the name of what it describes.
+fn block_tables(subject: &Subject<'_>, trailer: &Trailer) -> Result<Vec<(String, Vec<u8>)>, OpenError> {
+    if trailer.plist.1 == 0 {
+        return Err(OpenError::unsupported(
+            FORMAT,
+            "its block tables stand in a resource fork, not in a property list",
+        ));
+    }
+    let text = read_upto(
+        subject.source,
+        trailer.plist.0,
+        trailer.plist.1.min(PLIST_BYTES_MAX),
+    )
+    .map_err(|error| OpenError::unreadable(FORMAT, "the property list", &error))?;
+    let tables = plist::block_tables(&text);
+    if tables.is_empty() {
+        return Err(OpenError::corrupt(
+            FORMAT,
+            "the property list has no block tables",
+        ));
+    }
+    Ok(tables)
 }
 
 /// How chunks are compressed, for people.

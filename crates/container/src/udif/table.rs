@@ -3,6 +3,8 @@
 use ntt_model::{ByteRange, Codec};
 use ntt_source::field;
 
+use crate::layer::{HashAlgorithm, StoredHash};
+
 const MAGIC: &[u8] = b"mish";
 const ENTRIES_AT: usize = 204;
 const ENTRY_BYTES: usize = 40;
@@ -16,13 +18,13 @@ const END: u32 = 0xffff_ffff;
 
 /// The runs of one partition.
 pub(super) struct Table {
-    pub(super) first_sector: u64,
-    pub(super) sectors: u64,
+    first_sector: u64,
+    sectors: u64,
     /// CRC-32 of the partition in hexadecimal digits, if the table has one.
-    pub(super) crc32: Option<String>,
+    crc32: Option<String>,
     pub(super) chunks: Vec<Chunk>,
     /// Runs that are zeros and not part of the checksum.
-    pub(super) ignored: Vec<ByteRange>,
+    ignored: Vec<ByteRange>,
 }
 
 /// A run of the image.
@@ -46,6 +48,19 @@ pub(super) enum Storage {
 }
 
 impl Table {
+    /// The checksum of the partition, if the table has one.
+    pub(super) fn stored_hash(&self) -> Option<StoredHash> {
+        Some(StoredHash {
+            algorithm: HashAlgorithm::Crc32,
+            hex: self.crc32.clone()?,
+            range: ByteRange::new(
+                self.first_sector.saturating_mul(SECTOR),
+                self.sectors.saturating_mul(SECTOR),
+            ),
+            leaves_out: self.ignored.clone(),
+        })
+    }
+
     pub(super) fn parse(bytes: &[u8], data_offset: u64) -> Option<Self> {
         if !bytes.starts_with(MAGIC) {
             return None;

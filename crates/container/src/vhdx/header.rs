@@ -101,16 +101,18 @@ impl Regions {
 
 /// Whether the CRC-32C of the bytes, with zeros in its own place, stands in bytes 4 to 7.
 pub(super) fn is_sum_right(bytes: &[u8]) -> bool {
-    let Some(stored) = field::le_u32(bytes, 4) else {
-        return false;
-    };
+    field::le_u32(bytes, 4).is_some_and(|stored| stored == sum(bytes))
+}
+
+/// The CRC-32C of the bytes, with zeros in its own place.
+pub(super) fn sum(bytes: &[u8]) -> u32 {
     let (head, rest) = bytes.split_at(bytes.len().min(8));
     let mut head = head.to_vec();
     if let Some(sum) = head.get_mut(4..8) {
         sum.fill(0);
     }
     let state = crc32c(u32::MAX, &head);
-    !crc32c(state, rest) == stored
+    !crc32c(state, rest)
 }
 
 /// CRC-32C (Castagnoli), reflected, of one byte.

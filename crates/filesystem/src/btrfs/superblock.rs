@@ -210,15 +210,18 @@ pub(super) fn probe(source: &dyn ReadAt) -> Option<(u64, Superblock)> {
     found.find(|(_, copy)| copy.is_right)
 }
 
-/// The right superblock of the newest generation; one with a wrong checksum only if there is no other.
-///
-/// # Errors
-///
-/// When there is none at any of the places.
-pub(super) fn locate(source: &dyn ReadAt, image_offset: u64) -> Result<Located, Error> {
-    let mut findings = Vec::new();
-    let mut found: Vec<(u64, Superblock)> = Vec::new();
-    let mut first_error = None;
+/// What stands at the places of superblocks.
+#[derive(Default)]
+struct Copies {
+    found: Vec<(u64, Superblock)>,
+    /// What is wrong with some of them.
+    findings: Vec<Finding>,
+    /// Why the first that is none is none.
+    first_error: Option<Error>,
+}
+
+fn copies(source: &dyn ReadAt, image_offset: u64) -> Copies {
+    let mut copies = Copies::default();
     for place in PLACES {
         if place > PLACES[0] && place.saturating_add(4096) > source.len() {
             break;
@@ -227,11 +230,11 @@ pub(super) fn locate(source: &dyn ReadAt, image_offset: u64) -> Result<Located, 
         let detail = match at(source, place) {
             Ok(Ok(superblock)) => {
                 let detail = (!superblock.is_right).then(|| "its checksum is wrong".to_owned());
-                found.push((place, superblock));
+                copies.found.push((place, superblock));
                 detail
             }
             Ok(Err(detail)) => {
-                first_error.get_or_insert(Error::Corrupt {
+                copies.first_error.get_or_insert(Error::Corrupt {
                     structure: "btrfs superblock",
                     detail: detail.clone(),
                     image_offset: image,
@@ -241,8 +244,8 @@ pub(super) fn locate(source: &dyn ReadAt, image_offset: u64) -> Result<Located, 
             Err(error) => {
                 let mut finding = unreadable(&error, Layer::FileSystem, "a superblock", image);
                 finding.severity = Severity::Warning;
-                findings.push(finding);
-                first_error.get_or_insert(Error::Read {
+                copies.findings.push(finding);
+                copies.first_error.get_or_insert(Error::Read {
                     structure: "btrfs superblock",
                     source: error,
                 });
@@ -252,9 +255,23 @@ pub(super) fn locate(source: &dyn ReadAt, image_offset: u64) -> Result<Located, 
         if let Some(detail) = detail {
             let detail = format!("the superblock at {place:#x} is unusable: {detail}");
             let finding = Finding::new(Severity::Warning, Layer::FileSystem, FindingCode::Corrupt, detail);
-            findings.push(finding.at(image));
+            copies.findings.push(finding.at(image));
         }
     }
+    copies
+}
+
+/// The right superblock of the newest generation; one with a wrong checksum only if there is no other.
+///
+/// # Errors
+///
+/// When there is none at any of the places.
+pub(super) fn locate(source: &dyn ReadAt, image_offset: u64) -> Result<Located, Error> {
+    let Copies {
+        found,
+        mut findings,
+        first_error,
+    } = copies(source, image_offset);
     let best = found
         .into_iter()
         .max_by_key(|(place, copy)| (copy.is_right, copy.generation, std::cmp::Reverse(*place)));

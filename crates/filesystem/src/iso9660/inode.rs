@@ -31,35 +31,7 @@ pub(super) fn of_file(
         );
     };
     if kind == Kind::File {
-        let alone = entry.flags & FLAG_ASSOCIATED != 0;
-        let mut data = stream(
-            disc,
-            tree,
-            if alone { &[] } else { &entry.sections },
-            StreamKind::Data,
-            max,
-        );
-        data.extents_incomplete |= entry.incomplete;
-        if let Some(zisofs) = entry.rock_ridge.zisofs
-            && let Some((severity, code, detail)) = zisofs.unpack(disc, &mut data, max)
-        {
-            note(severity, code, detail);
-        }
-        if entry.rock_ridge.sparse {
-            data.encoding = Encoding::Unsupported;
-            note(
-                Severity::Info,
-                FindingCode::Unsupported,
-                "sparse file: kept as stored".to_owned(),
-            );
-        }
-        inode.streams.push(data);
-        let fork = if alone { &entry.sections } else { &entry.fork };
-        if !fork.is_empty() {
-            inode
-                .streams
-                .push(stream(disc, tree, fork, StreamKind::Named(b"rsrc".to_vec()), max));
-        }
+        inode.streams = streams(disc, tree, entry, max, &mut note);
     }
     let end = disc.in_image(disc.len());
     let mut extents = inode.streams.iter().flat_map(|stream| &stream.extents);
@@ -78,6 +50,41 @@ pub(super) fn of_file(
         );
     }
     (inode, findings)
+}
+
+/// The data of a file and, if it has one, its resource fork.
+fn streams(
+    disc: &Disc<'_>,
+    tree: &Tree,
+    entry: &Entry,
+    max: u64,
+    note: &mut dyn FnMut(Severity, FindingCode, String),
+) -> Vec<Stream> {
+    // A fork whose data has no record of its own.
+    let alone = entry.flags & FLAG_ASSOCIATED != 0;
+    let (sections, fork): (&[Section], _) = if alone {
+        (&[], &entry.sections)
+    } else {
+        (&entry.sections, &entry.fork)
+    };
+    let mut data = stream(disc, tree, sections, StreamKind::Data, max);
+    data.extents_incomplete |= entry.incomplete;
+    if let Some(zisofs) = entry.rock_ridge.zisofs
+        && let Some((severity, code, detail)) = zisofs.unpack(disc, &mut data, max)
+    {
+        note(severity, code, detail);
+    }
+    if entry.rock_ridge.sparse {
+        data.encoding = Encoding::Unsupported;
+        let detail = "sparse file: kept as stored".to_owned();
+        note(Severity::Info, FindingCode::Unsupported, detail);
+    }
+    let mut streams = vec![data];
+    if !fork.is_empty() {
+        let kind = StreamKind::Named(b"rsrc".to_vec());
+        streams.push(stream(disc, tree, fork, kind, max));
+    }
+    streams
 }
 
 /// The inode of a directory; `entry` is the record that leads to it, or its own.

@@ -100,6 +100,24 @@ fn version_4(metadata: &mut Metadata<'_, '_>) -> Result<Option<RawInode>, Fault>
     let Some(kind) = kind(code) else {
         return Ok(None);
     };
+    let Some((links, xattrs, body)) = body_of_version_4(metadata, code)? else {
+        return Ok(None);
+    };
+    Ok(Some(RawInode {
+        kind,
+        mode: le_u16(&head, 2).unwrap_or(0),
+        user: le_u16(&head, 4).unwrap_or(0),
+        group: le_u16(&head, 6),
+        modified: le_u32(&head, 8),
+        number: le_u32(&head, 12).unwrap_or(0),
+        links,
+        xattrs: Some(xattrs).filter(|xattrs| *xattrs != NONE),
+        body,
+    }))
+}
+
+/// What stands behind the head of an inode of this type: number of names, index of attributes, and the rest.
+fn body_of_version_4(metadata: &mut Metadata<'_, '_>, code: u16) -> Result<Option<(u32, u32, Body)>, Fault> {
     let (mut links, mut xattrs) = (1, NONE);
     let body = match code {
         1 => {
@@ -160,17 +178,7 @@ fn version_4(metadata: &mut Metadata<'_, '_>) -> Result<Option<RawInode>, Fault>
             Some(Body::Other)
         }
     };
-    Ok(body.map(|body| RawInode {
-        kind,
-        mode: le_u16(&head, 2).unwrap_or(0),
-        user: le_u16(&head, 4).unwrap_or(0),
-        group: le_u16(&head, 6),
-        modified: le_u32(&head, 8),
-        number: le_u32(&head, 12).unwrap_or(0),
-        links,
-        xattrs: Some(xattrs).filter(|xattrs| *xattrs != NONE),
-        body,
-    }))
+    Ok(body.map(|body| (links, xattrs, body)))
 }
 
 fn directory(block: Option<u32>, offset: Option<u16>, len: Option<u32>) -> Option<Body> {

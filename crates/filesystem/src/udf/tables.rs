@@ -207,54 +207,7 @@ pub(super) fn metadata(
         findings
             .push(Finding::new(severity, Layer::FileSystem, code, detail).at(disc.in_image(ground.offset)));
     };
-    let (main, mirror) = (file(main), file(mirror));
-    if let Err(fault) | Ok((_, Some(fault))) = &mirror {
-        note(
-            Severity::Warning,
-            fault.code(),
-            "the mirror of the metadata file is damaged",
-            fault,
-        );
-    }
-    let (map, mirror) = match (main, mirror) {
-        (Ok((main, None)), mirror) => (main, mirror.ok().map(|(runs, _)| runs)),
-        (Ok((main, Some(fault))), Ok((mirror, None))) => {
-            note(
-                Severity::Warning,
-                FindingCode::BackupUsed,
-                "the mirror of the metadata file serves",
-                &fault,
-            );
-            (mirror, Some(main))
-        }
-        (Ok((main, Some(fault))), mirror) => {
-            note(
-                Severity::Loss,
-                fault.code(),
-                "the metadata file is incomplete",
-                &fault,
-            );
-            (main, mirror.ok().map(|(runs, _)| runs))
-        }
-        (Err(fault), Ok((mirror, _))) => {
-            note(
-                Severity::Warning,
-                FindingCode::BackupUsed,
-                "the mirror of the metadata file serves",
-                &fault,
-            );
-            (mirror, None)
-        }
-        (Err(fault), Err(_)) => {
-            note(
-                Severity::Loss,
-                fault.code(),
-                "the metadata file and its mirror are lost",
-                &fault,
-            );
-            (Vec::new(), None)
-        }
-    };
+    let (map, mirror) = better(file(main), file(mirror), &mut note);
     Metadata {
         mirror: mirror.filter(|runs| *runs != map).map(as_map),
         map: as_map(map),
@@ -263,6 +216,42 @@ pub(super) fn metadata(
 }
 
 type Runs = (Vec<MetadataRun>, Option<Fault>);
+/// Takes what is to be said of a file, and why.
+type Note<'n> = dyn FnMut(Severity, FindingCode, &str, &Fault) + 'n;
+
+/// The runs of the metadata file or of its mirror, whichever has more, and those of the other one if it can be had too.
+fn better(
+    main: Result<Runs, Fault>,
+    mirror: Result<Runs, Fault>,
+    note: &mut Note<'_>,
+) -> (Vec<MetadataRun>, Option<Vec<MetadataRun>>) {
+    if let Err(fault) | Ok((_, Some(fault))) = &mirror {
+        let what = "the mirror of the metadata file is damaged";
+        note(Severity::Warning, fault.code(), what, fault);
+    }
+    let serves = "the mirror of the metadata file serves";
+    match (main, mirror) {
+        (Ok((main, None)), mirror) => (main, mirror.ok().map(|(runs, _)| runs)),
+        (Ok((main, Some(fault))), Ok((mirror, None))) => {
+            note(Severity::Warning, FindingCode::BackupUsed, serves, &fault);
+            (mirror, Some(main))
+        }
+        (Ok((main, Some(fault))), mirror) => {
+            let what = "the metadata file is incomplete";
+            note(Severity::Loss, fault.code(), what, &fault);
+            (main, mirror.ok().map(|(runs, _)| runs))
+        }
+        (Err(fault), Ok((mirror, _))) => {
+            note(Severity::Warning, FindingCode::BackupUsed, serves, &fault);
+            (mirror, None)
+        }
+        (Err(fault), Err(_)) => {
+            let what = "the metadata file and its mirror are lost";
+            note(Severity::Loss, fault.code(), what, &fault);
+            (Vec::new(), None)
+        }
+    }
+}
 
 /// The runs of one of the three files, and why they are not all.
 fn metadata_file(disc: &Disc<'_>, lower: &Space, at: Address) -> Result<Runs, Fault> {

@@ -62,6 +62,14 @@ impl Death {
         matches!(self.cause, Cause::Memory | Cause::Cpu | Cause::Wall(_))
     }
 
+    /// Whether the process ended by itself or was ended by others: no budget of time ran out, and it did not speak nonsense.
+    pub(super) fn is_of_process(&self) -> bool {
+        matches!(
+            self.cause,
+            Cause::Memory | Cause::Cpu | Cause::Panicked | Cause::Signal(_) | Cause::Exited(_)
+        )
+    }
+
     /// The finding for a death that cost something.
     pub(super) fn finding(&self, consequence: &str) -> Finding {
         let detail = format!("the scan child {self}; {consequence}");

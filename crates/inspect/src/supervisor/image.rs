@@ -24,7 +24,7 @@ pub struct ChildImage {
 }
 
 impl ChildImage {
-    /// The image of `len` bytes, which [`Supervisor::survey`] told.
+    /// The image of `len` bytes, which [`Supervisor::look`] told.
     pub fn new(supervisor: Supervisor, files: ImageFiles, len: u64) -> Self {
         Self {
             len,
@@ -52,7 +52,7 @@ impl ReadAt for ChildImage {
             },
         );
         match read {
-            Ok(missing) => lost(&missing, offset),
+            Ok(missing) => lost(&missing, ByteRange::new(offset, len)),
             Err(StreamError::Sink(never)) => match never {},
             Err(error) => Err(ReadError::Io {
                 offset,
@@ -95,13 +95,20 @@ fn fill(piece: Piece<'_>, rest: &mut [u8]) -> usize {
     }
 }
 
-/// The first missing range as the error that it was in the child.
-fn lost(missing: &Missing, offset: u64) -> Result<(), ReadError> {
-    let (Some(first), Some(failure)) = (missing.ranges.first(), &missing.failure) else {
+/// The first missing range as the error that it was in the child. The child may say what it likes: a range that is not of what was asked for, or one
+/// without a reason, is no answer.
+fn lost(missing: &Missing, asked: ByteRange) -> Result<(), ReadError> {
+    let Some(first) = missing.ranges.first() else {
         return Ok(());
     };
-    let range = ByteRange::new(offset.saturating_add(first.offset), first.len);
-    Err(error(range, failure))
+    let said = ByteRange::new(asked.offset.saturating_add(first.offset), first.len);
+    match (said.intersection(&asked), &missing.failure) {
+        (Some(range), Some(failure)) => Err(error(range, failure)),
+        _ => Err(ReadError::Corrupt {
+            range: asked,
+            what: "the read child said that bytes are missing that nobody asked for".to_owned(),
+        }),
+    }
 }
 
 fn error(range: ByteRange, failure: &Failure) -> ReadError {
@@ -114,5 +121,54 @@ fn error(range: ByteRange, failure: &Failure) -> ReadError {
             source: io::Error::other(what),
         },
         _ => ReadError::Corrupt { range, what },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing(range: ByteRange) -> Missing {
+        let mut missing = Missing::default();
+        missing.add(range, FailureClass::Unread, 0, String::new);
+        missing
+    }
+
+    #[test]
+    fn a_missing_range_is_told_where_it_lies_in_the_image() {
+        let asked = ByteRange::new(1000, 100);
+        assert!(lost(&Missing::default(), asked).is_ok());
+        let told = lost(&missing(ByteRange::new(10, 20)), asked);
+        let expected = ByteRange::new(1010, 20);
+        assert!(matches!(told, Err(ReadError::Unread { range }) if range == expected));
+    }
+
+    /// R20: a child that was taken over says nothing that is believed beyond what it was asked for.
+    #[test]
+    fn r20_a_missing_range_is_never_larger_than_what_was_asked_for() {
+        let asked = ByteRange::new(1000, 100);
+        let told = lost(&missing(ByteRange::new(10, u64::MAX)), asked);
+        let expected = ByteRange::new(1010, 90);
+        assert!(matches!(told, Err(ReadError::Unread { range }) if range == expected));
+        for nonsense in [
+            ByteRange::new(100, 20),
+            ByteRange::new(10, 0),
+            ByteRange::new(u64::MAX, 1),
+        ] {
+            let missing = Missing {
+                ranges: vec![nonsense],
+                ..missing(asked)
+            };
+            let told = lost(&missing, asked);
+            assert!(
+                matches!(told, Err(ReadError::Corrupt { range, .. }) if range == asked),
+                "{nonsense}"
+            );
+        }
+        let unreasoned = Missing {
+            failure: None,
+            ..missing(ByteRange::new(0, 1))
+        };
+        assert!(matches!(lost(&unreasoned, asked), Err(ReadError::Corrupt { .. })));
     }
 }

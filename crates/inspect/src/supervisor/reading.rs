@@ -1,4 +1,5 @@
-//! Streams through read children: a child that dies costs the stream that it was reading, and the next one has a new child.
+//! Streams through read children: a child that dies costs the stream that it was reading, and the next one has a new child. One that died before it
+//! gave anything of its stream, and had read others, is replaced at once.
 
 use std::time::{Duration, Instant};
 
@@ -75,31 +76,42 @@ impl StreamReader {
         poison: Option<PoisonKind>,
         sink: &mut dyn FnMut(Piece<'_>) -> Result<(), E>,
     ) -> Result<Missing, StreamError<E>> {
-        let mut session = match self.session.take() {
-            Some(session) => session,
-            None => self.start()?,
-        };
         let request = ReadRequest {
             stream: stream.clone(),
             poison,
         };
+        if let Some(waiting) = self.session.take() {
+            let mut given = 0;
+            match self.ask(waiting, &request, &mut given, sink) {
+                // It died while it waited, or of what earlier streams left in it: this stream has not had its try.
+                Err(StreamError::Died(death)) if given == 0 && death.is_of_process() => {}
+                answered => return answered,
+            }
+        }
+        let fresh = Session::start(&self.supervisor, &self.source, Work::Read)?;
+        self.ask(fresh, &request, &mut 0, sink)
+    }
+
+    /// Has a child read a stream, and keeps the child if it answered to the end.
+    fn ask<E>(
+        &mut self,
+        mut session: Session,
+        request: &ReadRequest,
+        given: &mut u64,
+        sink: &mut dyn FnMut(Piece<'_>) -> Result<(), E>,
+    ) -> Result<Missing, StreamError<E>> {
         // A child that died meanwhile says so when its answer is awaited.
-        session.send(&request).ok();
+        session.send(request).ok();
         let missing = Answer {
             session: &mut session,
-            given: 0,
+            given,
             read: 0,
             waited: Duration::ZERO,
             allowed: self.supervisor.budgets.stream,
         }
-        .take(stream, sink)?;
-        // Only a child that answered to the end can be asked again.
+        .take(&request.stream, sink)?;
         self.session = Some(session);
         Ok(missing)
-    }
-
-    fn start(&self) -> Result<Session, Error> {
-        Session::start(&self.supervisor, &self.source, Work::Read)
     }
 }
 
@@ -107,7 +119,7 @@ impl StreamReader {
 struct Answer<'a> {
     session: &'a mut Session,
     /// Bytes that the sink was given, zeros included.
-    given: u64,
+    given: &'a mut u64,
     /// Bytes that the sink was given, zeros left out.
     read: u64,
     /// Time spent waiting for the child; what the sink takes is not counted.
@@ -133,7 +145,13 @@ impl Answer<'_> {
                     self.count(stream, len)?;
                     sink(Piece::Zeros(len)).map_err(StreamError::Sink)?;
                 }
-                Next::Message(Message::Read(missing)) => return Ok(missing),
+                // Less than the stream has is nonsense too: who reads to a buffer would keep what stood there.
+                Next::Message(Message::Read(missing)) if *self.given == stream.size_bytes => {
+                    return Ok(missing);
+                }
+                Next::Message(Message::Read(_)) => {
+                    return Err(StreamError::Died(self.session.end(Cause::Babble)));
+                }
                 Next::Message(Message::Hello(_) | Message::Heartbeat { .. }) => {}
                 Next::Message(Message::Failed { kind, detail }) => {
                     return Err(match failed(self.session, kind, detail) {
@@ -160,8 +178,8 @@ impl Answer<'_> {
 
     /// Counts what is about to be given: more than the stream has is nonsense.
     fn count<E>(&mut self, stream: &Stream, len: u64) -> Result<(), StreamError<E>> {
-        self.given = self.given.saturating_add(len);
-        if self.given > stream.size_bytes {
+        *self.given = self.given.saturating_add(len);
+        if *self.given > stream.size_bytes {
             return Err(StreamError::Died(self.session.end(Cause::Babble)));
         }
         Ok(())

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use ntt_filesystem::{Facts, ScanOptions};
 use ntt_model::entry::ScanCounts;
+use ntt_model::name::escape;
 use ntt_model::{Finding, ScanEvent};
 
 use super::resume::Place;
@@ -120,6 +121,17 @@ impl<'a> Run<'a> {
                 Next::Message(Message::Heartbeat { .. }) => {}
                 Next::Message(Message::Events { first, events }) => {
                     new_events += events.len();
+                    // No reader emits such a name: whoever speaks here is no reader any more.
+                    if let Some(name) = events.iter().find_map(ScanEvent::misleading_name) {
+                        let death = Death {
+                            last_words: format!("a name that no entry can have: {}", escape(name)),
+                            ..session.end(Cause::Babble)
+                        };
+                        return Ok(Ending::Died {
+                            death,
+                            exact: careful,
+                        });
+                    }
                     self.place.note(first, &events);
                     self.deliver(events, sink)?;
                 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::OFlags;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
-use super::{Cause, Death, Error, Supervisor};
+use super::{Cause, Death, Error, Supervisor, launcher};
 use crate::child::{ARGUMENT, DESCRIPTORS_MAX};
 use crate::container::ImageFiles;
 use crate::protocol::{HEADER_BYTES, Message, ReadRequest, Request, Work, frame_len, write_frame};
@@ -69,14 +69,15 @@ impl Session {
         let (mut socket, childs_end) = UnixStream::pair()?;
         socket.set_read_timeout(Some(TICK))?;
         socket.set_write_timeout(Some(REAP))?;
-        let mut child = Command::new(&supervisor.program)
+        let mut command = Command::new(&supervisor.program);
+        command
             .arg(ARGUMENT)
             .env_clear()
             .current_dir("/")
             .stdin(source.file.try_clone()?)
             .stdout(OwnedFd::from(childs_end))
-            .stderr(Stdio::piped())
-            .spawn()?;
+            .stderr(Stdio::piped());
+        let mut child = launcher::spawn(command)?;
         let last_words = child
             .stderr
             .take()

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ntt_inspect::child::rehearsal::PoisonKind;
-use ntt_inspect::supervisor::{Cause, Death, StreamError, StreamReader};
+use ntt_inspect::protocol::Message;
+use ntt_inspect::supervisor::{Cause, ChildImage, Death, StreamError, StreamReader};
 use ntt_inspect::{ImageFiles, Supervisor};
 use ntt_model::entry::{Encoding, Stream, StreamKind};
 use ntt_model::{ByteRange, Codec, Extent, ExtentKind, FailureClass, PackedUnit};
 use ntt_source::extents::{Missing, Piece};
-use ntt_source::{FileSource, Masked};
+use ntt_source::{FileSource, Masked, ReadAt, ReadError};
 
-use crate::scan_child::supervisor;
+use crate::scan_child::{supervisor, taken_over};
 
 /// Length of the plain bytes in the image.
 const PLAIN: u64 = 700_000;
@@ -156,6 +157,67 @@ fn r19_a_decoder_that_goes_wrong_costs_its_stream_only() {
     }
 }
 
+/// Waits until the kernel has no trace of a thread any more, and so whatever its end brings has been done.
+fn see_gone(thread: rustix::thread::Pid) {
+    let path = format!("/proc/self/task/{}", thread.as_raw_nonzero());
+    while std::path::Path::new(&path).exists() {
+        std::thread::yield_now();
+    }
+}
+
+/// R19: a reader goes from thread to thread, and its child lives on when the thread ends that read with it first, be it in the middle of a stream.
+#[test]
+fn r19_a_read_child_outlives_the_thread_that_read_first() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut reader = StreamReader::new(supervisor(), files(&dir, &[]));
+    let expected = read(&mut reader, &plain());
+    let mut reader = StreamReader::new(supervisor(), files(&dir, &[]));
+    let (ready, begun) = std::sync::mpsc::channel();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let first = std::thread::spawn(move || {
+        read(&mut reader, &packed());
+        ready.send((reader, rustix::thread::gettid())).expect("awaited");
+        held.recv().ok();
+    });
+    let (mut reader, thread) = begun.recv().expect("a reader");
+    let mut bytes = Vec::new();
+    let mut first = Some(first);
+    let missing = reader.read::<Infallible>(&plain(), &mut |piece| {
+        if let Some(first) = first.take() {
+            release.send(()).expect("awaited");
+            first.join().expect("no panic");
+            see_gone(thread);
+        }
+        gather(&mut bytes)(piece)
+    });
+    assert!((bytes, missing.expect("the child lives")) == expected);
+}
+
+/// The children of this process that read an image.
+fn children_of(image: &std::path::Path) -> Vec<rustix::process::Pid> {
+    let processes = std::fs::read_dir("/proc").expect("proc").flatten();
+    processes
+        .filter(|entry| std::fs::read_link(entry.path().join("fd/0")).is_ok_and(|target| target == image))
+        .filter_map(|entry| rustix::process::Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+        .collect()
+}
+
+/// R19: a child that was killed while it waited costs nothing, and one that dies over the stream is not started for ever.
+#[test]
+fn r19_a_child_that_died_while_it_waited_is_replaced() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut reader = StreamReader::new(supervisor(), files(&dir, &[]));
+    let expected = read(&mut reader, &packed());
+    let image = dir.path().canonicalize().expect("a path").join("image");
+    let children = children_of(&image);
+    assert_eq!(children.len(), 1);
+    for child in children {
+        rustix::process::kill_process(child, rustix::process::Signal::KILL).expect("killed");
+    }
+    assert_eq!(read(&mut reader, &packed()), expected);
+    died(&mut reader, &packed(), PoisonKind::Abort);
+}
+
 /// A stream that keeps its child busy for too long is given up even if the child shows signs of life.
 #[test]
 fn a_stream_has_a_bound_of_time() {
@@ -199,4 +261,43 @@ fn a_sink_that_wants_no_more_ends_the_stream_and_not_the_reader() {
     let result = reader.read(&plain(), &mut |_| Err("enough"));
     assert!(matches!(result, Err(StreamError::Sink("enough"))));
     assert_eq!(read(&mut reader, &packed()).1, Missing::default());
+}
+
+/// R20: a child that was taken over gives as many bytes as were asked for, or none that count.
+#[test]
+fn r20_an_answer_of_another_length_is_no_answer() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let whole = Message::Read(Missing::default());
+    for given in [
+        vec![],
+        vec![Message::Bytes(vec![1; 99])],
+        vec![Message::Bytes(vec![1; 50]), Message::Zeros(49)],
+        vec![Message::Bytes(vec![1; 101])],
+        vec![Message::Zeros(u64::MAX), Message::Zeros(u64::MAX)],
+    ] {
+        let says = [given, vec![whole.clone()]].concat();
+        let mut reader = StreamReader::new(taken_over(dir.path(), &says), files(&dir, &[]));
+        let wanted = stream(100, 0, 100, Encoding::Plain);
+        let answer = reader.read(&wanted, &mut |_| Ok::<(), Infallible>(()));
+        assert!(
+            matches!(&answer, Err(StreamError::Died(death)) if death.cause == Cause::Babble),
+            "{says:?}: {answer:?}"
+        );
+    }
+}
+
+/// R20: what such a child says is missing is never believed beyond the bytes that were asked for.
+#[test]
+fn r20_missing_bytes_of_an_image_are_those_that_were_asked_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut missing = Missing::default();
+    missing.add(ByteRange::new(0, u64::MAX), FailureClass::Unread, 0, String::new);
+    let says = [Message::Zeros(100), Message::Read(missing)];
+    let image = ChildImage::new(taken_over(dir.path(), &says), files(&dir, &[]), 1 << 40);
+    let read = image.read_exact_at(4096, &mut [0xee; 100]);
+    let expected = ByteRange::new(4096, 100);
+    assert!(
+        matches!(read, Err(ReadError::Unread { range }) if range == expected),
+        "{read:?}"
+    );
 }

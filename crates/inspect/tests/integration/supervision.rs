@@ -5,14 +5,15 @@ use std::fs::File;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ntt_filesystem::{ScanOptions, Stop};
+use ntt_filesystem::{Facts, ScanOptions, State, Stop, TimeZone};
 use ntt_inspect::child::rehearsal::{Poison, PoisonKind, Rehearsal};
+use ntt_inspect::protocol::Message;
 use ntt_inspect::supervisor::{Cause, Error};
 use ntt_inspect::{ImageFiles, ScanSummary, Supervisor};
-use ntt_model::entry::ScanCounts;
+use ntt_model::entry::{Name, ScanCounts};
 use ntt_model::{FindingCode, Layer, ScanEvent, Severity};
 
-use crate::scan_child::supervisor;
+use crate::scan_child::{supervisor, taken_over};
 
 /// A memory budget under which a rehearsed disaster is noticed soon.
 fn tight() -> Supervisor {
@@ -273,4 +274,76 @@ fn r19_the_self_test_passes_here() {
     let report = supervisor().self_test().expect("children can be started");
     assert!(report.passed(), "{report:?}");
     assert_eq!(report.trials.len(), PoisonKind::ALL.len());
+}
+
+/// R20: a name that would lead out of its directory shows that the child is no reader any more. It costs the rest, is told, and goes nowhere.
+#[test]
+fn r20_a_child_that_says_misleading_names_is_not_believed() {
+    for name in ["..", ".", "", "a/../../b", "a\0b"] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (_, sound) = rehearse(
+            &tight(),
+            &Rehearsal {
+                directories: 1,
+                ..Rehearsal::default()
+            },
+        );
+        let [
+            ScanEvent::Directory(root),
+            ScanEvent::Inode(_),
+            ScanEvent::Name(first),
+            ..,
+        ] = sound.as_slice()
+        else {
+            panic!("{sound:?}");
+        };
+        let events = [
+            ScanEvent::Directory(root.clone()),
+            ScanEvent::Name(Name {
+                name: name.into(),
+                ..first.clone()
+            }),
+        ];
+        let says = [
+            Message::Facts(Box::new(facts())),
+            Message::Events {
+                first: 0,
+                events: events[..1].to_vec(),
+            },
+            Message::Events {
+                first: 1,
+                events: events[1..].to_vec(),
+            },
+            Message::Done(ScanCounts::default()),
+        ];
+        let (summary, events) = rehearse(&taken_over(dir.path(), &says), &Rehearsal::default());
+        let summary = summary.expect("what came before counts");
+        assert!(!summary.complete);
+        assert!(summary.killed.iter().all(|death| death.cause == Cause::Babble));
+        assert!(!events.iter().any(|event| matches!(event, ScanEvent::Name(_))));
+        let told = events.iter().any(|event| {
+            matches!(event, ScanEvent::Finding(finding) if finding.severity == Severity::Loss
+                && finding.code == FindingCode::Killed && finding.detail.contains("a name that no entry can have"))
+        });
+        assert!(told, "{events:?}");
+    }
+}
+
+/// What a child says of a volume.
+fn facts() -> Facts {
+    Facts {
+        type_name: "made up".to_owned(),
+        label: Vec::new(),
+        uuid: None,
+        block_size_bytes: 512,
+        size_bytes: 0,
+        used_bytes: None,
+        created: None,
+        written: None,
+        state: State::Clean,
+        time_resolution_ns: 1,
+        time_zone: TimeZone::Utc,
+        root: 1,
+        details: Vec::new(),
+    }
 }

@@ -9,11 +9,12 @@ use std::os::unix::ffi::OsStrExt;
 
 use ntt_catalogue::rows::{ChildRow, State};
 use ntt_model::entry::{Inode, StreamKind};
-use ntt_model::name::escape;
+use ntt_model::name::{can_stand_in_path, escape};
 use ntt_model::{BlobHash, Kind, Timestamp};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
 use super::Comparer;
+use crate::restore::MISLEADING;
 use crate::xattr::host_name;
 use crate::{Error, tree};
 
@@ -43,6 +44,10 @@ impl Comparer<'_> {
         child: &ChildRow,
     ) -> Result<bool, Error> {
         self.stage.add(1, 0);
+        if !can_stand_in_path(&child.name) {
+            self.differ(path, "missing", "an entry", MISLEADING);
+            return Ok(false);
+        }
         let Some(inode) = &child.inode else {
             self.differ(path, "unreadable", "an inode", "none was read from the medium");
             return Ok(false);

@@ -24,7 +24,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ntt_catalogue::rows::{MediumRow, Progress, VolumeRow};
-use ntt_host::{Clock, SystemClock};
 use ntt_model::ScanId;
 use serde::{Deserialize, Serialize};
 
@@ -215,20 +214,25 @@ fn drain(shared: &Shared<'_>) -> Result<(), Error> {
         worker::run_all(shared)?;
         shared.context.interrupt.check()?;
         let queue = shared.context.archive.catalogue().progress(shared.task.scan)?;
-        let now = SystemClock.now().as_nanos();
-        let pause = queue
-            .next_retry
-            .map(|at| Duration::from_nanos(u64::try_from(at.as_nanos().saturating_sub(now)).unwrap_or(0)));
         if shared.asked_to_end.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
-        match pause {
-            _ if queue.free_chunks > 0 => {}
-            Some(pause) if pause <= WAIT_FOR_RETRY => wait(pause, shared.context.interrupt)?,
-            // Other runs hold the rest. Should one of them die, its chunks return, and somebody must be there.
-            _ if queue.leased_chunks > 0 => wait(WAIT_FOR_OTHERS, shared.context.interrupt)?,
-            _ => return Ok(()),
+        match pause(&queue) {
+            Some(pause) => wait(pause, shared.context.interrupt)?,
+            None => return Ok(()),
         }
+    }
+}
+
+/// How long to wait before the queue is worked on again; `None` if this run has nothing more to do in it.
+fn pause(queue: &Progress) -> Option<Duration> {
+    match queue.until_retry {
+        _ if queue.free_chunks > 0 => Some(Duration::ZERO),
+        // Never at once: registering a worker has its price, and its clock may stand still.
+        Some(retry) if retry <= WAIT_FOR_RETRY => Some(retry.max(WAIT_STEP)),
+        // Other runs hold the rest. Should one of them die, its chunks return, and somebody must be there.
+        _ if queue.leased_chunks > 0 => Some(WAIT_FOR_OTHERS),
+        _ => None,
     }
 }
 
@@ -319,5 +323,37 @@ impl Totals {
                 RunOutcome::Complete
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ntt_model::Timestamp;
+
+    use super::*;
+
+    /// R33: whether a retry is waited for depends on what the catalogue says of it, and not on the clock of this host, which may be hours apart.
+    #[test]
+    fn r33_a_retry_is_awaited_by_the_clock_of_the_catalogue() {
+        let waiting = |retry: Duration, at: i64| Progress {
+            waiting_chunks: 1,
+            next_retry: Some(Timestamp::from_nanos(at)),
+            until_retry: Some(retry),
+            ..Progress::default()
+        };
+        for at in [1, i64::MAX] {
+            assert_eq!(
+                pause(&waiting(Duration::from_secs(2), at)),
+                Some(Duration::from_secs(2))
+            );
+            assert_eq!(pause(&waiting(Duration::from_nanos(1), at)), Some(WAIT_STEP));
+            assert_eq!(pause(&waiting(Duration::from_secs(5), at)), None);
+        }
+        let held = Progress {
+            leased_chunks: 1,
+            ..waiting(Duration::from_secs(5), 1)
+        };
+        assert_eq!(pause(&held), Some(WAIT_FOR_OTHERS));
+        assert_eq!(pause(&Progress::default()), None);
     }
 }

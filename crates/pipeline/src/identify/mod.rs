@@ -7,6 +7,7 @@
 mod digest;
 mod evidence;
 mod look;
+mod map;
 mod old_id;
 mod recognise;
 mod source;
@@ -16,7 +17,7 @@ use std::path::Path;
 
 use ntt_catalogue::rows::{Evidence, Image, MediumKind, MediumRow, NewMedium};
 use ntt_host::{Random, SystemRandom};
-use ntt_model::{ByteRange, Device, MediumId, MediumKey, Timestamp};
+use ntt_model::{ByteRange, Device, Finding, MediumId, MediumKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use look::{Alike, Identification, look};
@@ -62,6 +63,9 @@ pub struct Source {
     /// The images of a set, in the order of their numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<Self>,
+    /// What was noticed of the files beside the image; the medium's inspection tells it.
+    #[serde(skip)]
+    pub(crate) notes: Vec<Finding>,
     /// Volumes of the medium that are read as devices, once they are known.
     #[serde(skip)]
     pub(crate) devices: Vec<Device>,

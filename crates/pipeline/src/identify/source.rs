@@ -5,11 +5,10 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use ntt_mapfile::Mapfile;
-use ntt_model::{ByteRange, Timestamp};
+use ntt_model::Timestamp;
 use ntt_source::{FileSource, ReadAt};
 
-use super::{Source, SourceKind};
+use super::{Source, SourceKind, map};
 use crate::image::{self, Opener};
 use crate::{Error, HostPath};
 
@@ -83,6 +82,7 @@ fn directory(path: &Path, metadata: &Metadata) -> Source {
         unread: Vec::new(),
         container: None,
         members: Vec::new(),
+        notes: Vec::new(),
         devices: Vec::new(),
     }
 }
@@ -97,40 +97,19 @@ fn image_file(path: &Path, metadata: &Metadata, refuse: &dyn Fn(&str) -> Error) 
         .or_else(|_| file.read_exact_at(file.len() - 1, &mut byte))
         .map_err(|error| refuse(&format!("cannot be read: {error}")))?;
     let path = HostPath::from(path);
-    let (mapfile, unread) = mapfile(&path, file.len())?;
+    let map = map::beside(&path, file.len())?;
     Ok(Source {
         path,
         kind: SourceKind::Image,
         size_bytes: file.len(),
         modified: modified(metadata),
-        mapfile,
-        unread,
+        mapfile: map.path,
+        unread: map.unread,
         container: None,
         members: Vec::new(),
+        notes: map.notes,
         devices: Vec::new(),
     })
-}
-
-/// The mapfile beside the image: `X.map` for `X`, or `X.map` for `X.img` (R11). A map that cannot be understood is an error: taking
-/// the image for good would turn holes into zeros.
-fn mapfile(image: &HostPath, len: u64) -> Result<(Option<HostPath>, Vec<ByteRange>), Error> {
-    let beside = [
-        image.with_suffix(".map"),
-        image.as_path().with_extension("map").into(),
-    ];
-    for candidate in beside.into_iter().filter(|candidate| candidate != image) {
-        let bytes = match std::fs::read(candidate.as_path()) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(Error::io("reading the mapfile", candidate.as_path())(error)),
-        };
-        let map = Mapfile::parse(&bytes).map_err(|error| Error::Source {
-            path: candidate.as_path().to_owned(),
-            reason: error.to_string(),
-        })?;
-        return Ok((Some(candidate), map.unread_ranges(len)));
-    }
-    Ok((None, Vec::new()))
 }
 
 /// When the newest of the files was modified that the image lies in: with any of them, the image changes.

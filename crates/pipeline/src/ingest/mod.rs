@@ -215,13 +215,20 @@ pub fn run(context: &Context<'_>, request: &IngestRequest) -> Result<IngestSumma
                 summary.outcome = RunOutcome::Interrupted;
                 break;
             }
-            Err(error) => {
-                summary.failures.push(failure(path, error)?);
-                summary.outcome = RunOutcome::Failed;
-            }
+            Err(error) => summary.fail(path, error)?,
         }
     }
     Ok(summary)
+}
+
+impl IngestSummary {
+    /// Takes in that a source failed, if others may still work.
+    fn fail(&mut self, path: &Path, error: Error) -> Result<(), Error> {
+        let outcome = RunOutcome::of_error(&error);
+        self.failures.push(failure(path, error)?);
+        self.outcome = self.outcome.max(outcome);
+        Ok(())
+    }
 }
 
 fn run_set(context: &Context<'_>, request: &IngestRequest) -> Result<IngestSummary, Error> {
@@ -235,19 +242,23 @@ fn run_set(context: &Context<'_>, request: &IngestRequest) -> Result<IngestSumma
         Err(Error::Interrupted) => summary.outcome = RunOutcome::Interrupted,
         Err(error) => {
             let path = match &error {
-                Error::Source { path, .. } => path.clone(),
+                Error::Source { path, .. } | Error::DeviceLost(path) => path.clone(),
                 _ => request.sources.first().cloned().unwrap_or_default(),
             };
-            summary.failures.push(failure(&path, error)?);
-            summary.outcome = RunOutcome::Failed;
+            summary.fail(&path, error)?;
         }
     }
     Ok(summary)
 }
 
-/// An error that concerns one source as a row of the summary; any other one ends the run.
+/// An error that concerns one source as a row of the summary; any other one ends the run. A device that went away can be gone on with, and is no reason to
+/// leave out the next.
 fn failure(path: &Path, error: Error) -> Result<SourceFailure, Error> {
-    match error.kind() {
+    let kind = match error {
+        Error::DeviceLost(_) => ErrorKind::Failed,
+        _ => error.kind(),
+    };
+    match kind {
         ErrorKind::Failed | ErrorKind::Usage => Ok(SourceFailure {
             path: path.into(),
             error: error.to_string(),

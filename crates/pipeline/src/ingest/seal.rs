@@ -1,6 +1,6 @@
 //! The digests by which an image and its volumes will be recognised (R2, R3).
 
-use ntt_catalogue::rows::{Evidence, Image, MediumRow, NewVolume, VolumeRow};
+use ntt_catalogue::rows::{EventRow, Evidence, Image, MediumRow, NewVolume, VolumeRow};
 use ntt_model::BlobHash;
 use ntt_source::ReadAt;
 
@@ -10,6 +10,9 @@ use crate::inspect::{add_new_findings, content_range, digest_volume, mapping};
 use crate::stage::{Running, Subject};
 use crate::{Context, Error, RunOutcome, Stage};
 
+/// The word of the log for a medium of which not every digest can be had: its source failed on some of it.
+const NO_DIGEST: &str = "the source cannot be read everywhere, and has no digest";
+
 /// Digests the image and its readable volumes in one sequential read, once per medium.
 pub(super) fn digests(context: &Context<'_>, medium: &MediumRow, source: &Source) -> Result<(), Error> {
     if source.kind == SourceKind::Set {
@@ -17,6 +20,9 @@ pub(super) fn digests(context: &Context<'_>, medium: &MediumRow, source: &Source
     }
     let image = image_row(context.archive, medium)?;
     if source.kind == SourceKind::Directory || image.digest.is_some() {
+        return Ok(());
+    }
+    if cannot_be_had(context, medium)? {
         return Ok(());
     }
     let catalogue = context.archive.catalogue();
@@ -40,9 +46,41 @@ pub(super) fn digests(context: &Context<'_>, medium: &MediumRow, source: &Source
                 let digest = digest_volume(context, &bytes, &row.volume)?;
                 put_digest(context, medium, row, digest)?;
             }
-            record(context, medium, image, volumes, &digests)
+            record(context, medium, image, volumes, &digests)?;
+            Ok(digests.image.is_some())
         });
-    stage.settle(catalogue, Some(medium), result, |()| RunOutcome::Complete)
+    settle(context, medium, &stage, result)
+}
+
+/// Whether the log says that not every digest can be had, and nothing was rescued, inspected or scanned since.
+fn cannot_be_had(context: &Context<'_>, medium: &MediumRow) -> Result<bool, Error> {
+    Ok(is_given_up(
+        &context.archive.catalogue().events(Some(medium.key))?,
+    ))
+}
+
+fn is_given_up(log: &[EventRow]) -> bool {
+    let renewing = [Stage::Rescue, Stage::Inspect, Stage::Scan].map(Stage::as_str);
+    let last = log
+        .iter()
+        .rfind(|event| event.detail == NO_DIGEST || renewing.contains(&event.stage.as_str()));
+    last.is_some_and(|event| event.detail == NO_DIGEST)
+}
+
+/// Ends the stage, and leaves in the log whether there is anything to do the next time. `result` tells whether every digest could be had.
+fn settle(
+    context: &Context<'_>,
+    medium: &MediumRow,
+    stage: &Running<'_>,
+    result: Result<bool, Error>,
+) -> Result<(), Error> {
+    let told = |is_whole: &bool| match is_whole {
+        true => (RunOutcome::Complete, String::new()),
+        false => (RunOutcome::Losses, NO_DIGEST.to_owned()),
+    };
+    stage
+        .settle_told(context.archive.catalogue(), Some(medium), result, told)
+        .map(|_| ())
 }
 
 /// Digests the volumes of a set; its images have digests of their own.
@@ -50,18 +88,21 @@ fn of_set(context: &Context<'_>, medium: &MediumRow, source: &Source) -> Result<
     let catalogue = context.archive.catalogue();
     let mut volumes = catalogue.volumes(medium.key)?;
     volumes.retain(|row| row.volume.digest.is_none() && mapping(&row.volume).is_some());
+    if volumes.is_empty() || cannot_be_had(context, medium)? {
+        return Ok(());
+    }
     let bytes = open_image(source)?;
     let total = volumes.iter().map(|row| row.volume.range.len).sum();
     let subject = Subject::medium(medium);
     let stage = Running::start_with(context.observer, Stage::Verify, subject, None, Some(total));
-    let result = volumes.into_iter().try_for_each(|row| {
+    let result = volumes.into_iter().try_fold(true, |is_whole, row| {
         let len = row.volume.range.len;
         let digest = digest_volume(context, &bytes, &row.volume)?;
         put_digest(context, medium, row, digest)?;
         stage.add(0, len);
-        Ok(())
+        Ok(is_whole && digest.is_some())
     });
-    stage.settle(catalogue, Some(medium), result, |()| RunOutcome::Complete)
+    settle(context, medium, &stage, result)
 }
 
 /// What the containers state of the image against what was read of it: a finding where they differ or cannot be compared, evidence where all is well.
@@ -132,4 +173,35 @@ fn record(
         },
     )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(stage: Stage, detail: &str) -> EventRow {
+        EventRow {
+            at: None,
+            medium: None,
+            stage: stage.as_str().to_owned(),
+            result: RunOutcome::Losses.as_str().to_owned(),
+            elapsed_ms: 0,
+            count: 0,
+            bytes: 0,
+            detail: detail.to_owned(),
+        }
+    }
+
+    /// A digest that could not be had is tried for again once there may be more of the source.
+    #[test]
+    fn a_digest_is_given_up_until_more_is_read() {
+        let scan = || event(Stage::Scan, "");
+        let none = || event(Stage::Verify, NO_DIGEST);
+        assert!(!is_given_up(&[]));
+        assert!(!is_given_up(&[scan(), event(Stage::Verify, "")]));
+        assert!(is_given_up(&[scan(), none(), event(Stage::Verify, "")]));
+        for stage in [Stage::Rescue, Stage::Inspect, Stage::Scan] {
+            assert!(!is_given_up(&[scan(), none(), event(stage, "")]));
+        }
+    }
 }

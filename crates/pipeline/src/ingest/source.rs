@@ -207,11 +207,9 @@ fn came_to_its_end(context: &Context<'_>, medium: &MediumRow) -> Result<bool, Er
     match latest.find(|event| event.stage == END_OF_INGEST || event.stage == Stage::Scan.as_str()) {
         Some(event) if event.stage == END_OF_INGEST => {
             // Stopped while it wrote the manifest: nothing was logged since, and the manifest does not tell of this event.
-            let all = context.archive.catalogue().events(None)?;
-            let is_last = all
-                .last()
-                .is_some_and(|last| last.at == event.at && last.stage == END_OF_INGEST);
-            Ok(!is_last || manifest::is_current(context.archive.root(), &all, medium))
+            let changes = context.archive.catalogue().last_changes()?;
+            let is_last = changes.latest() == event.at;
+            Ok(!is_last || manifest::is_current(context.archive.root(), &changes, medium))
         }
         Some(_) => Ok(false),
         None => Ok(true),

@@ -51,6 +51,7 @@ pub fn plan(
     if let Some(contained) = &source.container {
         contained::add(&mut tree, contained);
     }
+    tree.findings.extend(source.notes.iter().cloned());
     Ok(Some(tree))
 }
 
@@ -103,6 +104,7 @@ pub fn plan_set(
         if let Some(contained) = &member.container {
             contained::add(tree, contained);
         }
+        tree.findings.extend(member.notes.iter().cloned());
     }
     Ok(trees)
 }

@@ -9,8 +9,8 @@ mod write;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use ntt_catalogue::rows::{EventRow, MediumRow};
-use ntt_model::{MediumId, Timestamp};
+use ntt_catalogue::rows::{LastChanges, MediumRow};
+use ntt_model::MediumId;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use line::{DirectoryLine, Line, PathLine};
@@ -67,9 +67,9 @@ pub fn run(context: &Context<'_>, medium: &MediumRow) -> Result<ManifestSummary,
 pub fn refresh(context: &Context<'_>) -> Result<Vec<ManifestSummary>, Error> {
     let _alone = Lock::manifests(context.archive.root())?;
     let mut written = Vec::new();
-    let events = context.archive.catalogue().events(None)?;
+    let changes = context.archive.catalogue().last_changes()?;
     for medium in context.archive.catalogue().media()? {
-        if !is_current(context.archive.root(), &events, &medium) {
+        if !is_current(context.archive.root(), &changes, &medium) {
             written.push(run(context, &medium)?);
         }
     }
@@ -77,17 +77,9 @@ pub fn refresh(context: &Context<'_>) -> Result<Vec<ManifestSummary>, Error> {
 }
 
 /// Whether the manifest tells of the medium's last change. One that is missing or damaged does not.
-pub(crate) fn is_current(root: &Path, events: &[EventRow], medium: &MediumRow) -> bool {
+pub(crate) fn is_current(root: &Path, changes: &LastChanges, medium: &MediumRow) -> bool {
     let told = Manifest::open(&path(root, medium.medium.id)).and_then(|mut manifest| manifest.head());
-    told.is_ok_and(|head| head.as_of == last_change(events, medium))
-}
-
-/// When the medium's rows changed last: every change leaves an event, of the medium or (verification) of no medium.
-fn last_change(events: &[EventRow], medium: &MediumRow) -> Option<Timestamp> {
-    let concerns = events
-        .iter()
-        .filter(|event| event.medium.is_none_or(|key| key == medium.key));
-    concerns.filter_map(|event| event.at).max()
+    told.is_ok_and(|head| head.as_of == changes.of(medium.key))
 }
 
 fn publish(context: &Context<'_>, medium: &MediumRow, path: &Path) -> Result<ManifestSummary, Error> {
@@ -99,7 +91,7 @@ fn publish(context: &Context<'_>, medium: &MediumRow, path: &Path) -> Result<Man
     let mut encoder = zstd::Encoder::new(file, LEVEL).map_err(io)?;
     encoder.include_checksum(true).map_err(io)?;
     let mut lines = line::Lines::new(&mut encoder, &temporary);
-    let as_of = last_change(&context.archive.catalogue().events(None)?, medium);
+    let as_of = context.archive.catalogue().last_changes()?.of(medium.key);
     write::medium(context, medium, as_of, &mut lines)?;
     let count = lines.finish()?;
     let file = encoder.finish().map_err(io)?;

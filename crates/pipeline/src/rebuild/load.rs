@@ -5,13 +5,12 @@ use std::path::Path;
 use ntt_catalogue::Restore;
 use ntt_model::MediumKey;
 use ntt_model::entry::{Directory, Name, ScanEvent};
+use ntt_model::name::escape;
 
+use crate::entries::Entries;
 use crate::manifest::{DirectoryLine, Line, Manifest, PathLine};
 use crate::stage::Running;
 use crate::{Error, Interrupt};
-
-/// Entries that go to the catalogue together.
-const BATCH: usize = 4096;
 
 /// Loads a manifest; returns how many lines it has.
 pub(super) fn manifest(
@@ -27,8 +26,7 @@ pub(super) fn manifest(
     let mut load = Load {
         medium: head.medium.key,
         restoration,
-        entries: Vec::new(),
-        labels: Vec::new(),
+        entries: Entries::default(),
         directory: None,
     };
     while let Some(line) = manifest.next()? {
@@ -42,8 +40,7 @@ pub(super) fn manifest(
 struct Load<'r> {
     medium: MediumKey,
     restoration: &'r mut dyn Restore,
-    entries: Vec<ScanEvent>,
-    labels: Vec<(i64, String)>,
+    entries: Entries,
     directory: Option<u64>,
 }
 
@@ -95,7 +92,7 @@ impl Load<'_> {
             .directory
             .ok_or_else(|| "a path before any directory".to_owned())?;
         if let Some(rule) = &line.rule {
-            self.labels.push((line.id, rule.clone()));
+            self.entries.label(line.id, rule);
         }
         self.push(ScanEvent::Name(Name {
             directory,
@@ -108,20 +105,15 @@ impl Load<'_> {
     }
 
     fn push(&mut self, event: ScanEvent) -> Result<(), String> {
-        self.entries.push(event);
-        if self.entries.len() >= BATCH {
-            self.flush()?;
+        if let Some(name) = event.misleading_name() {
+            return Err(format!("no entry can have the name `{}`", escape(name)));
         }
-        Ok(())
+        let pushed = self.entries.push(event, self.restoration);
+        pushed.map(drop).map_err(|error| error.to_string())
     }
 
     fn flush(&mut self) -> Result<(), String> {
-        if self.entries.is_empty() {
-            return Ok(());
-        }
-        let taken = self.restoration.entries(&self.entries, &self.labels);
-        self.entries.clear();
-        self.labels.clear();
-        taken.map_err(|error| error.to_string())
+        let flushed = self.entries.flush(self.restoration);
+        flushed.map(drop).map_err(|error| error.to_string())
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn recognise(
         let shared = shared_names(archive, &earlier.row, evidence)?;
         let likeness = compare_places(device, &earlier);
         if let Some(why) = reason(likeness, &shared)
-            && let Some(recognition) = settle(device, &earlier, why, interrupt)?
+            && let Some(recognition) = settle(device, &earlier, (why, !shared.is_empty()), interrupt)?
         {
             return Ok(recognition);
         }
@@ -130,11 +130,12 @@ fn reason(likeness: Likeness, shared: &[String]) -> Option<String> {
     }
 }
 
-/// What was begun goes on. What is whole is compared whole: if anything differs now, it is a new medium.
+/// What was begun goes on. What is whole is compared whole: if anything differs now, or nothing can be read of what has no name of its own either, it is a
+/// new medium.
 fn settle(
     device: &mut dyn Device,
     earlier: &Earlier,
-    why: String,
+    (why, is_named): (String, bool),
     interrupt: &Interrupt,
 ) -> Result<Option<Recognition>, Error> {
     let (key, medium) = (earlier.row.key, earlier.row.medium.id);
@@ -142,7 +143,8 @@ fn settle(
         return Ok(Some(Recognition::Resume { key, medium, why }));
     }
     let equal_bytes = compare_all(device, earlier, interrupt)?;
-    Ok(equal_bytes.map(|bytes| Recognition::Known {
+    let says_something = equal_bytes.filter(|bytes| *bytes > 0 || is_named);
+    Ok(says_something.map(|bytes| Recognition::Known {
         key,
         medium,
         why: format!("it was rescued whole before, and all {bytes} bytes that were compared are equal"),

@@ -190,16 +190,13 @@ pub(crate) fn run(
     }
     let stage = Running::start(context.observer, Stage::Rescue, Subject::medium(&medium));
     let result = read(context, plan, settings, &medium, paths);
-    let (outcome, detail) = match &result {
-        Ok(record) => (outcome(record), record.health.verdict.as_str().to_owned()),
-        Err(error) => (RunOutcome::of_error(error), error.to_string()),
-    };
     if let Ok(record) = &result {
         stage.add(record.health.missing_areas, record.health.states.rescued.bytes);
     }
     let catalogue = context.archive.catalogue();
-    stage.end_logged(catalogue, Some(&medium), outcome, detail)?;
-    let record = result?;
+    let record = stage.settle_told(catalogue, Some(&medium), result, |record| {
+        (outcome(record), record.health.verdict.as_str().to_owned())
+    })?;
     match record.outcome {
         Outcome::Stopped => Err(Error::Interrupted),
         Outcome::DeviceLost => Err(Error::DeviceLost(plan.source.as_path().to_owned())),

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use ntt_model::name::components;
+use ntt_model::name::{can_stand_in_path, components};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -16,6 +16,9 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
+
+/// What is said of a name that no reader gives, but a damaged catalogue may hold.
+pub(crate) const MISLEADING: &str = "no entry can have this name: it would lead elsewhere";
 
 /// A directory below which everything is written or compared.
 pub(crate) struct Destination(OwnedFd);
@@ -62,12 +65,49 @@ impl Destination {
             .map_err(|error| Error::io("opening", path)(error))
     }
 
-    /// Opens a directory below by its path, name by name, so that neither the length of the path nor a link matters.
+    /// Opens a directory below by its path, name by name, so that neither the length of the path nor a link matters. A name that leads elsewhere
+    /// than down is refused.
     pub(crate) fn open(&self, path: &[u8]) -> io::Result<OwnedFd> {
         let mut directory = rustix::fs::openat(&self.0, ".", DIRECTORY, Mode::empty())?;
         for name in components(path) {
+            if !can_stand_in_path(name) {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, MISLEADING));
+            }
             directory = rustix::fs::openat(&directory, OsStr::from_bytes(name), DIRECTORY, Mode::empty())?;
         }
         Ok(directory)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_path_leads_out_of_the_destination() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("outside")).unwrap();
+        let root = Destination::create(&folder.path().join("a/b")).unwrap();
+        let root = root.subdirectory("c").unwrap();
+        for path in [
+            "..",
+            ".",
+            "../..",
+            "../../../outside",
+            "./x",
+            "x/../../../outside",
+            "x\0",
+        ] {
+            let refused = root.open(path.as_bytes()).unwrap_err();
+            assert!(
+                matches!(
+                    refused.kind(),
+                    io::ErrorKind::InvalidInput | io::ErrorKind::NotFound
+                ),
+                "{path}: {refused}"
+            );
+        }
+        assert!(root.open(b"").is_ok());
+        assert!(root.subdirectory("..").is_err());
     }
 }

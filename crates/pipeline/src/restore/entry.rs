@@ -9,11 +9,13 @@ use std::os::unix::fs::FileExt;
 
 use ntt_catalogue::rows::{ChildRow, State, StreamState};
 use ntt_model::entry::{Inode, StreamKind};
+use ntt_model::name::can_stand_in_path;
 use ntt_model::{BlobHash, Kind};
 use ntt_source::extents::Piece;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::destination::MISLEADING;
 use super::{Restorer, attributes};
 use crate::{Error, Interrupt};
 
@@ -41,6 +43,10 @@ impl Restorer<'_> {
         child: &ChildRow,
     ) -> Result<bool, Error> {
         self.stage.add(1, 0);
+        if !can_stand_in_path(&child.name) {
+            self.problem(path, format!("not restored: {MISLEADING}"));
+            return Ok(false);
+        }
         let Some(inode) = &child.inode else {
             self.problem(path, "its inode could not be read");
             return Ok(false);

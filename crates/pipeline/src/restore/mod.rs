@@ -14,7 +14,7 @@ use ntt_model::Kind;
 use ntt_model::name::escape;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use destination::Destination;
+pub(crate) use destination::{Destination, MISLEADING};
 
 use crate::stage::{Running, Subject};
 use crate::tree::{self, Enter, Tree, Visible, Visit};

@@ -177,28 +177,33 @@ pub fn run(context: &Context<'_>, medium: &MediumRow, plan: &ScanPlan) -> Result
     Ok(summaries)
 }
 
-/// What of the content of a volume's files is not what its file system's checksums say; `None` if it keeps none.
+/// Hands over what of the content of a volume's files is not what its file system's checksums say, and tells how much that was; `None` if it keeps none.
 ///
 /// # Errors
 ///
-/// When the source cannot be opened, or the run was interrupted.
+/// When the source cannot be opened, or the run was interrupted; and those of `each`.
 pub(crate) fn wrong_content(
     context: &Context<'_>,
     source: &Source,
     volume: &VolumeRow,
-) -> Result<Option<Vec<Finding>>, Error> {
+    each: &mut dyn FnMut(Finding) -> Result<(), Error>,
+) -> Result<Option<u64>, Error> {
     let feed = Feed::verifying(context, source.clone());
     let mut found = None;
     for reader in readers(&volume.volume)? {
         if !reader.keeps_checksums() {
             continue;
         }
-        let wrong: &mut Vec<Finding> = found.get_or_insert_default();
+        let wrong: &mut u64 = found.get_or_insert_default();
         feed.read(&reader, &mut |events| {
-            wrong.extend(events.into_iter().filter_map(|event| match event {
-                ScanEvent::Finding(finding) if finding.layer == Layer::Content => Some(finding),
-                _ => None,
-            }));
+            for event in events {
+                if let ScanEvent::Finding(finding) = event
+                    && finding.layer == Layer::Content
+                {
+                    *wrong += 1;
+                    each(finding)?;
+                }
+            }
             context.interrupt.check()
         })?;
     }

@@ -13,11 +13,9 @@ use ntt_model::entry::{Directory, Name};
 use ntt_model::{MediumKey, ScanEvent};
 use serde::{Deserialize, Serialize};
 
+use crate::entries::Entries;
 use crate::stage::{Running, Subject};
 use crate::{Error, Interrupt, Observer, RunOutcome, Stage};
-
-/// Entries that go to the new catalogue together.
-const BATCH: usize = 4096;
 
 /// A catalogue as the command line names it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -182,8 +180,7 @@ fn one_scan(
     let mut batch = Batch {
         to,
         stage,
-        entries: Vec::new(),
-        labels: Vec::new(),
+        entries: Entries::default(),
         directory: 0,
     };
     let told = from.each_record(scan.id, &mut |record| {
@@ -202,8 +199,7 @@ fn one_scan(
 struct Batch<'t> {
     to: &'t mut dyn Restore,
     stage: &'t Running<'t>,
-    entries: Vec<ScanEvent>,
-    labels: Vec<(i64, String)>,
+    entries: Entries,
     directory: u64,
 }
 
@@ -221,8 +217,9 @@ impl Batch<'_> {
             }
             ScanRecord::Path(record) => {
                 let path = &record.path;
-                self.labels
-                    .extend(path.rule.iter().map(|rule| (path.id, rule.clone())));
+                if let Some(rule) = &path.rule {
+                    self.entries.label(path.id, rule);
+                }
                 let name = path.path.rsplit(|byte| *byte == b'/').next();
                 self.push(ScanEvent::Name(Name {
                     directory: self.directory,
@@ -246,23 +243,20 @@ impl Batch<'_> {
     }
 
     fn push(&mut self, event: ScanEvent) -> Result<(), CatalogueError> {
-        self.entries.push(event);
-        if self.entries.len() >= BATCH {
-            self.flush()
-        } else {
-            Ok(())
-        }
+        let gone = self.entries.push(event, self.to)?;
+        self.tell(gone);
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), CatalogueError> {
-        if self.entries.is_empty() {
-            return Ok(());
-        }
-        self.to.entries(&self.entries, &self.labels)?;
-        self.stage
-            .add(u64::try_from(self.entries.len()).unwrap_or(u64::MAX), 0);
-        self.entries.clear();
-        self.labels.clear();
+        let gone = self.entries.flush(self.to)?;
+        self.tell(gone);
         Ok(())
+    }
+
+    fn tell(&self, gone: u64) {
+        if gone > 0 {
+            self.stage.add(gone, 0);
+        }
     }
 }

@@ -6,7 +6,7 @@
 mod source;
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use ntt_catalogue::rows::{MediumRow, Occurrence};
@@ -23,6 +23,8 @@ use ntt_report::selector::current_scans;
 
 /// Results recorded together.
 const RECORD_EVERY: usize = 1000;
+/// After so many contents in a row that the disk would not give it is the disk that has failed, and not each of them.
+const UNREADABLE_MAX: usize = 64;
 
 /// What to verify.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -149,7 +151,8 @@ fn candidates(catalogue: &dyn Catalogue, request: &VerifyRequest) -> Result<Vec<
 ///
 /// # Errors
 ///
-/// When the catalogue fails or the run is interrupted. A content that cannot be read is not an error; it is listed as bad.
+/// When the catalogue fails or the run is interrupted, and when the store does: it is gone, or gives nothing any more. A single content that cannot be
+/// read is not an error; it is listed as bad. What was not judged is not recorded.
 pub fn run(context: &Context<'_>, plan: &VerifyPlan) -> Result<VerifySummary, Error> {
     let totals = (Some(plan.blobs), Some(plan.bytes));
     let stage = Running::start_with(
@@ -175,6 +178,10 @@ struct Shared<'a> {
     targets: &'a [Target],
     next: AtomicUsize,
     bad: Mutex<Vec<(BlobHash, String)>>,
+    /// Contents in a row that could not be read, by all threads.
+    unreadable: AtomicUsize,
+    /// Raised when one thread failed, so that the others stop too.
+    stop: AtomicBool,
 }
 
 fn verify_all(context: &Context<'_>, plan: &VerifyPlan, stage: &Running<'_>) -> Result<VerifySummary, Error> {
@@ -184,6 +191,8 @@ fn verify_all(context: &Context<'_>, plan: &VerifyPlan, stage: &Running<'_>) -> 
         targets: &plan.targets,
         next: AtomicUsize::new(0),
         bad: Mutex::default(),
+        unreadable: AtomicUsize::new(0),
+        stop: AtomicBool::new(false),
     };
     let results: Vec<Result<(), Error>> = thread::scope(|scope| {
         let jobs = context.config.jobs.value.clamp(1, 64);
@@ -207,47 +216,90 @@ fn verify_all(context: &Context<'_>, plan: &VerifyPlan, stage: &Running<'_>) -> 
 }
 
 fn worker(shared: &Shared<'_>) -> Result<(), Error> {
-    let mut verified = Vec::new();
-    let result = verify_some(shared, &mut verified);
-    record(shared, &mut verified)?;
-    result
+    let mut results = Results::default();
+    let verified = verify_some(shared, &mut results);
+    match &verified {
+        // All was read that there is: what the disk would not give is damage of its own.
+        Ok(()) if !shared.stop.load(Ordering::Relaxed) => results.believe_all(),
+        Ok(()) => {}
+        Err(_) => shared.stop.store(true, Ordering::Relaxed),
+    }
+    results.record(shared)?;
+    verified
 }
 
-fn verify_some(shared: &Shared<'_>, verified: &mut Vec<(BlobHash, bool)>) -> Result<(), Error> {
-    while let Some(target) = shared.targets.get(shared.next.fetch_add(1, Ordering::Relaxed)) {
+fn verify_some(shared: &Shared<'_>, results: &mut Results) -> Result<(), Error> {
+    while !shared.stop.load(Ordering::Relaxed)
+        && let Some(target) = shared.targets.get(shared.next.fetch_add(1, Ordering::Relaxed))
+    {
         shared.context.interrupt.check()?;
-        let problem = problem(shared.context.archive.store().verify_blob(&target.hash));
-        verified.push((target.hash, problem.is_none()));
-        if let Some(problem) = problem {
+        let verified = shared.context.archive.store().verify_blob(&target.hash)?;
+        if let Verified::Io { error } = verified {
+            let before = shared.unreadable.fetch_add(1, Ordering::Relaxed);
+            results.doubtful.push((target.hash, error.to_string()));
+            if before >= UNREADABLE_MAX {
+                return Err(error.into());
+            }
+        } else {
+            shared.unreadable.store(0, Ordering::Relaxed);
+            results.believe_all();
+            results.add(target.hash, problem(&verified));
+        }
+        shared.stage.add(1, target.bytes);
+        if results.verified.len() >= RECORD_EVERY {
+            results.record(shared)?;
+        }
+    }
+    Ok(())
+}
+
+/// What one thread found and has not recorded yet.
+#[derive(Default)]
+struct Results {
+    verified: Vec<(BlobHash, bool)>,
+    bad: Vec<(BlobHash, String)>,
+    /// Contents that could not be read, while it is open whether anything can.
+    doubtful: Vec<(BlobHash, String)>,
+}
+
+impl Results {
+    fn add(&mut self, hash: BlobHash, problem: Option<String>) {
+        self.verified.push((hash, problem.is_none()));
+        self.bad.extend(problem.map(|problem| (hash, problem)));
+    }
+
+    /// The disk gives others: what it would not give is damaged.
+    fn believe_all(&mut self) {
+        for (hash, problem) in std::mem::take(&mut self.doubtful) {
+            self.add(hash, Some(problem));
+        }
+    }
+
+    fn record(&mut self, shared: &Shared<'_>) -> Result<(), Error> {
+        if !self.verified.is_empty() {
+            shared
+                .context
+                .archive
+                .catalogue()
+                .record_verified(&self.verified)?;
+            self.verified.clear();
             let mut bad = shared
                 .bad
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
-            bad.push((target.hash, problem));
+            bad.append(&mut self.bad);
         }
-        shared.stage.add(1, target.bytes);
-        if verified.len() >= RECORD_EVERY {
-            record(shared, verified)?;
-        }
+        Ok(())
     }
-    Ok(())
-}
-
-fn record(shared: &Shared<'_>, verified: &mut Vec<(BlobHash, bool)>) -> Result<(), Error> {
-    if !verified.is_empty() {
-        shared.context.archive.catalogue().record_verified(verified)?;
-        verified.clear();
-    }
-    Ok(())
 }
 
 /// What is wrong with a content; `None` if nothing is.
-fn problem(verified: Result<Verified, ntt_store::Error>) -> Option<String> {
+fn problem(verified: &Verified) -> Option<String> {
     match verified {
-        Ok(Verified::Good) => None,
-        Ok(Verified::Bad { actual }) => Some(format!("its bytes have the digest {actual}")),
-        Ok(Verified::Missing) => Some("not in the store, or cut short".to_owned()),
-        Ok(Verified::Io { error }) | Err(error) => Some(error.to_string()),
+        Verified::Good => None,
+        Verified::Bad { actual } => Some(format!("its bytes have the digest {actual}")),
+        Verified::Missing => Some("not in the store, or cut short".to_owned()),
+        Verified::Io { error } => Some(error.to_string()),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Contents in the store are verified by [`super::run`]; this tells whether what was stored was right in the first place, as far as somebody kept a
 //! checksum: a container of its image (EWF, disk images of Apple), a file system of the content of its files (btrfs).
 
+use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use ntt_catalogue::rows::{MediumRow, ScanRow, VolumeRow};
@@ -18,6 +19,10 @@ use crate::{Context, Error, RunOutcome, Stage, scan};
 
 /// Damaged ranges of an image that are told one by one.
 const RANGES_MAX: usize = 1000;
+/// Findings that are told one by one; those behind are counted.
+const FINDINGS_MAX: usize = 10_000;
+/// Findings that are recorded together.
+const RECORD_EVERY: usize = 1000;
 
 /// What the source of a medium was found to be.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -28,7 +33,7 @@ pub struct SourceCheck {
     pub bytes: u64,
     /// What was compared and is right, one line each.
     pub right: Vec<String>,
-    /// What is not.
+    /// What is not; if that is more than 10,000 findings, the last one says how many more there were.
     pub wrong: Vec<SourceFinding>,
     /// How it ended.
     pub outcome: RunOutcome,
@@ -61,20 +66,7 @@ pub fn source(context: &Context<'_>, medium: &MediumRow) -> Result<SourceCheck, 
     let subject = Subject::medium(medium);
     let total = Some(source.size_bytes);
     let stage = Running::start_with(context.observer, Stage::Verify, subject, None, total);
-    let mut check = Check {
-        context,
-        medium,
-        stage: &stage,
-        right: Vec::new(),
-        wrong: Vec::new(),
-    };
-    let result = check.all(&source).map(|()| SourceCheck {
-        medium: medium.medium.id,
-        bytes: stage.done().bytes,
-        outcome: outcome(&check.wrong),
-        right: check.right,
-        wrong: check.wrong,
-    });
+    let result = Check::new(context, medium, &stage).and_then(|check| check.all(&source));
     stage.settle(context.archive.catalogue(), Some(medium), result, |check| {
         check.outcome
     })
@@ -95,10 +87,30 @@ struct Check<'a> {
     stage: &'a Running<'a>,
     right: Vec<String>,
     wrong: Vec<SourceFinding>,
+    /// How many more were found than are told.
+    untold: u64,
+    /// What stands with the medium.
+    known: HashSet<Finding>,
+    /// What does not yet.
+    new: Vec<Finding>,
 }
 
-impl Check<'_> {
-    fn all(&mut self, source: &Source) -> Result<(), Error> {
+impl<'a> Check<'a> {
+    fn new(context: &'a Context<'a>, medium: &'a MediumRow, stage: &'a Running<'a>) -> Result<Self, Error> {
+        let known = context.archive.catalogue().findings(medium.key)?;
+        Ok(Self {
+            context,
+            medium,
+            stage,
+            right: Vec::new(),
+            wrong: Vec::new(),
+            untold: 0,
+            known: known.into_iter().map(|row| row.finding).collect(),
+            new: Vec::new(),
+        })
+    }
+
+    fn all(mut self, source: &Source) -> Result<SourceCheck, Error> {
         // The images of a set are media with digests of their own.
         if source.kind == SourceKind::Image {
             self.image(source)?;
@@ -108,7 +120,14 @@ impl Check<'_> {
                 self.volume(source, &volume)?;
             }
         }
-        Ok(())
+        self.count_untold()?;
+        Ok(SourceCheck {
+            medium: self.medium.medium.id,
+            bytes: self.stage.done().bytes,
+            outcome: outcome(&self.wrong),
+            right: self.right,
+            wrong: self.wrong,
+        })
     }
 
     /// The image from start to end: what its containers state, what cannot be read of them, and the digest that it had.
@@ -126,17 +145,24 @@ impl Check<'_> {
             .iter()
             .flat_map(|contained| contained.layers.iter().map(|layer| layer.format.as_str()))
             .collect();
-        for (range, what) in recorder.found() {
+        let damage = recorder.found();
+        for (range, what) in damage.ranges {
             let detail = format!("bytes {range} of the image in {}: {what}", formats.join(" in "));
             let finding = Finding::new(Severity::Loss, Layer::Image, FindingCode::Corrupt, detail);
-            self.tell(None, None, finding.at(range.offset))?;
+            self.tell(None, &[], finding.at(range.offset))?;
+        }
+        if damage.is_more {
+            let detail =
+                format!("more than {RANGES_MAX} places of the image are damaged; the others are not listed");
+            let finding = Finding::new(Severity::Loss, Layer::Image, FindingCode::Limit, detail);
+            self.tell(None, &[], finding)?;
         }
         for outcome in stated.finish() {
             match outcome {
                 StatedOutcome::Equal(value, origin) => {
                     self.right.push(format!("{value}, as {origin} states"));
                 }
-                StatedOutcome::Wrong(finding) => self.tell(None, None, finding)?,
+                StatedOutcome::Wrong(finding) => self.tell(None, &[], finding)?,
             }
         }
         let known = image_row(self.context.archive, self.medium)?.digest;
@@ -148,32 +174,25 @@ impl Check<'_> {
                 let now = now.map_or_else(|| "cannot be computed".to_owned(), |now| format!("is {now}"));
                 let detail = format!("the BLAKE3 of the image was {known} when it was taken in; it {now}");
                 let finding = Finding::new(Severity::Loss, Layer::Image, FindingCode::Changed, detail);
-                self.tell(None, None, finding)?;
+                self.tell(None, &[], finding)?;
             }
             (None, _) => {}
         }
-        Ok(())
+        self.record(None)
     }
 
     /// The content of the files of a volume, where its file system keeps checksums of it.
     fn volume(&mut self, source: &Source, volume: &VolumeRow) -> Result<(), Error> {
-        let Some(found) = scan::wrong_content(self.context, source, volume)? else {
-            return Ok(());
-        };
-        let number = volume.volume.number;
-        if found.is_empty() {
+        let scans = current_scans(self.context.archive.catalogue(), volume)?;
+        let context = self.context;
+        let mut tell = |finding| self.tell(Some(volume), &scans, finding);
+        let found = scan::wrong_content(context, source, volume, &mut tell)?;
+        if found == Some(0) {
+            let number = volume.volume.number;
             let line = format!("volume {number}: all content that has checksums matches them");
             self.right.push(line);
         }
-        let scans = current_scans(self.context.archive.catalogue(), volume)?;
-        for finding in found {
-            let path = match finding.inode {
-                Some(inode) => self.path(&scans, inode)?,
-                None => None,
-            };
-            self.tell(Some(volume), path, finding)?;
-        }
-        Ok(())
+        self.record(Some(volume))
     }
 
     /// One of the paths of an inode, escaped.
@@ -187,25 +206,53 @@ impl Check<'_> {
         Ok(None)
     }
 
-    fn tell(
-        &mut self,
-        volume: Option<&VolumeRow>,
-        path: Option<String>,
-        finding: Finding,
-    ) -> Result<(), Error> {
-        let catalogue = self.context.archive.catalogue();
+    /// Tells a finding, with a path of its inode in `scans`, and keeps it for the medium if it is new there.
+    fn tell(&mut self, volume: Option<&VolumeRow>, scans: &[ScanRow], finding: Finding) -> Result<(), Error> {
+        if self.wrong.len() >= FINDINGS_MAX {
+            self.untold += 1;
+            return Ok(());
+        }
+        let path = match finding.inode {
+            Some(inode) => self.path(scans, inode)?,
+            None => None,
+        };
+        self.keep(volume, path, finding);
+        if self.new.len() >= RECORD_EVERY {
+            self.record(volume)?;
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, volume: Option<&VolumeRow>, path: Option<String>, finding: Finding) {
         let number = volume.map(|row| row.volume.number);
         self.stage.finding(number, &finding);
-        let known = catalogue.findings(self.medium.key)?;
-        if known.iter().all(|row| row.finding != finding) {
-            let key = volume.map(|row| row.key);
-            catalogue.add_findings(self.medium.key, key, std::slice::from_ref(&finding))?;
+        if self.known.insert(finding.clone()) {
+            self.new.push(finding.clone());
         }
         self.wrong.push(SourceFinding {
             volume: number,
             path,
             finding,
         });
+    }
+
+    /// Says how many findings are not told, if there are any.
+    fn count_untold(&mut self) -> Result<(), Error> {
+        if self.untold > 0 {
+            let detail = format!("{} more findings are not listed", self.untold);
+            let finding = Finding::new(Severity::Loss, Layer::Content, FindingCode::Limit, detail);
+            self.keep(None, None, finding);
+        }
+        self.record(None)
+    }
+
+    /// Puts what is new on record, all of one volume or of the medium as a whole.
+    fn record(&mut self, volume: Option<&VolumeRow>) -> Result<(), Error> {
+        if !self.new.is_empty() {
+            let catalogue = self.context.archive.catalogue();
+            catalogue.add_findings(self.medium.key, volume.map(|row| row.key), &self.new)?;
+            self.new.clear();
+        }
         Ok(())
     }
 }
@@ -213,16 +260,22 @@ impl Check<'_> {
 /// Notes where an image cannot be read although it is there.
 struct Recorder<'a> {
     inner: &'a dyn ReadAt,
-    damage: Mutex<Vec<(ByteRange, String)>>,
+    damage: Mutex<Damage>,
+}
+
+#[derive(Default)]
+struct Damage {
+    ranges: Vec<(ByteRange, String)>,
+    /// Whether there is more than was noted.
+    is_more: bool,
 }
 
 impl Recorder<'_> {
     /// The damage, ascending, each range once.
-    fn found(self) -> Vec<(ByteRange, String)> {
+    fn found(self) -> Damage {
         let mut found = self.damage.into_inner().unwrap_or_else(PoisonError::into_inner);
-        found.sort();
-        found.dedup();
-        found.truncate(RANGES_MAX);
+        found.ranges.sort();
+        found.ranges.dedup();
         found
     }
 
@@ -239,10 +292,11 @@ impl Recorder<'_> {
             };
             let end = range.end();
             let mut damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
-            if damage.len() >= RANGES_MAX {
+            if damage.ranges.len() >= RANGES_MAX {
+                damage.is_more = true;
                 return;
             }
-            damage.push((range, what));
+            damage.ranges.push((range, what));
             drop(damage);
             if end <= wanted.offset || end >= wanted.end() {
                 return;
@@ -270,5 +324,56 @@ impl ReadAt for Recorder<'_> {
             self.note_all(ByteRange::new(offset, len), first);
         }
         read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ntt_catalogue::rows::{MediumKind, NewMedium};
+
+    use super::*;
+    use crate::archive::{Access, CataloguePlace};
+    use crate::observer::Silent;
+    use crate::{Archive, Config, Interrupt};
+
+    fn finding(number: usize) -> Finding {
+        Finding::new(
+            Severity::Loss,
+            Layer::Content,
+            FindingCode::Corrupt,
+            format!("block {number}"),
+        )
+    }
+
+    /// R22: however many findings there are, those told are bounded, the rest is counted, and a second run adds nothing.
+    #[test]
+    fn r22_findings_are_bounded_and_recorded_once() -> Result<(), Error> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let archive = Archive::open(dir.path(), Access::Write, 64 << 10, &CataloguePlace::Embedded)?;
+        let key = archive.catalogue().add_medium(&NewMedium {
+            id: MediumId::from_bytes([1; 16]),
+            kind: MediumKind::Image,
+            label: String::new(),
+            source_name: "disk".to_owned(),
+        })?;
+        let medium = archive.catalogue().medium(key)?;
+        let context = Context {
+            archive: &archive,
+            config: &Config::default(),
+            scan_program: "ntt".into(),
+            observer: &Silent,
+            interrupt: &Interrupt::new(),
+        };
+        let stage = Running::start(&Silent, Stage::Verify, Subject::NOTHING);
+        for _ in 0..2 {
+            let mut check = Check::new(&context, &medium, &stage)?;
+            (0..FINDINGS_MAX + 7).try_for_each(|number| check.tell(None, &[], finding(number)))?;
+            check.count_untold()?;
+            assert_eq!(check.wrong.len(), FINDINGS_MAX + 1);
+            let last = check.wrong.last().map(|found| found.finding.detail.as_str());
+            assert_eq!(last, Some("7 more findings are not listed"));
+            assert_eq!(archive.catalogue().findings(key)?.len(), FINDINGS_MAX + 1);
+        }
+        Ok(())
     }
 }

@@ -10,4 +10,6 @@ mod image;
 mod interrupted;
 mod kept_in;
 mod mounts;
+mod names;
+mod verify;
 mod world;

@@ -36,8 +36,14 @@ impl World {
 
     /// The same archive, closed and opened again.
     pub(crate) fn reopened(self) -> Self {
+        self.reopened_after(|_| ())
+    }
+
+    /// The same archive, closed and opened again after something happened to its files.
+    pub(crate) fn reopened_after(self, what: impl FnOnce(&Path)) -> Self {
         let root = self.archive.root().to_owned();
         drop(self.archive);
+        what(&root);
         Self {
             archive: Archive::open(&root, Access::Write, 0, &CataloguePlace::Embedded).unwrap(),
             ..self

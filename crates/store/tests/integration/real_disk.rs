@@ -172,3 +172,23 @@ fn threshold_zero_gives_files_only() -> Result<(), Error> {
     );
     Ok(())
 }
+
+/// A journal that is listed and then not there: another run has made a segment of it meanwhile. Here a link to nothing stands for it.
+#[test]
+fn a_journal_that_vanishes_hinders_neither_opening_nor_checking() -> Result<(), Error> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let root = dir.path().join("archive");
+    let store = create_in(&root, StoreOptions::default())?;
+    let mut writer = store.writer()?;
+    put(&mut writer, b"content")?;
+    writer.commit()?;
+    std::os::unix::fs::symlink(
+        "nothing",
+        root.join("journal").join(format!("{}.log", "0".repeat(32))),
+    )
+    .expect("a link");
+    let again = Store::open(Arc::new(RealDisk), Arc::new(SystemRandom), &root)?;
+    assert_eq!(again.count()?, 1);
+    assert_eq!(again.check()?.problems, []);
+    Ok(())
+}

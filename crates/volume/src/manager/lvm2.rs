@@ -1,17 +1,18 @@
 //! LVM2 (`lib/format_text/layout.h`, `lib/label/label.h`): labels, metadata areas, and the volumes of the newest text.
 
+mod group;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use ntt_model::mapping::Place;
-use ntt_model::{ByteRange, FindingCode, Mapping, Severity};
+use ntt_model::{ByteRange, FindingCode, Severity};
 use ntt_source::field::{le_u32, le_u64};
 use ntt_source::{ReadAt, SubRange};
 
-use super::raid::{Array, COLUMNS_MAX, Level, parity_layout};
-use super::text::{Section, Value, parse};
-use super::{Assembly, Group, GroupVolume, Member};
+use super::text::{Section, parse};
+use super::{Assembly, Group, GroupVolume, Member, VOLUMES_MAX};
 use crate::bytes::{padded_text, read, read_vec};
 use crate::checksum::lvm2_crc;
+use group::GroupReader;
 
 /// Magic of a metadata area.
 const AREA_MAGIC: &[u8] = b" LVM2 x[5A%r0N*>";
@@ -19,8 +20,6 @@ const AREA_MAGIC: &[u8] = b" LVM2 x[5A%r0N*>";
 const TEXT_BYTES_MAX: u64 = 8 << 20;
 /// Areas and copies looked at of one member.
 const AREAS_MAX: usize = 8;
-/// Volumes that make volumes that make volumes.
-const DEPTH_MAX: u32 = 8;
 
 /// A label with its areas.
 struct Label {
@@ -217,53 +216,20 @@ fn add_group(uuid: &str, known: &[Known], assembly: &mut Assembly) {
     else {
         return;
     };
-    for (member, old) in texts.filter(|(_, old)| old.sequence != text.sequence) {
-        let detail = format!(
-            "volume {} has text {} of its volume group, the newest here is {}",
-            member.number, old.sequence, text.sequence
-        );
-        assembly.report(
-            Severity::Warning,
-            FindingCode::MissingMember,
-            member.range.offset,
-            detail,
-        );
-    }
-    if !text.is_whole {
-        let detail =
-            "no text of the LVM2 volume group has a checksum that holds; what can be parsed of one is used";
-        assembly.report(Severity::Loss, FindingCode::Corrupt, holder.range.offset, detail);
-    }
+    report_texts(texts, (holder, text), assembly);
     let group = text
         .root
         .sections()
         .find(|(_, section)| section.section("physical_volumes").is_some());
     let Some((name, section)) = group else { return };
-    let reader = GroupReader::new(section, known);
+    let mut reader = GroupReader::new(section, known);
+    let (volumes, refusals) = reader.volumes(name);
     let absent = reader.absent();
-    let volumes = reader.volumes(name);
-    if !absent.is_empty() {
-        let detail = format!(
-            "members of the volume group {name} are not here: {}",
-            absent.join(", ")
-        );
-        let severity = if volumes.iter().all(is_whole) {
-            Severity::Warning
-        } else {
-            Severity::Loss
-        };
-        assembly.report(severity, FindingCode::MissingMember, holder.range.offset, detail);
-    }
-    for volume in &volumes {
-        if let Err(reason) = &volume.mapping {
-            let detail = format!("{} ({}) is not read: {reason}", volume.found_by, volume.kind);
-            assembly.report(
-                Severity::Loss,
-                FindingCode::Unsupported,
-                holder.range.offset,
-                detail,
-            );
-        }
+    let at = holder.range.offset;
+    report_absent(name, &absent, &volumes, at, assembly);
+    // More volumes than these are not listed.
+    for refusal in refusals.into_iter().take(VOLUMES_MAX) {
+        assembly.report(Severity::Loss, refusal.code, at, refusal.reason);
     }
     assembly.groups.push(Group {
         manager: "lvm2".to_owned(),
@@ -279,331 +245,215 @@ fn add_group(uuid: &str, known: &[Known], assembly: &mut Assembly) {
     });
 }
 
+/// Says which members have an older text than the newest, and that the newest is damaged.
+fn report_texts<'k>(
+    texts: impl Iterator<Item = (&'k Known, &'k Text)>,
+    (holder, newest): (&Known, &Text),
+    assembly: &mut Assembly,
+) {
+    for (member, old) in texts.filter(|(_, old)| old.sequence != newest.sequence) {
+        let detail = format!(
+            "volume {} has text {} of its volume group, the newest here is {}",
+            member.number, old.sequence, newest.sequence
+        );
+        let at = member.range.offset;
+        assembly.report(Severity::Warning, FindingCode::MissingMember, at, detail);
+    }
+    if !newest.is_whole {
+        let detail =
+            "no text of the LVM2 volume group has a checksum that holds; what can be parsed of one is used";
+        assembly.report(Severity::Loss, FindingCode::Corrupt, holder.range.offset, detail);
+    }
+}
+
+/// Says which members the text names that are not here. It is a loss only where a volume has bytes on them.
+fn report_absent(group: &str, absent: &[String], volumes: &[GroupVolume], at: u64, assembly: &mut Assembly) {
+    if absent.is_empty() {
+        return;
+    }
+    let detail = format!(
+        "members of the volume group {group} are not here: {}",
+        absent.join(", ")
+    );
+    let severity = if volumes.iter().all(is_whole) {
+        Severity::Warning
+    } else {
+        Severity::Loss
+    };
+    assembly.report(severity, FindingCode::MissingMember, at, detail);
+}
+
 /// Whether every byte of the volume is here, or can be rebuilt.
 fn is_whole(volume: &GroupVolume) -> bool {
     let mapping = volume.mapping.as_ref();
     mapping.is_ok_and(|mapping| mapping.available_bytes(|_| u64::MAX) >= mapping.len())
 }
 
-/// A member as the text names it.
-struct Physical<'a> {
-    name: &'a str,
-    uuid: String,
-    device: &'a str,
-    /// Its number, and the byte of the source that its first extent starts at.
-    here: Option<(u32, u64)>,
-}
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
 
-struct GroupReader<'a> {
-    extent_bytes: u64,
-    physical: Vec<Physical<'a>>,
-    logical: BTreeMap<&'a str, &'a Section>,
-    order: Vec<&'a str>,
-}
+    use ntt_testkit::managers::MdMember;
 
-impl<'a> GroupReader<'a> {
-    fn new(group: &'a Section, known: &[Known]) -> Self {
-        let extent_bytes = group
-            .number("extent_size")
-            .and_then(|sectors| sectors.checked_mul(512));
-        let physical = group
-            .section("physical_volumes")
-            .into_iter()
-            .flat_map(Section::sections);
-        let logical: Vec<(&str, &Section)> = group
-            .section("logical_volumes")
-            .into_iter()
-            .flat_map(Section::sections)
-            .collect();
-        Self {
-            extent_bytes: extent_bytes.unwrap_or(0),
-            physical: physical
-                .map(|(name, section)| Physical::new(name, section, known))
-                .collect(),
-            order: logical.iter().map(|(name, _)| *name).collect(),
-            logical: logical.into_iter().collect(),
+    use super::*;
+    use crate::manager::assemble;
+
+    const AREA: usize = 4096;
+    const EXTENT: u64 = 4096;
+    /// 256 extents from the first MiB on.
+    const FIRST: u64 = 1 << 20;
+    const UUID: &str = "aaaaaabbbbccccddddeeeeffffgggggg";
+
+    fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
+        bytes[at..at + value.len()].copy_from_slice(value);
+    }
+
+    /// A member whose text has these volumes.
+    fn member(volumes: &str) -> Vec<u8> {
+        let text = format!(
+            "vg {{ id = \"group\" seqno = 1 extent_size = 8 physical_volumes {{ pv0 {{ id = \"{UUID}\" pe_start = 2048 }} }}
+             logical_volumes {{ {volumes} }} }}\0"
+        );
+        let mut bytes = vec![0; 2 << 20];
+        let label = 512;
+        put(&mut bytes, label, b"LABELONE");
+        put(&mut bytes, label + 20, &32_u32.to_le_bytes());
+        put(&mut bytes, label + 24, b"LVM2 001");
+        put(&mut bytes, label + 32, UUID.as_bytes());
+        put(&mut bytes, label + 72, &FIRST.to_le_bytes());
+        let area_bytes = FIRST - 4096;
+        put(&mut bytes, label + 104, &4096_u64.to_le_bytes());
+        put(&mut bytes, label + 112, &area_bytes.to_le_bytes());
+        put(&mut bytes, AREA + 4, AREA_MAGIC);
+        put(&mut bytes, AREA + 40, &512_u64.to_le_bytes());
+        let len = u64::try_from(text.len()).expect("small");
+        put(&mut bytes, AREA + 48, &len.to_le_bytes());
+        put(&mut bytes, AREA + 56, &lvm2_crc(text.as_bytes()).to_le_bytes());
+        let sum = lvm2_crc(&bytes[AREA + 4..AREA + 512]);
+        put(&mut bytes, AREA, &sum.to_le_bytes());
+        put(&mut bytes, AREA + 512, text.as_bytes());
+        bytes
+    }
+
+    /// A volume of `count` segments of `extents` extents each, all the first ones of `inner`.
+    fn volume(name: &str, count: u64, extents: u64, inner: &str) -> String {
+        let mut text = format!("{name} {{ id = \"{name}\" status = [\"READ\", \"VISIBLE\"]\n");
+        for segment in 0..count {
+            writeln!(
+                text,
+                "segment{segment} {{ start_extent = {} extent_count = {extents} type = \"striped\" stripe_count = 1 stripes = [\"{inner}\", 0] }}",
+                segment * extents
+            )
+            .expect("memory");
+        }
+        text + "}\n"
+    }
+
+    fn assembled(volumes: &str) -> Assembly {
+        let bytes = member(volumes);
+        let range = ByteRange::new(0, 2 << 20);
+        assemble(&bytes, &[Member { number: 1, range }])
+    }
+
+    fn codes(assembly: &Assembly) -> Vec<FindingCode> {
+        assembly.findings.iter().map(|finding| finding.code).collect()
+    }
+
+    /// Nine volumes of sixty segments, each in the next: made once each, not 60^8 times.
+    #[test]
+    fn a_volume_in_many_segments_is_made_once() {
+        let mut text = String::new();
+        for number in 0..8 {
+            text += &volume(&format!("lv{number}"), 60, 1, &format!("lv{}", number + 1));
+        }
+        text += &volume("lv8", 60, 1, "pv0");
+        let assembly = assembled(&text);
+        assert_eq!(codes(&assembly), []);
+        let volumes = &assembly.groups[0].volumes;
+        assert_eq!(volumes.len(), 9);
+        for volume in volumes {
+            let mapping = volume.mapping.as_ref().expect("made");
+            assert_eq!(mapping.len(), 60 * EXTENT, "{}", volume.found_by);
+            assert!(
+                mapping
+                    .segments
+                    .iter()
+                    .all(|segment| segment.place == ntt_model::mapping::Place::Linear(FIRST))
+            );
         }
     }
 
-    fn members(&self) -> Vec<u32> {
-        self.physical
+    /// Where each volume has all of the next sixty times, the pieces are bounded, and what is within the bound is read.
+    #[test]
+    fn volumes_of_too_many_pieces_are_refused() {
+        let mut text = volume("lv4", 60, 1, "pv0");
+        for (number, extents) in [(3, 60), (2, 3600), (1, 216_000), (0, 12_960_000)] {
+            let inner = format!("lv{}", number + 1);
+            text += &volume(&format!("lv{number}"), 60, extents, &inner);
+        }
+        let assembly = assembled(&text);
+        let is_read = |volume: &GroupVolume| volume.mapping.is_ok();
+        let read: Vec<bool> = assembly.groups[0].volumes.iter().map(is_read).collect();
+        assert_eq!(read, [true, true, true, false, false]);
+        assert_eq!(codes(&assembly), [FindingCode::Limit; 2]);
+        assert_eq!(assembly.findings[0].image_offset, Some(0));
+        assert!(assembly.findings[0].detail.contains("lvm2 vg/lv1 (linear)"));
+    }
+
+    #[test]
+    fn volumes_that_contain_each_other_are_a_loop_and_cost_no_others() {
+        let text = volume("a", 2, 1, "b") + &volume("b", 2, 1, "a") + &volume("c", 1, 1, "pv0");
+        let assembly = assembled(&(text + &volume("d", 60, 1, "d")));
+        assert_eq!(codes(&assembly), [FindingCode::Loop; 3]);
+        let is_read = |volume: &GroupVolume| volume.mapping.is_ok();
+        let read: Vec<bool> = assembly.groups[0].volumes.iter().map(is_read).collect();
+        assert_eq!(read, [false, false, true, false]);
+    }
+
+    /// What one group costs is its own: an array in the same image is put together.
+    #[test]
+    fn a_group_that_is_refused_costs_no_other() {
+        let array = MdMember {
+            level: 1,
+            layout: 0,
+            chunk_sectors: 0,
+            raid_disks: 1,
+            role: 0,
+            events: 7,
+        };
+        let array = array.version_1_2(&[1; 65_536]);
+        let mut bytes = member(&volume("a", 60, 1, "a"));
+        let first = ByteRange::new(0, 2 << 20);
+        let second = ByteRange::new(2 << 20, u64::try_from(array.len()).expect("small"));
+        bytes.extend(array);
+        let members: Vec<Member> = (1..)
+            .zip([first, second])
+            .map(|(number, range)| Member { number, range })
+            .collect();
+        let assembly = assemble(&bytes, &members);
+        let sound = |group: &&Group| group.volumes.iter().all(|volume| volume.mapping.is_ok());
+        let sound: Vec<&str> = assembly
+            .groups
             .iter()
-            .filter_map(|physical| Some(physical.here?.0))
-            .collect()
-    }
-
-    fn absent(&self) -> Vec<String> {
-        let absent = self.physical.iter().filter(|physical| physical.here.is_none());
-        absent
-            .map(|physical| {
-                format!(
-                    "{} {} (last seen as {})",
-                    physical.name, physical.uuid, physical.device
-                )
-            })
-            .collect()
-    }
-
-    /// The volumes that people see; those that only make others are left out.
-    fn volumes(&self, group: &str) -> Vec<GroupVolume> {
-        let visible = self.order.iter().filter_map(|name| {
-            let section = self.logical.get(name)?;
-            is_visible(section).then_some((*name, *section))
-        });
-        visible
-            .map(|(name, section)| GroupVolume {
-                found_by: format!("lvm2 {group}/{name}"),
-                kind: kind(section),
-                uuid: section.text("id").unwrap_or_default().to_owned(),
-                mapping: self.volume(section, 0),
-            })
-            .collect()
-    }
-
-    /// The mapping of a volume, segment by segment.
-    fn volume(&self, section: &Section, depth: u32) -> Result<Mapping, String> {
-        if depth > DEPTH_MAX {
-            return Err("its volumes contain each other".to_owned());
-        }
-        let mut segments: Vec<(u64, &Section)> = section
-            .sections()
-            .filter_map(|(_, segment)| Some((segment.number("start_extent")?, segment)))
+            .filter(sound)
+            .map(|group| group.manager.as_str())
             .collect();
-        segments.sort_by_key(|(start, _)| *start);
-        let mut mapping = Mapping::default();
-        for (start, segment) in segments {
-            let offset = self.extents(start)?;
-            // What no segment covers, or two do, is a contradiction of the text.
-            let gap = offset.checked_sub(mapping.len()).ok_or("its segments overlap")?;
-            mapping.push(gap, Place::Absent);
-            let len = self.extents(segment.number("extent_count").unwrap_or(0))?;
-            mapping.append(self.segment(segment, len, depth)?, len);
+        assert_eq!(sound, ["md raid1"]);
+        assert!(codes(&assembly).contains(&FindingCode::Loop));
+    }
+
+    #[test]
+    fn volumes_in_volumes_too_deep_are_refused() {
+        let mut text = volume("lv20", 1, 1, "pv0");
+        for number in 0..20 {
+            text += &volume(&format!("lv{number}"), 1, 1, &format!("lv{}", number + 1));
         }
-        Ok(mapping)
-    }
-
-    fn extents(&self, count: u64) -> Result<u64, String> {
-        count
-            .checked_mul(self.extent_bytes)
-            .ok_or_else(|| "its numbers cannot be".to_owned())
-    }
-
-    fn segment(&self, segment: &Section, len: u64, depth: u32) -> Result<Mapping, String> {
-        let kind = segment.text("type").unwrap_or_default();
-        match kind {
-            "striped" | "linear" => self.striped(segment, len, depth),
-            "mirror" => self.first_of(segment.list("mirrors"), 2, depth),
-            "raid1" => self.first_of(raid_images(segment).get(1..).unwrap_or_default(), 2, depth),
-            "zero" | "error" => Ok(absent(len)),
-            kind if kind.starts_with("raid") => self.raid(kind, segment, depth),
-            kind => Err(format!("segments of type `{kind}` are not supported")),
-        }
-    }
-
-    fn striped(&self, segment: &Section, len: u64, depth: u32) -> Result<Mapping, String> {
-        let stripes = segment.list("stripes").chunks_exact(2);
-        if stripes.len() == 0 || stripes.len() > COLUMNS_MAX {
-            return Err("a segment has no stripes".to_owned());
-        }
-        if stripes.len() == 1 {
-            let column = stripes.flatten().collect::<Vec<_>>();
-            return self.run(&column, len, depth);
-        }
-        let count = u64::try_from(stripes.len()).unwrap_or(1);
-        let column_bytes = len.checked_div(count).unwrap_or(0);
-        let chunk_bytes = segment
-            .number("stripe_size")
-            .and_then(|sectors| sectors.checked_mul(512))
-            .unwrap_or(0);
-        let columns: Result<Vec<Option<u64>>, String> = stripes
-            .map(|stripe| {
-                let run = self.run(&stripe.iter().collect::<Vec<_>>(), column_bytes, depth)?;
-                column(&run)
-            })
-            .collect();
-        let array = Array {
-            level: Level::Stripes,
-            chunk_bytes,
-            column_bytes,
-            columns: columns?,
-        };
-        array
-            .mapping()
-            .ok_or_else(|| "the numbers of its stripes cannot be".to_owned())
-    }
-
-    /// `len` bytes from an extent of a member or of another volume.
-    fn run(&self, stripe: &[&Value], len: u64, depth: u32) -> Result<Mapping, String> {
-        let [Value::Text(name), Value::Number(extent)] = stripe else {
-            return Err("a stripe is no name and number".to_owned());
-        };
-        let offset = self.extents(u64::try_from(*extent).map_err(|_| "an extent cannot be")?)?;
-        if let Some(physical) = self.physical.iter().find(|physical| physical.name == name) {
-            let at = physical.here.and_then(|(_, first)| first.checked_add(offset));
-            return Ok(at.map_or_else(|| absent(len), |at| Mapping::linear(ByteRange::new(at, len))));
-        }
-        let section = self
-            .logical
-            .get(name.as_str())
-            .ok_or_else(|| format!("`{name}` is no member and no volume"))?;
-        let inner = self.volume(section, depth.saturating_add(1))?;
-        Ok(inner.part(ByteRange::new(offset, len)))
-    }
-
-    /// The legs of a mirror that lie in one row each stand in for each other; else it is the leg of which most is here.
-    fn first_of(&self, legs: &[Value], step: usize, depth: u32) -> Result<Mapping, String> {
-        let mut found = Vec::new();
-        for leg in legs.iter().step_by(step).take(COLUMNS_MAX) {
-            let Value::Text(name) = leg else { continue };
-            if let Some(section) = self.logical.get(name.as_str()) {
-                found.push(self.volume(section, depth.saturating_add(1))?);
-            }
-        }
-        let rows: Vec<ByteRange> = found.iter().filter_map(Mapping::as_range).collect();
-        if let Some(shortest) = rows.iter().map(|row| row.len).min().filter(|_| rows.len() > 1) {
-            let array = Array {
-                level: Level::Mirror,
-                chunk_bytes: 0,
-                column_bytes: shortest,
-                columns: rows.iter().map(|row| Some(row.offset)).collect(),
-            };
-            return array
-                .mapping()
-                .ok_or_else(|| "the numbers of a mirror cannot be".to_owned());
-        }
-        let here = |mapping: &Mapping| mapping.available_bytes(|_| u64::MAX);
-        let most = found.iter().map(here).max();
-        let best = found.into_iter().find(|mapping| Some(here(mapping)) == most);
-        best.ok_or_else(|| "a mirror has no legs".to_owned())
-    }
-
-    /// RAID of device-mapper: each image is a volume of its own.
-    fn raid(&self, kind: &str, segment: &Section, depth: u32) -> Result<Mapping, String> {
-        let level = raid_level(kind).ok_or_else(|| format!("segments of type `{kind}` are not supported"))?;
-        let names = if kind.starts_with("raid0") && segment.list("raid0_lvs").len() > 1 {
-            segment.list("raid0_lvs")
-        } else {
-            raid_images(segment)
-        };
-        let mut columns = Vec::new();
-        let mut column_bytes = u64::MAX;
-        for name in images_of(kind, names) {
-            let section = self
-                .logical
-                .get(name)
-                .ok_or_else(|| format!("`{name}` is no volume"))?;
-            let image = self.volume(section, depth.saturating_add(1))?;
-            column_bytes = column_bytes.min(image.len());
-            columns.push(column(&image)?);
-        }
-        let array = Array {
-            level,
-            chunk_bytes: segment
-                .number("stripe_size")
-                .and_then(|sectors| sectors.checked_mul(512))
-                .unwrap_or(0),
-            column_bytes,
-            columns,
-        };
-        array
-            .mapping()
-            .ok_or_else(|| "the numbers of its stripes cannot be".to_owned())
-    }
-}
-
-impl<'a> Physical<'a> {
-    fn new(name: &'a str, section: &'a Section, known: &[Known]) -> Self {
-        let uuid = section.text("id").unwrap_or_default();
-        let plain: String = uuid.chars().filter(|character| *character != '-').collect();
-        let first = section
-            .number("pe_start")
-            .and_then(|sectors| sectors.checked_mul(512))
-            .unwrap_or(0);
-        let here = known.iter().find(|member| member.uuid == plain);
-        Self {
-            name,
-            uuid: uuid.to_owned(),
-            device: section.text("device").unwrap_or("an unknown device"),
-            here: here.and_then(|member| Some((member.number, member.range.offset.checked_add(first)?))),
-        }
-    }
-}
-
-fn absent(len: u64) -> Mapping {
-    let mut mapping = Mapping::default();
-    mapping.push(len, Place::Absent);
-    mapping
-}
-
-/// Where a column starts, if it lies in a row; `None` if it is not here.
-fn column(mapping: &Mapping) -> Result<Option<u64>, String> {
-    if let Some(range) = mapping.as_range() {
-        return Ok(Some(range.offset));
-    }
-    let is_absent = mapping
-        .segments
-        .iter()
-        .all(|segment| segment.place == Place::Absent);
-    if is_absent {
-        Ok(None)
-    } else {
-        Err("a stripe is itself in pieces, which is not supported".to_owned())
-    }
-}
-
-fn raid_images(segment: &Section) -> &[Value] {
-    segment.list("raids")
-}
-
-/// The images among names; metadata volumes stand before each but in RAID 0 without them.
-fn images_of<'v>(kind: &str, names: &'v [Value]) -> impl Iterator<Item = &'v str> {
-    let (first, step) = if kind == "raid0" { (0, 1) } else { (1, 2) };
-    names
-        .iter()
-        .skip(first)
-        .step_by(step)
-        .filter_map(|value| match value {
-            Value::Text(name) => Some(name.as_str()),
-            _ => None,
-        })
-}
-
-fn raid_level(kind: &str) -> Option<Level> {
-    let parity = |number, parities| parity_layout(number).map(|layout| Level::Parity(layout, parities));
-    match kind {
-        "raid0" | "raid0_meta" => Some(Level::Stripes),
-        "raid4" => parity(5, 1),
-        "raid5" | "raid5_ls" => parity(2, 1),
-        "raid5_la" => parity(0, 1),
-        "raid5_ra" => parity(1, 1),
-        "raid5_rs" => parity(3, 1),
-        "raid5_n" => parity(5, 1),
-        "raid10" | "raid10_near" => Some(Level::Near(2)),
-        _ => None,
-    }
-}
-
-fn is_visible(section: &Section) -> bool {
-    section
-        .list("status")
-        .iter()
-        .any(|value| *value == Value::Text("VISIBLE".to_owned()))
-}
-
-/// What the first segment is.
-fn kind(section: &Section) -> String {
-    let first = section
-        .sections()
-        .map(|(_, segment)| segment)
-        .find(|segment| segment.get("type").is_some());
-    let Some(segment) = first else {
-        return String::new();
-    };
-    match (
-        segment.text("type").unwrap_or_default(),
-        segment.number("stripe_count"),
-    ) {
-        ("striped", Some(1)) => "linear".to_owned(),
-        (kind, _) => kind.to_owned(),
+        let assembly = assembled(&text);
+        assert!(codes(&assembly).iter().all(|code| *code == FindingCode::Limit));
+        let deepest = &assembly.groups[0].volumes[1];
+        assert_eq!(deepest.found_by, "lvm2 vg/lv0");
+        assert!(deepest.mapping.is_err());
+        let nested = assembly.groups[0].volumes.last().expect("one");
+        assert!(nested.mapping.is_ok());
     }
 }

@@ -5,7 +5,7 @@ use ntt_source::ReadAt;
 use ntt_source::field::{array, le_u32, le_u64};
 
 use super::mbr::BootRecord;
-use super::{Found, Place, Scheme, Slot, Table};
+use super::{Found, Place, SLOTS_MAX, Scheme, Slot, Table};
 use crate::bytes::{guid_text, read, read_vec, utf16_text};
 use crate::checksum::crc32;
 
@@ -281,12 +281,20 @@ fn add(place: Place<'_>, copy: Copy, scheme: Scheme, found: &mut Found) {
     let at = place.image(copy.position.saturating_mul(copy.sector_bytes));
     let mut slots = Vec::new();
     for entry in copy.entries.unwrap_or_default() {
+        if slots.len() >= SLOTS_MAX {
+            let detail = format!(
+                "more than {SLOTS_MAX} partitions; gpt {} and those behind it are not listed",
+                entry.number
+            );
+            found.report(Severity::Loss, FindingCode::Limit, at, detail);
+            break;
+        }
         let count = entry
             .last
             .checked_sub(entry.first)
             .and_then(|count| count.checked_add(1));
         let range = count.and_then(|count| place.sectors(entry.first, count, copy.sector_bytes));
-        let Some(range) = range.filter(|_| slots.len() < super::SLOTS_MAX) else {
+        let Some(range) = range else {
             let detail = format!(
                 "gpt {}: sectors {} to {} cannot be",
                 entry.number, entry.first, entry.last
@@ -326,9 +334,20 @@ mod tests {
     }
 
     fn put_header(disk: &mut [u8], sector_bytes: usize, own: u64, alternate: u64, array: u64) {
+        put_header_of(4, disk, sector_bytes, (own, alternate, array));
+    }
+
+    /// A header with an array of `count` entries.
+    fn put_header_of(
+        count: u32,
+        disk: &mut [u8],
+        sector_bytes: usize,
+        (own, alternate, array): (u64, u64, u64),
+    ) {
         let at = usize::try_from(own).expect("small") * sector_bytes;
         let array_at = usize::try_from(array).expect("small") * sector_bytes;
-        let array_crc = crc32(&disk[array_at..array_at + 4 * 128]);
+        let array_bytes = usize::try_from(count).expect("small") * 128;
+        let array_crc = crc32(&disk[array_at..array_at + array_bytes]);
         let mut header = [0; HEADER_BYTES];
         put(&mut header, 0, b"EFI PART\0\0\x01\0");
         put(&mut header, 12, &92_u32.to_le_bytes());
@@ -336,7 +355,7 @@ mod tests {
         put(&mut header, 32, &alternate.to_le_bytes());
         put(&mut header, 56, &[0x11; 16]);
         put(&mut header, 72, &array.to_le_bytes());
-        put(&mut header, 80, &4_u32.to_le_bytes());
+        put(&mut header, 80, &count.to_le_bytes());
         put(&mut header, 84, &128_u32.to_le_bytes());
         put(&mut header, 88, &array_crc.to_le_bytes());
         let crc = crc32(&header);
@@ -458,6 +477,29 @@ mod tests {
         assert!(found.is_damaged());
     }
 
+    /// Partitions above the bound are said to be left out, once; they are not said to be wrong.
+    #[test]
+    fn partitions_above_the_bound_are_one_finding() {
+        let count = 3 * SLOTS_MAX;
+        let mut bytes = disk(512);
+        bytes.resize((SECTORS + count / 4 * 2) * 512, 0);
+        let array = 300;
+        for index in 0..count {
+            let at = array * 512 + index * 128;
+            put(&mut bytes, at, &[0xaf; 16]);
+            let sector = 40 + u64::try_from(index).expect("small");
+            put(&mut bytes, at + 32, &sector.to_le_bytes());
+            put(&mut bytes, at + 40, &sector.to_le_bytes());
+        }
+        let count = u32::try_from(count).expect("small");
+        put_header_of(count, &mut bytes, 512, (1, 255, 300));
+        put_header_of(count, &mut bytes, 512, (255, 1, 300));
+        let found = find(&bytes, 0);
+        assert_eq!(codes(&found), [FindingCode::Limit]);
+        assert_eq!(found.tables[0].slots.len(), SLOTS_MAX);
+        assert!(found.findings[0].detail.contains("gpt 1025"));
+    }
+
     /// R12: a cut image knows how long its disk was.
     #[test]
     fn r12_a_cut_gpt_disk_knows_its_length() {
@@ -498,7 +540,7 @@ mod tests {
                 let crc = crc32(&header);
                 put(&mut bytes, 528, &crc.to_le_bytes());
             }
-            prop_assert!(find(&bytes, 0).slots().count() <= 2 * super::super::SLOTS_MAX);
+            prop_assert!(find(&bytes, 0).slots().count() <= 2 * SLOTS_MAX);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ntt_host::{Disk, DiskFile, OpenMode};
-use ntt_mapfile::{Mapfile, Status};
+use ntt_mapfile::{FILE_BYTES_MAX, Mapfile, Status};
 use ntt_model::ByteRange;
 
 use super::checkpoint::{Checkpointer, Checkpoints, publish};
@@ -19,8 +19,6 @@ use crate::geometry::Geometry;
 use crate::paths::{Paths, directory_of};
 use crate::tree::HashTree;
 
-/// A mapfile larger than this is refused: it is none.
-const MAP_BYTES_MAX: u64 = 512 << 20;
 /// Groups that are hashed again before an image is gone on with.
 const SAMPLES: usize = 64;
 /// Places that must be the same on the medium as in the image, if they can be read.
@@ -50,7 +48,7 @@ pub struct Existing {
 
 /// Reads a map; `None` if there is none.
 pub(crate) fn read_map(disk: &dyn Disk, path: &Path) -> Result<Option<Mapfile>, Error> {
-    let Some(bytes) = read_file(disk, path, MAP_BYTES_MAX)? else {
+    let Some(bytes) = read_file(disk, path, FILE_BYTES_MAX)? else {
         return Ok(None);
     };
     let map = Mapfile::parse(&bytes).map_err(|source| Error::Map {

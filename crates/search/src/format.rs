@@ -1,5 +1,7 @@
 //! The bytes of a segment; the layout is drawn in `docs/design/search.md`.
 
+use std::ops::Range;
+
 use crate::varint;
 
 /// First bytes of the trailer, with the version.
@@ -90,6 +92,11 @@ pub(crate) struct PartPlace {
 }
 
 impl PartPlace {
+    /// The numbers of its paths.
+    pub(crate) const fn numbers(&self) -> Range<u64> {
+        self.first_path..self.first_path.saturating_add(self.paths)
+    }
+
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let len = u64::try_from(self.footer_len).unwrap_or(u64::MAX);
         for number in [self.kind.code(), self.footer_at, len, self.first_path, self.paths] {
@@ -122,6 +129,19 @@ pub(crate) struct BlockPlace {
     pub(crate) first_path: u64,
     /// Paths that its names are, or that its directories hold.
     pub(crate) paths: u64,
+}
+
+impl BlockPlace {
+    /// Where it ends in the file.
+    pub(crate) fn end(&self) -> u64 {
+        self.at
+            .saturating_add(u64::try_from(self.len).unwrap_or(u64::MAX))
+    }
+
+    /// The numbers of its paths.
+    pub(crate) const fn numbers(&self) -> Range<u64> {
+        self.first_path..self.first_path.saturating_add(self.paths)
+    }
 }
 
 /// What is known of a part without its blocks and postings.
@@ -176,8 +196,10 @@ impl Footer {
             };
             end = block.at.checked_add(u64::try_from(block.len).ok()?)?;
             path = path.checked_add(block.paths)?;
-            let is_sound =
-                block.len <= UNPACKED_BYTES_MAX * 2 && (1..=place.kind.block_texts()).contains(&block.texts);
+            let texts = u64::try_from(block.texts).ok()?;
+            let is_sound = block.len <= UNPACKED_BYTES_MAX * 2
+                && (1..=place.kind.block_texts()).contains(&block.texts)
+                && (place.kind == PartKind::Directories || block.paths == texts);
             if !is_sound {
                 return None;
             }
@@ -248,6 +270,20 @@ mod tests {
         assert_eq!(Footer::decode(&content[..content.len() - 1], &place), None);
         assert_eq!(Footer::decode(content, &PartPlace { paths: 7, ..place }), None);
         assert_eq!(checked(&bytes[1..]), None);
+    }
+
+    #[test]
+    fn a_block_has_as_many_paths_as_names() {
+        let (place, mut footer) = footer();
+        footer.blocks[0].texts = 2;
+        let bytes = footer.encode();
+        let content = checked(&bytes).expect("the checksum is right");
+        assert_eq!(Footer::decode(content, &place), None);
+        let place = PartPlace {
+            kind: PartKind::Directories,
+            ..place
+        };
+        assert_eq!(Footer::decode(content, &place), Some(footer));
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub fn parse(bytes: &[u8]) {
     let _ = read::decode_list(bytes, 3);
     let mut names = Names::default();
     if names.parse(bytes, 4).is_some() {
-        (0..4).for_each(|index| assert!(names.get(bytes, index).len() <= bytes.len()));
+        let held: usize = names.each(bytes, 0..9).map(|(_, name)| name.len()).sum();
+        assert!(held <= bytes.len());
     }
     let place = BlockPlace {
         at: 0,
@@ -32,8 +33,9 @@ pub fn parse(bytes: &[u8]) {
         first_path: 0,
         paths: 1 << 20,
     };
-    if let Some(mut walk) = Walk::of(bytes.to_vec(), &place) {
-        while walk.step().is_some() {}
+    let mut walk = Walk::default();
+    if walk.open(bytes, &place).is_some() {
+        while walk.step(bytes) == Some(true) {}
     }
 }
 

@@ -1,7 +1,5 @@
 //! A regular expression that is run over the path of a directory once, and from there over each of its names.
 
-use std::collections::HashMap;
-
 use regex_automata::Anchored;
 use regex_automata::hybrid::LazyStateID;
 use regex_automata::hybrid::dfa::{Cache, DFA};
@@ -9,14 +7,20 @@ use regex_automata::nfa::thompson;
 use regex_automata::util::start;
 use regex_automata::util::syntax;
 
+use crate::lazy::Lazy;
+use crate::table::{DEAD, SURE, State, Table};
+
 /// States of one run take no more; an expression that needs more is matched whole.
 const CACHE_BYTES: usize = 4 << 20;
-/// So many states are looked at to tell whether any name may follow: those of a glob with a few literals.
-const REACHED_MAX: usize = 64;
 
 /// The expression, made ready. Each thread has a [`Run`] of its own.
 #[derive(Debug)]
-pub(crate) struct Machine(DFA);
+pub(crate) enum Machine {
+    /// All its states.
+    Written(Table),
+    /// What makes them.
+    Lazy(Box<DFA>),
+}
 
 /// Where a text has led.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,10 +29,23 @@ pub(crate) enum Stand {
     Sure,
     /// Whatever follows, it does not.
     Dead,
-    /// It depends on what follows.
-    At(LazyStateID),
+    /// It depends on what follows: a state of the table.
+    At(State),
+    /// The same where states are made when they are met.
+    Met(LazyStateID),
     /// The machine cannot tell: the expression itself must be asked.
     Unknown,
+}
+
+impl From<State> for Stand {
+    #[inline]
+    fn from(state: State) -> Self {
+        match state {
+            DEAD => Self::Dead,
+            SURE => Self::Sure,
+            state => Self::At(state),
+        }
+    }
 }
 
 impl Machine {
@@ -48,136 +65,95 @@ impl Machine {
             .syntax(syntax)
             .thompson(thompson::Config::new().utf8(false))
             .build(pattern);
-        built.ok().map(Self)
+        let dfa = built.ok()?;
+        let (mut cache, begin) = start(&dfa);
+        let table = begin.and_then(|begin| Table::new(&dfa, &mut cache, begin));
+        Some(table.map_or_else(|| Self::Lazy(Box::new(dfa)), Self::Written))
     }
 
     /// A run for one thread.
     pub(crate) fn run(&self) -> Run<'_> {
-        let mut cache = self.0.create_cache();
-        let begin = start::Config::new().anchored(Anchored::No);
-        let begin = self.0.start_state(&mut cache, &begin);
-        let mut run = Run {
-            dfa: &self.0,
-            cache,
-            begin: Stand::Unknown,
-            welcoming: HashMap::new(),
-        };
-        if let Ok(state) = begin {
-            run.begin = run.stand(state);
+        match self {
+            Self::Written(table) => Run::Written(table),
+            Self::Lazy(dfa) => {
+                let (cache, begin) = start(dfa);
+                Run::Lazy(Box::new(Lazy::new(dfa, cache, begin)))
+            }
         }
-        run
     }
 }
 
-/// The states that one thread has met.
-pub(crate) struct Run<'m> {
-    dfa: &'m DFA,
-    cache: Cache,
-    begin: Stand,
-    /// Of states that were asked about: whether any name may follow.
-    welcoming: HashMap<LazyStateID, bool>,
+/// An empty store of states, and the one before the first byte.
+fn start(dfa: &DFA) -> (Cache, Option<LazyStateID>) {
+    let mut cache = dfa.create_cache();
+    let begin = start::Config::new().anchored(Anchored::No);
+    let begin = dfa.start_state(&mut cache, &begin).ok();
+    (cache, begin)
+}
+
+/// A machine as one thread runs it.
+pub(crate) enum Run<'m> {
+    Written(&'m Table),
+    Lazy(Box<Lazy<'m>>),
 }
 
 impl Run<'_> {
     /// Before the first byte.
-    pub(crate) const fn begin(&self) -> Stand {
-        self.begin
-    }
-
-    fn stand(&self, state: LazyStateID) -> Stand {
-        if !state.is_tagged() || state.is_start() {
-            Stand::At(state)
-        } else if state.is_match() {
-            Stand::Sure
-        } else if state.is_dead() {
-            Stand::Dead
-        } else {
-            Stand::Unknown
+    #[inline]
+    pub(crate) fn begin(&self) -> Stand {
+        match self {
+            Self::Written(table) => table.begin().into(),
+            Self::Lazy(lazy) => lazy.begin(),
         }
     }
 
     /// Goes on over further bytes.
     #[inline]
     pub(crate) fn over(&mut self, from: Stand, bytes: &[u8]) -> Stand {
-        let Stand::At(mut state) = from else {
-            return from;
-        };
-        for byte in bytes {
-            match self.dfa.next_state(&mut self.cache, state, *byte) {
-                Ok(next) => state = next,
-                Err(_) => return self.give_up(),
-            }
-            if state.is_tagged() {
-                match self.stand(state) {
-                    Stand::At(_) => {}
-                    told => return told,
-                }
-            }
+        match (self, from) {
+            (Self::Written(table), Stand::At(state)) => table.over(state, bytes).into(),
+            (Self::Lazy(lazy), Stand::Met(state)) => lazy.over(state, bytes),
+            _ => from,
         }
-        Stand::At(state)
+    }
+
+    /// Goes on over a name that ends the text. Names hold a `/` only where `slashes` says so.
+    #[inline]
+    pub(crate) fn over_name(&mut self, from: Stand, name: &[u8], slashes: bool) -> Stand {
+        match (&self, from) {
+            (Self::Written(table), Stand::At(state)) if !slashes => table.over_name(state, name).into(),
+            _ => self.over(from, name),
+        }
+    }
+
+    /// Whether a name, or a path with this last component, can match by its end.
+    #[inline]
+    pub(crate) fn can_end(&self, name: &[u8]) -> bool {
+        match self {
+            Self::Written(table) => table.can_end(name),
+            Self::Lazy(_) => true,
+        }
     }
 
     /// Whether the text matches if it ends here; `None` if the machine cannot tell.
     #[inline]
     pub(crate) fn ends(&mut self, at: Stand) -> Option<bool> {
-        match at {
-            Stand::Sure => Some(true),
-            Stand::Dead => Some(false),
-            Stand::Unknown => None,
-            Stand::At(state) => match self.dfa.next_eoi_state(&mut self.cache, state) {
-                Ok(end) => Some(end.is_match()),
-                Err(_) => {
-                    self.give_up();
-                    None
-                }
-            },
+        match (self, at) {
+            (_, Stand::Sure) => Some(true),
+            (_, Stand::Dead) => Some(false),
+            (Self::Written(table), Stand::At(state)) => Some(table.ends(state)),
+            (Self::Lazy(lazy), Stand::Met(state)) => lazy.ends(state),
+            _ => None,
         }
     }
 
-    /// [`Stand::Sure`] if the text matches with any name behind it, as a directory does that a glob's last `*` or `**` follows. Names hold a `/` only
-    /// where `slashes` says so.
-    pub(crate) fn before_names(&mut self, at: Stand, slashes: bool) -> Stand {
-        let Stand::At(state) = at else {
-            return at;
-        };
-        let is_sure = match self.welcoming.get(&state) {
-            Some(known) => *known,
-            None => {
-                let is_sure = self.takes_any(state, slashes) == Some(true);
-                self.welcoming.insert(state, is_sure);
-                is_sure
-            }
-        };
-        if is_sure { Stand::Sure } else { at }
-    }
-
-    /// Whether the text matches wherever it ends from here on: all states that bytes lead to do.
-    fn takes_any(&mut self, state: LazyStateID, slashes: bool) -> Option<bool> {
-        let mut reached = vec![state];
-        let mut looked_at = 0;
-        while let Some(state) = reached.get(looked_at).copied() {
-            looked_at += 1;
-            if !self.ends(Stand::At(state))? {
-                return Some(false);
-            }
-            for byte in (0..=u8::MAX).filter(|byte| slashes || *byte != b'/') {
-                match self.over(Stand::At(state), &[byte]) {
-                    Stand::At(next) if reached.contains(&next) => {}
-                    Stand::At(_) if reached.len() >= REACHED_MAX => return Some(false),
-                    Stand::At(next) => reached.push(next),
-                    Stand::Sure => {}
-                    Stand::Dead => return Some(false),
-                    Stand::Unknown => return None,
-                }
-            }
+    /// [`Stand::Sure`] or [`Stand::Dead`] if the text matches, or fails, with any name behind it: so it is with a directory that a glob's last `*` or `**`
+    /// follows, and with one where the glob wants a further directory. Names hold a `/` only where `slashes` says so.
+    pub(crate) fn before_names(&self, at: Stand, slashes: bool) -> Stand {
+        match (self, at) {
+            (Self::Written(table), Stand::At(state)) if !slashes => table.before_names(state).into(),
+            _ => at,
         }
-        Some(true)
-    }
-
-    /// The states are too many: from here on nothing is told.
-    fn give_up(&mut self) -> Stand {
-        self.begin = Stand::Unknown;
-        Stand::Unknown
     }
 }
 
@@ -225,24 +201,106 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_whose_names_all_match_is_known() {
+    fn a_directory_whose_names_all_match_or_all_fail_is_known() {
         let before = |pattern: &str, path: &[u8], slashes: bool| {
             let machine = Machine::new(pattern, false).expect("no bounds of words");
             let mut run = machine.run();
             let at = run.over(run.begin(), path);
-            let told = run.before_names(at, slashes);
-            assert_eq!(told, run.before_names(at, slashes));
-            told == Stand::Sure
+            match run.before_names(at, slashes) {
+                Stand::Sure => Some(true),
+                Stand::Dead => Some(false),
+                _ => None,
+            }
         };
-        assert!(before("(?s-u)^a/.*$", b"a/", true));
-        assert!(!before("(?s-u)^a/.*$", b"a", true));
-        assert!(before("(?-u)^a/[^/]*$", b"a/", false));
-        assert!(!before("(?-u)^a/[^/]*$", b"a/", true), "a name may hold a slash");
-        assert!(!before("(?-u)^a/.*$", b"a/", true), "a name may hold a newline");
-        assert!(!before("(?-u)^a/[^/]*c$", b"a/", false));
+        assert_eq!(before("(?s-u)^a/.*$", b"a/", true), Some(true));
+        assert_eq!(before("(?s-u)^a/.*$", b"a", true), None);
+        assert_eq!(before("(?s-u)^a/.*$", b"a", false), Some(false));
+        assert_eq!(before("(?-u)^a/[^/]*$", b"a/", false), Some(true));
+        assert_eq!(
+            before("(?-u)^a/[^/]*$", b"a/", true),
+            None,
+            "a name may hold a slash"
+        );
+        assert_eq!(
+            before("(?-u)^a/.*$", b"a/", true),
+            None,
+            "a name may hold a newline"
+        );
+        assert_eq!(before("(?-u)^a/[^/]*c$", b"a/", false), None);
         let glob = "(?s-u)^(?:/?|.*/)report[^/]*(?:/|/.*/)[^/]*$";
-        assert!(before(glob, b"a/report 1/b/", false));
-        assert!(!before(glob, b"a/report 1", false));
+        assert_eq!(before(glob, b"a/report 1/b/", false), Some(true));
+        assert_eq!(before(glob, b"a/b/", false), Some(false));
+        assert_eq!(
+            before(glob, b"a/b/", true),
+            None,
+            "a name may be several directories"
+        );
+        assert_eq!(before(glob, b"a/report 1", false), Some(false));
+        assert_eq!(before("abc", b"xab", false), None);
+        assert_eq!(before("abc", b"abc", true), Some(true));
+    }
+
+    #[test]
+    fn ends_that_no_match_has_are_known() {
+        let can_end = |pattern: &str, name: &[u8]| {
+            let machine = Machine::new(pattern, false).expect("no bounds of words");
+            machine.run().can_end(name)
+        };
+        assert!(can_end("[0-9]{4}[a-f]$", b"x1234a") && can_end("[0-9]{4}[a-f]$", b"4a"));
+        assert!(!can_end("[0-9]{4}[a-f]$", b"x123a") && !can_end("[0-9]{4}[a-f]$", b"1234g"));
+        let glob = "(?s-u)^(?:/?|.*/)x[^/]*\\.tar\\.gz$";
+        assert!(can_end(glob, b"x.tar.gz") && can_end(glob, b"x") == can_end(glob, b"y"));
+        assert!(!can_end(glob, b"x.targz") && !can_end(glob, b"x.tar.gz/"));
+        assert!(can_end("a", b"b") && can_end("", b"b") && can_end("a$", b""));
+        assert!(!can_end("[^\\s\\S]", b"b"));
+    }
+
+    #[test]
+    fn what_a_name_without_slashes_leads_to_is_told_early() {
+        let machine = Machine::new("/budget", false).expect("no bounds of words");
+        let mut run = machine.run();
+        let at = run.over(run.begin(), b"home/");
+        assert_eq!(run.over_name(at, b"x", false), Stand::Dead);
+        assert!(matches!(run.over_name(at, b"x", true), Stand::At(_)));
+        assert_eq!(run.over_name(at, b"budget 1", false), Stand::Sure);
+    }
+
+    /// What is written out answers as what is made when it is met.
+    #[test]
+    fn both_kinds_of_machine_tell_the_same() {
+        let texts: [&[u8]; 6] = [
+            b"",
+            b"ab\ncd",
+            b"home/x/report 1/y.doc",
+            b"\xff\xc3\xa9",
+            b"aab",
+            b"abcabd",
+        ];
+        for pattern in [
+            "ab+",
+            "(?s-u)^(?:/?|.*/)report[^/]*(?:/|/.*/)[^/]*\\.doc$",
+            "(?m)^cd$",
+            "\u{e9}|abd$",
+            "^$",
+        ] {
+            let machine = Machine::new(pattern, true).expect("no bounds of words");
+            assert!(matches!(machine, Machine::Written(_)), "{pattern}");
+            let dfa = DFA::builder()
+                .syntax(syntax::Config::new().utf8(false).case_insensitive(true))
+                .thompson(thompson::Config::new().utf8(false))
+                .build(pattern)
+                .expect("no bounds of words");
+            let lazy = Machine::Lazy(Box::new(dfa));
+            for text in texts {
+                let told = |machine: &Machine| {
+                    let mut run = machine.run();
+                    let end = run.over(run.begin(), text);
+                    run.ends(end)
+                };
+                assert!(told(&lazy).is_some());
+                assert_eq!(told(&machine), told(&lazy), "{pattern} {text:?}");
+            }
+        }
     }
 
     #[test]

@@ -55,16 +55,23 @@ impl NameSet {
     }
 }
 
-/// The bit of a name: a mixture of its length, its first four bytes and its last four, the case of letters folded.
+/// The bit of a name: of its length, its first eight bytes and its last eight, the case of letters folded (and that of a few signs).
 #[inline]
 fn place(name: &[u8]) -> (usize, u64) {
-    let mut mixed = name.len();
-    for byte in name.iter().take(4).chain(name.iter().rev().take(4)) {
-        mixed = mixed
-            .wrapping_mul(0x9e37_79b1)
-            .wrapping_add(usize::from(byte.to_ascii_lowercase()));
-    }
-    let bit = (mixed ^ mixed >> 18 ^ mixed >> 36) % SIEVE_BITS;
+    const FOLDED: u64 = 0x2020_2020_2020_2020;
+    let ends = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        (Some(first), Some(last)) => [u64::from_le_bytes(*first), u64::from_le_bytes(*last)],
+        _ => [
+            name.iter().fold(0, |bytes, byte| bytes << 8 | u64::from(*byte)),
+            0,
+        ],
+    };
+    let [first, last] = ends.map(|bytes| bytes | FOLDED);
+    let len = u64::try_from(name.len()).unwrap_or(u64::MAX);
+    let mixed = first.wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ last.wrapping_add(len);
+    // The upper bits of a product depend on all of its factor.
+    let upper = (mixed ^ mixed >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    let bit = usize::try_from(upper).unwrap_or(0) >> (32 - SIEVE_BITS.ilog2());
     (bit / 64, 1 << (bit % 64))
 }
 
@@ -80,6 +87,14 @@ mod tests {
         let set = NameSet::new(names.iter().map(Vec::as_slice), false);
         assert!(names.iter().all(|name| set.contains(name)));
         assert!(!set.contains(b"img_1") && !set.contains(b"") && !set.contains(b"IMG_1388"));
+        let mut short: Vec<Vec<u8>> = vec![b"".to_vec()];
+        short.extend((0..=u8::MAX).flat_map(|byte| [vec![byte], vec![b'a', byte], vec![byte, b'a', byte]]));
+        let short_set = NameSet::new(short.iter().map(Vec::as_slice), true);
+        assert!(
+            short
+                .iter()
+                .all(|name| short_set.contains(&name.to_ascii_uppercase()))
+        );
         let folded = NameSet::new(names.iter().map(Vec::as_slice), true);
         assert!(folded.contains(b"img_1"));
     }

@@ -1,6 +1,7 @@
 //! Patterns on bytes (R23).
 
 use std::collections::HashSet;
+use std::sync::OnceLock;
 
 use memchr::memmem::Finder;
 use regex_syntax::ParserBuilder;
@@ -35,18 +36,7 @@ impl Pattern {
     /// [`Error::Pattern`] with what is wrong with it.
     pub fn compile(&self, ignore_case: bool) -> Result<Matcher, Error> {
         match self {
-            Self::Substring(bytes) if !ignore_case => Ok(Matcher {
-                how: How::Substring(Box::new(Finder::new(bytes).into_owned())),
-                clauses: substring_clause(bytes),
-                suffixes: Vec::new(),
-            }),
-            Self::Substring(bytes) => {
-                let matcher = compile_regex(&escape_regex(bytes), true)?;
-                Ok(Matcher {
-                    clauses: substring_clause(bytes),
-                    ..matcher
-                })
-            }
+            Self::Substring(bytes) => substring(bytes, ignore_case),
             Self::Glob(glob) => {
                 let built = globset::GlobBuilder::new(glob)
                     .literal_separator(true)
@@ -60,6 +50,20 @@ impl Pattern {
             Self::Exact(names) => Ok(exact(names, ignore_case)),
         }
     }
+}
+
+fn substring(bytes: &[u8], ignore_case: bool) -> Result<Matcher, Error> {
+    let expression = escape_regex(bytes);
+    let how = if ignore_case {
+        let folded = Finder::new(&bytes.to_ascii_lowercase()).into_owned();
+        How::Folded(Box::new(folded), Box::new(regex(&expression, true)?))
+    } else {
+        How::Substring(Box::new(Finder::new(bytes).into_owned()))
+    };
+    Ok(Matcher {
+        clauses: substring_clause(bytes),
+        ..Matcher::of(how, Some(Expression::new(&expression, ignore_case)))
+    })
 }
 
 fn substring_clause(bytes: &[u8]) -> Vec<Clause> {
@@ -81,9 +85,8 @@ fn exact(names: &HashSet<Vec<u8>>, ignore_case: bool) -> Matcher {
     };
     let set = NameSet::new(names.iter().map(Vec::as_slice), ignore_case);
     Matcher {
-        how: How::Exact(set),
         clauses,
-        suffixes: Vec::new(),
+        ..Matcher::of(How::Exact(set), None)
     }
 }
 
@@ -101,12 +104,16 @@ fn escape_regex(bytes: &[u8]) -> String {
     regex
 }
 
-fn compile_regex(pattern: &str, ignore_case: bool) -> Result<Matcher, Error> {
+fn regex(pattern: &str, ignore_case: bool) -> Result<regex::bytes::Regex, Error> {
     let built = regex::bytes::RegexBuilder::new(pattern)
         .unicode(true)
         .case_insensitive(ignore_case)
         .build();
-    let regex = built.map_err(|error| Error::Pattern(error.to_string()))?;
+    built.map_err(|error| Error::Pattern(error.to_string()))
+}
+
+fn compile_regex(pattern: &str, ignore_case: bool) -> Result<Matcher, Error> {
+    let how = How::Regex(Box::new(regex(pattern, ignore_case)?));
     // The same settings as above; what the parser does not take is searched without the index's help.
     let parsed = ParserBuilder::new()
         .utf8(false)
@@ -115,9 +122,9 @@ fn compile_regex(pattern: &str, ignore_case: bool) -> Result<Matcher, Error> {
         .build()
         .parse(pattern);
     Ok(Matcher {
-        how: How::Regex(Box::new(regex), Machine::new(pattern, ignore_case).map(Box::new)),
         clauses: parsed.as_ref().map(clauses).unwrap_or_default(),
         suffixes: parsed.as_ref().map(suffixes).unwrap_or_default(),
+        ..Matcher::of(how, Some(Expression::new(pattern, ignore_case)))
     })
 }
 
@@ -125,6 +132,8 @@ fn compile_regex(pattern: &str, ignore_case: bool) -> Result<Matcher, Error> {
 #[derive(Debug)]
 pub struct Matcher {
     pub(crate) how: How,
+    /// The same as an expression, if it is one.
+    expression: Option<Expression>,
     /// What every match contains; empty if nothing is known.
     pub(crate) clauses: Vec<Clause>,
     /// What every match ends with; empty if nothing is known.
@@ -135,29 +144,51 @@ pub struct Matcher {
 #[derive(Debug)]
 pub(crate) enum How {
     Substring(Box<Finder<'static>>),
-    /// The machine, where there is one, can begin in the middle of a text.
-    Regex(Box<regex::bytes::Regex>, Option<Box<Machine>>),
+    /// Without case: small letters are looked for in folded texts; a text by itself is matched without a copy of it.
+    Folded(Box<Finder<'static>>, Box<regex::bytes::Regex>),
+    Regex(Box<regex::bytes::Regex>),
     Exact(NameSet),
 }
 
+/// An expression with the machine for it, which can begin in the middle of a text. It is made when it is first wanted.
+#[derive(Debug)]
+struct Expression {
+    pattern: String,
+    ignore_case: bool,
+    machine: OnceLock<Option<Machine>>,
+}
+
+impl Expression {
+    fn new(pattern: &str, ignore_case: bool) -> Self {
+        Self {
+            pattern: pattern.to_owned(),
+            ignore_case,
+            machine: OnceLock::new(),
+        }
+    }
+}
+
 impl Matcher {
-    /// Whether a name, or a path with this last component, can match by its end: much cheaper than the whole test.
-    #[inline]
-    pub(crate) fn can_end(&self, name: &[u8]) -> bool {
-        let ends = |suffix: &Vec<u8>| match name.len().checked_sub(suffix.len()) {
-            Some(at) => name.get(at..).is_some_and(|end| end.eq_ignore_ascii_case(suffix)),
-            // The suffix of a path can begin before its last component.
-            None => true,
-        };
-        self.suffixes.is_empty() || self.suffixes.iter().any(ends)
+    /// One of which nothing else is known.
+    fn of(how: How, expression: Option<Expression>) -> Self {
+        Self {
+            how,
+            expression,
+            clauses: Vec::new(),
+            suffixes: Vec::new(),
+        }
+    }
+
+    /// Of a set of paths: whether a name is the last component of one.
+    pub(crate) fn of_last_components(paths: &NameSet) -> Self {
+        Self::of(How::Exact(paths.last_components()), None)
     }
 
     /// A run of the expression for one thread, if it is one that can be run.
     pub(crate) fn run(&self) -> Option<Run<'_>> {
-        match &self.how {
-            How::Regex(_, machine) => machine.as_ref().map(|machine| machine.run()),
-            How::Substring(_) | How::Exact(_) => None,
-        }
+        let expression = self.expression.as_ref()?;
+        let made = || Machine::new(&expression.pattern, expression.ignore_case);
+        expression.machine.get_or_init(made).as_ref().map(Machine::run)
     }
 
     /// Whether a name or path matches.
@@ -165,7 +196,7 @@ impl Matcher {
     pub fn matches(&self, text: &[u8]) -> bool {
         match &self.how {
             How::Substring(finder) => finder.find(text).is_some(),
-            How::Regex(regex, _) => regex.is_match(text),
+            How::Folded(_, regex) | How::Regex(regex) => regex.is_match(text),
             How::Exact(names) => names.contains(text),
         }
     }

@@ -34,10 +34,6 @@ impl Granules {
         self.0.iter().all(|word| *word == 0)
     }
 
-    pub(crate) fn len(&self) -> u32 {
-        self.0.iter().map(|word| word.count_ones()).sum()
-    }
-
     pub(crate) fn keep(&mut self, other: &Self) {
         self.0
             .iter_mut()

@@ -171,7 +171,7 @@ impl Segment {
             let footer = self.footer(place)?;
             let mut blocks = crate::blocks::BlockReader::new(self)?;
             for block in &footer.blocks {
-                blocks.unpack(block, true)?;
+                blocks.unpack(block)?;
             }
             let mut at = footer.pages_at;
             for (_, len) in &footer.fences {

@@ -1,6 +1,5 @@
 //! Searching a segment: part by part, several at a time, told in the order of the scan.
 
-use crate::directories::Directories;
 use crate::error::Error;
 use crate::format::{PartKind, PartPlace};
 use crate::parallel::in_order;
@@ -68,12 +67,7 @@ impl<'q> Plan<'q> {
     fn new(segment: &Segment, query: &Query<'q>) -> Result<Self, Error> {
         Ok(match query.path {
             None => Self::Names(query.name),
-            Some(path) => Self::Paths(Box::new(PathPlan::new(
-                segment,
-                Directories::open(segment)?,
-                query.name,
-                path,
-            )?)),
+            Some(path) => Self::Paths(Box::new(PathPlan::new(segment, query.name, path)?)),
         })
     }
 

@@ -8,14 +8,21 @@ use proptest::sample::select;
 
 use crate::tree::{Tree, build, found, large, naive, open};
 
-/// Few letters, so that patterns match; bytes that are no text; `/` where no file system has one.
+/// Few letters, so that patterns match; bytes that are no text.
+const LETTERS: &[u8] = b"aAbk.\xff\x00\n/";
+
 fn bytes(len: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
-    prop::collection::vec(select(b"aAbk./\xff\x00\n".to_vec()), len)
+    prop::collection::vec(select(LETTERS.to_vec()), len)
 }
 
+/// Of half of them names hold a `/`, where no file system has one.
 fn trees() -> impl Strategy<Value = Tree> {
-    let directory = (bytes(0..9), prop::collection::vec(bytes(0..9), 1..30));
-    prop::collection::vec(directory, 0..30)
+    let names = |letters: usize| prop::collection::vec(select(LETTERS[..letters].to_vec()), 0..9);
+    let tree = move |letters: usize| {
+        let directory = (bytes(0..12), prop::collection::vec(names(letters), 1..30));
+        prop::collection::vec(directory, 0..30)
+    };
+    prop_oneof![tree(LETTERS.len() - 1), tree(LETTERS.len())]
 }
 
 fn patterns() -> impl Strategy<Value = Pattern> {
@@ -40,9 +47,32 @@ fn patterns() -> impl Strategy<Value = Pattern> {
         "^(aab|bba)",
         "b/[ab]/a",
         "aab/abb",
+        "/a",
+        "[ab]{2}[k.]$",
+        "a[^/]*b",
+        "(?s)^.{5}$",
+        // Without a machine, and one of too many states to be written out.
+        "\\bab",
+        "(a|k).{9}b",
     ];
     let globs = [
-        "*", "a*", "*.a", "**/*.a", "a/**", "?b*", "{a,b}*", "*ab*", "a/b*", "**/ab", "[ab]a*",
+        "*",
+        "a*",
+        "*.a",
+        "**/*.a",
+        "a/**",
+        "?b*",
+        "{a,b}*",
+        "*ab*",
+        "a/b*",
+        "**/ab",
+        "[ab]a*",
+        "**/a*/**",
+        "**/a*/**/*b",
+        "**/a*/*",
+        "*/*/*",
+        "**/[ab]/**/*.a",
+        "a*/**/k*",
     ];
     prop_oneof![
         bytes(0..5).prop_map(Pattern::Substring),
@@ -105,6 +135,11 @@ fn many_blocks_and_parts_answer_as_a_look_at_every_name() {
         "top",
         "*_1000.*",
         "{letter,notes}_2*",
+        "**/budget*/**/*",
+        "**/budget 1*/**/*.c",
+        "**/kiosk/*.doc",
+        "*/*/*/*/*",
+        "**/* 99/**/*.c",
     ] {
         patterns.push(Pattern::Glob(glob.to_owned()));
     }
@@ -114,6 +149,9 @@ fn many_blocks_and_parts_answer_as_a_look_at_every_name() {
         "^top$",
         "[Bb]udget [0-9]+/",
         "kiosk|draft_1.*gz",
+        "[0-9]7[^.]*c$",
+        "(a|e)[^/]*x",
+        "\\bnotes 4",
     ] {
         patterns.push(Pattern::Regex(regex.to_owned()));
     }
@@ -134,6 +172,45 @@ fn many_blocks_and_parts_answer_as_a_look_at_every_name() {
                 assert_eq!(found, naive(&tree, &query), "{pattern:?} {ignore_case}");
             }
         }
+    }
+}
+
+/// The names of a directory, and a block of directories, can lie in two parts.
+#[test]
+fn directories_across_parts_are_searched_in_both() {
+    let name = |number: usize| format!("{number}.{}", if number % 100 == 7 { "c" } else { "o" }).into_bytes();
+    let directory = |number: usize| {
+        let path = format!(
+            "{}/{number}",
+            if number.is_multiple_of(3) {
+                "budget"
+            } else {
+                "notes"
+            }
+        );
+        (path.into_bytes(), (0..1000).map(name).collect())
+    };
+    let tree: Tree = (0..270).map(directory).collect();
+    let root = tempfile::tempdir().expect("a folder");
+    let segment = open(&build(root.path(), &tree), &tree);
+    for pattern in [
+        Pattern::Glob("budget/**".to_owned()),
+        Pattern::Glob("budget/**/*.c".to_owned()),
+        Pattern::Substring(b"t/261/".to_vec()),
+        Pattern::Substring(b"999.o".to_vec()),
+        Pattern::Exact(HashSet::from([
+            b"notes/262/143.o".to_vec(),
+            b"notes/262/144.o".to_vec(),
+        ])),
+    ] {
+        let matcher = pattern.compile(false).expect("well-formed");
+        let query = Query {
+            name: None,
+            path: Some(&matcher),
+        };
+        let found = found(&segment, &query);
+        assert!(!found.is_empty());
+        assert_eq!(found, naive(&tree, &query), "{pattern:?}");
     }
 }
 

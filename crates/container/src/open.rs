@@ -121,6 +121,16 @@ impl OpenError {
     }
 }
 
+/// What is wrong with a container that can be read all the same.
+pub(crate) fn warning(format: &'static str, code: FindingCode, detail: &str) -> Finding {
+    Finding::new(
+        Severity::Warning,
+        Layer::Image,
+        code,
+        format!("{format}: {detail}"),
+    )
+}
+
 /// A file to look at, with its name and whether it is the image's own.
 pub(crate) struct Subject<'a> {
     pub(crate) parts: &'a Parts,

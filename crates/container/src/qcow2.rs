@@ -9,14 +9,14 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use ntt_model::{Finding, FindingCode, Layer, Severity};
+use ntt_model::FindingCode;
 use ntt_source::{ReadAt, ReadError, field};
 
 use crate::ContainerLayer;
 use crate::backing::{self, Backing};
 use crate::layer::shown;
 use crate::layout::{Fault, Layout, Run, image, read_upto};
-use crate::open::{Found, OpenError, Subject};
+use crate::open::{Found, OpenError, Subject, warning};
 use crate::pages::Pages;
 
 const FORMAT: &str = "qcow2";
@@ -56,12 +56,12 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
     let mut findings = Vec::new();
     if header.features & CORRUPT != 0 {
         let detail = "it is marked as corrupt by who wrote it last";
-        findings.push(warning(FindingCode::Corrupt, detail));
+        findings.push(warning(FORMAT, FindingCode::Corrupt, detail));
     }
     let snapshots = snapshots(subject.source, &header);
     if !snapshots.is_empty() {
         let detail = format!("{} snapshots are listed and not read", snapshots.len());
-        findings.push(warning(FindingCode::Unsupported, &detail));
+        findings.push(warning(FORMAT, FindingCode::Unsupported, &detail));
     }
     for snapshot in snapshots {
         layer.fact("snapshot", snapshot);
@@ -115,15 +115,6 @@ fn external_data(
         let reason = format!("its data lies in {}, which is not beside it", shown(name));
         OpenError::unsupported(FORMAT, reason)
     })
-}
-
-fn warning(code: FindingCode, detail: &str) -> Finding {
-    Finding::new(
-        Severity::Warning,
-        Layer::Image,
-        code,
-        format!("{FORMAT}: {detail}"),
-    )
 }
 
 struct Header {

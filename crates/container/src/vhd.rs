@@ -7,13 +7,13 @@
 
 use std::sync::Arc;
 
-use ntt_model::{Finding, FindingCode, Layer, Severity};
+use ntt_model::{Finding, FindingCode};
 use ntt_source::{ReadAt, field};
 
 use crate::backing::{self, Backing};
 use crate::layer::{hex, shown};
 use crate::layout::{Layout, Run, image, read_upto};
-use crate::open::{Found, OpenError, Subject};
+use crate::open::{Found, OpenError, Subject, warning};
 use crate::pages::Pages;
 use crate::text::{seconds, utf16_be, utf16_le};
 
@@ -100,7 +100,7 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
     let header = Header::read(subject.source, footer.data_offset)?;
     if !header.is_right {
         let detail = "the checksum of the header of the blocks is wrong";
-        findings.push(warning(FindingCode::Corrupt, detail));
+        findings.push(warning(FORMAT, FindingCode::Corrupt, detail));
     }
     layer.block_bytes = header.block_bytes;
     let parent = if footer.disk_type == 4 {
@@ -138,23 +138,15 @@ fn footer(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Result<Footer, 
     };
     if is_copy {
         let detail = "the footer at the end is missing or wrong, its copy at the start was used";
-        findings.push(warning(FindingCode::BackupUsed, detail));
+        findings.push(warning(FORMAT, FindingCode::BackupUsed, detail));
     } else if !footer.is_right {
         findings.push(warning(
+            FORMAT,
             FindingCode::Corrupt,
             "the checksum of the footer is wrong",
         ));
     }
     Ok(footer)
-}
-
-fn warning(code: FindingCode, detail: &str) -> Finding {
-    Finding::new(
-        Severity::Warning,
-        Layer::Image,
-        code,
-        format!("{FORMAT}: {detail}"),
-    )
 }
 
 struct Fixed {

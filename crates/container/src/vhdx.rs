@@ -16,7 +16,6 @@ mod overlay;
 
 use std::sync::Arc;
 
-use ntt_model::{Finding, FindingCode, Layer, Severity};
 use ntt_source::ReadAt;
 
 use crate::backing::{self, Backing};
@@ -76,16 +75,6 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
         parent,
     };
     Ok(Found::new(layer, findings, image(layout)))
-}
-
-/// A finding about the container.
-pub(super) fn warning(code: FindingCode, detail: &str) -> Finding {
-    Finding::new(
-        Severity::Warning,
-        Layer::Image,
-        code,
-        format!("{FORMAT}: {detail}"),
-    )
 }
 
 struct Blocks {

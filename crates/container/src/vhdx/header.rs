@@ -3,9 +3,9 @@
 use ntt_model::{Finding, FindingCode};
 use ntt_source::{ReadAt, field};
 
-use super::{FORMAT, warning};
+use super::FORMAT;
 use crate::layout::read_upto;
-use crate::open::OpenError;
+use crate::open::{OpenError, warning};
 
 const HEADERS_AT: [u64; 2] = [64 << 10, 128 << 10];
 const HEADER_BYTES: u64 = 4096;
@@ -42,6 +42,7 @@ impl Header {
         let found: Vec<_> = HEADERS_AT.iter().filter_map(parse).collect();
         if found.len() == 1 {
             findings.push(warning(
+                FORMAT,
                 FindingCode::BackupUsed,
                 "one of the two headers is wrong, the other was used",
             ));
@@ -67,6 +68,7 @@ impl Regions {
             (Some(first), _) => Ok(first),
             (None, Some(second)) => {
                 findings.push(warning(
+                    FORMAT,
                     FindingCode::BackupUsed,
                     "the first table of regions is wrong, the second was used",
                 ));

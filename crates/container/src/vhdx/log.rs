@@ -8,10 +8,11 @@ use std::sync::Arc;
 use ntt_model::{Finding, FindingCode};
 use ntt_source::{ReadAt, field};
 
+use super::FORMAT;
 use super::header::{Header, is_sum_right};
 use super::overlay::{Overlay, Writes};
-use super::warning;
 use crate::layout::{bytes_of, read_upto};
+use crate::open::warning;
 
 const SECTOR: u64 = 4096;
 /// Longest log that is replayed; programs make one of 1 MiB.
@@ -34,12 +35,12 @@ pub(super) fn replayed(
         Some(writes) => {
             let sectors = writes.total_bytes().checked_div(SECTOR).unwrap_or(0);
             let detail = format!("its log was replayed in memory: {sectors} sectors of 4096 bytes");
-            findings.push(warning(FindingCode::DirtyJournal, &detail));
+            findings.push(warning(FORMAT, FindingCode::DirtyJournal, &detail));
             Arc::new(Overlay::new(source.clone(), writes))
         }
         None => {
             let detail = "its log is not empty and cannot be replayed: what was written last is missing";
-            findings.push(warning(FindingCode::DirtyJournal, detail));
+            findings.push(warning(FORMAT, FindingCode::DirtyJournal, detail));
             source.clone()
         }
     }

@@ -89,7 +89,9 @@ pub(crate) fn load(bytes: &[u8], size_bytes: u64, map: &Mapfile) -> HashTree {
         let record = records.get(start..start.saturating_add(RECORD_BYTES as usize));
         match record.and_then(|record| parse(number, record)) {
             Some(group) if group.rescued_bytes == rescued => tree.set(number, group),
-            _ => drop(tree.forget(range)),
+            _ => {
+                tree.forget(range);
+            }
         }
     }
     tree

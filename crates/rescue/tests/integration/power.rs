@@ -7,7 +7,7 @@ use std::time::Duration;
 use ntt_mapfile::{Mapfile, Status};
 use ntt_model::ByteRange;
 use ntt_rescue::Paths;
-use ntt_rescue::engine::Outcome;
+use ntt_rescue::engine::{Ended, Outcome};
 use ntt_rescue::policy::{Patience, Policy};
 use ntt_testkit::faulty::{Cost, FaultyMedium};
 use ntt_testkit::sim_disk::SimDisk;
@@ -78,6 +78,19 @@ fn assert_true(map: &Mapfile, image: &[u8], context: &str) {
     }
 }
 
+/// After the power went at a step: what is on the disk is true, and the next run comes to the same end.
+fn assert_goes_on(disk: &SimDisk, step: u64, world: fn(&SimDisk) -> World, end: (&Ended, &Mapfile)) {
+    let rebooted = disk.reboot(step);
+    if let Some((map, image)) = found(&rebooted) {
+        assert_true(&map, &image, &format!("step {step}"));
+    }
+    let again = world(&rebooted).run().expect("a quiet disk");
+    let (map, image) = found(&rebooted).expect("files");
+    assert_eq!(map.blocks(), end.1.blocks(), "step {step}");
+    assert_true(&map, &image, &format!("step {step}, resumed"));
+    assert_eq!(again.digest.blake3, end.0.digest.blake3, "step {step}");
+}
+
 #[test]
 fn r10_the_power_may_go_after_any_step() {
     let whole = fresh_disk();
@@ -93,15 +106,7 @@ fn r10_the_power_may_go_after_any_step() {
         disk.crash_after(disk.steps() + step);
         let result = world(&disk).run();
         assert!(result.is_err(), "the power went at step {step} of {steps}");
-        let rebooted = disk.reboot(step);
-        if let Some((map, image)) = found(&rebooted) {
-            assert_true(&map, &image, &format!("step {step}"));
-        }
-        let again = world(&rebooted).run().expect("a quiet disk");
-        let (map, image) = found(&rebooted).expect("files");
-        assert_eq!(map.blocks(), end_map.blocks(), "step {step}");
-        assert_true(&map, &image, &format!("step {step}, resumed"));
-        assert_eq!(again.digest.blake3, ended.digest.blake3, "step {step}");
+        assert_goes_on(&disk, step, world, (&ended, &end_map));
     }
 }
 
@@ -118,15 +123,7 @@ fn r10_the_power_may_go_while_threads_write() {
         disk.crash_after(disk.steps() + step);
         // Threads may come to the end in fewer steps than they took above.
         let _ = world_of_threads(&disk).run();
-        let rebooted = disk.reboot(step);
-        if let Some((map, image)) = found(&rebooted) {
-            assert_true(&map, &image, &format!("step {step}"));
-        }
-        let again = world_of_threads(&rebooted).run().expect("a quiet disk");
-        let (map, image) = found(&rebooted).expect("files");
-        assert_eq!(map.blocks(), end_map.blocks(), "step {step}");
-        assert_true(&map, &image, &format!("step {step}, resumed"));
-        assert_eq!(again.digest.blake3, ended.digest.blake3, "step {step}");
+        assert_goes_on(&disk, step, world_of_threads, (&ended, &end_map));
     }
 }
 

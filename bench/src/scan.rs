@@ -32,14 +32,12 @@ fn make_image(files: u64, image: &str, mount: &str) -> io::Result<()> {
 
 /// So many directories of `files` files of `bytes` bytes each, no two alike.
 pub(crate) fn fill(root: &str, directories: u64, files: u64, bytes: usize) -> io::Result<()> {
-    for directory in 0..directories {
-        let directory = format!("{root}/directory {directory:05}");
+    for number in 0..directories {
+        let directory = format!("{root}/directory {number:05}");
         std::fs::create_dir(&directory)?;
         for file in 0..files {
-            let content = format!("{directory} {file:0>bytes$}");
-            let content = content
-                .get(content.len().saturating_sub(bytes)..)
-                .unwrap_or_default();
+            let number = format!("{number} {file} ");
+            let content = format!("{number:.<bytes$}");
             std::fs::write(format!("{directory}/small file {file:04}.txt"), content)?;
         }
     }

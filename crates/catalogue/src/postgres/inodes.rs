@@ -12,6 +12,7 @@ use super::media::{small, unsigned};
 use crate::Error;
 use crate::code::{KINDS, allocation, encoding, value_of};
 use crate::codec::{self, Rare};
+use crate::neighbours::runs;
 use crate::rows::WantedStream;
 use crate::standing::stream_kind;
 
@@ -151,16 +152,21 @@ pub(super) fn one(connection: &Connection, scan: ScanId, inode: u64) -> Result<O
     Ok(found.map(|(_, inode)| inode))
 }
 
-/// The streams of inodes with their extents, by inode and in the order of their ordinals.
+/// The streams of inodes with their extents, by inode and in the order of their ordinals; perhaps of some neighbours too. To be asked for with
+/// [`KEYED`](super::connection::KEYED), since the planner cannot know how short the runs are.
 pub(super) fn streams_with_extents(
     connection: &Connection,
     scan: ScanId,
     numbers: &[i64],
 ) -> Result<HashMap<u64, Vec<WantedStream>>, Error> {
-    let sql = format!("SELECT ino, bits, size, extents FROM inode_{scan} WHERE ino = ANY ($1)");
+    let sql = format!(
+        "SELECT i.ino, i.bits, i.size, i.extents FROM unnest($1::int8[], $2::int8[]) AS run (first, last) \
+         JOIN inode_{scan} i ON i.ino BETWEEN run.first AND run.last"
+    );
+    let (first, last): (Vec<i64>, Vec<i64>) = runs(numbers).into_iter().unzip();
     let mut found = HashMap::with_capacity(numbers.len());
     let mut with_more = Vec::new();
-    for row in connection.query(&sql, &[&numbers])? {
+    for row in connection.query(&sql, &[&first, &last])? {
         let bits: i16 = get(&row, 1)?;
         if bits & MORE_STREAMS != 0 {
             with_more.push(get(&row, 0)?);

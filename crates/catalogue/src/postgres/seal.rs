@@ -160,7 +160,7 @@ fn carry_over(connection: &Connection, row: &ScanRow) -> Result<u64, Error> {
          AND x.size IS NOT DISTINCT FROM y.size"
     );
     let pages = connection.pages(&sql, PAGE)?;
-    let table = format!("result_{scan} (ino, blob, scan, stream, attempts, strikes, state)");
+    let table = format!("result_{scan} (ino, blob, scan, stream, state)");
     let (number, mut carried) = (leaf(scan)?, 0);
     loop {
         let rows = pages.next()?;
@@ -177,13 +177,11 @@ fn carry_over(connection: &Connection, row: &ScanRow) -> Result<u64, Error> {
             };
             if changed(4)? == changed(5)? {
                 results
-                    .row(7)
+                    .row(5)
                     .int8(get(row, 0)?)
                     .int8(get(row, 2)?)
                     .int4(number)
                     .int4(get(row, 1)?)
-                    .int4(0)
-                    .int4(0)
                     .int2(i16::try_from(STORED).unwrap_or(0));
             }
         }

@@ -26,6 +26,8 @@ pub(super) const MORE_STREAMS: i16 = 128;
 pub(super) const OWN_STREAM: i16 = 256;
 /// Bit of `inode.bits`: the modification time is known.
 pub(super) const HAS_MTIME: i16 = 512;
+/// Bit of `inode.bits`: the facts are of the newer form.
+pub(super) const LEAN: i16 = 1024;
 /// Inodes read in one go: their extents may be long.
 const PAGE: usize = 512;
 
@@ -69,12 +71,11 @@ pub(super) fn from_rows(
 
 fn from_row(row: &Row, bits: i16, first: usize) -> Result<Inode, Error> {
     let mtime = (bits & HAS_MTIME != 0).then(|| get(row, first + 3)).transpose()?;
-    let facts = facts::decode(get(row, first + 4)?, mtime)?;
-    let rare: &[u8] = get(row, first + 6)?;
-    let rare = if rare.is_empty() {
-        Rare::default()
-    } else {
-        postcard::from_bytes(rare).map_err(|error| Error::Damaged(error.to_string()))?
+    let facts = facts::decode(get(row, first + 4)?, bits & LEAN != 0, mtime)?;
+    let rare: Option<&[u8]> = get(row, first + 6)?;
+    let rare = match rare {
+        None | Some([]) => Rare::default(),
+        Some(rare) => postcard::from_bytes(rare).map_err(|error| Error::Damaged(error.to_string()))?,
     };
     Ok(Inode {
         number: unsigned(row, first)?,

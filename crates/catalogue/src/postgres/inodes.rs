@@ -153,18 +153,23 @@ pub(super) fn one(connection: &Connection, scan: ScanId, inode: u64) -> Result<O
     Ok(found.map(|(_, inode)| inode))
 }
 
-/// The streams of inodes with their extents, by inode and in the order of their ordinals; perhaps of some neighbours too. To be asked for with
-/// [`KEYED`](super::connection::KEYED), since the planner cannot know how short the runs are.
+/// The streams of inodes with their extents, by inode and in the order of their ordinals; perhaps of some neighbours too.
 pub(super) fn streams_with_extents(
     connection: &Connection,
     scan: ScanId,
     numbers: &[i64],
 ) -> Result<HashMap<u64, Vec<WantedStream>>, Error> {
+    let runs = runs(numbers);
+    // No run has more rows than numbers: the limit tells the planner how short they are, and that the index is the way.
+    let longest = runs
+        .iter()
+        .map(|(first, last)| last.saturating_sub(*first).saturating_add(1));
     let sql = format!(
-        "SELECT i.ino, i.bits, i.size, i.extents FROM unnest($1::int8[], $2::int8[]) AS run (first, last) \
-         JOIN inode_{scan} i ON i.ino BETWEEN run.first AND run.last"
+        "SELECT i.ino, i.bits, i.size, i.extents FROM unnest($1::int8[], $2::int8[]) AS run (first, last), \
+         LATERAL (SELECT * FROM inode_{scan} WHERE ino BETWEEN run.first AND run.last ORDER BY ino LIMIT {}) i",
+        longest.max().unwrap_or(0)
     );
-    let (first, last): (Vec<i64>, Vec<i64>) = runs(numbers).into_iter().unzip();
+    let (first, last): (Vec<i64>, Vec<i64>) = runs.into_iter().unzip();
     let mut found = HashMap::with_capacity(numbers.len());
     let mut with_more = Vec::new();
     for row in connection.query(&sql, &[&first, &last])? {

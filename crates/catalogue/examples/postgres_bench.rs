@@ -1,8 +1,8 @@
 //! Measures the catalogue in a PostgreSQL server beside what it is compared with: bare binary COPY, and the SQL of its predecessor.
 //!
-//! `cargo run --release -p ntt-catalogue --example postgres_bench -- [INODES [LOADS_BEFORE [END_TO_END]]]` starts a throw-away server of its own.
-//! LOADS_BEFORE loads fill the catalogue before the last one is timed. END_TO_END inodes go from events to an empty queue, after a million that do
-//! the same; none if it is 0.
+//! `cargo run --release -p ntt-catalogue --example postgres_bench -- [INODES [LOADS_BEFORE [END_TO_END [PART...]]]]` starts a throw-away server of its
+//! own. LOADS_BEFORE loads fill the catalogue before the last one is timed. END_TO_END inodes go from events to an empty queue, after a million that do
+//! the same; none if it is 0. Parts are `loads`, `sizes`, `claims` and `drains`; all if none is named.
 
 #![allow(clippy::print_stdout, reason = "its output is its purpose")]
 
@@ -33,6 +33,8 @@ fn main() -> Result<()> {
     let inodes: u64 = arguments.next().map_or(Ok(1_000_000), |text| text.parse())?;
     let before: u8 = arguments.next().map_or(Ok(2), |text| text.parse())?;
     let end_to_end: u64 = arguments.next().map_or(Ok(0), |text| text.parse())?;
+    let parts: Vec<String> = arguments.collect();
+    let is_wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     // As a site would run it, but for the memory of this machine.
     let settings = [
         "fsync=on",
@@ -48,10 +50,19 @@ fn main() -> Result<()> {
     if end_to_end > 0 {
         end_to_end::run(&bench, end_to_end)?;
     }
-    bench.loads(inodes, before)?;
-    bench.sizes(inodes / 5)?;
-    claims::run(&bench, inodes)?;
-    drains::run(&bench)
+    if is_wanted("loads") {
+        bench.loads(inodes, before)?;
+    }
+    if is_wanted("sizes") {
+        bench.sizes(inodes / 5)?;
+    }
+    if is_wanted("claims") {
+        claims::run(&bench, inodes)?;
+    }
+    if is_wanted("drains") {
+        drains::run(&bench)?;
+    }
+    Ok(())
 }
 
 /// So many inodes show what the predecessor's procedure costs.

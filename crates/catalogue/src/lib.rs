@@ -12,6 +12,7 @@ mod cutting;
 mod dump;
 mod error;
 pub mod lease;
+mod neighbours;
 pub mod postgres;
 pub mod query;
 mod queued;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::postgres::PostgresCatalogue;
-use ntt_model::ScanId;
+use ntt_model::{ScanId, WorkerId};
 use postgres::{Client, IsolationLevel, NoTls};
 
 use crate::synthetic::Result;
@@ -54,7 +54,7 @@ fn row(place: &Place, scan: ScanId, size: u64, (name, done, done_before): (&str,
     for workers in [1, 4, 16] {
         client.batch_execute(&reset)?;
         client.batch_execute("VACUUM chunk")?;
-        let timed = timed_claims(&place.url, scan, workers)?;
+        let timed = timed_claims(&place.url, scan, workers, &reset)?;
         if workers == 1 {
             alone = timed.rate;
         }
@@ -69,7 +69,7 @@ fn row(place: &Place, scan: ScanId, size: u64, (name, done, done_before): (&str,
     for _ in 0..20 {
         client.batch_execute(&reset)?;
     }
-    cells.push(timed_claims(&place.url, scan, 1)?.text);
+    cells.push(timed_claims(&place.url, scan, 1, &reset)?.text);
     old.commit()?;
     let (text, rate) = predecessor::claims(&mut client, scan, done_before, CLAIMS)?;
     cells.push(text);
@@ -87,60 +87,106 @@ struct Timed {
     rate: f64,
 }
 
-/// Claims by several workers at once, each with a catalogue of its own.
-fn timed_claims(url: &str, scan: ScanId, workers: usize) -> Result<Timed> {
-    let (claimed, ready) = (AtomicU64::new(0), Barrier::new(workers + 1));
+/// Claims by several workers at once, each with a catalogue of its own. A queue with fewer chunks than claims are wanted is filled again, between
+/// rounds, by `reset`: the sessions stay, as those of a worker do.
+fn timed_claims(url: &str, scan: ScanId, workers: usize, reset: &str) -> Result<Timed> {
+    let mut client = Client::connect(url, NoTls)?;
+    let sql = "SELECT count(*) FROM chunk WHERE state = 0";
+    let free: i64 = client.query_one(sql, &[])?.get(0);
+    let free = usize::try_from(free)?.max(1);
     let claims = CLAIMS / workers + 4;
-    let (walls, spent) = thread::scope(
-        |scope| -> std::result::Result<(Vec<Duration>, Duration), ntt_catalogue::Error> {
-            let threads: Vec<_> = (0..workers)
-                .map(|_| scope.spawn(|| claim_some(url, scan, claims, &claimed, &ready)))
-                .collect();
-            ready.wait();
-            let begun = Instant::now();
-            let mut walls = Vec::new();
-            for thread in threads {
-                walls.extend(
-                    thread
-                        .join()
-                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
-                );
+    let rounds = (claims * workers).div_ceil(free);
+    let crew = Crew {
+        claimed: AtomicU64::new(0),
+        rounds,
+        claims: claims.div_ceil(rounds),
+        gate: Barrier::new(workers + 1),
+    };
+    let mut spent = Duration::ZERO;
+    let outcomes = thread::scope(|scope| -> Result<Vec<_>> {
+        let threads: Vec<_> = (0..workers)
+            .map(|_| scope.spawn(|| crew.claim(url, scan)))
+            .collect();
+        let mut filled = Ok(());
+        for round in 0..rounds {
+            // The crew waits at the gate whatever happens here.
+            if round > 0 && filled.is_ok() {
+                filled = client.batch_execute(reset);
             }
-            Ok((walls, begun.elapsed()))
-        },
-    )?;
-    let rate = as_float(claimed.into_inner() * 16) / 16.0 / spent.as_secs_f64();
+            crew.gate.wait();
+            let begun = Instant::now();
+            crew.gate.wait();
+            spent += begun.elapsed();
+        }
+        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        let outcomes = threads.into_iter().map(join).collect();
+        filled?;
+        Ok(outcomes)
+    })?;
+    let (mut first, mut walls) = (Vec::new(), Vec::new());
+    for outcome in outcomes {
+        let mut of_one: Vec<Duration> = outcome?;
+        first.extend(of_one.drain(..of_one.len().min(1)));
+        walls.extend(of_one);
+    }
+    let rate = as_float(crew.claimed.into_inner() * 16) / 16.0 / spent.as_secs_f64();
+    let first = percentiles(first);
+    let first = first.split(' ').next().unwrap_or_default();
     Ok(Timed {
-        text: format!("{} ({rate:.0}/s)", percentiles(walls)),
+        text: format!("{} ({rate:.0}/s; first {first})", percentiles(walls)),
         rate,
     })
 }
 
-fn claim_some(
-    url: &str,
-    scan: ScanId,
+/// Workers that claim in rounds.
+struct Crew {
+    claimed: AtomicU64,
+    rounds: usize,
     claims: usize,
-    claimed: &AtomicU64,
-    ready: &Barrier,
-) -> std::result::Result<Vec<Duration>, ntt_catalogue::Error> {
-    let catalogue = PostgresCatalogue::open(url, None);
-    let worker = catalogue
-        .as_ref()
-        .ok()
-        .map(|catalogue| catalogue.register_worker("bench"));
-    // Also when something failed: the others wait.
-    ready.wait();
-    let (catalogue, mut walls) = (catalogue?, Vec::new());
-    let Some(worker) = worker.transpose()? else {
-        return Ok(walls);
-    };
-    for _ in 0..claims {
-        let begun = Instant::now();
-        let Some(chunk) = catalogue.claim_chunk(scan, worker)? else {
-            break;
-        };
-        walls.push(begun.elapsed());
-        claimed.fetch_add(u64::try_from(chunk.items.len()).unwrap_or(0), Ordering::Relaxed);
+    gate: Barrier,
+}
+
+impl Crew {
+    /// How long each claim took that gave a chunk.
+    fn claim(&self, url: &str, scan: ScanId) -> std::result::Result<Vec<Duration>, ntt_catalogue::Error> {
+        let session = PostgresCatalogue::open(url, None).and_then(|catalogue| {
+            catalogue
+                .register_worker("bench")
+                .map(|worker| (catalogue, worker))
+        });
+        let mut walls = Vec::new();
+        let mut failure = None;
+        for _ in 0..self.rounds {
+            // Also when something failed: the others wait.
+            self.gate.wait();
+            if let (Ok((catalogue, worker)), None) = (&session, &failure) {
+                failure = self.round(catalogue, scan, *worker, &mut walls).err();
+            }
+            self.gate.wait();
+        }
+        session.and(failure.map_or(Ok(walls), Err))
     }
-    Ok(walls)
+
+    fn round(
+        &self,
+        catalogue: &PostgresCatalogue,
+        scan: ScanId,
+        worker: WorkerId,
+        walls: &mut Vec<Duration>,
+    ) -> std::result::Result<(), ntt_catalogue::Error> {
+        for _ in 0..self.claims {
+            let begun = Instant::now();
+            let Some(chunk) = catalogue.claim_chunk(scan, worker)? else {
+                break;
+            };
+            walls.push(begun.elapsed());
+            let inodes = u64::try_from(chunk.items.len()).unwrap_or(0);
+            self.claimed.fetch_add(inodes, Ordering::Relaxed);
+        }
+        Ok(())
+    }
 }

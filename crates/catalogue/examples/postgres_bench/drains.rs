@@ -70,7 +70,11 @@ fn drained(
     Ok(())
 }
 
-/// Four workers, a chunk and its results at a time.
+/// Chunks whose results are recorded together. A worker tells the catalogue when its store has made a batch of contents durable: that is after 64 MiB
+/// or some thousand contents, more than these.
+const TOGETHER: usize = 8;
+
+/// Four workers, some chunks and their results at a time.
 pub(crate) fn drain(url: &str, scan: ScanId) -> Result<()> {
     thread::scope(|scope| -> std::result::Result<(), ntt_catalogue::Error> {
         let workers: Vec<_> = (0..4).map(|_| scope.spawn(|| drain_one(url, scan))).collect();
@@ -87,14 +91,18 @@ pub(crate) fn drain(url: &str, scan: ScanId) -> Result<()> {
 fn drain_one(url: &str, scan: ScanId) -> std::result::Result<(), ntt_catalogue::Error> {
     let catalogue = PostgresCatalogue::open(url, None)?;
     let worker = catalogue.register_worker("bench")?;
+    let mut results = Vec::with_capacity(TOGETHER);
     while let Some(chunk) = catalogue.claim_chunk(scan, worker)? {
-        let result = ChunkResult {
+        results.push(ChunkResult {
             chunk: chunk.id,
             epoch: chunk.epoch,
             streams: chunk.items.iter().map(|item| stored(item.inode)).collect(),
             findings: Vec::new(),
-        };
-        catalogue.complete_chunks(worker, &[result])?;
+        });
+        if results.len() == TOGETHER {
+            catalogue.complete_chunks(worker, &std::mem::take(&mut results))?;
+        }
     }
+    catalogue.complete_chunks(worker, &results)?;
     catalogue.retire_worker(worker)
 }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use ntt_model::{BlobHash, ScanId, Sha256, Timestamp};
 use postgres::Row;
 
-use super::connection::{Connection, get};
+use super::connection::{Connection, Target, get};
 use super::media::{fixed, time, unsigned};
-use super::value::Value;
+use super::wire::Rows;
 use crate::Error;
 use crate::rows::BlobRow;
 
@@ -22,8 +22,9 @@ pub(super) struct NewBlob<'b> {
     pub(super) content_type: Option<&'b str>,
 }
 
-/// Adds blobs, or completes what is known of them; returns their row ids. In the order of their hashes, so that two transactions that bring the same
-/// ones do not wait for each other crosswise.
+/// Adds blobs, or completes what is known of them; returns their row ids. Every hash is looked for once, and what is new is loaded in the order of
+/// the hashes, so that two transactions that bring the same ones do not wait for each other crosswise: the later one meets a unique index, and is run
+/// again.
 ///
 /// # Errors
 ///
@@ -32,49 +33,95 @@ pub(super) fn keep(
     connection: &Connection,
     blobs: &BTreeMap<BlobHash, NewBlob<'_>>,
 ) -> Result<HashMap<BlobHash, i64>, Error> {
-    if blobs.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let hashes: Vec<&[u8]> = blobs.keys().map(|hash| hash.as_bytes().as_slice()).collect();
-    let sizes: Vec<i64> = blobs.values().map(|blob| blob.size.cast_signed()).collect();
-    let sha256: Vec<Option<&[u8]>> = blobs
-        .values()
-        .map(|blob| blob.sha256.map(|digest| digest.as_bytes().as_slice()))
+    let mut ids = known(connection, blobs)?;
+    let new: Vec<(&BlobHash, &NewBlob<'_>)> = blobs
+        .iter()
+        .filter(|(hash, _)| !ids.contains_key(*hash))
         .collect();
-    let types: Vec<Option<&str>> = blobs.values().map(|blob| blob.content_type).collect();
-    connection.execute(
-        "INSERT INTO blob (hash, size, sha256, content_type) \
-         SELECT * FROM unnest($1::bytea[], $2::int8[], $3::bytea[], $4::text[]) ON CONFLICT (hash) DO NOTHING",
-        &[&hashes, &sizes, &sha256, &types],
-    )?;
-    connection.execute(
-        "UPDATE blob SET sha256 = coalesce(blob.sha256, n.sha256), content_type = coalesce(blob.content_type, n.content_type) \
-         FROM unnest($1::bytea[], $2::bytea[], $3::text[]) AS n (hash, sha256, content_type) WHERE blob.hash = n.hash \
-         AND ((blob.sha256 IS NULL AND n.sha256 IS NOT NULL) OR (blob.content_type IS NULL AND n.content_type IS NOT NULL))",
-        &[&hashes, &sha256, &types],
-    )?;
-    ids(connection, blobs, &hashes)
+    add(connection, &new, &mut ids)?;
+    Ok(ids)
 }
 
-fn ids(
+/// Ids of those that are there; what is told of them now and was not known is added.
+fn known(
     connection: &Connection,
     blobs: &BTreeMap<BlobHash, NewBlob<'_>>,
-    hashes: &dyn Value,
 ) -> Result<HashMap<BlobHash, i64>, Error> {
-    let sql = "SELECT hash, id, size FROM blob WHERE hash = ANY ($1)";
     let mut ids = HashMap::with_capacity(blobs.len());
-    for row in connection.query(sql, &[hashes])? {
+    if blobs.is_empty() {
+        return Ok(ids);
+    }
+    let hashes: Vec<&[u8]> = blobs.keys().map(|hash| hash.as_bytes().as_slice()).collect();
+    // Behind a SELECT: a planner that sees the hashes weighs every one of them.
+    let sql = "SELECT hash, id, size, sha256 IS NULL, content_type IS NULL FROM blob \
+               WHERE hash = ANY ((SELECT $1)::bytea[])";
+    let mut more = Vec::new();
+    for row in connection.query(sql, &[&hashes])? {
         let hash = BlobHash::from_bytes(fixed(get(&row, 0)?)?);
-        let known = unsigned(&row, 2)?;
-        if let Some(blob) = blobs.get(&hash).filter(|blob| blob.size != known) {
+        let (id, size) = (get(&row, 1)?, unsigned(&row, 2)?);
+        let Some(blob) = blobs.get(&hash) else {
+            continue;
+        };
+        if blob.size != size {
             return Err(Error::Conflict(format!(
-                "blob {hash} has {known} bytes, not {}",
+                "blob {hash} has {size} bytes, not {}",
                 blob.size
             )));
         }
-        ids.insert(hash, get(&row, 1)?);
+        if (get(&row, 3)? && blob.sha256.is_some()) || (get(&row, 4)? && blob.content_type.is_some()) {
+            more.push((id, blob));
+        }
+        ids.insert(hash, id);
     }
+    // In one order, for the same reason as new ones.
+    more.sort_unstable_by_key(|(id, _)| *id);
+    complete(connection, &more)?;
     Ok(ids)
+}
+
+fn complete(connection: &Connection, blobs: &[(i64, &NewBlob<'_>)]) -> Result<(), Error> {
+    if blobs.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<i64> = blobs.iter().map(|(id, _)| *id).collect();
+    let sha256: Vec<Option<&[u8]>> = blobs
+        .iter()
+        .map(|(_, blob)| blob.sha256.map(|digest| digest.as_bytes().as_slice()))
+        .collect();
+    let types: Vec<Option<&str>> = blobs.iter().map(|(_, blob)| blob.content_type).collect();
+    connection.execute(
+        "UPDATE blob SET sha256 = coalesce(blob.sha256, n.sha256), content_type = coalesce(blob.content_type, n.content_type) \
+         FROM unnest($1::int8[], $2::bytea[], $3::text[]) AS n (id, sha256, content_type) WHERE blob.id = n.id",
+        &[&ids, &sha256, &types],
+    )?;
+    Ok(())
+}
+
+fn add(
+    connection: &Connection,
+    blobs: &[(&BlobHash, &NewBlob<'_>)],
+    ids: &mut HashMap<BlobHash, i64>,
+) -> Result<(), Error> {
+    if blobs.is_empty() {
+        return Ok(());
+    }
+    let new_ids = connection.new_ids("blob", blobs.len())?;
+    let mut rows = Rows::default();
+    for ((hash, blob), id) in blobs.iter().zip(new_ids) {
+        rows.row(5)
+            .int8(id)
+            .field(hash.as_bytes())
+            .int8(blob.size.cast_signed())
+            .optional(
+                blob.sha256.map(|digest| digest.as_bytes().as_slice()),
+                Rows::field,
+            )
+            .optional(blob.content_type.map(str::as_bytes), Rows::field);
+        ids.insert(**hash, id);
+    }
+    let columns = "blob (id, hash, size, sha256, content_type)";
+    connection.load_rows(&Target::table(columns), &rows)?;
+    Ok(())
 }
 
 const BLOB: &str = "SELECT hash, size, sha256, content_type, verified, bad FROM blob";

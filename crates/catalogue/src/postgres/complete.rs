@@ -8,7 +8,7 @@ use super::blob::{self, NewBlob};
 use super::connection::{Connection, Target, get};
 use super::media::{self, leaf, not_found, unsigned};
 use super::queue::{enqueue, share, still_wanted, work_of};
-use super::state::{self, Results};
+use super::state::{self, Results, put_counts};
 use super::value::text;
 use super::wire::Rows;
 use crate::Error;
@@ -358,9 +358,8 @@ fn put_result(
         .optional(blob, Rows::int8)
         .optional(settlement.not_before().map(|time| time.as_nanos()), Rows::int8)
         .int4(leaf(scan)?)
-        .int4(stream.cast_signed())
-        .int4(settlement.history.attempts.cast_signed())
-        .int4(settlement.history.strikes.cast_signed())
+        .int4(stream.cast_signed());
+    put_counts(rows, settlement.history.attempts, settlement.history.strikes)
         .optional(failure.map(|failure| failure.code), Rows::int4)
         .int2(i16::try_from(settlement.state).unwrap_or(i16::MAX))
         .optional(

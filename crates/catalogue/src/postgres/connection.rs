@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ntt_host::Clock;
 use ntt_model::Timestamp;
@@ -23,6 +24,9 @@ use crate::Error;
 const SESSION: &str = "SET client_min_messages = 'warning'; SET lock_timeout = '30s'; SET statement_timeout = '10min'; \
                        SET jit = off; SET bytea_output = 'hex'; SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; \
                        SET tcp_keepalives_count = 3; SET tcp_user_timeout = '60s'";
+/// What a transaction sets that looks for rows by keys only. All of them have an index, and are few beside what the tables hold: a planner that knows a
+/// table from when it was small, or takes thousands of keys for most of it, would read all.
+pub(super) const KEYED: &str = "SET LOCAL enable_seqscan = off";
 /// The server's clock in nanoseconds since 1970, to the microsecond.
 const SERVER_CLOCK: &str = "((extract(epoch FROM clock_timestamp()) * 1000000)::int8 * 1000)";
 
@@ -42,6 +46,37 @@ impl TimeSource {
             Self::Server => SERVER_CLOCK.to_owned(),
             Self::Given(clock) => format!("{}::int8", clock.now().as_nanos()),
         }
+    }
+}
+
+/// A moment of this process, by its own clock: for what need not be done more often than now and then.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    at: Instant,
+    given: Option<Timestamp>,
+}
+
+impl Moment {
+    /// Now.
+    pub(super) fn now(time: &TimeSource) -> Self {
+        let given = match time {
+            TimeSource::Server => None,
+            TimeSource::Given(clock) => Some(clock.now()),
+        };
+        Self {
+            at: Instant::now(),
+            given,
+        }
+    }
+
+    /// Whether less than `span` passed since.
+    pub(super) fn is_within(&self, span: Duration, time: &TimeSource) -> bool {
+        let nanos = i128::try_from(span.as_nanos()).unwrap_or(i128::MAX);
+        let passed = self
+            .given
+            .zip(Self::now(time).given)
+            .map(|(then, now)| i128::from(now.as_nanos()).saturating_sub(i128::from(then.as_nanos())));
+        self.at.elapsed() < span && passed.is_none_or(|passed| (0..nanos).contains(&passed))
     }
 }
 
@@ -199,6 +234,16 @@ impl Connection {
         }
     }
 
+    /// Fresh ids for `count` rows of a table, ascending.
+    pub(super) fn new_ids(&self, table: &str, count: usize) -> Result<Vec<i64>, Error> {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        // The sequence is looked up once, not for every row.
+        let sql = format!(
+            "SELECT nextval((SELECT pg_get_serial_sequence('{table}', 'id'))::regclass) FROM generate_series(1, $1)"
+        );
+        self.collect(&sql, &[&count], |row| get(row, 0))
+    }
+
     /// The present time.
     pub(super) fn now(&self) -> Result<Timestamp, Error> {
         match &self.time {
@@ -296,6 +341,8 @@ pub(super) fn error_of(place: &Place, error: postgres::Error) -> Error {
         _ if *state == SqlState::UNDEFINED_TABLE => Error::NotFound {
             what: "sealed scan".to_owned(),
         },
+        // Another transaction brought the same content a moment ago.
+        _ if is_twice(&error, "blob_hash_key") => Error::Database(Box::new(error)),
         "08" | "28" | "3D" => place.unreachable(error),
         "57" if *state != SqlState::QUERY_CANCELED => place.unreachable(error),
         "23" => Error::Conflict(told(&error)),
@@ -315,13 +362,18 @@ fn is_full_or_read_only(state: &SqlState) -> bool {
     .contains(state)
 }
 
+fn is_twice(error: &postgres::Error, index: &str) -> bool {
+    error.code() == Some(&SqlState::UNIQUE_VIOLATION)
+        && error.as_db_error().and_then(postgres::error::DbError::constraint) == Some(index)
+}
+
 fn told(error: &postgres::Error) -> String {
     error
         .as_db_error()
         .map_or_else(|| error.to_string(), |told| told.message().to_owned())
 }
 
-/// Whether the same transaction may succeed when it is run again: it met another one, or this process was asleep in its middle and the server gave it
+/// Whether the same transaction may succeed when it is run again: it met another one (also one that brought the same row), or this process was asleep in its middle and the server gave it
 /// up.
 pub(super) fn is_transient(error: &Error) -> bool {
     let Error::Database(source) = error else {
@@ -334,6 +386,7 @@ pub(super) fn is_transient(error: &Error) -> bool {
             [
                 SqlState::T_R_SERIALIZATION_FAILURE,
                 SqlState::T_R_DEADLOCK_DETECTED,
+                SqlState::UNIQUE_VIOLATION,
                 SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
             ]
             .contains(state)

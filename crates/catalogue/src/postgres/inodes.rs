@@ -12,6 +12,7 @@ use super::media::{small, unsigned};
 use crate::Error;
 use crate::code::{KINDS, allocation, encoding, value_of};
 use crate::codec::{self, Rare};
+use crate::neighbours::runs;
 use crate::rows::WantedStream;
 use crate::standing::stream_kind;
 
@@ -25,6 +26,8 @@ pub(super) const MORE_STREAMS: i16 = 128;
 pub(super) const OWN_STREAM: i16 = 256;
 /// Bit of `inode.bits`: the modification time is known.
 pub(super) const HAS_MTIME: i16 = 512;
+/// Bit of `inode.bits`: the facts are of the newer form.
+pub(super) const LEAN: i16 = 1024;
 /// Inodes read in one go: their extents may be long.
 const PAGE: usize = 512;
 
@@ -68,12 +71,11 @@ pub(super) fn from_rows(
 
 fn from_row(row: &Row, bits: i16, first: usize) -> Result<Inode, Error> {
     let mtime = (bits & HAS_MTIME != 0).then(|| get(row, first + 3)).transpose()?;
-    let facts = facts::decode(get(row, first + 4)?, mtime)?;
-    let rare: &[u8] = get(row, first + 6)?;
-    let rare = if rare.is_empty() {
-        Rare::default()
-    } else {
-        postcard::from_bytes(rare).map_err(|error| Error::Damaged(error.to_string()))?
+    let facts = facts::decode(get(row, first + 4)?, bits & LEAN != 0, mtime)?;
+    let rare: Option<&[u8]> = get(row, first + 6)?;
+    let rare = match rare {
+        None | Some([]) => Rare::default(),
+        Some(rare) => postcard::from_bytes(rare).map_err(|error| Error::Damaged(error.to_string()))?,
     };
     Ok(Inode {
         number: unsigned(row, first)?,
@@ -151,16 +153,26 @@ pub(super) fn one(connection: &Connection, scan: ScanId, inode: u64) -> Result<O
     Ok(found.map(|(_, inode)| inode))
 }
 
-/// The streams of inodes with their extents, by inode and in the order of their ordinals.
+/// The streams of inodes with their extents, by inode and in the order of their ordinals; perhaps of some neighbours too.
 pub(super) fn streams_with_extents(
     connection: &Connection,
     scan: ScanId,
     numbers: &[i64],
 ) -> Result<HashMap<u64, Vec<WantedStream>>, Error> {
-    let sql = format!("SELECT ino, bits, size, extents FROM inode_{scan} WHERE ino = ANY ($1)");
+    let runs = runs(numbers);
+    // No run has more rows than numbers: the limit tells the planner how short they are, and that the index is the way.
+    let longest = runs
+        .iter()
+        .map(|(first, last)| last.saturating_sub(*first).saturating_add(1));
+    let sql = format!(
+        "SELECT i.ino, i.bits, i.size, i.extents FROM unnest($1::int8[], $2::int8[]) AS run (first, last), \
+         LATERAL (SELECT * FROM inode_{scan} WHERE ino BETWEEN run.first AND run.last ORDER BY ino LIMIT {}) i",
+        longest.max().unwrap_or(0)
+    );
+    let (first, last): (Vec<i64>, Vec<i64>) = runs.into_iter().unzip();
     let mut found = HashMap::with_capacity(numbers.len());
     let mut with_more = Vec::new();
-    for row in connection.query(&sql, &[&numbers])? {
+    for row in connection.query(&sql, &[&first, &last])? {
         let bits: i16 = get(&row, 1)?;
         if bits & MORE_STREAMS != 0 {
             with_more.push(get(&row, 0)?);

@@ -7,7 +7,7 @@ use ntt_model::{Finding, MediumKey, ScanEvent, ScanId, Timestamp};
 
 use super::connection::{Connection, get};
 use super::facts;
-use super::inodes::{DELETED, HAS_MTIME, MORE_STREAMS, OWN_STREAM};
+use super::inodes::{DELETED, HAS_MTIME, LEAN, MORE_STREAMS, OWN_STREAM};
 use super::media::{leaf, medium_of_volume};
 use super::paths::ordinal;
 use super::spool::Spool;
@@ -234,7 +234,10 @@ impl Batch {
         if let Some(stream) = data {
             put_map(scratch, stream)?;
         }
-        self.rows.inodes.field(scratch).field(&rare);
+        self.rows
+            .inodes
+            .field(scratch)
+            .optional((!rare.is_empty()).then_some(rare.as_slice()), Rows::field);
         let further = usize::from(data.is_some());
         for (stream, ordinal) in inode.streams.iter().zip(0..).skip(further) {
             self.stream(inode.number, ordinal, stream)?;
@@ -298,7 +301,7 @@ fn small(code: i64) -> i16 {
 }
 
 fn inode_bits(inode: &Inode) -> Result<i16, Error> {
-    let mut bits = small(code_of(&KINDS, &inode.kind)?);
+    let mut bits = small(code_of(&KINDS, &inode.kind)?) | LEAN;
     let mut set = |bit, holds: bool| bits |= if holds { bit } else { 0 };
     let own = plain_data(inode);
     set(DELETED, inode.allocation == Allocation::Deleted);

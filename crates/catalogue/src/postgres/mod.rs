@@ -48,14 +48,16 @@ use ntt_host::Clock;
 use ntt_model::{ScanId, WorkerId};
 
 use crate::Error;
-use claim::{Claim, Claimed, Look};
-use connection::{Connection, TimeSource, is_transient};
+use claim::{Before, Claim, Claimed, Look};
+use connection::{Connection, Moment, TimeSource, is_transient};
 use load::Load;
 use place::Place;
 pub use restore::PostgresRestoration;
 
 /// Idle connections that are kept.
 const IDLE_CONNECTIONS: usize = 16;
+/// A worker that claims looks this often whether others died; its own life is renewed with it.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
 /// A transaction that meets others is run again this often.
 const MOST_ATTEMPTS: u32 = 12;
 
@@ -67,8 +69,10 @@ pub struct PostgresCatalogue {
     spool_folder: Option<PathBuf>,
     idle: Mutex<Vec<Connection>>,
     loads: Mutex<HashMap<ScanId, Load>>,
-    /// Ordinals of the chunks leased last, by scan.
-    leased: Mutex<HashMap<ScanId, i64>>,
+    /// What the last claim told, by scan.
+    leased: Mutex<HashMap<ScanId, Before>>,
+    /// When workers looked last whether others died.
+    looked: Mutex<HashMap<WorkerId, Moment>>,
     /// Scans of which chunks were leased here.
     worked: Mutex<BTreeSet<ScanId>>,
 }
@@ -174,6 +178,7 @@ impl PostgresCatalogue {
             idle: Mutex::new(vec![connection]),
             loads: Mutex::default(),
             leased: Mutex::default(),
+            looked: Mutex::default(),
             worked: Mutex::default(),
         })
     }
@@ -251,10 +256,24 @@ impl PostgresCatalogue {
 
     /// Leases a chunk: first behind the last one that was leased here, then anywhere.
     fn lease(&self, scan: ScanId, worker: WorkerId) -> Result<Option<Claimed>, Error> {
-        let behind = self.leased().get(&scan).copied();
-        let mut look = behind.map_or(Look::Everywhere, Look::Behind);
+        let before = self.leased().get(&scan).cloned();
+        let mut look = before
+            .as_ref()
+            .map_or(Look::Everywhere, |before| Look::Behind(before.seq));
+        for look_now in [look, Look::Everywhere] {
+            let Some(before) = before.as_ref().filter(|_| self.looked_lately(worker)) else {
+                break;
+            };
+            let next = |connection: &_| claim::claim_next(connection, scan, worker, look_now, &before.reader);
+            if let Some(claimed) = self.at_once(next)? {
+                return Ok(Some(self.leasing(scan, claimed)));
+            }
+            look = Look::Everywhere;
+        }
         loop {
-            match self.at_once(|connection| claim::claim(connection, scan, worker, look))? {
+            let claim = self.at_once(|connection| claim::claim(connection, scan, worker, look))?;
+            self.looked().insert(worker, Moment::now(&self.time));
+            match claim {
                 Claim::Sweep => {
                     self.write(Durability::Process, worker::sweep)?;
                 }
@@ -269,12 +288,26 @@ impl PostgresCatalogue {
                     look = Look::Everywhere;
                 }
                 Claim::Leased(claimed) => {
-                    self.leased().insert(scan, claimed.seq);
                     self.worked().insert(scan);
-                    return Ok(Some(claimed));
+                    return Ok(Some(self.leasing(scan, claimed)));
                 }
             }
         }
+    }
+
+    /// Remembers a lease for the next claim.
+    fn leasing(&self, scan: ScanId, claimed: Claimed) -> Claimed {
+        let before = Before {
+            seq: claimed.seq,
+            reader: claimed.reader.clone(),
+        };
+        self.leased().insert(scan, before);
+        claimed
+    }
+
+    fn looked_lately(&self, worker: WorkerId) -> bool {
+        let looked = self.looked().get(&worker).copied();
+        looked.is_some_and(|moment| moment.is_within(LOOK_AFTER, &self.time))
     }
 
     /// Gives the results of scans that were worked off here an index by content, once nothing of them waits: it costs a tenth to build it then of what it
@@ -294,8 +327,12 @@ impl PostgresCatalogue {
         self.worked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn leased(&self) -> MutexGuard<'_, HashMap<ScanId, i64>> {
+    fn leased(&self) -> MutexGuard<'_, HashMap<ScanId, Before>> {
         self.leased.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn looked(&self) -> MutexGuard<'_, HashMap<WorkerId, Moment>> {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An idle connection, or a new one.

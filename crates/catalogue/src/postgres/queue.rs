@@ -55,9 +55,7 @@ impl<'c> ChunkCutter<'c> {
     }
 
     fn write(&mut self) -> Result<(), Error> {
-        let count = i64::try_from(self.cuts.len()).unwrap_or(i64::MAX);
-        let sql = "SELECT nextval(pg_get_serial_sequence('chunk', 'id')) FROM generate_series(1, $1)";
-        let ids: Vec<i64> = self.connection.collect(sql, &[&count], |row| get(row, 0))?;
+        let ids = self.connection.new_ids("chunk", self.cuts.len())?;
         let (mut chunks, mut members) = (Rows::default(), Rows::default());
         for (id, cut) in ids.into_iter().zip(self.cuts.drain(..)) {
             self.seq += 1;

@@ -14,6 +14,7 @@ use super::load::Load;
 use super::media::{fixed, leaf, medium_of_volume, small};
 use super::place::Place;
 use super::spool::Spool;
+use super::state::put_counts;
 use super::value::text;
 use super::wire::Rows;
 use super::{blob, label, media, paths, queue, reopen, schema, seal, state};
@@ -193,9 +194,8 @@ fn put_result(rows: &mut Rows, scan: i32, record: &ResultRecord, blob: Option<i6
         .optional(blob, Rows::int8)
         .optional(record.not_before.map(|time| time.as_nanos()), Rows::int8)
         .int4(scan)
-        .int4(record.stream.cast_signed())
-        .int4(record.attempts.cast_signed())
-        .int4(record.strikes.cast_signed())
+        .int4(record.stream.cast_signed());
+    put_counts(rows, record.attempts, record.strikes)
         .optional(failure.map(|failure| failure.code), Rows::int4)
         .int2(i16::try_from(code_of_state(record.result)?).unwrap_or(i16::MAX))
         .optional(

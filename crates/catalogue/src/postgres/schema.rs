@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_views.sql"),
     include_str!("migrations/0003_scan_of_each_reader.sql"),
     include_str!("migrations/0004_sets.sql"),
+    include_str!("migrations/0005_lean_rows.sql"),
 ];
 /// The oldest server: 13 and older freeze loaded rows without telling the visibility map.
 const OLDEST_SERVER: i32 = 140_000;
@@ -134,7 +135,7 @@ pub(super) fn index_leaves(connection: &Connection, scan: ScanId) -> Result<(), 
 /// Gives the results of a scan an index by content, if they have none.
 pub(super) fn index_results(connection: &Connection, scan: ScanId) -> Result<(), Error> {
     connection.batch(&format!(
-        "CREATE INDEX IF NOT EXISTS result_{scan}_blob ON result_{scan} (blob); ANALYZE result_{scan} (ino, blob, state)"
+        "CREATE INDEX IF NOT EXISTS result_{scan}_blob ON result_{scan} (blob) WITH (fillfactor = 100); ANALYZE result_{scan} (ino, blob, state)"
     ))
 }
 

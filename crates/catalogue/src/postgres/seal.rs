@@ -4,11 +4,12 @@ use ntt_model::entry::ScanCounts;
 use ntt_model::{ScanId, Timestamp};
 
 use super::connection::{Connection, Target, get};
+use super::inodes::LEAN;
 use super::load::{COLUMNS, Load};
 use super::media::leaf;
 use super::queue::{ChunkCutter, FIRST_EXTENT};
 use super::wire::Rows;
-use super::{inodes, label, schema, state};
+use super::{facts, inodes, label, schema, state};
 use crate::cutting::{Window, Work};
 use crate::rows::{ScanRow, SealReport};
 use crate::standing::STORED;
@@ -151,7 +152,7 @@ fn carry_over(connection: &Connection, row: &ScanRow) -> Result<u64, Error> {
     };
     let scan = row.id;
     let sql = format!(
-        "SELECT r.ino, r.stream, r.blob, a.mtime, b.facts, a.facts FROM result_{previous} r \
+        "SELECT r.ino, r.stream, r.blob, a.mtime, b.facts, b.bits, a.facts, a.bits FROM result_{previous} r \
          JOIN inode_{previous} a ON a.ino = r.ino JOIN inode_{scan} b ON b.ino = r.ino \
          LEFT JOIN stream_{previous} x ON x.ino = r.ino AND x.stream = r.stream \
          LEFT JOIN stream_{scan} y ON y.ino = r.ino AND y.stream = r.stream \
@@ -160,7 +161,7 @@ fn carry_over(connection: &Connection, row: &ScanRow) -> Result<u64, Error> {
          AND x.size IS NOT DISTINCT FROM y.size"
     );
     let pages = connection.pages(&sql, PAGE)?;
-    let table = format!("result_{scan} (ino, blob, scan, stream, attempts, strikes, state)");
+    let table = format!("result_{scan} (ino, blob, scan, stream, state)");
     let (number, mut carried) = (leaf(scan)?, 0);
     loop {
         let rows = pages.next()?;
@@ -172,18 +173,16 @@ fn carry_over(connection: &Connection, row: &ScanRow) -> Result<u64, Error> {
         for row in &rows {
             let mtime = Some(get(row, 3)?);
             let changed = |column| -> Result<_, Error> {
-                let bytes = get(row, column)?;
-                Ok(super::facts::decode(bytes, mtime)?.times.changed)
+                let is_lean = get::<i16>(row, column + 1)? & LEAN != 0;
+                Ok(facts::decode(get(row, column)?, is_lean, mtime)?.times.changed)
             };
-            if changed(4)? == changed(5)? {
+            if changed(4)? == changed(6)? {
                 results
-                    .row(7)
+                    .row(5)
                     .int8(get(row, 0)?)
                     .int8(get(row, 2)?)
                     .int4(number)
                     .int4(get(row, 1)?)
-                    .int4(0)
-                    .int4(0)
                     .int2(i16::try_from(STORED).unwrap_or(0));
             }
         }

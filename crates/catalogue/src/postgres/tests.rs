@@ -8,7 +8,9 @@ use proptest::prelude::*;
 
 use super::{PostgresCatalogue, init};
 use crate::conformance::ManualClock;
+use crate::rows::{State, StreamState};
 use crate::{Catalogue, Error};
+use work::{load, one_chunk};
 
 mod drain;
 mod encrypted;
@@ -98,6 +100,47 @@ fn r31_only_a_whole_catalogue_of_this_version_is_opened() {
         ),
         "0"
     );
+}
+
+#[test]
+fn r31_results_of_the_version_before_are_read_and_added_to() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let url = server.create_database("old", None);
+    init(&url).unwrap();
+    let newest = super::schema::newest_version();
+    let catalogue = PostgresCatalogue::open(&url, None).unwrap();
+    let scan = load(&catalogue, 600);
+    let worker = catalogue.register_worker("w").unwrap();
+    one_chunk(&catalogue, scan, worker).unwrap().unwrap();
+    // As the fourth migration left it.
+    server.psql(
+        "old",
+        "UPDATE result SET attempts = coalesce(attempts, 0), strikes = coalesce(strikes, 0); \
+         ALTER TABLE result ALTER COLUMN attempts SET NOT NULL, ALTER COLUMN strikes SET NOT NULL; \
+         ALTER TABLE blob ALTER COLUMN id SET CACHE 1; UPDATE ntt_schema SET version = 4",
+    );
+    assert!(matches!(
+        PostgresCatalogue::open(&url, None),
+        Err(Error::Version { found: 4, .. })
+    ));
+    assert_eq!(init(&url).unwrap(), (4, newest));
+    let catalogue = PostgresCatalogue::open(&url, None).unwrap();
+    while one_chunk(&catalogue, scan, worker).unwrap().is_some() {}
+    for inode in 10..610 {
+        let states = catalogue.stream_states(scan, inode).unwrap();
+        assert!(
+            matches!(
+                states[..],
+                [StreamState {
+                    state: State::Stored { .. },
+                    ..
+                }]
+            ),
+            "{inode}: {states:?}"
+        );
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use ntt_model::{
 };
 
 use super::Durability::{Power, Process};
+use super::connection::KEYED;
 use super::{
     PostgresCatalogue, answer, blob, census, check, complete, export, find, inodes, label, load, media,
     paths, queue, reopen, seal, state, worker,
@@ -164,10 +165,10 @@ impl Catalogue for PostgresCatalogue {
     }
 
     fn complete_chunks(&self, worker: WorkerId, results: &[ChunkResult]) -> Result<Vec<ChunkId>, Error> {
-        let lost = self.write(Power, |connection| {
+        let begin = format!("{}; {}", Power.begin(), KEYED);
+        self.write_with(&begin, |connection| {
             complete::complete(connection, worker, results)
-        })?;
-        Ok(lost)
+        })
     }
 
     fn release_chunk(&self, worker: WorkerId, chunk: &Chunk) -> Result<(), Error> {

@@ -8,6 +8,7 @@ use super::code::{KINDS, allocation, encoding, value_of};
 use super::codec::{self, Member, Rare};
 use super::media::collect;
 use crate::Error;
+use crate::neighbours::are_near;
 use crate::rows::WantedStream;
 pub(super) use crate::standing::stream_kind;
 
@@ -132,9 +133,6 @@ pub(super) fn one(connection: &Connection, scan: ScanId, inode: u64) -> Result<O
         .transpose()
 }
 
-/// Numbers that lie closer together are read in one sweep: to step over a row costs less than to search anew.
-const NEAR: i64 = 4;
-
 /// Visits the streams of these members of a chunk, by ascending inode number, each with its place in the list. Reads each run of neighbouring
 /// numbers in one sweep over the table. Inodes without a row are passed over, and streams that are not there.
 pub(super) fn wanted_streams(
@@ -148,7 +146,7 @@ pub(super) fn wanted_streams(
     order.sort_unstable();
     let sql = format!("SELECT {STREAM_COLUMNS} FROM inode_{scan} WHERE ino BETWEEN ?1 AND ?2 ORDER BY ino");
     let mut statement = connection.prepare_cached(&sql)?;
-    for run in order.chunk_by(|(left, _), (right, _)| right.saturating_sub(*left) <= NEAR) {
+    for run in order.chunk_by(|(left, _), (right, _)| are_near(*left, *right)) {
         let (Some((first, _)), Some((last, _))) = (run.first(), run.last()) else {
             continue;
         };

@@ -8,7 +8,7 @@ use ntt_source::ReadError;
 use ntt_testkit::corpus::corpus_image;
 use ntt_testkit::dmg::{CHUNK_SECTORS, Pack, dmg};
 
-use crate::made::{assert_equal, folder, opened, opening};
+use crate::made::{Compared, folder, opened, opening};
 
 const SECTOR: usize = 512;
 
@@ -57,6 +57,7 @@ fn xz(bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn every_codec_equals_the_raw_image() {
     let (folder, raw) = folder();
+    let mut compared = Compared::made_by("the test, as the format is documented");
     for (name, kind, pack) in CODECS {
         if pack(&raw[..512]).is_empty() {
             continue;
@@ -66,7 +67,8 @@ fn every_codec_equals_the_raw_image() {
         let found = opened(&path);
         assert_eq!(found.layers[0].compression, name);
         assert_eq!(found.findings, []);
-        assert_equal(&found.image, &raw);
+        let how = if name.is_empty() { "stored" } else { name };
+        compared.equal(&format!("UDIF, {how}"), &found.image, &raw);
         let sums = &found.layers[0].hashes;
         assert_eq!(sums.len(), 2, "{name}");
         for sum in sums {
@@ -76,6 +78,7 @@ fn every_codec_equals_the_raw_image() {
             assert_eq!(sum.hex, format!("{:08x}", crc32fast::hash(&raw[start..end])));
         }
     }
+    compared.contribute();
 }
 
 #[test]

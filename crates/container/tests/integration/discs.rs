@@ -4,7 +4,7 @@ use std::fs;
 
 use ntt_model::FindingCode;
 
-use crate::made::{assert_equal, folder, opened};
+use crate::made::{Compared, folder, opened};
 
 /// Sectors of the data track.
 const SECTORS: usize = 700;
@@ -48,7 +48,9 @@ fn the_data_track_is_the_image_and_sound_is_told_of() {
     assert_eq!(found.findings.len(), 1);
     assert_eq!(found.findings[0].code, FindingCode::Unsupported);
     assert_eq!(found.image.len(), (SECTORS as u64 + 300) * 2048);
-    assert_equal(&found.image, user);
+    let mut compared = Compared::made_by("the test");
+    compared.equal("CD cue", &found.image, user);
+    compared.contribute();
     fs::remove_file(folder.path().join("disc one.bin")).expect("removed");
     let found = opened(&path);
     assert_eq!(found.layers[0].missing, ["disc one.bin"]);

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use ntt_container::Opening;
 
-use crate::made::{assert_equal, folder, opened, opening, run};
+use crate::made::{Compared, assert_equal, folder, opened, opening, run};
 
 /// Formats with their options, and how the layer is called.
 const VARIANTS: [(&str, &str, &str); 17] = [
@@ -40,6 +40,7 @@ fn convert(folder: &Path, arguments: &[&str], name: &str) -> bool {
 #[test]
 fn every_variant_that_qemu_makes_equals_the_raw_image() {
     let (folder, raw) = folder();
+    let mut compared = Compared::made_by("qemu-img");
     for (at, (format, options, expected)) in VARIANTS.iter().enumerate() {
         let name = format!("disk{at}.{format}");
         if !convert(folder.path(), &["-O", format, "-o", options], &name) {
@@ -49,13 +50,15 @@ fn every_variant_that_qemu_makes_equals_the_raw_image() {
         assert_eq!(found.layers.len(), 1, "{options}");
         assert_eq!(found.layers[0].format, *expected, "{options}");
         assert_eq!(found.findings, [], "{options}");
-        assert_equal(&found.image, &raw);
+        compared.equal(expected, &found.image, &raw);
     }
+    compared.contribute();
 }
 
 #[test]
 fn compressed_clusters_are_decoded() {
     let (folder, raw) = folder();
+    let mut compared = Compared::made_by("qemu-img");
     for (at, options) in ["compat=0.10", "compat=1.1", "compat=1.1,compression_type=zstd"]
         .iter()
         .enumerate()
@@ -64,7 +67,8 @@ fn compressed_clusters_are_decoded() {
         if !convert(folder.path(), &["-c", "-O", "qcow2", "-o", options], &name) {
             return;
         }
-        assert_equal(&opened(&folder.path().join(&name)).image, &raw);
+        let image = opened(&folder.path().join(&name)).image;
+        compared.equal("qcow2, compressed clusters", &image, &raw);
     }
     // qemu-img 7.2 makes it, and then says that it failed; what it made is compared by itself first.
     let qemu = |arguments: &[&str]| {
@@ -94,13 +98,16 @@ fn compressed_clusters_are_decoded() {
         "raw.img",
         "packed.qcow"
     ]));
-    assert_equal(&opened(&folder.path().join("packed.qcow")).image, &raw);
+    let image = opened(&folder.path().join("packed.qcow")).image;
+    compared.equal("qcow v1, compressed clusters", &image, &raw);
+    compared.contribute();
 }
 
 #[test]
 fn what_an_image_lacks_is_in_the_one_below() {
     let (folder, mut raw) = folder();
     let path = folder.path();
+    let mut compared = Compared::made_by("qemu-img, qemu-io");
     for (format, other) in [("qcow", "raw"), ("qcow2", "raw"), ("vmdk", "vmdk")] {
         let (base, top) = (format!("base.{other}"), format!("top-{format}.{format}"));
         if !convert(path, &["-O", other], &base) {
@@ -118,7 +125,7 @@ fn what_an_image_lacks_is_in_the_one_below() {
         );
         raw[65536..65536 + 70144].fill(0x5a);
         let found = opened(&path.join(&top));
-        assert_equal(&found.image, &raw);
+        compared.equal(&format!("{format} over a backing file"), &found.image, &raw);
         assert_eq!(found.layers[0].files, [top.clone(), base.clone()]);
         // Without it, only the bytes that were written are there.
         std::fs::remove_file(path.join(&base)).expect("removed");
@@ -130,6 +137,7 @@ fn what_an_image_lacks_is_in_the_one_below() {
         found.image.read_exact_at(131_072, &mut bytes).expect("read");
         assert_eq!(bytes, [0x5a; 512]);
     }
+    compared.contribute();
 }
 
 #[test]
@@ -358,5 +366,7 @@ fn a_differencing_vhd_lies_over_its_parent() {
     let found = opened(&path.join("top.vhd"));
     assert_eq!(found.findings, []);
     assert_eq!(found.layers[0].format, "VHD differencing");
-    assert_equal(&found.image, &raw);
+    let mut compared = Compared::made_by("qemu-img and the test, as the specification says");
+    compared.equal("VHD differencing", &found.image, &raw);
+    compared.contribute();
 }

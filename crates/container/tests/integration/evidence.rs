@@ -8,7 +8,7 @@ use ntt_model::FindingCode;
 use ntt_source::{FileSource, ReadAt, ReadError};
 use ntt_testkit::corpus::corpus_image;
 
-use crate::made::{assert_equal, folder, opened, opening, run};
+use crate::made::{Compared, assert_equal, folder, opened, opening, run};
 
 const CHUNK: usize = 32 * 1024;
 
@@ -44,6 +44,7 @@ fn acquire(folder: &Path, compression: &str, format: &str) -> bool {
 
 #[test]
 fn segments_of_every_kind_equal_the_raw_image() {
+    let mut compared = Compared::made_by("ewfacquire");
     for (compression, format, first) in [
         ("none", "encase6", "case.E01"),
         ("fast", "encase6", "case.E01"),
@@ -60,7 +61,7 @@ fn segments_of_every_kind_equal_the_raw_image() {
         let layer = &found.layers[0];
         assert_eq!(found.findings, [], "{format} {compression}");
         assert_eq!(found.image.len(), u64::try_from(raw.len()).expect("small"));
-        assert_equal(&found.image, &raw);
+        compared.equal(&layer.format, &found.image, &raw);
         assert!(layer.files.len() >= 2, "{format}: {:?}", layer.files);
         let md5 = layer
             .hashes
@@ -76,6 +77,7 @@ fn segments_of_every_kind_equal_the_raw_image() {
             assert!(layer.facts.contains(&case), "{format}: {:?}", layer.facts);
         }
     }
+    compared.contribute();
 }
 
 /// A wrong byte in a chunk costs that chunk, stored as it is or compressed.
@@ -158,6 +160,7 @@ fn the_public_ext2_image_is_the_same_in_each_of_its_containers() {
     let Some(evidence) = corpus_image("dfvfs/ext2.E01") else {
         return;
     };
+    let mut compared = Compared::made_by("others: the same file system as an E01");
     let image = opened(evidence.path()).image;
     let mut bytes = vec![0; usize::try_from(image.len()).expect("small")];
     image.read_exact_at(0, &mut bytes).expect("read");
@@ -165,6 +168,9 @@ fn the_public_ext2_image_is_the_same_in_each_of_its_containers() {
     for other in ["dfvfs/ext2.qcow2.gz", "dfvfs/ext2.vhd.gz"] {
         let Some(other) = corpus_image(other) else { return };
         assert!(FileSource::open(other.path()).is_ok());
-        assert_equal(&opened(other.path()).image, &bytes);
+        let found = opened(other.path());
+        let format = format!("{}, public images", found.layers[0].format);
+        compared.equal(&format, &found.image, &bytes);
     }
+    compared.contribute();
 }

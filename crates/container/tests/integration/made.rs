@@ -1,5 +1,6 @@
 //! What the tests share: a raw image, containers made of it, and the comparison of the two.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use ntt_container::{Opened, Opening, Part, Parts, Want, open, series};
 use ntt_source::{FileSource, ReadAt};
+use ntt_testkit::lab::coverage::contribute_container;
 
 /// Length of the raw image: not a whole number of clusters of any format.
 pub(crate) const IMAGE_BYTES: usize = (3 << 20) + 7 * 512;
@@ -110,6 +112,37 @@ pub(crate) fn opened(path: &Path) -> Opened {
         Opening::Wants(_) => panic!("{}: wants more", path.display()),
         Opening::NotFirst(reason) => panic!("{}: {reason}", path.display()),
         Opening::Refused { finding, .. } => panic!("{}: {finding}", path.display()),
+    }
+}
+
+/// What a test compared, for the page of what is covered: per format how many containers, and the bytes in them.
+pub(crate) struct Compared {
+    maker: &'static str,
+    formats: BTreeMap<String, (usize, u64)>,
+}
+
+impl Compared {
+    /// Nothing yet, of containers that `maker` makes.
+    pub(crate) fn made_by(maker: &'static str) -> Self {
+        Self {
+            maker,
+            formats: BTreeMap::new(),
+        }
+    }
+
+    /// As [`assert_equal`], noted under a format.
+    pub(crate) fn equal(&mut self, format: &str, image: &dyn ReadAt, raw: &[u8]) {
+        assert_equal(image, raw);
+        let (containers, bytes) = self.formats.entry(format.to_owned()).or_default();
+        *containers += 1;
+        *bytes += image.len();
+    }
+
+    /// Puts it on the page, or compares it with what stands there.
+    pub(crate) fn contribute(self) {
+        for (format, (containers, bytes)) in self.formats {
+            contribute_container(&format, containers, bytes, self.maker);
+        }
     }
 }
 

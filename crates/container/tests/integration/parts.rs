@@ -6,13 +6,14 @@ use ntt_container::Opening;
 use ntt_model::FindingCode;
 use ntt_source::ReadError;
 
-use crate::made::{assert_equal, folder, opened, opening};
+use crate::made::{Compared, folder, opened, opening};
 
 const PART: usize = 700_001;
 
 #[test]
 fn parts_are_joined_by_name_in_order() {
     let (folder, raw) = folder();
+    let mut compared = Compared::made_by("the test");
     for names in [
         ["x.001", "x.002", "x.003", "x.004", "x.005"],
         ["y.aa", "y.ab", "y.ac", "y.ad", "y.ae"],
@@ -24,8 +25,9 @@ fn parts_are_joined_by_name_in_order() {
         assert_eq!(found.findings, []);
         assert_eq!(found.layers[0].files, names);
         assert_eq!(found.image.len(), u64::try_from(raw.len()).expect("small"));
-        assert_equal(&found.image, &raw);
+        compared.equal("raw parts", &found.image, &raw);
     }
+    compared.contribute();
 }
 
 #[test]

@@ -115,8 +115,10 @@ fn r22_iso9660_loses_no_more_than_the_referees() {
 #[test]
 #[ignore = "takes minutes: sh scripts/loss.sh"]
 fn loss_score_of_iso9660() {
+    // Joliet has no room for more, and genisoimage makes no disc of names that it would have to cut to the same one.
     let plain = Spec {
         byte_names: false,
+        name_max: 100,
         ..posix(Size::Small)
     };
     if let Some(lab) = lab(

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use crate::lab::loss::{Found, Score};
 
 /// The sections of the page, in order, with what stands above the lines of each.
-const SECTIONS: [(&str, &str); 3] = [
+const SECTIONS: [(&str, &str); 4] = [
     (
         "## Compared",
         "\
@@ -40,17 +40,26 @@ and in brackets those under their own, summed over the seeds. `sh scripts/loss.s
 |---|---|---|---|---|
 ",
     ),
+    (
+        "## Containers",
+        "\
+Each container is made of a raw image, and read in place: from start to end, and in 200 reads of any size at any place. All bytes are equal.
+
+| images in | containers | bytes | made by |
+|---|---|---|---|
+",
+    ),
 ];
 
 const HEAD: &str = "\
 # Coverage
 
-What the tests compare, and with what. This page is written by them: `NTT_COVERAGE=write cargo nextest run -p ntt-filesystem` where all referees
-are installed and `NTT_CORPUS` is set. A test fails when its lines are stale. How it works: [lab.md](lab.md).
+What the tests compare, and with what. This page is written by them: `NTT_COVERAGE=write cargo nextest run -p ntt-filesystem -p ntt-container` where all
+referees are installed and `NTT_CORPUS` is set. A test fails when its lines are stale. How it works: [lab.md](lab.md).
 
 ";
 
-type Lines = [BTreeMap<String, String>; 3];
+type Lines = [BTreeMap<String, String>; 4];
 
 /// What a comparison of a set of images found, for the page.
 #[derive(Debug, Clone)]
@@ -81,21 +90,41 @@ pub fn contribute(row: &Row) {
         BTreeMap::from([(row.name.clone(), line)]),
         explained.collect(),
         BTreeMap::new(),
+        BTreeMap::new(),
     ];
-    let belongs = |section: usize, key: &str| match section {
-        0 => key == row.name,
-        1 => key.rsplit_once(' ').is_some_and(|(name, _)| name == row.name),
-        _ => false,
-    };
+    settle(
+        |section, key| match section {
+            0 => key == row.name,
+            1 => key.rsplit_once(' ').is_some_and(|(name, _)| name == row.name),
+            _ => false,
+        },
+        &ours,
+    );
+}
+
+/// Checks the line of a container format, or writes it: how many containers were read, how many bytes of them, and what made them.
+///
+/// # Panics
+///
+/// If the page says something else.
+pub fn contribute_container(name: &str, containers: usize, bytes: u64, maker: &str) {
+    let line = format!("| {name} | {containers} | {} | {maker} |", grouped(bytes));
+    let mut ours = Lines::default();
+    ours[3].insert(name.to_owned(), line);
+    settle(|section, key| section == 3 && key == name, &ours);
+}
+
+/// Writes the lines that belong to somebody, or compares them with the page.
+fn settle(belongs: impl Fn(usize, &str) -> bool, ours: &Lines) {
     if is_writing() {
-        return rewrite(belongs, &ours);
+        return rewrite(belongs, ours);
     }
     let mut page = parse(&std::fs::read_to_string(path()).unwrap_or_default());
     for (number, section) in page.iter_mut().enumerate() {
         section.retain(|key, _| belongs(number, key));
     }
     assert!(
-        page == ours,
+        page == *ours,
         "docs/formats/coverage.md is stale: run with NTT_COVERAGE=write.\nthere: {page:#?}\nmeasured: {ours:#?}"
     );
 }
@@ -117,11 +146,8 @@ pub fn contribute_loss(name: &str, score: &Score) {
     );
     eprintln!("{line}");
     if is_writing() {
-        let ours = [
-            BTreeMap::new(),
-            BTreeMap::new(),
-            BTreeMap::from([(name.to_owned(), line)]),
-        ];
+        let mut ours = Lines::default();
+        ours[2].insert(name.to_owned(), line);
         rewrite(|section, key| section == 2 && key == name, &ours);
     }
 }
@@ -192,7 +218,7 @@ fn parse(text: &str) -> Lines {
             }
             Some(table) => {
                 let name = line.strip_prefix("| ").and_then(|rest| rest.split_once(" |"));
-                if let Some((name, _)) = name.filter(|(name, _)| *name != "images of") {
+                if let Some((name, _)) = name.filter(|(name, _)| !["images of", "images in"].contains(name)) {
                     lines[table].insert(name.to_owned(), line.to_owned());
                 }
             }
@@ -229,6 +255,7 @@ mod tests {
             ]),
             BTreeMap::from([line("ext4 00", "- ext4: one"), line("ext4 01", "- ext4: two")]),
             BTreeMap::from([line("ext4", "| ext4 | 100 |")]),
+            BTreeMap::from([line("EWF", "| EWF | 6 |")]),
         ];
         assert_eq!(parse(&render(&lines)), lines);
         assert_eq!(grouped(1_234_567_usize), "1,234,567");

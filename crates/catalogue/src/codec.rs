@@ -2,6 +2,8 @@
 //!
 //! Integers are LEB128; differences are zigzag-coded and wrap, so that every `u64` survives. `docs/design/catalogue.md` gives the layouts.
 
+use std::borrow::Cow;
+
 use ntt_model::entry::{Encoding, Inode, Stream, StreamKind, Xattr};
 use ntt_model::time::Times;
 use ntt_model::{ByteRange, Codec, Extent, ExtentKind, PackedUnit, Timestamp};
@@ -315,7 +317,21 @@ pub(crate) fn ranges(bytes: &[u8]) -> Result<Vec<ByteRange>, Error> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Member {
     pub(crate) inode: u64,
-    pub(crate) streams: Vec<u32>,
+    pub(crate) streams: Ordinals,
+}
+
+/// Ordinals of streams. Nearly always those of stream 0 alone, which are not allocated: there is a list for each inode that is copied.
+pub(crate) type Ordinals = Cow<'static, [u32]>;
+
+/// Stream 0 alone.
+pub(crate) const FIRST_STREAM: Ordinals = Cow::Borrowed(&[0]);
+
+/// One stream.
+pub(crate) fn ordinal(stream: u32) -> Ordinals {
+    match stream {
+        0 => FIRST_STREAM,
+        _ => Cow::Owned(vec![stream]),
+    }
 }
 
 /// Encodes chunk members: the inode's number as a difference to the one before, the number of streams if it is not stream 0 alone.
@@ -325,12 +341,12 @@ pub(crate) fn put_members(members: &[Member]) -> Vec<u8> {
     for member in members {
         put_difference(&mut out, member.inode, previous);
         previous = member.inode;
-        if member.streams == [0] {
+        if *member.streams == [0] {
             put(&mut out, 0);
             continue;
         }
         put(&mut out, u64::try_from(member.streams.len()).unwrap_or(0));
-        for stream in &member.streams {
+        for stream in &*member.streams {
             put(&mut out, u64::from(*stream));
         }
     }
@@ -347,11 +363,12 @@ pub(crate) fn members(bytes: &[u8]) -> Result<Vec<Member>, Error> {
         previous = inode;
         let count = reader.take()?;
         let streams = if count == 0 {
-            vec![0]
+            FIRST_STREAM
         } else {
             (0..count)
                 .map(|_| u32::try_from(reader.take()?).map_err(|_| reader.damaged()))
-                .collect::<Result<_, _>>()?
+                .collect::<Result<Vec<_>, _>>()?
+                .into()
         };
         members.push(Member { inode, streams });
     }
@@ -470,7 +487,7 @@ mod tests {
             list in proptest::collection::vec(
                 (any::<u64>(), proptest::collection::vec(any::<u32>(), 1..4)), 0..8)
         ) {
-            let list: Vec<_> = list.into_iter().map(|(inode, streams)| Member { inode, streams }).collect();
+            let list: Vec<_> = list.into_iter().map(|(inode, streams)| Member { inode, streams: streams.into() }).collect();
             prop_assert_eq!(members(&put_members(&list)).unwrap(), list);
         }
 

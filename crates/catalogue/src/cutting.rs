@@ -1,7 +1,7 @@
 //! Cutting copy work into chunks: the same limits for all back ends.
 
 use crate::Error;
-use crate::codec::Member;
+use crate::codec::{Member, ordinal};
 
 /// Inodes of a chunk at most.
 pub(crate) const CHUNK_INODES: usize = 512;
@@ -46,10 +46,10 @@ impl Cut {
     /// Adds a stream to its inode, if that is the last member, or as a new one.
     fn push(&mut self, work: Work) {
         match self.members.last_mut() {
-            Some(last) if last.inode == work.inode => last.streams.push(work.stream),
+            Some(last) if last.inode == work.inode => last.streams.to_mut().push(work.stream),
             _ => self.members.push(Member {
                 inode: work.inode,
-                streams: vec![work.stream],
+                streams: ordinal(work.stream),
             }),
         }
         self.streams += 1;

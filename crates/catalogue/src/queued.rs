@@ -74,7 +74,7 @@ mod tests {
     fn members(inodes: &[u64]) -> Vec<Member> {
         let member = |inode: &u64| Member {
             inode: *inode,
-            streams: vec![0, 3],
+            streams: vec![0, 3].into(),
         };
         inodes.iter().map(member).collect()
     }

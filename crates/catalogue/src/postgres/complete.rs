@@ -12,7 +12,7 @@ use super::state::{self, Results, put_counts};
 use super::value::text;
 use super::wire::Rows;
 use crate::Error;
-use crate::codec::{Member, members};
+use crate::codec::{Member, members, ordinal};
 use crate::cutting::Work;
 use crate::lease::{Lease, Verdict};
 use crate::rows::{ChunkResult, StreamResult};
@@ -199,7 +199,7 @@ impl<'c> Completion<'c> {
             .iter()
             .map(|(inode, stream, _)| Member {
                 inode: *inode,
-                streams: vec![*stream],
+                streams: ordinal(*stream),
             })
             .collect();
         let mut bytes = 0_u64;

@@ -255,7 +255,7 @@ pub(super) fn work_of(connection: &Connection, scan: ScanId, members: &[Member])
     let found = placed_streams(connection, scan, &numbers)?;
     let mut work = Vec::with_capacity(members.len());
     for member in members {
-        for stream in &member.streams {
+        for stream in &*member.streams {
             let found = found.get(&(member.inode.cast_signed(), *stream));
             work.push(*found.ok_or_else(|| {
                 Error::Damaged(format!(

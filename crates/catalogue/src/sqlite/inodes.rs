@@ -116,11 +116,8 @@ fn streams_of(
         streams.push(WantedStream { ordinal: 0, stream });
     }
     if bits & MORE_STREAMS != 0 {
-        streams.append(&mut further_streams(
-            connection,
-            scan,
-            row.get::<_, i64>(0)?.cast_unsigned(),
-        )?);
+        let inode: i64 = row.get(0)?;
+        streams.append(&mut further_streams(connection, scan, inode.cast_unsigned())?);
     }
     streams.retain(|stream| ordinals.contains(&stream.ordinal));
     Ok(streams)

@@ -152,7 +152,7 @@ pub(super) fn work_of(
         let row = rows.next()?.ok_or_else(missing)?;
         let position = codec::first_offset(row.get_ref(2)?.as_blob_or_null()?.unwrap_or(&[]))?.unwrap_or(0);
         let streams = state::streams(connection, scan, inode, row.get(0)?, row.get(1)?)?;
-        for ordinal in member.streams {
+        for &ordinal in &*member.streams {
             let stream = streams.iter().find(|stream| stream.ordinal == ordinal);
             work.push(Work {
                 position,

@@ -11,6 +11,9 @@ use crate::Error;
 use crate::rows::NewScan;
 
 /// Rows of one INSERT statement: fewer statements to start and reset; more gains nothing.
+///
+/// The statements are OR FAIL: what fails takes back the whole append with its transaction, so that SQLite need not keep the pages that each
+/// statement changes to take back that statement alone.
 const ROWS: usize = 32;
 
 /// Where the loading of an unsealed scan stands.
@@ -161,7 +164,7 @@ impl Load {
 
     fn insert_dirs(&self, connection: &Connection, rows: &[DirRow]) -> Result<(), Error> {
         let head = format!(
-            "INSERT INTO dir_{} (ino, seq, parent, first_path, paths, namespace, name)",
+            "INSERT OR FAIL INTO dir_{} (ino, seq, parent, first_path, paths, namespace, name)",
             self.scan
         );
         insert_all(connection, &head, 7, rows, |row, values| {
@@ -178,7 +181,7 @@ impl Load {
 
     /// Row ids follow from the order: the n-th name of the scan gets id n.
     fn insert_names(&self, connection: &Connection, rows: &[&Name]) -> Result<(), Error> {
-        let head = format!("INSERT INTO path_{} (dir, ino, flags, name)", self.scan);
+        let head = format!("INSERT OR FAIL INTO path_{} (dir, ino, flags, name)", self.scan);
         insert_all(connection, &head, 4, rows, |row, values| {
             values.push(number(row.directory)?)?;
             values.push(number(row.inode)?)?;
@@ -189,7 +192,7 @@ impl Load {
 
     fn insert_inodes(&self, connection: &Connection, rows: &[&Inode]) -> Result<(), Error> {
         let head = format!(
-            "INSERT INTO inode_{} \
+            "INSERT OR FAIL INTO inode_{} \
              (ino, bits, size, mtime, generation, flags, mode, uid, gid, links, times, extents, rare)",
             self.scan
         );
@@ -212,7 +215,7 @@ impl Load {
             })
             .collect();
         let head = format!(
-            "INSERT INTO stream_{} (ino, stream, kind, size, encoding, incomplete, name, extents)",
+            "INSERT OR FAIL INTO stream_{} (ino, stream, kind, size, encoding, incomplete, name, extents)",
             self.scan
         );
         let mut extents = Vec::new();
@@ -306,18 +309,21 @@ fn insert_all<T>(
     rows: &[T],
     mut bind: impl FnMut(&T, &mut Values<'_, '_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let groups = rows.chunks_exact(ROWS);
-    let rest = groups.remainder().chunks(1);
-    for group in groups.chain(rest) {
-        let mut statement = connection.prepare_cached(&insert_sql(head, columns, group.len()))?;
-        let mut values = Values {
-            statement: &mut statement,
-            next: 1,
-        };
-        for row in group {
-            bind(row, &mut values)?;
+    let (groups, rest) = rows.split_at(rows.len() - rows.len() % ROWS);
+    for (rows, size) in [(groups, ROWS), (rest, 1)] {
+        if rows.is_empty() {
+            continue;
         }
-        statement.raw_execute()?;
+        // The statement is kept from group to group: to look it up costs as much as to bind some rows.
+        let mut statement = connection.prepare_cached(&insert_sql(head, columns, size))?;
+        for group in rows.chunks(size) {
+            let mut values = Values {
+                statement: &mut statement,
+                next: 1,
+            };
+            group.iter().try_for_each(|row| bind(row, &mut values))?;
+            statement.raw_execute()?;
+        }
     }
     Ok(())
 }

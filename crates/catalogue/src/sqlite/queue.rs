@@ -169,10 +169,18 @@ pub(super) fn workers(connection: &Connection) -> Result<Vec<WorkerRow>, Error> 
     })
 }
 
-/// Takes back the leases of workers that are dead at `now`.
+/// Takes back the leases of workers that are dead at `now`. Asks first whether there are any, since there hardly ever are, and RETURNING makes
+/// a table for its answer.
 fn sweep(connection: &Connection, now: Timestamp) -> Result<(), Error> {
+    let dead_before = dead_before(now).as_nanos();
+    let mut orphans = connection.prepare_cached(
+        "SELECT 1 FROM worker w CROSS JOIN chunk c ON c.owner = w.id WHERE NOT w.retired AND w.seen < ?1 AND c.state = 1",
+    )?;
+    if !orphans.exists([dead_before])? {
+        return Ok(());
+    }
     let dead = "owner IN (SELECT id FROM worker WHERE NOT retired AND seen < ?1)";
-    free(connection, dead, dead_before(now).as_nanos())
+    free(connection, dead, dead_before)
 }
 
 /// Leases the first claimable chunk: fresh ones in the order of the image, then retries by when they are due.
@@ -185,17 +193,23 @@ pub(super) fn claim(
     sealed(connection, scan)?;
     heartbeat(connection, worker, now)?;
     sweep(connection, now)?;
-    let mut statement = connection.prepare_cached(
-        "UPDATE chunk SET state = 1, owner = ?2, epoch = epoch + 1 WHERE id = \
-         (SELECT id FROM chunk WHERE state = 0 AND scan = ?1 AND not_before <= ?3 \
-          ORDER BY not_before, seq LIMIT 1) RETURNING id, epoch",
+    let mut first = connection.prepare_cached(
+        "SELECT id, epoch FROM chunk WHERE state = 0 AND scan = ?1 AND not_before <= ?2 \
+         ORDER BY not_before, seq LIMIT 1",
     )?;
-    let claimed = statement
-        .query_row(params![scan.0, worker.0, now.as_nanos()], |row| {
+    let claimable: Option<(i64, i64)> = first
+        .query_row(params![scan.0, now.as_nanos()], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })
         .optional()?;
-    Ok(claimed.map(|(id, epoch)| (ChunkId(id), epoch)))
+    let Some((id, epoch)) = claimable else {
+        return Ok(None);
+    };
+    let epoch = epoch + 1;
+    let mut lease =
+        connection.prepare_cached("UPDATE chunk SET state = 1, owner = ?2, epoch = ?3 WHERE id = ?1")?;
+    lease.execute(params![id, worker.0, epoch])?;
+    Ok(Some((ChunkId(id), epoch)))
 }
 
 /// The scan of a chunk and who holds it.

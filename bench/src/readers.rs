@@ -11,7 +11,8 @@ const FILES_PER_DIRECTORY: u64 = 200;
 /// Bytes of a file.
 const FILE_BYTES: usize = 2000;
 
-/// How an image of a format is made and read; lines of shell in which `$tree` is a folder of files, `$image` the image, and `$out` a new folder.
+/// How an image of a format is made and read; lines of shell in which `$tree` is a folder of `$files` files, `$image` the image, `$out` a new folder, and
+/// `$extremes` a program that makes an image of one directory with many empty files where Debian has none that fills one.
 struct Format {
     name: &'static str,
     /// As `list --only` calls it.
@@ -60,8 +61,14 @@ const FORMATS: &[Format] = &[
         referees: &[
             FLS,
             ("7z", "7z l -slt -tNTFS $image", "7z x -so -tNTFS $image"),
-            ("ntfsls", "ntfsls -R $image", ""),
+            ("ntfsls", "ntfsls -R -l $image", ""),
         ],
+    },
+    Format {
+        name: "HFS+",
+        family: "hfsplus",
+        make: "$extremes hfsplus-wide $files $image",
+        referees: &[FLS, ("7z", "7z l -slt -tHFS $image", "")],
     },
     Format {
         name: "ISO 9660, Rock Ridge",
@@ -70,7 +77,7 @@ const FORMATS: &[Format] = &[
         referees: &[
             FLS,
             ("7z", "7z l -slt -tIso $image", "7z x -so -tIso $image"),
-            ("isoinfo", "isoinfo -R -f -i $image", ""),
+            ("isoinfo", "isoinfo -R -l -i $image", ""),
             ("bsdtar", "bsdtar -tf $image", "bsdtar -xOf $image"),
         ],
     },
@@ -81,9 +88,9 @@ const FORMATS: &[Format] = &[
         referees: &[("7z", "7z l -slt -tUdf $image", "7z x -so -tUdf $image")],
     },
     Format {
-        name: "UFS2",
+        name: "UFS1",
         family: "ufs",
-        make: "makefs -t ffs -M 600m -o version=2 $image $tree",
+        make: "makefs -t ffs -M 600m -o version=1 $image $tree",
         referees: &[FLS],
     },
     Format {
@@ -105,7 +112,7 @@ const FORMATS: &[Format] = &[
         referees: &[
             (
                 "unsquashfs",
-                "unsquashfs -l $image",
+                "unsquashfs -ll $image",
                 "unsquashfs -q -n -processors 1 -d $out/x $image",
             ),
             ("7z", "7z l -slt -tSquashFS $image", "7z x -so -tSquashFS $image"),
@@ -131,6 +138,7 @@ const KERNEL: (&str, &str, &str) = (
 /// Measures every format and prints the table.
 pub(crate) fn run(files: u64, setting: &Setting) -> io::Result<()> {
     let list = setting.program("examples/list")?;
+    let extremes = setting.program("examples/extremes")?;
     let folder = setting.work_dir()?;
     let place = |name: &str| shell::text(&folder.path().join(name));
     let (tree, image, out) = (place("tree"), place("image"), place("out"));
@@ -148,7 +156,9 @@ pub(crate) fn run(files: u64, setting: &Setting) -> io::Result<()> {
     println!("| format | program | list, CPU s | entries / CPU s | read, CPU s |");
     println!("|---|---|---:|---:|---:|");
     for format in FORMATS {
-        let line = |line: &str| format!("tree={tree}; image={image}; out={out}; {line}");
+        let line = |line: &str| {
+            format!("tree={tree}; image={image}; out={out}; files={files}; extremes={extremes}; {line}")
+        };
         shell::run(&line(&format!(
             "rm -rf $image $out; {{ {}; }} > /dev/null 2>&1",
             format.make
@@ -173,11 +183,11 @@ pub(crate) fn run(files: u64, setting: &Setting) -> io::Result<()> {
             let [listing, reading] = used else { continue };
             let reading = match *read {
                 "" => "-".to_owned(),
-                _ => format!("{:.2}", reading.cpu_s),
+                _ => format!("{:.3}", reading.cpu_s),
             };
             let speed = files as f64 / listing.cpu_s;
             println!(
-                "| {} | {name} | {:.2} | {speed:.0} | {reading} |",
+                "| {} | {name} | {:.3} | {speed:.0} | {reading} |",
                 format.name, listing.cpu_s
             );
         }

@@ -37,7 +37,7 @@ mod stream;
 
 use input::Input;
 use output::{Halt, Output};
-pub use packed::read_stream;
+pub use packed::{Kept, read_stream, read_stream_after};
 
 /// The largest window that a decoder keeps besides its output. Formats that announce a larger one are refused.
 pub const WINDOW_BYTES_MAX: usize = 64 << 20;

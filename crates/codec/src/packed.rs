@@ -2,7 +2,7 @@
 
 use ntt_model::entry::{Encoding, Stream};
 use ntt_model::failure::Failure;
-use ntt_model::{ByteRange, Codec, Extent, FailureClass, PackedUnit};
+use ntt_model::{ByteRange, Codec, Extent, ExtentKind, FailureClass, PackedUnit};
 use ntt_source::ReadAt;
 use ntt_source::extents::{Missing, Piece, read_extents};
 
@@ -12,6 +12,42 @@ use crate::decode;
 pub const STORED_BYTES_MAX: u64 = 32 << 20;
 /// Most bytes that a unit may decode to.
 pub const DECODED_BYTES_MAX: u64 = 64 << 20;
+
+/// A run that several streams share is decoded as a whole as soon as a second one wants more of it than the first, up to this many bytes: no format packs the
+/// ends of files into longer ones.
+const SHARED_BYTES_MAX: u64 = 1 << 20;
+/// Runs that are kept for streams to come.
+const RUNS_KEPT: usize = 4;
+
+/// Decoded runs that further streams of the same image may want: file systems pack the ends of many files into one. Where streams are read one after the
+/// other, one of these goes along with them. Takes up to 4 MiB.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// The one that was wanted last comes first.
+    runs: Vec<(Place, Decoded)>,
+}
+
+/// Where in the image a run is stored: offset, length and codec.
+type Place = (u64, u64, Codec);
+
+impl Kept {
+    fn take(&mut self, place: Place) -> Option<Decoded> {
+        let at = self.runs.iter().position(|(kept, _)| *kept == place)?;
+        Some(self.runs.remove(at).1)
+    }
+
+    /// Keeps a run, unless something is wrong with it: what that is, is told of each stream in its own words.
+    fn keep(&mut self, decoded: Decoded) {
+        let is_small = u64::try_from(decoded.bytes.len()).is_ok_and(|len| len <= SHARED_BYTES_MAX);
+        if let Some(place) = decoded.place
+            && is_small
+            && decoded.flaw.is_none()
+        {
+            self.runs.insert(0, (place, decoded));
+            self.runs.truncate(RUNS_KEPT);
+        }
+    }
+}
 
 /// Reads a stream of any encoding and hands it to `sink` piece by piece, exactly `size_bytes` in all.
 ///
@@ -34,6 +70,20 @@ pub fn read_stream<E>(
     stream: &Stream,
     sink: &mut dyn FnMut(Piece<'_>) -> Result<(), E>,
 ) -> Result<Missing, E> {
+    read_stream_after(&mut Kept::default(), image, stream, sink)
+}
+
+/// As [`read_stream`], for one of many streams of one image: what is `kept` of those before spares decoding, and changes nothing else.
+///
+/// # Errors
+///
+/// Only what `sink` returns.
+pub fn read_stream_after<E>(
+    kept: &mut Kept,
+    image: &dyn ReadAt,
+    stream: &Stream,
+    sink: &mut dyn FnMut(Piece<'_>) -> Result<(), E>,
+) -> Result<Missing, E> {
     let Encoding::Packed(units) = &stream.encoding else {
         return ntt_source::extents::read_stream(image, stream, sink);
     };
@@ -44,6 +94,7 @@ pub fn read_stream<E>(
         sink,
         missing: Missing::default(),
         decoded: Decoded::default(),
+        kept,
     };
     let mut position = 0;
     for (index, unit) in units.iter().enumerate() {
@@ -59,7 +110,14 @@ pub fn read_stream<E>(
         position = run.end();
     }
     reader.uncovered(between(position, stream.size_bytes))?;
-    Ok(reader.missing)
+    let Reader {
+        missing,
+        decoded,
+        kept,
+        ..
+    } = reader;
+    kept.keep(decoded);
+    Ok(missing)
 }
 
 fn between(start: u64, end: u64) -> ByteRange {
@@ -67,10 +125,12 @@ fn between(start: u64, end: u64) -> ByteRange {
 }
 
 /// The stored run that was decoded last.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Decoded {
-    /// Which run; `None` before the first.
+    /// Which run, as offset and length in the stream's stored bytes, and its codec; `None` before the first.
     run: Option<(u64, u64, Codec)>,
+    /// Where it lies in the image, if that is one place.
+    place: Option<Place>,
     /// What it decodes to, from its first byte.
     bytes: Vec<u8>,
     /// Number of bytes that were wanted of it.
@@ -80,7 +140,7 @@ struct Decoded {
 }
 
 /// What is wrong with a decoded run.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 enum Flaw {
     /// Stored bytes are missing: what was decoded before them is right.
     Incomplete(Failure),
@@ -95,6 +155,7 @@ struct Reader<'a, E> {
     sink: &'a mut dyn FnMut(Piece<'_>) -> Result<(), E>,
     missing: Missing,
     decoded: Decoded,
+    kept: &'a mut Kept,
 }
 
 impl<E> Reader<'_, E> {
@@ -137,9 +198,23 @@ impl<E> Reader<'_, E> {
             return self.zeros(run.len);
         }
         let key = (unit.stored_offset, unit.stored_len, unit.codec);
-        if self.decoded.run != Some(key) || self.decoded.wanted < wanted {
-            let wanted = wanted.max(wanted_by_all(units));
-            self.decoded = self.decode(unit, wanted);
+        if self.decoded.run != Some(key) {
+            let place = place_of(self.extents, unit);
+            let known = place.and_then(|place| self.kept.take(place));
+            let is_shared = known.is_some();
+            let next = match known {
+                Some(known) if known.wanted >= wanted => Decoded {
+                    run: Some(key),
+                    ..known
+                },
+                _ => self.decode_for(unit, wanted.max(wanted_by_all(units)), is_shared),
+            };
+            let last = std::mem::replace(&mut self.decoded, Decoded { place, ..next });
+            self.kept.keep(last);
+        } else if self.decoded.wanted < wanted {
+            let place = self.decoded.place;
+            let next = self.decode(unit, wanted.max(wanted_by_all(units)));
+            self.decoded = Decoded { place, ..next };
         }
         self.hand_over(unit, run, skip)
     }
@@ -191,6 +266,17 @@ impl<E> Reader<'_, E> {
         self.zeros(rest.len)
     }
 
+    /// Decodes a unit as far as it is wanted; one that other streams share to its end, unless that shows a flaw behind what is wanted.
+    fn decode_for(&self, unit: &PackedUnit, wanted: u64, is_shared: bool) -> Decoded {
+        if is_shared && wanted < SHARED_BYTES_MAX {
+            let whole = self.decode(unit, SHARED_BYTES_MAX);
+            if whole.flaw.is_none() {
+                return whole;
+            }
+        }
+        self.decode(unit, wanted)
+    }
+
     /// Decodes the stored bytes of a unit, as far as they can be read.
     fn decode(&self, unit: &PackedUnit, wanted: u64) -> Decoded {
         let (stored, failure) = self.fetch(ByteRange::new(unit.stored_offset, unit.stored_len));
@@ -213,6 +299,7 @@ impl<E> Reader<'_, E> {
         };
         Decoded {
             run: Some((unit.stored_offset, unit.stored_len, unit.codec)),
+            place: None,
             bytes,
             wanted,
             flaw,
@@ -240,6 +327,18 @@ impl<E> Reader<'_, E> {
         }
         (stored, missing.failure)
     }
+}
+
+/// Where in the image the stored run of a unit lies, if one extent holds all of it.
+fn place_of(extents: &[Extent], unit: &PackedUnit) -> Option<Place> {
+    let end = unit.stored_offset.checked_add(unit.stored_len)?;
+    let after = extents.partition_point(|extent| extent.logical_offset <= unit.stored_offset);
+    let extent = extents.get(after.checked_sub(1)?)?;
+    let is_within =
+        extent.kind == ExtentKind::Data && end <= extent.logical_offset.checked_add(extent.len)?;
+    let within = unit.stored_offset.checked_sub(extent.logical_offset)?;
+    let offset = extent.image_offset.checked_add(within).filter(|_| is_within)?;
+    Some((offset, unit.stored_len, unit.codec))
 }
 
 /// How many bytes of the first unit's stored run it and its neighbours on the same run want.

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::io::{BufWriter, Write};
 
-use ntt_codec::read_stream;
+use ntt_codec::{Kept, read_stream_after};
 use ntt_filesystem::{FileSystem, ScanOptions, Stop, open, probe};
 use ntt_model::ScanEvent;
 use ntt_model::entry::{Kind, ScanCounts};
@@ -83,6 +83,7 @@ fn list(volume: &dyn FileSystem, options: &ScanOptions) -> Result<(), Box<dyn Er
 fn cat(volume: &dyn FileSystem, image: &dyn ReadAt, options: &ScanOptions) -> Result<(), Box<dyn Error>> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let zeros = [0; 65536];
+    let mut kept = Kept::default();
     let mut visit = |event: ScanEvent| {
         let ScanEvent::Inode(inode) = &event else {
             return Ok(());
@@ -90,7 +91,7 @@ fn cat(volume: &dyn FileSystem, image: &dyn ReadAt, options: &ScanOptions) -> Re
         let Some(stream) = inode.data().filter(|_| inode.kind == Kind::File) else {
             return Ok(());
         };
-        let missing = read_stream(image, stream, &mut |piece| match piece {
+        let missing = read_stream_after(&mut kept, image, stream, &mut |piece| match piece {
             Piece::Bytes(bytes) => out.write_all(bytes).map_err(|_| Stop),
             Piece::Zeros(len) => (0..len)
                 .step_by(zeros.len())

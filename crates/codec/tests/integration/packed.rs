@@ -1,8 +1,9 @@
 //! Packed streams: what is missing is exactly what cannot be had.
 
 use std::convert::Infallible;
+use std::sync::atomic::AtomicU64;
 
-use ntt_codec::packed::{DECODED_BYTES_MAX, read_stream};
+use ntt_codec::packed::{DECODED_BYTES_MAX, Kept, read_stream, read_stream_after};
 use ntt_model::entry::{Encoding, Stream, StreamKind};
 use ntt_model::{ByteRange, Codec, Extent, ExtentKind, FailureClass, PackedUnit};
 use ntt_source::extents::{Missing, Piece};
@@ -249,7 +250,7 @@ fn neighbours_on_one_stored_run_are_decoded_once() {
         encoding: Encoding::Packed(units),
         extents_incomplete: false,
     };
-    let image = Counted(stored, std::sync::atomic::AtomicU64::new(0));
+    let image = Counted(stored, AtomicU64::new(0));
     let (bytes, missing) = collect(&image, &stream);
     let expected: Vec<u8> = content.chunks(1000).rev().flatten().copied().collect();
     assert!(bytes == expected && missing.ranges.is_empty());
@@ -257,7 +258,7 @@ fn neighbours_on_one_stored_run_are_decoded_once() {
 }
 
 /// An image that counts how often it is read.
-struct Counted(Vec<u8>, std::sync::atomic::AtomicU64);
+struct Counted(Vec<u8>, AtomicU64);
 
 impl ReadAt for Counted {
     fn len(&self) -> u64 {
@@ -338,6 +339,95 @@ proptest! {
         for (at, (byte, (expected, is_there))) in (0..).zip(bytes.iter().zip(&flat)) {
             prop_assert_eq!(byte, expected, "at {}", at);
             prop_assert_eq!(is_missing(at), !is_there, "at {}", at);
+        }
+    }
+}
+
+/// Streams whose content lies in one stored run, one behind the other, as the ends of files in squashfs.
+fn sharing(content: &[u8], codec: Codec, sizes: &[usize]) -> (Vec<u8>, Vec<Stream>) {
+    let stored = encode(codec, content).unwrap();
+    let mut image = vec![0xee; 512];
+    let extent = Extent {
+        logical_offset: 0,
+        image_offset: len(&image),
+        len: len(&stored),
+        kind: ExtentKind::Data,
+    };
+    image.extend(&stored);
+    let mut skip = 0;
+    let streams = sizes.iter().map(|size| {
+        let size = u64::try_from(*size).unwrap();
+        let unit = PackedUnit {
+            logical_offset: 0,
+            len: size,
+            stored_offset: 0,
+            stored_len: len(&stored),
+            skip,
+            codec,
+        };
+        skip += size;
+        Stream {
+            kind: StreamKind::Data,
+            size_bytes: size,
+            extents: vec![extent.clone()],
+            encoding: Encoding::Packed(vec![unit]),
+            extents_incomplete: false,
+        }
+    });
+    let streams = streams.collect();
+    (image, streams)
+}
+
+/// R35: however many files share a run, it is read and decoded twice: as far as the first wants it, and then as a whole.
+#[test]
+fn r35_a_shared_run_is_decoded_twice_at_most() {
+    let content = &contents()[3][..50_000];
+    for codec in [Codec::Zlib, Codec::Zstd, Codec::Lz4, Codec::Lzo] {
+        let (image, streams) = sharing(content, codec, &[1000; 50]);
+        let (image, mut kept) = (Counted(image, AtomicU64::new(0)), Kept::default());
+        let mut bytes = Vec::new();
+        for stream in &streams {
+            let missing = read_stream_after::<Infallible>(&mut kept, &image, stream, &mut |piece| {
+                if let Piece::Bytes(more) = piece {
+                    bytes.extend_from_slice(more);
+                }
+                Ok(())
+            });
+            assert_eq!(missing, Ok(Missing::default()), "{}", codec.name());
+        }
+        assert!(bytes == content, "{}", codec.name());
+        assert_eq!(image.1.into_inner(), 2, "{}", codec.name());
+    }
+}
+
+proptest! {
+    /// Whatever is kept, in whatever order streams are read and whatever is wrong with what is stored: a stream reads as it would alone (R11).
+    #[test]
+    fn r11_what_is_kept_changes_nothing(
+        order in proptest::collection::vec(0_usize..20, 1..40),
+        codec in prop_oneof![Just(Codec::Zlib), Just(Codec::Lz4), Just(Codec::Zstd)],
+        flips in proptest::collection::vec((any::<proptest::sample::Index>(), 1_u8..), 0..3),
+        unread in proptest::option::of((any::<proptest::sample::Index>(), 1_u64..700)),
+    ) {
+        let (mut image, streams) = sharing(&contents()[3][..20_000], codec, &[1000; 20]);
+        for (at, mask) in flips {
+            let at = 512 + at.index(image.len() - 512);
+            image[at] ^= mask;
+        }
+        let holes = unread.map(|(at, len)| ByteRange::new(u64::try_from(at.index(image.len())).unwrap(), len));
+        let masked = Masked::new(image, holes.into_iter().collect());
+        let mut kept = Kept::default();
+        for number in order {
+            let stream = &streams[number];
+            let mut bytes = Vec::new();
+            let missing = read_stream_after::<Infallible>(&mut kept, &masked, stream, &mut |piece| {
+                match piece {
+                    Piece::Bytes(more) => bytes.extend_from_slice(more),
+                    Piece::Zeros(len) => bytes.resize(bytes.len() + usize::try_from(len).unwrap(), 0),
+                }
+                Ok(())
+            });
+            prop_assert_eq!((bytes, missing.unwrap()), collect(&masked, stream));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::sync::Mutex;
 
-use ntt_codec::read_stream;
+use ntt_codec::{Kept, read_stream_after};
 use ntt_source::ReadAt;
 use ntt_source::extents::Piece;
 
@@ -17,8 +17,9 @@ const PIECE_BYTES: usize = 256 * 1024;
 
 /// Serves requests until the supervisor closes the socket.
 pub(super) fn serve(source: &dyn ReadAt, requests: &mut File, outbox: &Mutex<Outbox>) -> Message {
+    let mut kept = Kept::default();
     loop {
-        let served = read_frame(requests).and_then(|request| one(source, &request, outbox));
+        let served = read_frame(requests).and_then(|request| one(source, &request, &mut kept, outbox));
         match served {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
@@ -30,9 +31,14 @@ pub(super) fn serve(source: &dyn ReadAt, requests: &mut File, outbox: &Mutex<Out
 }
 
 /// Reads one stream; errors are those of the socket.
-fn one(source: &dyn ReadAt, request: &ReadRequest, outbox: &Mutex<Outbox>) -> io::Result<()> {
+fn one(
+    source: &dyn ReadAt,
+    request: &ReadRequest,
+    kept: &mut Kept,
+    outbox: &Mutex<Outbox>,
+) -> io::Result<()> {
     let mut poison = request.poison;
-    let missing = read_stream(source, &request.stream, &mut |piece| {
+    let missing = read_stream_after(kept, source, &request.stream, &mut |piece| {
         give(piece, outbox)?;
         if let Some(poison) = poison.take() {
             poison.strike();

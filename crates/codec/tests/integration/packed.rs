@@ -369,7 +369,7 @@ fn sharing(content: &[u8], codec: Codec, sizes: &[usize]) -> (Vec<u8>, Vec<Strea
         Stream {
             kind: StreamKind::Data,
             size_bytes: size,
-            extents: vec![extent.clone()],
+            extents: vec![extent],
             encoding: Encoding::Packed(vec![unit]),
             extents_incomplete: false,
         }

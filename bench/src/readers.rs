@@ -68,7 +68,7 @@ const FORMATS: &[Format] = &[
         name: "HFS+",
         family: "hfsplus",
         make: "$extremes hfsplus-wide $files $image",
-        referees: &[FLS, ("7z", "7z l -slt -tHFS $image", "")],
+        referees: &[("7z", "7z l -slt -tHFS $image", "")],
     },
     Format {
         name: "ISO 9660, Rock Ridge",
@@ -183,11 +183,11 @@ pub(crate) fn run(files: u64, setting: &Setting) -> io::Result<()> {
             let [listing, reading] = used else { continue };
             let reading = match *read {
                 "" => "-".to_owned(),
-                _ => format!("{:.3}", reading.cpu_s),
+                _ => format!("{:.2}", reading.cpu_s),
             };
             let speed = files as f64 / listing.cpu_s;
             println!(
-                "| {} | {name} | {:.3} | {speed:.0} | {reading} |",
+                "| {} | {name} | {:.2} | {speed:.0} | {reading} |",
                 format.name, listing.cpu_s
             );
         }

@@ -21,12 +21,16 @@ pub(super) struct Claimed {
 }
 
 impl Look {
-    /// Which chunks are looked at, as a condition.
-    fn due(self, now: &str) -> String {
-        match self {
+    /// The first claimable chunk of scan `$1`, locked, as a query; one that another worker is about to lease is passed over.
+    fn first(self, now: &str) -> String {
+        let due = match self {
             Self::Behind(seq) => format!("not_before = 0 AND seq > {seq}"),
             Self::Everywhere => format!("not_before <= {now}"),
-        }
+        };
+        format!(
+            "SELECT id FROM chunk WHERE state = 0 AND scan = $1 AND {due} \
+             ORDER BY not_before, seq LIMIT 1 FOR UPDATE SKIP LOCKED"
+        )
     }
 }
 
@@ -71,12 +75,10 @@ pub(super) fn claim_next(
     let number = leaf(scan).map_err(|_| no_scan(scan))?;
     let sql = format!(
         "UPDATE chunk c SET state = 1, owner = $2, epoch = epoch + 1 WHERE id = \
-             (SELECT id FROM chunk WHERE state = 0 AND scan = $1 AND {} \
-              ORDER BY not_before, seq LIMIT 1 FOR UPDATE SKIP LOCKED) \
-         AND EXISTS (SELECT 1 FROM worker WHERE id = $2 AND NOT retired) \
+             ({}) AND EXISTS (SELECT 1 FROM worker WHERE id = $2 AND NOT retired) \
          RETURNING id, seq, epoch, (SELECT m.members FROM chunk_members m WHERE m.chunk = c.id), \
              set_config('synchronous_commit', 'off', true)",
-        look.due(&connection.now_sql())
+        look.first(&format!("(SELECT {})", connection.now_sql()))
     );
     let row = connection.first(&sql, &[&number, &worker.0])?;
     row.map(|row| claimed(&row, 0, reader.to_owned())).transpose()
@@ -107,7 +109,7 @@ pub(super) fn claim(
     look: Look,
 ) -> Result<Claim, Error> {
     let number = leaf(scan).map_err(|_| no_scan(scan))?;
-    let due = look.due("(SELECT now FROM clock)");
+    let first = look.first("(SELECT now FROM clock)");
     let sql = format!(
         "WITH clock AS MATERIALIZED (SELECT {} AS now), \
          alive AS MATERIALIZED (SELECT id FROM worker WHERE id = $2 AND NOT retired), \
@@ -117,9 +119,7 @@ pub(super) fn claim(
              WHERE NOT w.retired AND w.id <> $2 AND w.seen < (SELECT now FROM clock) - {LEASE_NANOS} \
              AND EXISTS (SELECT 1 FROM chunk c WHERE c.state = 1 AND c.owner = w.id) LIMIT 1), \
          leased AS (UPDATE chunk SET state = 1, owner = $2, epoch = epoch + 1 WHERE id = \
-             (SELECT id FROM chunk WHERE state = 0 AND scan = $1 AND {due} \
-              ORDER BY not_before, seq LIMIT 1 FOR UPDATE SKIP LOCKED) \
-             AND EXISTS (SELECT 1 FROM alive) AND NOT EXISTS (SELECT 1 FROM dead) RETURNING id, seq, epoch) \
+             ({first}) AND EXISTS (SELECT 1 FROM alive) AND NOT EXISTS (SELECT 1 FROM dead) RETURNING id, seq, epoch) \
          SELECT set_config('synchronous_commit', 'off', true), EXISTS (SELECT 1 FROM alive), \
              (SELECT reader FROM scan WHERE id = $1), EXISTS (SELECT 1 FROM dead), l.id, l.seq, l.epoch, m.members \
          FROM (SELECT 1) one LEFT JOIN leased l ON true LEFT JOIN chunk_members m ON m.chunk = l.id",

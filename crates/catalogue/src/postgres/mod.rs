@@ -257,19 +257,16 @@ impl PostgresCatalogue {
     /// Leases a chunk: first behind the last one that was leased here, then anywhere.
     fn lease(&self, scan: ScanId, worker: WorkerId) -> Result<Option<Claimed>, Error> {
         let before = self.leased().get(&scan).cloned();
-        let mut look = before
-            .as_ref()
-            .map_or(Look::Everywhere, |before| Look::Behind(before.seq));
-        for look_now in [look, Look::Everywhere] {
-            let Some(before) = before.as_ref().filter(|_| self.looked_lately(worker)) else {
-                break;
-            };
-            let next = |connection: &_| claim::claim_next(connection, scan, worker, look_now, &before.reader);
-            if let Some(claimed) = self.at_once(next)? {
-                return Ok(Some(self.leasing(scan, claimed)));
+        let mut look = match &before {
+            Some(before) if self.looked_lately(worker) => {
+                if let Some(claimed) = self.lease_next(scan, worker, before)? {
+                    return Ok(Some(self.leasing(scan, claimed)));
+                }
+                Look::Everywhere
             }
-            look = Look::Everywhere;
-        }
+            Some(before) => Look::Behind(before.seq),
+            None => Look::Everywhere,
+        };
         loop {
             let claim = self.at_once(|connection| claim::claim(connection, scan, worker, look))?;
             self.looked().insert(worker, Moment::now(&self.time));
@@ -287,21 +284,30 @@ impl PostgresCatalogue {
                     self.leased().remove(&scan);
                     look = Look::Everywhere;
                 }
-                Claim::Leased(claimed) => {
-                    self.worked().insert(scan);
-                    return Ok(Some(self.leasing(scan, claimed)));
-                }
+                Claim::Leased(claimed) => return Ok(Some(self.leasing(scan, claimed))),
             }
         }
     }
 
-    /// Remembers a lease for the next claim.
+    /// As [`PostgresCatalogue::lease`], without a look at the other workers.
+    fn lease_next(&self, scan: ScanId, worker: WorkerId, before: &Before) -> Result<Option<Claimed>, Error> {
+        for look in [Look::Behind(before.seq), Look::Everywhere] {
+            let next = |connection: &_| claim::claim_next(connection, scan, worker, look, &before.reader);
+            if let Some(claimed) = self.at_once(next)? {
+                return Ok(Some(claimed));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Remembers a lease: for the next claim, and for the end of the work on the scan.
     fn leasing(&self, scan: ScanId, claimed: Claimed) -> Claimed {
         let before = Before {
             seq: claimed.seq,
             reader: claimed.reader.clone(),
         };
         self.leased().insert(scan, before);
+        self.worked().insert(scan);
         claimed
     }
 

@@ -119,6 +119,7 @@ fn r31_results_of_the_version_before_are_read_and_added_to() {
         "old",
         "UPDATE result SET attempts = coalesce(attempts, 0), strikes = coalesce(strikes, 0); \
          ALTER TABLE result ALTER COLUMN attempts SET NOT NULL, ALTER COLUMN strikes SET NOT NULL; \
+         UPDATE inode SET rare = ''; ALTER TABLE inode ALTER COLUMN rare SET NOT NULL; \
          ALTER TABLE blob ALTER COLUMN id SET CACHE 1; UPDATE ntt_schema SET version = 4",
     );
     assert!(matches!(
@@ -127,8 +128,11 @@ fn r31_results_of_the_version_before_are_read_and_added_to() {
     ));
     assert_eq!(init(&url).unwrap(), (4, newest));
     let catalogue = PostgresCatalogue::open(&url, None).unwrap();
-    while one_chunk(&catalogue, scan, worker).unwrap().is_some() {}
-    for inode in 10..610 {
+    let further = load(&catalogue, 600);
+    for scan in [scan, further] {
+        while one_chunk(&catalogue, scan, worker).unwrap().is_some() {}
+    }
+    for (scan, inode) in (10..610).flat_map(|inode| [(scan, inode), (further, inode)]) {
         let states = catalogue.stream_states(scan, inode).unwrap();
         assert!(
             matches!(

@@ -378,9 +378,9 @@ fn sharing(content: &[u8], codec: Codec, sizes: &[usize]) -> (Vec<u8>, Vec<Strea
     (image, streams)
 }
 
-/// R35: however many files share a run, it is read and decoded twice: as far as the first wants it, and then as a whole.
+/// However many files share a run, it is read and decoded twice: as far as the first wants it, and then as a whole.
 #[test]
-fn r35_a_shared_run_is_decoded_twice_at_most() {
+fn a_shared_run_is_decoded_twice_at_most() {
     let content = &contents()[3][..50_000];
     for codec in [Codec::Zlib, Codec::Zstd, Codec::Lz4, Codec::Lzo] {
         let (image, streams) = sharing(content, codec, &[1000; 50]);

@@ -59,6 +59,28 @@ fn r33_r34_four_workers_record_everything_once_at_any_isolation_level() {
     }
 }
 
+/// Whichever worker of a process ends last, the results get their index by content.
+#[test]
+fn the_last_worker_to_end_gives_the_results_their_index() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let url = server.create_database("a", None);
+    init(&url).unwrap();
+    let catalogue = PostgresCatalogue::open(&url, None).unwrap();
+    let scan = load(&catalogue, 3000);
+    let [first, last] = ["first", "last"].map(|name| catalogue.register_worker(name).unwrap());
+    for worker in [first, last] {
+        one_chunk(&catalogue, scan, worker).unwrap().unwrap();
+    }
+    let indexes = format!("SELECT count(*) FROM pg_class WHERE relname = 'result_{scan}_blob'");
+    catalogue.retire_worker(first).unwrap();
+    assert_eq!(server.psql("a", &indexes), "0", "there is work left");
+    while one_chunk(&catalogue, scan, last).unwrap().is_some() {}
+    catalogue.retire_worker(last).unwrap();
+    assert_eq!(server.psql("a", &indexes), "1");
+}
+
 #[test]
 fn a_person_can_ask_a_worker_to_end() {
     use crate::rows::WorkerWish;

@@ -38,7 +38,7 @@ pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
     out.push(value.to_le_bytes()[0]);
 }
 
-fn put_difference(out: &mut Vec<u8>, value: u64, base: u64) {
+pub(crate) fn put_difference(out: &mut Vec<u8>, value: u64, base: u64) {
     put(out, zigzag(value.wrapping_sub(base).cast_signed()));
 }
 
@@ -90,7 +90,18 @@ impl<'a> Reader<'a> {
         Err(self.damaged())
     }
 
-    fn take_difference(&mut self, base: u64) -> Result<u64, Error> {
+    /// The next `len` bytes.
+    pub(crate) fn take_bytes(&mut self, len: u64) -> Result<&'a [u8], Error> {
+        let taken = usize::try_from(len)
+            .ok()
+            .and_then(|len| self.bytes.split_at_checked(len));
+        let (taken, rest) = taken.ok_or_else(|| self.damaged())?;
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    /// The next integer, of [`put_difference`].
+    pub(crate) fn take_difference(&mut self, base: u64) -> Result<u64, Error> {
         Ok(base.wrapping_add(unzigzag(self.take()?).cast_unsigned()))
     }
 }
@@ -209,11 +220,20 @@ fn take_units(reader: &mut Reader<'_>) -> Result<Vec<PackedUnit>, Error> {
 
 /// The extents and units that [`put_map`] wrote.
 pub(crate) fn map(bytes: &[u8]) -> Result<(Vec<Extent>, Vec<PackedUnit>), Error> {
+    if bytes.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
     let mut reader = Reader::new(bytes, "extents");
-    let mut extents = Vec::with_capacity(bytes.len().div_ceil(8));
-    let (mut image, mut logical) = (0_u64, 0_u64);
-    while !reader.is_empty() {
-        let image_offset = reader.take_difference(image)?;
+    let first = reader.take_difference(0)?;
+    map_behind(first, reader.rest())
+}
+
+/// As [`map`], for what follows the first image offset.
+pub(crate) fn map_behind(first: u64, bytes: &[u8]) -> Result<(Vec<Extent>, Vec<PackedUnit>), Error> {
+    let mut reader = Reader::new(bytes, "extents");
+    let mut extents = Vec::with_capacity((bytes.len() / 8).max(1));
+    let (mut image_offset, mut logical) = (first, 0_u64);
+    loop {
         let head = reader.take()?;
         if head == END_OF_EXTENTS {
             return Ok((extents, take_units(&mut reader)?));
@@ -230,10 +250,12 @@ pub(crate) fn map(bytes: &[u8]) -> Result<(Vec<Extent>, Vec<PackedUnit>), Error>
             len,
             kind: *kind.ok_or_else(|| reader.damaged())?,
         });
-        image = image_offset.wrapping_add(len);
+        if reader.is_empty() {
+            return Ok((extents, Vec::new()));
+        }
+        image_offset = reader.take_difference(image_offset.wrapping_add(len))?;
         logical = logical_offset.wrapping_add(len);
     }
-    Ok((extents, Vec::new()))
 }
 
 /// Image offset of the first extent, or `None` if there is none.

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::codec::{Member, ordinal};
+use crate::layout::{Place, ShortMap};
 
 /// Inodes of a chunk at most.
 pub(crate) const CHUNK_INODES: usize = 512;
@@ -19,12 +20,16 @@ pub(crate) struct Work {
     pub(crate) inode: u64,
     pub(crate) stream: u32,
     pub(crate) bytes: u64,
+    /// Of a data stream at ordinal 0, if the back end keeps it beside the queue.
+    pub(crate) map: ShortMap,
 }
 
 /// What goes into one chunk.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Cut {
     pub(crate) members: Vec<Member>,
+    /// Of each member.
+    pub(crate) places: Vec<Place>,
     pub(crate) streams: u64,
     pub(crate) bytes: u64,
 }
@@ -45,12 +50,21 @@ impl Cut {
 
     /// Adds a stream to its inode, if that is the last member, or as a new one.
     fn push(&mut self, work: Work) {
-        match self.members.last_mut() {
-            Some(last) if last.inode == work.inode => last.streams.to_mut().push(work.stream),
-            _ => self.members.push(Member {
-                inode: work.inode,
-                streams: ordinal(work.stream),
-            }),
+        match (self.members.last_mut(), self.places.last_mut()) {
+            (Some(last), Some(place)) if last.inode == work.inode => {
+                last.streams.to_mut().push(work.stream);
+                *place = Place::default();
+            }
+            _ => {
+                self.members.push(Member {
+                    inode: work.inode,
+                    streams: ordinal(work.stream),
+                });
+                self.places.push(Place {
+                    size: work.bytes,
+                    map: work.map,
+                });
+            }
         }
         self.streams += 1;
         self.bytes = self.bytes.saturating_add(work.bytes);

@@ -11,6 +11,8 @@ pub mod conformance;
 mod cutting;
 mod dump;
 mod error;
+mod facts;
+mod layout;
 pub mod lease;
 mod neighbours;
 pub mod postgres;

@@ -70,6 +70,7 @@ impl Queued {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::ShortMap;
 
     fn members(inodes: &[u64]) -> Vec<Member> {
         let member = |inode: &u64| Member {
@@ -101,6 +102,7 @@ mod tests {
                     inode,
                     stream,
                     bytes: 0,
+                    map: ShortMap::default(),
                 };
                 assert!(!queued.contains(&work(1)));
                 if queued.contains(&work(0)) && queued.contains(&work(3)) {

@@ -7,11 +7,11 @@ use ntt_model::entry::{Inode, Stream, StreamKind};
 use postgres::Row;
 
 use super::connection::{Connection, get};
-use super::facts;
 use super::media::{small, unsigned};
 use crate::Error;
 use crate::code::{KINDS, allocation, encoding, value_of};
 use crate::codec::{self, Rare};
+use crate::facts;
 use crate::neighbours::runs;
 use crate::rows::WantedStream;
 use crate::standing::stream_kind;

@@ -9,6 +9,7 @@ use super::state::{self, is_eligible};
 use super::wire::Rows;
 use super::{inodes, paths};
 use crate::cutting::{Cutter, Window, Work};
+use crate::layout::ShortMap;
 use crate::queued::{self, Queued};
 use crate::rows::RelabelReport;
 use crate::standing::{DAMAGED, FAILED, STORED};
@@ -254,6 +255,7 @@ fn open_work(connection: &Connection, scan: ScanId, rows: &[postgres::Row]) -> R
                 inode: inode.cast_unsigned(),
                 stream: stream.ordinal,
                 bytes: stream.size,
+                map: ShortMap::default(),
             });
         }
     }

@@ -6,7 +6,6 @@ use ntt_model::entry::{Allocation, Directory, Inode, Name, ScanCounts, Stream};
 use ntt_model::{Finding, MediumKey, ScanEvent, ScanId, Timestamp};
 
 use super::connection::{Connection, get};
-use super::facts;
 use super::inodes::{DELETED, HAS_MTIME, LEAN, MORE_STREAMS, OWN_STREAM};
 use super::media::{leaf, medium_of_volume};
 use super::paths::ordinal;
@@ -16,6 +15,7 @@ use super::wire::Rows;
 use crate::Error;
 use crate::code::{KINDS, NAMESPACES, code_of, encoding_code, name_flags, number, stream_code, word_of};
 use crate::codec::{plain_data, put_map, rare};
+use crate::facts;
 use crate::rows::NewScan;
 
 /// A scan that is being loaded. Nothing of it is in the database before the seal.

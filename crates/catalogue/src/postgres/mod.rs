@@ -15,7 +15,6 @@ mod claim;
 mod complete;
 mod connection;
 mod export;
-mod facts;
 mod find;
 mod inodes;
 mod label;

@@ -15,6 +15,7 @@ use super::{label, state};
 use crate::Error;
 use crate::codec::{Member, members, put_members};
 use crate::cutting::{Cut, Cutter, Cutting, Window, Work};
+use crate::layout::ShortMap;
 use crate::lease::{LEASE_NANOS, QueuedChunks};
 use crate::rows::Progress;
 
@@ -286,6 +287,7 @@ pub(super) fn placed_streams(
                 inode: inode.cast_unsigned(),
                 stream: stream.ordinal,
                 bytes: stream.size,
+                map: ShortMap::default(),
             };
             found.insert((inode, stream.ordinal), work);
         }

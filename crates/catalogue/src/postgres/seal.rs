@@ -9,11 +9,12 @@ use super::load::{COLUMNS, Load};
 use super::media::leaf;
 use super::queue::{ChunkCutter, FIRST_EXTENT};
 use super::wire::Rows;
-use super::{facts, inodes, label, schema, state};
+use super::{inodes, label, schema, state};
 use crate::cutting::{Window, Work};
+use crate::layout::ShortMap;
 use crate::rows::{ScanRow, SealReport};
 use crate::standing::STORED;
-use crate::{Error, Labels, codec};
+use crate::{Error, Labels, codec, facts};
 
 /// What the transaction of a seal begins with: as much memory as sorting some million rows needs, and as much time as it takes.
 pub(super) const BEGIN: &str = "BEGIN; SET LOCAL work_mem = '128MB'; SET LOCAL maintenance_work_mem = '256MB'; \
@@ -281,6 +282,7 @@ fn page_work(
             inode: inode.cast_unsigned(),
             stream: 0,
             bytes: get::<i64>(row, 2)?.cast_unsigned(),
+            map: ShortMap::default(),
         });
     }
     if has_results {

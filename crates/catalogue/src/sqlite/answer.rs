@@ -5,9 +5,9 @@ use ntt_model::{ScanId, Timestamp, VolumeKey};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::inodes;
-use super::label::members_of;
 use super::media::{collect, not_found};
 use super::paths::Paths;
+use super::queue::asked_of;
 use super::state::{self, DAMAGED, FAILED, REOPENED, RETRYABLE, STORED};
 use crate::Error;
 use crate::codec::Member;
@@ -52,39 +52,25 @@ pub(super) fn volume_of_scan(connection: &Connection, scan: ScanId) -> Result<Vo
         .ok_or_else(|| not_found("scan", scan.0))
 }
 
-/// The items of a chunk.
+/// The items of a chunk: its members with their streams, which stand beside them or are looked up.
 pub(super) fn items(connection: &Connection, scan: ScanId, chunk: i64) -> Result<Vec<ChunkItem>, Error> {
-    let members = members_of(connection, chunk)?;
-    let mut paths = read_paths(connection, scan, &members)?;
+    let (members, mut streams) = asked_of(connection, chunk)?;
+    inodes::look_up(connection, scan, &members, &mut streams)?;
+    let mut paths = read_paths(connection, scan, &members)?.into_iter();
     let mut items = Vec::with_capacity(members.len());
-    let mut places = Vec::with_capacity(members.len());
-    let mut is_whole = true;
-    inodes::wanted_streams(connection, scan, &members, &mut |place, streams| {
-        let member = members.get(place);
-        is_whole &= member.is_some_and(|member| member.streams.len() == streams.len());
+    for (member, streams) in members.iter().zip(streams) {
+        if streams.len() != member.streams.len() {
+            return Err(Error::Damaged(format!(
+                "chunk {chunk} names a missing inode or stream"
+            )));
+        }
         items.push(ChunkItem {
-            inode: member.map_or(0, |member| member.inode),
+            inode: member.inode,
             streams,
-            path: paths.get_mut(place).map(std::mem::take).unwrap_or_default(),
+            path: paths.next().unwrap_or_default(),
         });
-        places.push(place);
-    })?;
-    if items.len() < members.len() || !is_whole {
-        return Err(Error::Damaged(format!(
-            "chunk {chunk} names a missing inode or stream"
-        )));
     }
-    Ok(in_order(items, &places))
-}
-
-/// Puts `items` in the order of their `places`, where they mostly are already: the numbers of inodes follow the image.
-fn in_order(items: Vec<ChunkItem>, places: &[usize]) -> Vec<ChunkItem> {
-    if places.is_sorted() {
-        return items;
-    }
-    let mut placed: Vec<_> = places.iter().zip(items).collect();
-    placed.sort_unstable_by_key(|(place, _)| **place);
-    placed.into_iter().map(|(_, item)| item).collect()
+    Ok(items)
 }
 
 /// The first eligible path of each inode, if the scan is one whose files are opened by path; else nothing: a path costs as much as
@@ -125,7 +111,7 @@ pub(super) fn census(connection: &Connection, scan: ScanId) -> Result<Census, Er
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let bits: i64 = row.get(1)?;
-        if bits & 8 != 0 {
+        if bits & inodes::DELETED != 0 {
             continue;
         }
         sums.add_inodes(bits & 7, 1);
@@ -156,7 +142,7 @@ fn count_streams(
     (inode, bits, size): (i64, i64, Option<i64>),
     sums: &mut Sums,
 ) -> Result<(), Error> {
-    let streams = state::streams(connection, scan, inode, bits, size)?;
+    let streams: Vec<_> = state::streams(connection, scan, inode, bits, size)?.collect();
     if streams.is_empty() {
         return Ok(());
     }

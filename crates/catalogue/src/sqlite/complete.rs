@@ -8,7 +8,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::codec::Member;
 use super::label::{members_of, work_of};
-use super::queue::{ChunkCutter, Work, enqueue, lease, sealed, shrink};
+use super::queue::{ChunkCutter, Work, enqueue, lease, sealed, shrink, work_of_row};
 use super::state::{self, DAMAGED, FAILED, REOPENED, RETRYABLE, STORED, is_eligible};
 use super::{blob, media};
 use crate::Error;
@@ -401,20 +401,10 @@ pub(super) fn work_for(
     let sql = format!("SELECT bits, size, extents FROM inode_{scan} WHERE ino = ?1");
     let row = connection
         .prepare_cached(&sql)?
-        .query_row([inode], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<Vec<u8>>>(2)?))
-        })
+        .query_row([inode], |row| Ok(work_of_row(connection, scan, inode, row, 0)))
         .optional()?;
-    let Some((bits, size, extents)) = row else {
-        return Ok(None);
-    };
-    let position = super::codec::first_offset(&extents.unwrap_or_default())?.unwrap_or(0);
-    let streams = state::streams(connection, scan, inode, bits, size)?;
-    let found = streams.into_iter().find(|found| found.ordinal == stream);
-    Ok(found.map(|found| Work {
-        position,
-        inode: inode.cast_unsigned(),
-        stream,
-        bytes: found.size,
-    }))
+    Ok(match row {
+        Some(work) => work?.find(|work| work.stream == stream),
+        None => None,
+    })
 }

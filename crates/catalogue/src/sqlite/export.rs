@@ -15,7 +15,7 @@ use crate::standing::RESULT_STATES;
 
 /// Columns of [`Paths::row`] come first, then those of the inode, then what is stored of its data stream.
 const FIRST_INODE_COLUMN: usize = 8;
-const BLOB_COLUMN: usize = FIRST_INODE_COLUMN + 13;
+const BLOB_COLUMN: usize = FIRST_INODE_COLUMN + inodes::COLUMNS.len();
 const MISSING_COLUMN: usize = BLOB_COLUMN + 1;
 
 type Visit<'v> = dyn FnMut(&ScanRecord) -> Result<(), Error> + 'v;
@@ -54,11 +54,7 @@ fn each_directory(connection: &Connection, scan: ScanId, visit: &mut Visit<'_>) 
 }
 
 fn path_sql(scan: ScanId) -> String {
-    let inode = inodes::COLUMNS
-        .split(", ")
-        .map(|column| format!("i.{column}"))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let inode = inodes::COLUMNS.map(|column| format!("i.{column}")).join(", ");
     format!(
         "SELECT p.id, p.dir, p.name, p.ino, p.flags, p.rule, i.bits, i.size, {inode}, b.hash, r.missing \
          FROM path_{scan} p LEFT JOIN inode_{scan} i ON i.ino = p.ino \

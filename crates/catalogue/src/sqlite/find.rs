@@ -225,7 +225,7 @@ impl<'s> Search<'s> {
         let states = match row.get(6)? {
             Some(bits) => {
                 let (connection, scan, inode) = (self.connection, self.latest.scan, row.get(3)?);
-                let streams = state::streams(connection, scan, inode, bits, row.get(7)?)?;
+                let streams = state::streams(connection, scan, inode, bits, row.get(7)?)?.collect();
                 let own = state::result_row(row, 9)?;
                 state::of_streams(connection, scan, inode, streams, Some(own))?
             }

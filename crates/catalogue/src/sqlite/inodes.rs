@@ -8,15 +8,17 @@ use super::code::{KINDS, allocation, encoding, value_of};
 use super::codec::{self, Member, Rare};
 use super::media::collect;
 use crate::Error;
+use crate::facts;
 use crate::neighbours::are_near;
 use crate::rows::WantedStream;
 pub(super) use crate::standing::stream_kind;
 
 /// Columns of `inode_{n}`, in the order that [`from_row`] reads.
-pub(super) const COLUMNS: &str =
-    "ino, bits, size, mtime, generation, flags, mode, uid, gid, links, times, extents, rare";
+pub(super) const COLUMNS: [&str; 7] = ["ino", "bits", "size", "mtime", "extents", "facts", "rare"];
 /// Columns of `inode_{n}`, in the order that [`streams_of`] reads.
 const STREAM_COLUMNS: &str = "ino, bits, size, extents";
+/// Bit of `inode.bits`: deleted.
+pub(super) const DELETED: i64 = 8;
 /// Bit of `inode.bits`: further streams.
 pub(super) const MORE_STREAMS: i64 = 128;
 
@@ -34,31 +36,31 @@ pub(super) fn from_row_at(
 ) -> Result<Inode, Error> {
     let bits: i64 = row.get(first + 1)?;
     let number = row.get::<_, i64>(first)?.cast_unsigned();
-    let rare = match row.get_ref(first + 12)?.as_blob_or_null()? {
+    let rare = match row.get_ref(first + 6)?.as_blob_or_null()? {
         Some(bytes) => postcard::from_bytes(bytes).map_err(|error| Error::Damaged(error.to_string()))?,
         None => Rare::default(),
     };
-    let mut streams = Vec::from_iter(data_stream(row, bits, first + 2, first + 11)?);
+    let mut streams = Vec::from_iter(data_stream(row, bits, first + 2, first + 4)?);
     if bits & MORE_STREAMS != 0 {
         let further = further_streams(connection, scan, number)?;
         streams.extend(further.into_iter().map(|further| further.stream));
     }
-    let times = row.get_ref(first + 10)?.as_blob_or_null()?.unwrap_or(&[]);
+    let facts = facts::decode(row.get_ref(first + 5)?.as_blob()?, true, row.get(first + 3)?)?;
     Ok(Inode {
         number,
-        generation: row.get::<_, i64>(first + 4)?.cast_unsigned(),
+        generation: facts.generation,
         kind: value_of(&KINDS, bits & 7)?,
-        mode: row.get(first + 6)?,
-        uid: row.get(first + 7)?,
-        gid: row.get(first + 8)?,
-        links: row.get(first + 9)?,
-        times: codec::times(row.get(first + 3)?, times)?,
+        mode: facts.mode,
+        uid: facts.uid,
+        gid: facts.gid,
+        links: facts.links,
+        times: facts.times,
         target: rare.target,
         device: rare.device,
-        flags: row.get::<_, i64>(first + 5)?.cast_unsigned(),
+        flags: facts.flags,
         streams,
         xattrs: rare.xattrs,
-        allocation: allocation(bits & 8 != 0),
+        allocation: allocation(bits & DELETED != 0),
     })
 }
 
@@ -125,7 +127,7 @@ fn streams_of(
 
 /// One inode.
 pub(super) fn one(connection: &Connection, scan: ScanId, inode: u64) -> Result<Option<Inode>, Error> {
-    let sql = format!("SELECT {COLUMNS} FROM inode_{scan} WHERE ino = ?1");
+    let sql = format!("SELECT {} FROM inode_{scan} WHERE ino = ?1", COLUMNS.join(", "));
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params![inode.cast_signed()])?;
     rows.next()?
@@ -133,31 +135,31 @@ pub(super) fn one(connection: &Connection, scan: ScanId, inode: u64) -> Result<O
         .transpose()
 }
 
-/// Visits the streams of these members of a chunk, by ascending inode number, each with its place in the list. Reads each run of neighbouring
-/// numbers in one sweep over the table. Inodes without a row are passed over, and streams that are not there.
-pub(super) fn wanted_streams(
+/// Looks up the streams of those members of a chunk of which none are known yet. Reads each run of neighbouring numbers in one sweep over the table.
+/// What is not there stays unknown.
+pub(super) fn look_up(
     connection: &Connection,
     scan: ScanId,
     members: &[Member],
-    visit: &mut dyn FnMut(usize, Vec<WantedStream>),
+    streams: &mut [Vec<WantedStream>],
 ) -> Result<(), Error> {
-    let numbers = members.iter().map(|member| member.inode.cast_signed());
-    let mut order: Vec<(i64, usize)> = numbers.zip(0..).collect();
-    order.sort_unstable();
+    let unknown = members.iter().zip(streams.iter_mut());
+    let mut order: Vec<_> = unknown.filter(|(_, known)| known.is_empty()).collect();
+    order.sort_unstable_by_key(|(member, _)| member.inode.cast_signed());
     let sql = format!("SELECT {STREAM_COLUMNS} FROM inode_{scan} WHERE ino BETWEEN ?1 AND ?2 ORDER BY ino");
     let mut statement = connection.prepare_cached(&sql)?;
-    for run in order.chunk_by(|(left, _), (right, _)| are_near(*left, *right)) {
+    let number_of = |member: &Member| member.inode.cast_signed();
+    for run in order.chunk_by_mut(|(left, _), (right, _)| are_near(number_of(left), number_of(right))) {
         let (Some((first, _)), Some((last, _))) = (run.first(), run.last()) else {
             continue;
         };
-        let mut wanted = run.iter().peekable();
-        let mut rows = statement.query(params![first, last])?;
+        let mut rows = statement.query(params![number_of(first), number_of(last)])?;
+        let mut wanted = run.iter_mut().peekable();
         while let Some(row) = rows.next()? {
             let number: i64 = row.get(0)?;
-            while wanted.next_if(|(wanted, _)| *wanted < number).is_some() {}
-            while let Some((_, place)) = wanted.next_if(|(wanted, _)| *wanted == number) {
-                let ordinals = members.get(*place).map_or(&[][..], |member| &member.streams);
-                visit(*place, streams_of(connection, scan, row, ordinals)?);
+            while wanted.next_if(|(member, _)| number_of(member) < number).is_some() {}
+            while let Some((member, streams)) = wanted.next_if(|(member, _)| number_of(member) == number) {
+                **streams = streams_of(connection, scan, row, &member.streams)?;
             }
         }
     }
@@ -170,7 +172,10 @@ pub(super) fn each(
     scan: ScanId,
     visit: &mut dyn FnMut(&Inode) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM inode_{scan} ORDER BY ino"))?;
+    let mut statement = connection.prepare(&format!(
+        "SELECT {} FROM inode_{scan} ORDER BY ino",
+        COLUMNS.join(", ")
+    ))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         visit(&from_row(connection, scan, row)?)?;

@@ -3,10 +3,11 @@
 use ntt_model::{ScanId, Timestamp};
 use rusqlite::{Connection, params};
 
-use super::codec::{self, Member, members};
+use super::codec::{Member, members};
+use super::inodes::DELETED;
 use super::media::{collect, not_found};
 use super::paths;
-use super::queue::{ChunkCutter, Work};
+use super::queue::{ChunkCutter, Work, work_of_row};
 use super::state::{self, is_eligible, is_settled};
 use crate::cutting::Cutter;
 use crate::queued::Queued;
@@ -150,16 +151,10 @@ pub(super) fn work_of(
         let missing = || Error::Damaged(format!("a chunk names a missing stream of inode {inode}"));
         let mut rows = statement.query([inode])?;
         let row = rows.next()?.ok_or_else(missing)?;
-        let position = codec::first_offset(row.get_ref(2)?.as_blob_or_null()?.unwrap_or(&[]))?.unwrap_or(0);
-        let streams = state::streams(connection, scan, inode, row.get(0)?, row.get(1)?)?;
+        let streams: Vec<Work> = work_of_row(connection, scan, inode, row, 0)?.collect();
         for &ordinal in &*member.streams {
-            let stream = streams.iter().find(|stream| stream.ordinal == ordinal);
-            work.push(Work {
-                position,
-                inode: member.inode,
-                stream: ordinal,
-                bytes: stream.ok_or_else(missing)?.size,
-            });
+            let wanted = streams.iter().find(|work| work.stream == ordinal);
+            work.push(*wanted.ok_or_else(missing)?);
         }
     }
     Ok(work)
@@ -170,7 +165,7 @@ fn readmit(connection: &Connection, scan: ScanId) -> Result<u64, Error> {
     let mut queued = queued(connection, scan)?;
     let sql = format!(
         "SELECT i.ino, i.bits, i.size, i.extents, r.state FROM inode_{scan} i \
-         LEFT JOIN result_{scan} r ON r.ino = i.ino AND r.stream = 0 WHERE i.bits & 8 = 0 AND {} ORDER BY i.ino",
+         LEFT JOIN result_{scan} r ON r.ino = i.ino AND r.stream = 0 WHERE i.bits & {DELETED} = 0 AND {} ORDER BY i.ino",
         is_eligible(scan, "i.ino")
     );
     let mut statement = connection.prepare(&sql)?;
@@ -180,16 +175,8 @@ fn readmit(connection: &Connection, scan: ScanId) -> Result<u64, Error> {
     while let Some(row) = rows.next()? {
         let inode: i64 = row.get(0)?;
         queued.stand_at(inode, inode, &mut |chunks| members_of_all(connection, chunks))?;
-        let extents = row.get_ref(3)?.as_blob_or_null()?.unwrap_or(&[]);
-        let position = codec::first_offset(extents)?.unwrap_or(0);
-        for stream in state::streams(connection, scan, inode, row.get(1)?, row.get(2)?)? {
-            let work = Work {
-                position,
-                inode: inode.cast_unsigned(),
-                stream: stream.ordinal,
-                bytes: stream.size,
-            };
-            let state = match stream.ordinal {
+        for work in work_of_row(connection, scan, inode, row, 1)? {
+            let state = match work.stream {
                 0 => row.get(4)?,
                 ordinal => state::result(connection, scan, inode, ordinal)?.map(|result| result.state),
             };

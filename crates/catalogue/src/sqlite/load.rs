@@ -5,9 +5,11 @@ use ntt_model::{Finding, MediumKey, ScanEvent, ScanId, Timestamp, VolumeKey};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::code::{KINDS, NAMESPACES, code_of, encoding_code, name_flags, number, stream_code};
-use super::codec::{plain_data, put_map, put_times, rare};
+use super::codec::{plain_data, put_map, rare};
+use super::inodes::DELETED;
 use super::{media, schema};
 use crate::Error;
+use crate::facts;
 use crate::rows::NewScan;
 
 /// Rows of one INSERT statement: fewer statements to start and reset; more gains nothing.
@@ -193,11 +195,11 @@ impl Load {
     fn insert_inodes(&self, connection: &Connection, rows: &[&Inode]) -> Result<(), Error> {
         let head = format!(
             "INSERT OR FAIL INTO inode_{} \
-             (ino, bits, size, mtime, generation, flags, mode, uid, gid, links, times, extents, rare)",
+             (ino, bits, size, mtime, extents, facts, rare)",
             self.scan
         );
         let mut scratch = Vec::new();
-        insert_all(connection, &head, 13, rows, |row, values| {
+        insert_all(connection, &head, 7, rows, |row, values| {
             bind_inode(row, values, &mut scratch)
         })
     }
@@ -247,7 +249,7 @@ struct Batch<'e> {
 fn inode_bits(inode: &Inode) -> Result<i64, Error> {
     let mut bits = code_of(&KINDS, &inode.kind)?;
     if inode.allocation == ntt_model::entry::Allocation::Deleted {
-        bits |= 8;
+        bits |= DELETED;
     }
     let own = plain_data(inode);
     if let Some(stream) = own {
@@ -266,20 +268,14 @@ fn bind_inode(inode: &Inode, values: &mut Values<'_, '_>, scratch: &mut Vec<u8>)
     values.push(inode_bits(inode)?)?;
     values.push(data.map(|stream| stream.size_bytes.cast_signed()))?;
     values.push(inode.times.modified.map(|time| time.as_nanos()))?;
-    values.push(inode.generation.cast_signed())?;
-    values.push(inode.flags.cast_signed())?;
-    values.push(inode.mode)?;
-    values.push(inode.uid)?;
-    values.push(inode.gid)?;
-    values.push(inode.links)?;
-    scratch.clear();
-    put_times(scratch, &inode.times);
-    values.push(non_empty(scratch))?;
     scratch.clear();
     if let Some(stream) = data {
         put_map(scratch, stream)?;
     }
     values.push(non_empty(scratch))?;
+    scratch.clear();
+    facts::encode(scratch, inode);
+    values.push(scratch.as_slice())?;
     values.push(non_empty(&rare(inode)?))
 }
 

@@ -18,6 +18,7 @@ mod load;
 mod media;
 mod paths;
 mod queue;
+mod repack;
 mod restore;
 mod schema;
 mod seal;

@@ -1,16 +1,18 @@
 //! The queue of copy work: chunks, their leases, and the workers that hold them.
 
 use ntt_model::{ChunkId, ScanId, Timestamp, WorkerId};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::codec::put_members;
+use super::codec::{Member, first_offset, members, put_members};
 use super::label::prune;
 use super::media::{collect, not_found};
+use super::state;
 use crate::Error;
 pub(super) use crate::cutting::Work;
 use crate::cutting::{Cut, Cutter, Cutting, Window};
+use crate::layout::{self, ShortMap, put_layout};
 use crate::lease::{Lease, QueuedChunks, dead_before};
-use crate::rows::{Progress, WorkerRow, WorkerWish};
+use crate::rows::{Progress, WantedStream, WorkerRow, WorkerWish};
 
 /// Cuts work, in the order in which it comes, into chunks.
 pub(super) struct ChunkCutter<'c> {
@@ -55,10 +57,11 @@ impl<'c> ChunkCutter<'c> {
         ])?;
         let mut members = self
             .connection
-            .prepare_cached("INSERT INTO chunk_members (chunk, members) VALUES (?1, ?2)")?;
+            .prepare_cached("INSERT INTO chunk_members (chunk, members, layout) VALUES (?1, ?2, ?3)")?;
         members.execute(params![
             self.connection.last_insert_rowid(),
-            put_members(&cut.members)
+            put_members(&cut.members),
+            put_layout(&cut.places)?
         ])?;
         Ok(())
     }
@@ -80,6 +83,50 @@ impl Cutter for ChunkCutter<'_> {
     }
 }
 
+/// The members of a chunk that is not done, with those streams that stand beside them; no streams for a member that is to be looked up.
+pub(super) fn asked_of(
+    connection: &Connection,
+    chunk: i64,
+) -> Result<(Vec<Member>, Vec<Vec<WantedStream>>), Error> {
+    let mut statement =
+        connection.prepare_cached("SELECT members, layout FROM chunk_members WHERE chunk = ?1")?;
+    let mut rows = statement.query([chunk])?;
+    let row = rows.next()?.ok_or_else(|| not_found("unfinished chunk", chunk))?;
+    let members = members(row.get_ref(0)?.as_blob()?)?;
+    let known = layout::streams(row.get_ref(1)?.as_blob_or_null()?.unwrap_or(&[]))?;
+    let mut streams: Vec<Vec<WantedStream>> = known
+        .into_iter()
+        .map(|stream| stream.map_or_else(Vec::new, |stream| vec![WantedStream { ordinal: 0, stream }]))
+        .collect();
+    streams.resize_with(members.len(), Vec::new);
+    Ok((members, streams))
+}
+
+/// The bits of an inode whose data stream is encoded, or has extents that are not all known.
+const IRREGULAR: i64 = 16 | 32 | 64;
+
+/// The streams of an inode as work, from a row with its columns `bits`, `size` and `extents` from `first` on.
+pub(super) fn work_of_row(
+    connection: &Connection,
+    scan: ScanId,
+    inode: i64,
+    row: &Row<'_>,
+    first: usize,
+) -> Result<impl Iterator<Item = Work> + use<>, Error> {
+    let (bits, size): (i64, Option<i64>) = (row.get(first)?, row.get(first + 1)?);
+    let extents = row.get_ref(first + 2)?.as_blob_or_null()?.unwrap_or(&[]);
+    let position = first_offset(extents)?.unwrap_or(0);
+    let regular = (size.is_some() && bits & IRREGULAR == 0).then(|| ShortMap::of(extents));
+    let streams = state::streams(connection, scan, inode, bits, size)?;
+    Ok(streams.map(move |stream| Work {
+        position,
+        inode: inode.cast_unsigned(),
+        stream: stream.ordinal,
+        bytes: stream.size,
+        map: regular.filter(|_| stream.ordinal == 0).unwrap_or_default(),
+    }))
+}
+
 /// Leaves only `kept` of a free chunk; a chunk with nothing left is done.
 pub(super) fn shrink(connection: &Connection, chunk: i64, kept: &[Work]) -> Result<(), Error> {
     let cut = Cut::of(kept);
@@ -91,8 +138,11 @@ pub(super) fn shrink(connection: &Connection, chunk: i64, kept: &[Work]) -> Resu
     if kept.is_empty() {
         connection.execute("DELETE FROM chunk_members WHERE chunk = ?1", [chunk])?;
     } else {
-        let sql = "UPDATE chunk_members SET members = ?2 WHERE chunk = ?1";
-        connection.execute(sql, params![chunk, put_members(&cut.members)])?;
+        let sql = "UPDATE chunk_members SET members = ?2, layout = ?3 WHERE chunk = ?1";
+        connection.execute(
+            sql,
+            params![chunk, put_members(&cut.members), put_layout(&cut.places)?],
+        )?;
     }
     Ok(())
 }

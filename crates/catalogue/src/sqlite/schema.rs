@@ -3,15 +3,35 @@
 use ntt_model::ScanId;
 use rusqlite::Connection;
 
+use super::repack::repack_inodes;
 use crate::Error;
 
 /// `NTTC` in ASCII: marks the file as a catalogue.
 pub(super) const APPLICATION_ID: i64 = 0x4e54_5443;
 
+/// A step from one version of the schema to the next: statements, then what statements cannot do.
+struct Migration {
+    sql: &'static str,
+    rewrite: fn(&Connection) -> Result<(), Error>,
+}
+
+impl Migration {
+    const fn of(sql: &'static str) -> Self {
+        Self {
+            sql,
+            rewrite: |_| Ok(()),
+        }
+    }
+}
+
 /// The migrations, in order; the schema's version is how many have run. Never edit one that was released: append another.
-const MIGRATIONS: &[&str] = &[
-    include_str!("migrations/0001_shared_tables.sql"),
-    include_str!("migrations/0002_sets.sql"),
+const MIGRATIONS: &[Migration] = &[
+    Migration::of(include_str!("migrations/0001_shared_tables.sql")),
+    Migration::of(include_str!("migrations/0002_sets.sql")),
+    Migration {
+        sql: include_str!("migrations/0003_facts_and_layout.sql"),
+        rewrite: repack_inodes,
+    },
 ];
 
 /// The last version that this program knows.
@@ -44,7 +64,8 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), Error> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let done = usize::try_from(version).unwrap_or(0);
     for migration in MIGRATIONS.iter().skip(done) {
-        transaction.execute_batch(migration)?;
+        transaction.execute_batch(migration.sql)?;
+        (migration.rewrite)(&transaction)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", newest_version())?;

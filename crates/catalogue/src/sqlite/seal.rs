@@ -4,13 +4,13 @@ use ntt_model::entry::ScanCounts;
 use ntt_model::{ScanId, Timestamp};
 use rusqlite::{Connection, params};
 
-use super::inodes::MORE_STREAMS;
+use super::inodes::DELETED;
 use super::load::Load;
-use super::queue::{ChunkCutter, Work};
-use super::{codec, label, schema, state};
+use super::queue::{ChunkCutter, work_of_row};
+use super::{label, schema, state};
 use crate::cutting::Window;
 use crate::rows::SealReport;
-use crate::{Error, Labels};
+use crate::{Error, Labels, facts};
 
 /// Seals a loaded scan.
 pub(super) fn seal(
@@ -92,7 +92,7 @@ fn carry_over(connection: &Connection, scan: ScanId) -> Result<u64, Error> {
         return Ok(0);
     };
     let sql = format!(
-        "SELECT r.ino, r.stream, r.blob, b.mtime, b.times, a.times FROM result_{previous} r \
+        "SELECT r.ino, r.stream, r.blob, b.mtime, b.facts, a.facts FROM result_{previous} r \
          JOIN inode_{previous} a ON a.ino = r.ino JOIN inode_{scan} b ON b.ino = r.ino \
          LEFT JOIN stream_{previous} x ON x.ino = r.ino AND x.stream = r.stream \
          LEFT JOIN stream_{scan} y ON y.ino = r.ino AND y.stream = r.stream \
@@ -110,8 +110,9 @@ fn carry_over(connection: &Connection, scan: ScanId) -> Result<u64, Error> {
     while let Some(row) = rows.next()? {
         let mtime = row.get(3)?;
         let changed = |column| -> Result<_, Error> {
-            let bytes = row.get_ref(column)?.as_blob_or_null()?.unwrap_or(&[]);
-            Ok(codec::times(mtime, bytes)?.changed)
+            Ok(facts::decode(row.get_ref(column)?.as_blob()?, true, mtime)?
+                .times
+                .changed)
         };
         if changed(4)? == changed(5)? {
             insert.execute(params![
@@ -140,25 +141,18 @@ pub(super) fn build_chunks(
     let sql = format!(
         "SELECT i.ino, i.bits, i.size, i.extents \
          FROM (SELECT DISTINCT ino FROM path_{scan} INDEXED BY path_{scan}_eligible WHERE rule IS NULL AND flags < 16) e \
-         CROSS JOIN inode_{scan} i ON i.ino = e.ino WHERE i.bits & 8 = 0 AND (i.size IS NOT NULL OR i.bits & {MORE_STREAMS})"
+         CROSS JOIN inode_{scan} i ON i.ino = e.ino WHERE i.bits & {DELETED} = 0"
     );
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let inode: i64 = row.get(0)?;
-        let extents = row.get_ref(3)?.as_blob_or_null()?.unwrap_or(&[]);
-        let position = codec::first_offset(extents)?.unwrap_or(0);
-        for stream in state::streams(connection, scan, inode, row.get(1)?, row.get(2)?)? {
-            if has_results && state::result(connection, scan, inode, stream.ordinal)?.is_some() {
+        for work in work_of_row(connection, scan, inode, row, 1)? {
+            if has_results && state::result(connection, scan, inode, work.stream)?.is_some() {
                 continue;
             }
-            report.pending_bytes = report.pending_bytes.saturating_add(stream.size);
-            window.push(Work {
-                position,
-                inode: inode.cast_unsigned(),
-                stream: stream.ordinal,
-                bytes: stream.size,
-            })?;
+            report.pending_bytes = report.pending_bytes.saturating_add(work.bytes);
+            window.push(work)?;
         }
     }
     (report.pending_streams, report.chunks) = window.finish()?;

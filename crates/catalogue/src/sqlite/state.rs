@@ -25,25 +25,25 @@ pub(super) fn streams(
     inode: i64,
     bits: i64,
     size: Option<i64>,
-) -> Result<Vec<StreamRow>, Error> {
+) -> Result<impl Iterator<Item = StreamRow> + use<>, Error> {
     let own = size.map(|size| StreamRow {
         ordinal: 0,
         kind: StreamKind::Data,
         size: size.cast_unsigned(),
     });
-    let mut streams = Vec::from_iter(own);
+    let mut further = Vec::new();
     if bits & MORE_STREAMS != 0 {
         let sql =
             format!("SELECT stream, kind, name, size FROM stream_{scan} WHERE ino = ?1 ORDER BY stream");
-        streams.append(&mut collect(connection, &sql, [inode], |row| {
+        further = collect(connection, &sql, [inode], |row| {
             Ok(StreamRow {
                 ordinal: row.get(0)?,
                 kind: stream_kind(row.get(1)?, row.get(2)?),
                 size: row.get::<_, i64>(3)?.cast_unsigned(),
             })
-        })?);
+        })?;
     }
-    Ok(streams)
+    Ok(own.into_iter().chain(further))
 }
 
 /// The result of a stream, if there is one.
@@ -134,7 +134,7 @@ pub(super) fn of_inode(connection: &Connection, scan: ScanId, inode: u64) -> Res
             what: format!("inode {inode} in scan {scan}"),
         });
     };
-    let streams = streams(connection, scan, number, bits, size)?;
+    let streams = streams(connection, scan, number, bits, size)?.collect();
     of_streams(connection, scan, number, streams, None)
 }
 

@@ -15,6 +15,7 @@ use crate::rows::{MediumKind, NewMedium, NewScan, NewVolume};
 use crate::{Catalogue, Error, Labels};
 
 mod crash;
+mod migration;
 
 fn open(path: &Path) -> SqliteCatalogue {
     SqliteCatalogue::open(path, Arc::new(ManualClock::default())).unwrap()
@@ -137,7 +138,7 @@ fn r31_a_newer_or_foreign_schema_is_refused_and_left_alone() {
         let clock = || Arc::new(ManualClock::default());
         assert!(matches!(
             SqliteCatalogue::open(&path, clock()),
-            Err(Error::Version { known: 2, .. })
+            Err(Error::Version { known: 3, .. })
         ));
         assert!(matches!(
             SqliteCatalogue::open_read_only(&path, clock()),
@@ -145,41 +146,6 @@ fn r31_a_newer_or_foreign_schema_is_refused_and_left_alone() {
         ));
         assert_eq!(std::fs::read(&path).unwrap(), before);
     }
-}
-
-/// R31: a catalogue of the first version takes sets once it was opened, and keeps what it has.
-#[test]
-fn r31_a_catalogue_of_the_first_version_is_migrated() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("c.db");
-    drop(open(&path));
-    let raw = rusqlite::Connection::open(&path).unwrap();
-    raw.execute_batch(
-        "PRAGMA writable_schema = ON;
-         UPDATE sqlite_schema SET sql = replace(sql, ', ''set''', '') WHERE name = 'medium';
-         PRAGMA writable_schema = RESET;
-         PRAGMA user_version = 1;
-         INSERT INTO medium (uuid, kind, label, source_name, added) VALUES (zeroblob(16), 'image', '', 'a', 1);",
-    )
-    .unwrap();
-    let set = "INSERT INTO medium (uuid, kind, label, source_name, added) VALUES (randomblob(16), 'set', '', 'b', 1)";
-    assert!(raw.execute(set, []).is_err());
-    drop(raw);
-    let catalogue = open(&path);
-    let new = NewMedium {
-        id: MediumId::from_bytes([7; 16]),
-        kind: MediumKind::Set,
-        label: String::new(),
-        source_name: "a + b".to_owned(),
-    };
-    catalogue.add_medium(&new).unwrap();
-    let kinds: Vec<MediumKind> = catalogue
-        .media()
-        .unwrap()
-        .iter()
-        .map(|row| row.medium.kind)
-        .collect();
-    assert_eq!(kinds, [MediumKind::Image, MediumKind::Set]);
 }
 
 #[test]

@@ -18,22 +18,19 @@ CREATE TABLE path_{n} (
     rule INTEGER,
     name BLOB NOT NULL
 ) STRICT;
+-- Names that make no inode worth copying, by inode; a label moves a name here from path_{n}_eligible. Made with the table, since hardly any name goes
+-- into it while a scan is loaded: less than to look through all names at the end.
+CREATE INDEX path_{n}_withheld ON path_{n} (ino) WHERE rule IS NOT NULL OR flags >= 16;
 
--- Inodes by their true numbers. bits: 1, 2, 4 kind; 8 deleted; 16, 32 encoding of the data stream; 64 its extents are incomplete;
+-- Inodes by their true numbers; `facts` packs what nothing searches for. bits: 1, 2, 4 kind; 8 deleted; 16, 32 encoding of the data stream; 64 its extents are incomplete;
 -- 128 further streams in stream_{n}. size: of the data stream if it is stream 0, else NULL.
 CREATE TABLE inode_{n} (
     ino INTEGER PRIMARY KEY,
     bits INTEGER NOT NULL,
     size INTEGER,
     mtime INTEGER,
-    generation INTEGER NOT NULL,
-    flags INTEGER NOT NULL,
-    mode INTEGER,
-    uid INTEGER,
-    gid INTEGER,
-    links INTEGER NOT NULL,
-    times BLOB,
     extents BLOB,
+    facts BLOB NOT NULL,
     rare BLOB
 ) STRICT;
 

@@ -1,9 +1,9 @@
-//! The facts of an inode that nothing searches for, as one value: they take 20 bytes together, and 36 in columns of their own.
+//! The facts of an inode that nothing searches for, as one value, in all back ends: together they take 20 bytes, and 36 in columns of a server; to bind and
+//! write six columns of the embedded catalogue costs several times as much as one.
 //!
 //! LEB128 integers: generation, flags, links times 8 and a mask (1 mode, 2 uid, 4 gid), those of the three that are known; then the times but the
 //! modification time, as [`crate::codec::put_times`] writes them. Bits 0 and 19 of the flags change places: ext sets the latter in almost every inode
-//! (`EXT4_EXTENTS_FL`), and nobody the former there. Rows without the bit [`LEAN`](super::inodes::LEAN) are older: the flags as they are, links and mask
-//! apart.
+//! (`EXT4_EXTENTS_FL`), and nobody the former there. Rows of a server without the bit `LEAN` are older: the flags as they are, links and mask apart.
 
 use ntt_model::entry::Inode;
 use ntt_model::time::Times;
@@ -12,18 +12,18 @@ use crate::Error;
 use crate::codec::{self, Reader, put, put_times};
 
 /// What [`decode`] gives.
-pub(super) struct Facts {
-    pub(super) generation: u64,
-    pub(super) flags: u64,
-    pub(super) links: u32,
-    pub(super) mode: Option<u32>,
-    pub(super) uid: Option<u32>,
-    pub(super) gid: Option<u32>,
-    pub(super) times: Times,
+pub(crate) struct Facts {
+    pub(crate) generation: u64,
+    pub(crate) flags: u64,
+    pub(crate) links: u32,
+    pub(crate) mode: Option<u32>,
+    pub(crate) uid: Option<u32>,
+    pub(crate) gid: Option<u32>,
+    pub(crate) times: Times,
 }
 
 /// Appends the facts of an inode.
-pub(super) fn encode(out: &mut Vec<u8>, inode: &Inode) {
+pub(crate) fn encode(out: &mut Vec<u8>, inode: &Inode) {
     put(out, inode.generation);
     put(out, swapped(inode.flags));
     let optional = [inode.mode, inode.uid, inode.gid];
@@ -47,7 +47,7 @@ const fn swapped(flags: u64) -> u64 {
 }
 
 /// The facts that [`encode`] wrote, with the modification time; `is_lean` unless they are of the older form.
-pub(super) fn decode(bytes: &[u8], is_lean: bool, modified: Option<i64>) -> Result<Facts, Error> {
+pub(crate) fn decode(bytes: &[u8], is_lean: bool, modified: Option<i64>) -> Result<Facts, Error> {
     let mut reader = Reader::new(bytes, "facts");
     let small = |value: u64| {
         u32::try_from(value).map_err(|_| Error::Damaged("the column facts is malformed".to_owned()))

@@ -3,8 +3,6 @@
 //! The same file has its first byte at the same place and the same length in both. The trees are listed each by its own reader; here only
 //! differences are reported.
 
-use std::collections::BTreeMap;
-
 use ntt_model::entry::{Inode, Name};
 use ntt_model::{Finding, FindingCode, Kind, Layer, ScanEvent, Severity};
 
@@ -13,8 +11,10 @@ use crate::{Family, ScanOptions, Stop, Visitor, iso9660};
 
 /// Differences that are named one by one.
 const DIFFERENCES_MAX: usize = 100;
-/// Files that are compared; discs hold fewer.
-const FILES_MAX: usize = 2_000_000;
+/// Files of a tree that are compared; discs hold fewer.
+const FILES_MAX: usize = 1_000_000;
+/// Bytes of names that are kept; a file whose name is not is shown without.
+const NAME_BYTES_MAX: usize = 32 << 20;
 
 /// First byte in the image, and length.
 type Key = (u64, u64);
@@ -25,45 +25,78 @@ pub(super) struct Bridge<'d, 's> {
     files: Option<Files>,
 }
 
-/// Files with content, and one name of each.
+/// Files with content, and their names: lists, since nothing is looked up before all is there, and a disc without differences asks for no name.
 #[derive(Default)]
 struct Files {
-    by_key: BTreeMap<Key, u64>,
-    keys: BTreeMap<u64, Key>,
-    names: BTreeMap<u64, Vec<u8>>,
+    by_key: Vec<(Key, u64)>,
+    names: Vec<NameOf>,
+    bytes: Vec<u8>,
+}
+
+/// A name of a file.
+struct NameOf {
+    inode: u64,
+    is_alternate: bool,
+    /// Where it ends in [`Files::bytes`]; it begins where the one before ends.
+    end: usize,
 }
 
 impl Files {
     fn see(&mut self, event: &ScanEvent) {
         match event {
-            ScanEvent::Inode(inode) if self.keys.len() < FILES_MAX => {
-                if let Some(key) = key(inode) {
-                    self.by_key.entry(key).or_insert(inode.number);
-                    self.keys.insert(inode.number, key);
-                }
+            ScanEvent::Inode(inode) if !self.is_full() => {
+                self.by_key.extend(key(inode).map(|key| (key, inode.number)));
             }
             ScanEvent::Name(name) => self.name(name),
             _ => {}
         }
     }
 
-    /// The preferred name is wanted, for people; an alternate only as long as there is no other.
     fn name(&mut self, name: &Name) {
-        if self.keys.contains_key(&name.inode) && (!name.alternate || !self.names.contains_key(&name.inode)) {
-            self.names.insert(name.inode, name.name.clone());
+        let end = self.bytes.len().saturating_add(name.name.len());
+        if self.names.len() < FILES_MAX && end <= NAME_BYTES_MAX {
+            self.bytes.extend_from_slice(&name.name);
+            self.names.push(NameOf {
+                inode: name.inode,
+                is_alternate: name.alternate,
+                end,
+            });
         }
     }
 
-    fn shown(&self, inode: u64) -> String {
-        let name = self.names.get(&inode).map(Vec::as_slice).unwrap_or_default();
-        ntt_model::name::escape(name).into_owned()
+    /// Whether there may be files that were not gathered.
+    fn is_full(&self) -> bool {
+        self.by_key.len() >= FILES_MAX
     }
 
-    /// Files whose content the other tree does not have.
-    fn not_in<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (&'a Key, &'a u64)> {
-        self.by_key
-            .iter()
-            .filter(|(key, _)| !other.by_key.contains_key(key))
+    /// Puts the files in the order of their keys, one of each; to be called once all were seen.
+    fn sort(&mut self) {
+        self.by_key.sort_unstable();
+        self.by_key.dedup_by_key(|(key, _)| *key);
+    }
+
+    /// The name for people: an alternate only if there is no other.
+    fn shown(&self, inode: u64) -> String {
+        let mut start = 0;
+        let mut found: Option<(bool, &[u8])> = None;
+        for name in &self.names {
+            let bytes = self.bytes.get(start..name.end).unwrap_or_default();
+            start = name.end;
+            if name.inode == inode && found.is_none_or(|(is_alternate, _)| is_alternate && !name.is_alternate)
+            {
+                found = Some((name.is_alternate, bytes));
+            }
+        }
+        ntt_model::name::escape(found.map(|(_, bytes)| bytes).unwrap_or_default()).into_owned()
+    }
+
+    /// Files whose content the other tree does not have. Both are sorted.
+    fn not_in<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a (Key, u64)> {
+        let mut theirs = other.by_key.iter().peekable();
+        self.by_key.iter().filter(move |(key, _)| {
+            while theirs.next_if(|(their, _)| their < key).is_some() {}
+            theirs.peek().is_none_or(|(their, _)| their != key)
+        })
     }
 }
 
@@ -94,7 +127,7 @@ impl<'d, 's> Bridge<'d, 's> {
 
     /// Reports what stands only in one of the trees.
     pub(super) fn report(self, options: &ScanOptions, visitor: &mut dyn Visitor) -> Result<(), Stop> {
-        let Some(udf) = self.files else {
+        let Some(mut udf) = self.files else {
             return Ok(());
         };
         let Ok(volume) = iso9660::open(Box::new(self.disc.source()), self.disc.in_image(0)) else {
@@ -108,6 +141,19 @@ impl<'d, 's> Bridge<'d, 's> {
         if volume.scan(options, &mut see).is_err() {
             return Ok(());
         }
+        if iso.is_full() || udf.is_full() {
+            let detail =
+                format!("more than {FILES_MAX} files: the ISO 9660 and the UDF tree were not compared");
+            let (layer, code) = (Layer::FileSystem, FindingCode::Limit);
+            return visitor.visit(ScanEvent::Finding(Finding::new(
+                Severity::Info,
+                layer,
+                code,
+                detail,
+            )));
+        }
+        iso.sort();
+        udf.sort();
         tell(&iso, &udf, "ISO 9660 tree, not in the UDF", visitor)?;
         tell(&udf, &iso, "UDF tree, not in the ISO 9660", visitor)
     }

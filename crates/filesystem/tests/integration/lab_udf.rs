@@ -10,6 +10,7 @@ use ntt_testkit::lab::corpus::{Size, Spec};
 use ntt_testkit::lab::make::{self, Image};
 use ntt_testkit::lab::referee::{Referee, seven_zip};
 use ntt_testkit::lab::structure::{Structure, some_content};
+use ntt_testkit::lab::uml;
 use ntt_testkit::lab::variant::Amount;
 use ntt_testkit::listing::Listing;
 use ntt_testkit::udf::{Layout, Node, Options, build};
@@ -99,6 +100,21 @@ fn all(size: Size) -> Option<Lab> {
     lab("UDF, every layout", images.into_iter().collect())
 }
 
+/// What Linux reads: it looks for the table of a write-once disc at its end only.
+fn readable_by_linux(size: Size) -> Option<Lab> {
+    let images = layouts().map(|(name, options)| {
+        let options = Options {
+            tail_blocks: 0,
+            ..options
+        };
+        built(name, &spec(size), options)
+    });
+    lab(
+        "UDF, every layout, nothing displaced",
+        images.into_iter().collect(),
+    )
+}
+
 /// A bridge disc, and a plain image of the builder.
 fn readable_by_7z(size: Size) -> Option<Lab> {
     let bridge = make::disc("genisoimage", &["-udf", "-R"], &plain(size));
@@ -111,6 +127,11 @@ fn readable_by_7z(size: Size) -> Option<Lab> {
     lab("UDF, bridge and plain", [bridge, own].into_iter().collect())
 }
 
+/// Linux's own driver.
+fn kernel() -> Referee {
+    uml::referee("udf", "ro,iocharset=utf8", &Aspect::ALL)
+}
+
 fn archiver(judges: &[Aspect]) -> Referee {
     seven_zip(&["x", "-y", "-tUdf", "-o{out}", "{image}"], judges)
 }
@@ -119,6 +140,17 @@ fn archiver(judges: &[Aspect]) -> Referee {
 fn r27_udf_of_every_layout_agrees_with_truth() {
     if let Some(lab) = all(Size::Full) {
         lab.compares();
+    }
+}
+
+#[test]
+fn r27_udf_agrees_with_linux() {
+    if let Some(lab) = readable_by_linux(Size::Full) {
+        Lab {
+            referees: vec![kernel()],
+            ..lab
+        }
+        .compares();
     }
 }
 
@@ -153,6 +185,9 @@ fn r22_udf_loses_no_more_than_7z() {
 fn loss_score_of_udf() {
     if let Some(lab) = readable_by_7z(Size::Small) {
         lab.loss_of_100_seeds(&[archiver(&[Aspect::Contents])]);
+    }
+    if let Some(lab) = readable_by_linux(Size::Small) {
+        lab.loss_of_100_seeds(&[kernel()]);
     }
 }
 

@@ -15,8 +15,9 @@ use crate::lab::tree::{Entry, Tree};
 
 const KERNEL: &str = "linux.uml";
 
-/// Loads a driver that is a module. There may be no `insmod`; 313 is `finit_module`.
-const LOAD: &str = r#"for module in /usr/lib/uml/modules/*/kernel/fs/$driver/$driver.ko /usr/lib/uml/modules/*/kernel/fs/nls/nls_utf8.ko; do
+/// Loads a driver that is a module, after those that one of them needs. There may be no `insmod`; 313 is `finit_module`.
+const LOAD: &str = r#"for module in lib/crc-itu-t drivers/cdrom/cdrom fs/$driver/$driver fs/nls/nls_utf8; do
+    module=$(echo /usr/lib/uml/modules/*/kernel/$module.ko)
     [ ! -f "$module" ] || perl -e 'open(F, "<", $ARGV[0]); my $none = ""; syscall(313, fileno(F), $none, 0)' "$module"
 done
 "#;

@@ -105,16 +105,12 @@ fn r22_ufs1_loses_no_more_than_the_referees() {
 #[test]
 #[ignore = "takes minutes: sh scripts/loss.sh"]
 fn loss_score_of_ufs() {
-    for (version, name, options) in [(1, "ufs1", "ro,ufstype=44bsd"), (2, "ufs2", "ro,ufstype=ufs2")] {
-        if let Some(lab) = small(version, name) {
-            let kernel = uml::referee("ufs", options, &Aspect::ALL);
-            let referees = if version == 1 {
-                vec![recover(), kernel]
-            } else {
-                vec![kernel]
-            };
-            lab.loss_of_100_seeds(&referees);
-        }
+    if let Some(lab) = small(1, "ufs1") {
+        lab.loss_of_100_seeds(&[recover(), uml::referee("ufs", "ro,ufstype=44bsd", &Aspect::ALL)]);
+    }
+    // makefs puts the superblock of UFS2 at 8 KiB, where neither Linux nor sleuthkit looks for it.
+    if let Some(lab) = small(2, "ufs2") {
+        lab.loss_of_100_seeds(&[]);
     }
 }
 

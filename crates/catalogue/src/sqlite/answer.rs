@@ -9,6 +9,7 @@ use super::media::{collect, not_found};
 use super::paths::Paths;
 use super::queue::asked_of;
 use super::state::{self, DAMAGED, FAILED, REOPENED, RETRYABLE, STORED};
+use super::sweep;
 use crate::Error;
 use crate::codec::Member;
 use crate::rows::{Census, ChunkItem, DIRECTORY_READER, NewScan, ScanRow, Tally};
@@ -80,19 +81,20 @@ fn read_paths(connection: &Connection, scan: ScanId, members: &[Member]) -> Resu
     if !reader.exists(params![scan.0, DIRECTORY_READER])? {
         return Ok(Vec::new());
     }
-    let mut paths = Paths::new(connection, scan)?;
+    let mut found = vec![Vec::new(); members.len()];
+    let numbers = members.iter().map(|member| member.inode.cast_signed());
+    let wanted = numbers.zip(&mut found).collect();
     let sql = format!(
-        "SELECT dir, name FROM path_{scan} WHERE ino = ?1 AND rule IS NULL AND flags < 16 ORDER BY id LIMIT 1"
+        "SELECT ino, dir, name FROM path_{scan} INDEXED BY path_{scan}_eligible \
+         WHERE ino BETWEEN ?1 AND ?2 AND rule IS NULL AND flags < 16 ORDER BY ino, id"
     );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut found = Vec::with_capacity(members.len());
-    for member in members {
-        let mut rows = statement.query([member.inode.cast_signed()])?;
-        found.push(match rows.next()? {
-            Some(row) => paths.join(row.get::<_, i64>(0)?.cast_unsigned(), row.get_ref(1)?.as_blob()?)?,
-            None => Vec::new(),
-        });
-    }
+    let mut paths = Paths::new(connection, scan)?;
+    sweep::each_row(connection, &sql, wanted, &mut |row, path| {
+        if path.is_empty() {
+            **path = paths.join(row.get::<_, i64>(1)?.cast_unsigned(), row.get_ref(2)?.as_blob()?)?;
+        }
+        Ok(())
+    })?;
     Ok(found)
 }
 

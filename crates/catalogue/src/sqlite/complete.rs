@@ -57,12 +57,21 @@ pub(super) fn complete(
 /// Work for new chunks by scan and earliest time.
 type Retries = BTreeMap<(ScanId, Timestamp), Vec<Work>>;
 
-/// Nearly every result is this one: a stream stored whole. It forgives all strikes, and only remembers how many attempts it took.
+/// Nearly every result is this one: a stream stored whole, of which nothing was known before.
+///
+/// DO NOTHING and not DO UPDATE: a statement that may write twice keeps a copy of every page that it changes, to be able to take itself back.
 fn stored_sql(scan: ScanId) -> String {
     format!(
         "INSERT INTO result_{scan} (ino, stream, state, blob, attempts, strikes) VALUES (?1, ?2, {STORED}, ?3, 0, 0) \
-         ON CONFLICT (ino, stream) DO UPDATE SET state = {STORED}, blob = excluded.blob, strikes = 0, code = NULL, \
-         not_before = NULL, class = NULL, detail = NULL, missing = NULL"
+         ON CONFLICT (ino, stream) DO NOTHING"
+    )
+}
+
+/// The same for a stream that was tried before: it forgives all strikes, and only remembers how many attempts it took.
+fn stored_at_last_sql(scan: ScanId) -> String {
+    format!(
+        "UPDATE result_{scan} SET state = {STORED}, blob = ?3, strikes = 0, code = NULL, not_before = NULL, class = NULL, \
+         detail = NULL, missing = NULL WHERE ino = ?1 AND stream = ?2"
     )
 }
 
@@ -161,7 +170,11 @@ impl Completion<'_, '_> {
         let inode = result.inode.cast_signed();
         if let Outcome::Stored { blob, size } = &result.outcome {
             let blob = self.keep_blob(result, blob, *size)?;
-            self.stored.execute(params![inode, result.stream, blob])?;
+            let values = params![inode, result.stream, blob];
+            if self.stored.execute(values)? == 0 {
+                let sql = stored_at_last_sql(self.scan);
+                self.connection.prepare_cached(&sql)?.execute(values)?;
+            }
             return Ok(Verdict::Settled);
         }
         let prior = state::result(self.connection, self.scan, inode, result.stream)?;

@@ -7,9 +7,9 @@ use rusqlite::{Connection, Row, params};
 use super::code::{KINDS, allocation, encoding, value_of};
 use super::codec::{self, Member, Rare};
 use super::media::collect;
+use super::sweep;
 use crate::Error;
 use crate::facts;
-use crate::neighbours::are_near;
 use crate::rows::WantedStream;
 pub(super) use crate::standing::stream_kind;
 
@@ -135,35 +135,25 @@ pub(super) fn one(connection: &Connection, scan: ScanId, inode: u64) -> Result<O
         .transpose()
 }
 
-/// Looks up the streams of those members of a chunk of which none are known yet. Reads each run of neighbouring numbers in one sweep over the table.
-/// What is not there stays unknown.
+/// Looks up the streams of those members of a chunk of which none are known yet. What is not there stays unknown.
 pub(super) fn look_up(
     connection: &Connection,
     scan: ScanId,
     members: &[Member],
     streams: &mut [Vec<WantedStream>],
 ) -> Result<(), Error> {
-    let unknown = members.iter().zip(streams.iter_mut());
-    let mut order: Vec<_> = unknown.filter(|(_, known)| known.is_empty()).collect();
-    order.sort_unstable_by_key(|(member, _)| member.inode.cast_signed());
+    let unknown = members
+        .iter()
+        .zip(streams.iter_mut())
+        .filter(|(_, known)| known.is_empty());
+    let unknown = unknown
+        .map(|(member, known)| (member.inode.cast_signed(), (member, known)))
+        .collect();
     let sql = format!("SELECT {STREAM_COLUMNS} FROM inode_{scan} WHERE ino BETWEEN ?1 AND ?2 ORDER BY ino");
-    let mut statement = connection.prepare_cached(&sql)?;
-    let number_of = |member: &Member| member.inode.cast_signed();
-    for run in order.chunk_by_mut(|(left, _), (right, _)| are_near(number_of(left), number_of(right))) {
-        let (Some((first, _)), Some((last, _))) = (run.first(), run.last()) else {
-            continue;
-        };
-        let mut rows = statement.query(params![number_of(first), number_of(last)])?;
-        let mut wanted = run.iter_mut().peekable();
-        while let Some(row) = rows.next()? {
-            let number: i64 = row.get(0)?;
-            while wanted.next_if(|(member, _)| number_of(member) < number).is_some() {}
-            while let Some((member, streams)) = wanted.next_if(|(member, _)| number_of(member) == number) {
-                **streams = streams_of(connection, scan, row, &member.streams)?;
-            }
-        }
-    }
-    Ok(())
+    sweep::each_row(connection, &sql, unknown, &mut |row, (member, known)| {
+        **known = streams_of(connection, scan, row, &member.streams)?;
+        Ok(())
+    })
 }
 
 /// Visits all inodes by number.

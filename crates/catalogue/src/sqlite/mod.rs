@@ -23,6 +23,7 @@ mod restore;
 mod schema;
 mod seal;
 mod state;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod trait_impl;

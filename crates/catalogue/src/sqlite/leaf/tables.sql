@@ -18,8 +18,8 @@ CREATE TABLE path_{n} (
     rule INTEGER,
     name BLOB NOT NULL
 ) STRICT;
--- Names that make no inode worth copying, by inode; a label moves a name here from path_{n}_eligible. Made with the table, since hardly any name goes
--- into it while a scan is loaded: less than to look through all names at the end.
+-- Names that make no inode worth copying, by inode; a label moves a name here from path_{n}_eligible. Made with the table: hardly any name goes
+-- into it while a scan is loaded, and no pass over all names must look for them at the end.
 CREATE INDEX path_{n}_withheld ON path_{n} (ino) WHERE rule IS NOT NULL OR flags >= 16;
 
 -- Inodes by their true numbers; `facts` packs what nothing searches for. bits: 1, 2, 4 kind; 8 deleted; 16, 32 encoding of the data stream; 64 its extents are incomplete;

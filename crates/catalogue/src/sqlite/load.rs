@@ -6,7 +6,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::code::{KINDS, NAMESPACES, code_of, encoding_code, name_flags, number, stream_code};
 use super::codec::{plain_data, put_map, rare};
-use super::inodes::DELETED;
+use super::inodes::{DELETED, MORE_STREAMS};
 use super::{media, schema};
 use crate::Error;
 use crate::facts;
@@ -257,7 +257,7 @@ fn inode_bits(inode: &Inode) -> Result<i64, Error> {
         bits |= i64::from(stream.extents_incomplete) << 6;
     }
     if inode.streams.len() > usize::from(own.is_some()) {
-        bits |= 128;
+        bits |= MORE_STREAMS;
     }
     Ok(bits)
 }

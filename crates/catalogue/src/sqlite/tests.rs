@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ntt_model::ScanEvent;
-use ntt_model::entry::{Directory, ScanCounts};
+use ntt_model::entry::{Directory, Inode, ScanCounts};
 use ntt_model::{ByteRange, MediumId, Namespace, ScanId};
 
 use proptest::prelude::*;
@@ -14,6 +14,7 @@ use crate::conformance::{ManualClock, file, named};
 use crate::rows::{MediumKind, NewMedium, NewScan, NewVolume};
 use crate::{Catalogue, Error, Labels};
 
+mod claims;
 mod crash;
 mod migration;
 
@@ -105,6 +106,22 @@ fn load(catalogue: &SqliteCatalogue, id: u8) -> ScanId {
     let scan = begin(catalogue, id);
     catalogue.append(scan, &events()).unwrap();
     catalogue.seal_scan(scan, &COUNTS, &Labels::NONE).unwrap();
+    scan
+}
+
+/// A sealed scan of these inodes, each with a name.
+fn sealed_scan(catalogue: &SqliteCatalogue, inodes: &[Inode]) -> ScanId {
+    let scan = begin(catalogue, 1);
+    let mut events = events();
+    events.truncate(1);
+    for inode in inodes {
+        events.push(ScanEvent::Name(named(2, b"a", inode.number)));
+        events.push(ScanEvent::Inode(Box::new(inode.clone())));
+    }
+    let mut counts = ScanCounts::default();
+    events.iter().for_each(|event| counts.add(event));
+    catalogue.append(scan, &events).unwrap();
+    catalogue.seal_scan(scan, &counts, &Labels::NONE).unwrap();
     scan
 }
 

@@ -113,6 +113,8 @@ impl Load {
                 ScanEvent::Finding(finding) => batch.findings.push(finding),
             }
         }
+        // In the order of their numbers: a walk meets them in that of their names, each on another page of the table.
+        batch.inodes.sort_unstable_by_key(|inode| inode.number);
         self.insert_dirs(connection, &batch.dirs)?;
         self.insert_names(connection, &batch.names)?;
         self.insert_inodes(connection, &batch.inodes)?;

@@ -95,7 +95,11 @@ impl Seen {
         let unwanted = marks.iter().fold(0, |bits, mark| bits | mark.bit());
         let pages = self.index.range(from / PAGE_INODES..);
         let pages = pages.filter_map(|(page, at)| Some((*page, self.pages.get(*at)?)));
-        let inodes = pages.flat_map(|(page, bytes)| (page.saturating_mul(PAGE_INODES)..).zip(bytes));
+        // Bytes first: the number behind the last inode of the last page cannot be counted to.
+        let inodes = pages.flat_map(|(page, bytes)| {
+            let numbers = page.saturating_mul(PAGE_INODES)..=u64::MAX;
+            bytes.iter().zip(numbers).map(|(byte, inode)| (inode, byte))
+        });
         inodes
             .skip_while(|(inode, _)| *inode < from)
             .find(|(_, byte)| **byte & KIND_MASK != 0 && **byte & unwanted == 0)
@@ -222,5 +226,16 @@ mod tests {
         assert_eq!(seen.next_without(0, marks), Some(13));
         assert_eq!(seen.next_without(14, marks), Some(1 << 40));
         assert_eq!(seen.next_without((1 << 40) + 1, marks), None);
+    }
+
+    /// Found by fuzzing: the number behind the last one was counted to, and a scan of btrfs panicked.
+    #[test]
+    fn the_last_inodes_of_all_are_looked_at() {
+        let mut seen = Seen::default();
+        seen.set_kind(u64::MAX, Kind::File);
+        let marks = [Mark::Named, Mark::Claimed];
+        assert_eq!(seen.next_without(0, marks), Some(u64::MAX));
+        seen.mark(u64::MAX, Mark::Named);
+        assert_eq!(seen.next_without(0, marks), None);
     }
 }

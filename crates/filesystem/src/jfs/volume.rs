@@ -19,6 +19,8 @@ const INODE_MAP: u64 = 16;
 /// Blocks that a page of the map of blocks tells of.
 const MAP_PAGE_BLOCKS: u64 = 8192;
 const PERSISTENT_MAP_AT: usize = 3072;
+/// Pages of the map of blocks that may be missing before it is given up.
+const MAP_FINDINGS_MAX: usize = 64;
 /// Extents of a file of the aggregate.
 const EXTENTS_MAX: u64 = 1 << 20;
 
@@ -171,12 +173,16 @@ impl<'a> Volume<'a> {
     }
 
     /// Calls `each` with runs of blocks: the first, how many, and whether they are in use. What the map does not tell is.
+    ///
+    /// The map is asked for the blocks that the volume really has, and given up where too much of it is missing: how many blocks it counts is
+    /// only what it claims.
     pub(super) fn each_run(&self, each: &mut dyn FnMut(u64, u64, bool)) -> Vec<Finding> {
         let blocks = self.superblock.blocks();
-        let mapped = self.counts().map_or(0, |(all, _)| all);
+        let backed = self.device.len().div_ceil(self.block_bytes().max(1));
+        let mapped = self.counts().map_or(0, |(all, _)| all.min(backed));
         let mut findings = Vec::new();
         let mut first = 0_u64;
-        while first < mapped {
+        while first < mapped && findings.len() < MAP_FINDINGS_MAX {
             let end = first.saturating_add(MAP_PAGE_BLOCKS).min(mapped);
             match self.map_of(first) {
                 Ok(bits) => {
@@ -195,7 +201,10 @@ impl<'a> Volume<'a> {
             }
             first = end;
         }
-        each(mapped, blocks.saturating_sub(mapped), true);
+        if first < mapped {
+            findings.push(map_given_up(first));
+        }
+        each(first, blocks.saturating_sub(first), true);
         findings
     }
 
@@ -217,4 +226,12 @@ impl<'a> Volume<'a> {
         let words = bytes.get(PERSISTENT_MAP_AT..).unwrap_or_default().chunks_exact(4);
         Ok(words.map(|word| le_u32(word, 0).unwrap_or(0)).collect())
     }
+}
+
+/// Says from which block on the map was not asked.
+fn map_given_up(block: u64) -> Finding {
+    let detail = format!(
+        "{MAP_FINDINGS_MAX} pages of the map of blocks cannot be read; from block {block} on it was not asked, and all blocks count as used"
+    );
+    Finding::new(Severity::Warning, Layer::FileSystem, FindingCode::Limit, detail)
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use ntt_filesystem::{Family, ScanOptions, State, open};
 use ntt_model::entry::{Inode, StreamKind};
 use ntt_model::{ByteRange, FindingCode, Kind, Layer};
+use ntt_source::{ReadAt, ReadError};
 use ntt_testkit::corpus::{corpus_image, have};
 use ntt_testkit::lab::Lab;
 use ntt_testkit::lab::compare::Aspect;
@@ -221,6 +222,51 @@ fn r22_copies_and_searches_serve_where_jfs_is_damaged() {
         );
         assert_eq!(tree.contents(), whole.contents(), "{at:#x}");
     }
+}
+
+/// The image, and zeros up to a length that no disk has.
+#[derive(Debug)]
+struct Endless(Vec<u8>);
+
+impl ReadAt for Endless {
+    fn len(&self) -> u64 {
+        1 << 60
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
+        let count = buffer.len().min(self.0.len() - start);
+        buffer.fill(0);
+        buffer[..count].copy_from_slice(&self.0[start..start + count]);
+        Ok(())
+    }
+}
+
+/// Found by fuzzing: a map that claims blocks without end was asked for each of them, with a finding for every page.
+#[test]
+fn r22_a_map_of_jfs_that_claims_blocks_without_end_is_given_up() {
+    let Some(lab) = small() else { return };
+    let mut image = lab.images[0].bytes();
+    // Where the map of blocks starts: in the root of the tree of inode 2. It begins with how many blocks it counts.
+    let at = 0xb000 + 2 * 512 + 224 + 32 + 12;
+    let map = u32::from_le_bytes(image[at..at + 4].try_into().expect("4 bytes"));
+    let map = usize::try_from(map).expect("small") * 4096;
+    image[map..map + 8].copy_from_slice(&(1_u64 << 47).to_le_bytes());
+    image[0x8008..0x8010].copy_from_slice(&(1_u64 << 50).to_le_bytes());
+    let given_up = |source: Box<dyn ReadAt>| {
+        let volume = open(Family::Jfs, source, 0).expect("the image opens");
+        let mut end = 0;
+        volume.allocated(&mut |range| end = range.end()).expect("asked");
+        assert_eq!(end, 1 << 59, "what the map does not tell counts as used");
+        let found = Listing::of(&*volume, &ScanOptions::default());
+        assert!(found.findings.len() < 100, "{}", found.findings.len());
+        has(&found, FindingCode::Limit, "cannot be read; from block 532480 on")
+    };
+    assert!(given_up(Box::new(Endless(image.clone()))));
+    assert!(
+        !given_up(Box::new(image)),
+        "what lies beyond the end is not asked for"
+    );
 }
 
 /// The image of util-linux: label and UUID are those of `blkid`.

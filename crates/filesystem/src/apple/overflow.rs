@@ -82,6 +82,25 @@ impl Overflow {
         retain_possible(volume, &mut fork.runs)
     }
 
+    /// A file of the file system itself, which the head of the volume at `image_offset` describes, with all its extents. What is taken out is said.
+    pub(crate) fn completed(
+        &mut self,
+        volume: &Volume<'_>,
+        cnid: u32,
+        (fork, image_offset): (&ForkData, u64),
+        report: &mut Report,
+    ) -> ForkData {
+        let mut fork = fork.clone();
+        if self.complete(volume, cnid, ForkKind::Data, &mut fork) {
+            let finding = impossible_extents(cnid, image_offset);
+            report.push(Finding {
+                layer: Layer::FileSystem,
+                ..finding
+            });
+        }
+        fork
+    }
+
     fn add(&mut self, volume: &Volume<'_>, cnid: u32, kind: ForkKind, fork: &mut ForkData) {
         let mut cursor = self.tree.seek(cnid);
         while let Some(handle) = self.tree.next(volume, &mut self.cache, &mut cursor) {

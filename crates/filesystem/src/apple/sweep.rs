@@ -13,6 +13,8 @@ use super::tree::{Header, Leaf, Tree, read_node};
 use super::volume::Volume;
 use crate::report::{Report, unreadable};
 
+/// Longest map of nodes that is read: for 256 million nodes, a catalogue of 1 TiB.
+const MAP_BYTES_MAX: usize = 32 << 20;
 /// Bytes read at once.
 pub(super) const CHUNK_BYTES: u64 = 256 * 1024;
 
@@ -155,10 +157,12 @@ impl<'s, 'a> Sweeper<'s, 'a> {
         let mut node = Vec::new();
         let (mut number, mut record) = (0, 2);
         let nodes_max = header.node_count.div_ceil(8).div_ceil(256).saturating_add(1);
+        let mut met = CnidSet::default();
         for _ in 0..nodes_max {
-            if !self.load(number, &mut node) {
+            if met.contains(number) || self.map.bits.len() > MAP_BYTES_MAX || !self.load(number, &mut node) {
                 return;
             }
+            met.insert(number);
             self.map.bits.extend_from_slice(map_record(&node, record));
             let next = Descriptor::parse(&node).map_or(0, |descriptor| descriptor.next);
             if next == 0 {
@@ -167,10 +171,11 @@ impl<'s, 'a> Sweeper<'s, 'a> {
             (number, record) = (next, 0);
         }
         let nodes = header.node_count.min(self.slots());
-        let free = (0..nodes).filter(|node| !self.map.is_used(*node)).count();
-        self.map.is_trusted = self.map.is_used(0)
-            && u32::try_from(free) == Ok(header.free_nodes)
-            && u64::try_from(self.map.bits.len()).unwrap_or(0).saturating_mul(8) >= u64::from(nodes);
+        let is_complete =
+            u64::try_from(self.map.bits.len()).unwrap_or(0).saturating_mul(8) >= u64::from(nodes);
+        let free = || (0..nodes).filter(|node| !self.map.is_used(*node)).count();
+        self.map.is_trusted =
+            is_complete && self.map.is_used(0) && u32::try_from(free()) == Ok(header.free_nodes);
     }
 
     /// Follows the index from the root down to the leaves.
@@ -222,8 +227,14 @@ impl<'s, 'a> Sweeper<'s, 'a> {
         let (mut chunk, mut offsets) = (Vec::new(), Offsets::default());
         let (mut first, mut skip_to) = (0_u64, 0_u64);
         while first < slots {
-            let count = per_chunk.min(slots.saturating_sub(first));
             let start = first.saturating_mul(unit);
+            let missing = self.missing_nodes(start).min(slots.saturating_sub(first));
+            if missing > 0 {
+                self.report_missing(first, missing, report);
+                first = first.saturating_add(missing);
+                continue;
+            }
+            let count = per_chunk.min(slots.saturating_sub(first));
             let bytes = count
                 .saturating_sub(1)
                 .saturating_mul(unit)
@@ -251,6 +262,40 @@ impl<'s, 'a> Sweeper<'s, 'a> {
             }
             first = first.saturating_add(count);
         }
+    }
+
+    /// How many nodes from a byte of the file on lie wholly beyond the end of the volume. A fork may claim any number of them.
+    fn missing_nodes(&self, start: u64) -> u64 {
+        let missing = self
+            .tree
+            .file
+            .place(start)
+            .map_or(0, |run| self.volume.missing_at(run.offset).min(run.len));
+        missing.checked_div(self.node_bytes()).unwrap_or(0)
+    }
+
+    /// Says that nodes do not exist, as many at a time as there are.
+    fn report_missing(&mut self, first: u64, count: u64, report: &mut Report) {
+        let end = first.saturating_add(count);
+        // The map is no longer than what was read; nodes that it does not tell of count as used, one by one or all together.
+        let told = u64::try_from(self.map.bits.len()).unwrap_or(0).saturating_mul(8);
+        let told = told.clamp(first, end);
+        let is_live = |slot: &u64| self.is_live(u32::try_from(*slot).unwrap_or(u32::MAX));
+        let live = u64::try_from((first..told).filter(is_live).count()).unwrap_or(0);
+        let live = live.saturating_add(end.saturating_sub(told));
+        if live == 0 {
+            return;
+        }
+        let tally = &mut self.tree.tally;
+        tally.broken_leaves = tally.broken_leaves.saturating_add(live);
+        let name = self.tree.format.tree_name();
+        let last = end.saturating_sub(1);
+        let detail = format!(
+            "nodes {first} to {last} of the {name} lie beyond the end of the volume; {live} of them may be in use"
+        );
+        let at = self.image_offset(first.saturating_mul(self.tree.unit));
+        let finding = Finding::new(Severity::Loss, Layer::FileSystem, FindingCode::BeyondEnd, detail);
+        report.push(finding.at(at));
     }
 
     /// Takes a node; whether it is a leaf.

@@ -46,6 +46,12 @@ impl<'a> Volume<'a> {
         self.source.len()
     }
 
+    /// How many bytes from `offset` on do not exist: they lie beyond the end of the source, and the journal does not hold them.
+    pub(crate) fn missing_at(&self, offset: u64) -> u64 {
+        let part = self.overlay.part(offset, u64::MAX);
+        if part.from >= self.len() { part.len } else { 0 }
+    }
+
     /// Where a block starts in the source.
     pub(crate) fn block_offset(&self, block: u32) -> u64 {
         u64::from(block)

@@ -15,7 +15,7 @@ use crate::apple::catalog::ROOT;
 use crate::apple::claims::{Claims, sweep_catalog};
 use crate::apple::fork::ForkBytes;
 use crate::apple::key::KeyFormat;
-use crate::apple::overflow::{ForkKind, Overflow};
+use crate::apple::overflow::Overflow;
 use crate::apple::time::time_at;
 use crate::apple::volume::Volume;
 use crate::apple::walk::{Catalog, Walk};
@@ -142,13 +142,14 @@ impl FileSystem for Hfs<'_> {
         let extents_max = options.limits.extents_per_stream;
         let format = KeyFormat::ExtentsClassic;
         let mut overflow = Overflow::open(&self.volume, format, &self.mdb.extents, extents_max, &mut report);
-        let mut fork = self.mdb.catalog.clone();
-        overflow.complete(&self.volume, CATALOG, ForkKind::Data, &mut fork);
+        let claims = self.claims();
+        let fork = (&self.mdb.catalog, claims.image_offset);
+        let fork = overflow.completed(&self.volume, CATALOG, fork, &mut report);
         let (tree, census) = sweep_catalog(
             &self.volume,
             KeyFormat::CatalogClassic,
             &fork,
-            &self.claims(),
+            &claims,
             &mut report,
         );
         self.tell_bad_blocks(&mut overflow, &mut report);

@@ -21,7 +21,7 @@ use crate::apple::fork::{ForkBytes, ForkData};
 use crate::apple::guess::read_header;
 use crate::apple::key::KeyFormat;
 use crate::apple::node::DESCRIPTOR_LEN;
-use crate::apple::overflow::{ForkKind, Overflow};
+use crate::apple::overflow::Overflow;
 use crate::apple::time::time_at;
 use crate::apple::tree::read_node;
 use crate::apple::volume::Volume;
@@ -148,24 +148,22 @@ impl FileSystem for HfsPlus<'_> {
             report.push(finding.clone());
         }
         let mut overflow = self.overflow(options.limits.extents_per_stream, &mut report);
-        let catalog = completed(
-            &self.volume,
-            &mut overflow,
-            special_file::CATALOG,
-            &self.header.catalog,
+        let claims = self.claims();
+        let mut completed = |cnid, fork, report: &mut Report| {
+            overflow.completed(&self.volume, cnid, (fork, claims.image_offset), report)
+        };
+        let catalog = completed(special_file::CATALOG, &self.header.catalog, &mut report);
+        let fork = completed(
+            special_file::ATTRIBUTES,
+            &self.header.attributes_file,
+            &mut report,
         );
         let (tree, census) = sweep_catalog(
             &self.volume,
             KeyFormat::CatalogPlus,
             &catalog,
-            &self.claims(),
+            &claims,
             &mut report,
-        );
-        let fork = completed(
-            &self.volume,
-            &mut overflow,
-            special_file::ATTRIBUTES,
-            &self.header.attributes_file,
         );
         let attributes = Attributes::open(&self.volume, &fork, &mut report);
         let bad_blocks = overflow.bad_blocks(&self.volume);
@@ -193,24 +191,14 @@ impl FileSystem for HfsPlus<'_> {
     }
 
     fn allocated(&self, each: &mut dyn FnMut(ByteRange)) -> Result<(), Error> {
-        let mut overflow = self.overflow(u64::MAX, &mut Report::default());
-        let fork = completed(
-            &self.volume,
-            &mut overflow,
-            special_file::ALLOCATION,
-            &self.header.allocation,
-        );
+        let mut unsaid = Report::default();
+        let mut overflow = self.overflow(u64::MAX, &mut unsaid);
+        let fork = (&self.header.allocation, 0);
+        let fork = overflow.completed(&self.volume, special_file::ALLOCATION, fork, &mut unsaid);
         let bitmap = ForkBytes::new(&self.volume, fork.size, &fork.runs);
         allocated::allocated(&self.volume, &bitmap, each);
         Ok(())
     }
-}
-
-/// A fork of the volume header with all its extents.
-fn completed(volume: &Volume<'_>, overflow: &mut Overflow, cnid: u32, fork: &ForkData) -> ForkData {
-    let mut fork = fork.clone();
-    overflow.complete(volume, cnid, ForkKind::Data, &mut fork);
-    fork
 }
 
 /// The header as the journal has it.

@@ -1,7 +1,7 @@
 //! Damaged HFS+: what must still be listed, and what must be said.
 
 use ntt_filesystem::{Family, ScanOptions, open, probe};
-use ntt_model::{FindingCode, Severity};
+use ntt_model::{FindingCode, Layer, Severity};
 use ntt_source::Masked;
 use ntt_testkit::hfsplus::{Built, JournalShape, Shape};
 use ntt_testkit::listing::Listing;
@@ -259,4 +259,43 @@ fn r11_holes_in_the_catalogue_are_unread() {
     let contents = found.contents(&built.image);
     let lost = truth.keys().filter(|path| !contents.contains_key(*path)).count();
     assert!((1..=3).contains(&lost), "{lost}");
+}
+
+/// Found by fuzzing: a catalogue that claims billions of nodes beyond the end of the volume was looked through node by node, for half an hour.
+#[test]
+fn r22_a_catalogue_that_claims_more_than_there_is_ends() {
+    let (built, truth) = sample(small_nodes());
+    let mut image = built.image.clone();
+    let (blocks, catalog) = (1024 + 44, 1024 + 272);
+    image[catalog..catalog + 8].copy_from_slice(&(1_u64 << 44).to_be_bytes());
+    image[catalog + 12..catalog + 16].copy_from_slice(&0xf800_0000_u32.to_be_bytes());
+    // Its second extent: from behind the last block on, as many as can be written.
+    let second = catalog + 16 + 8;
+    image[second..second + 4].copy_from_slice(&0x00ff_0000_u32.to_be_bytes());
+    image[second + 4..second + 8].copy_from_slice(&0xf000_0000_u32.to_be_bytes());
+    let found = listing(&image);
+    assert_eq!(found.contents(&image), expected_hashes(&truth));
+    let left_out = |finding: &ntt_model::Finding| {
+        finding.layer == Layer::FileSystem && finding.detail.contains("were left out")
+    };
+    assert!(found.findings.iter().any(left_out), "{:?}", found.findings);
+    image[blocks..blocks + 4].fill(0xff);
+    for has_header in [true, false] {
+        let mut image = image.clone();
+        if !has_header {
+            image[built.catalog_nodes[0].0.clone()].fill(0xa5);
+        }
+        let found = listing(&image);
+        assert!(found.findings.len() < 200, "{:?}", found.findings);
+        let says = |text: &str| {
+            let mut details = found.findings.iter().map(|finding| &finding.detail);
+            assert!(
+                details.any(|detail| detail.contains(text)),
+                "{:?}",
+                found.findings
+            );
+        };
+        says("lie beyond the end of the volume; 4");
+        assert_eq!(found.contents(&image), expected_hashes(&truth), "{has_header}");
+    }
 }

@@ -1,10 +1,11 @@
 //! Reads contents back and compares their digests (R42). Never deletes anything (R43).
 //!
-//! Contents verified longest ago come first, and each batch of results is recorded as it is known; so a verification that was stopped goes on
-//! where it was when it is asked again with `not_since` set to the time of the first.
+//! Contents verified longest ago come first, those of one age in the order in which they lie on the disk. Each batch of results is recorded as it
+//! is known; so a verification that was stopped goes on where it was when it is asked again with `not_since` set to the time of the first.
 
 mod source;
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -12,7 +13,7 @@ use std::thread;
 use ntt_catalogue::rows::{MediumRow, Occurrence};
 use ntt_catalogue::{Catalogue, Error as CatalogueError};
 use ntt_model::{BlobHash, Timestamp};
-use ntt_store::Verified;
+use ntt_store::{Location, PackId, Verified};
 use serde::{Deserialize, Serialize};
 
 pub use source::{SourceCheck, SourceFinding, source};
@@ -37,12 +38,37 @@ pub struct VerifyRequest {
     pub not_since: Option<Timestamp>,
 }
 
-/// One content to read.
+/// One content to read, in the order of reading.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Target {
     verified: Option<Timestamp>,
+    /// See [`Places`].
+    place: u64,
     hash: BlobHash,
     bytes: u64,
+}
+
+/// Where contents lie, as numbers whose order is that of the disk: contents are read from one end of a pack to the other, one pack after the other. In
+/// the order of their digests each would be somewhere else.
+#[derive(Default)]
+struct Places {
+    packs: HashMap<PackId, u64>,
+}
+
+impl Places {
+    /// Bits of a number that are an offset in a pack.
+    const OFFSET_BITS: u32 = 40;
+
+    /// Files of their own come first, among themselves in the order of their names.
+    fn of(&mut self, location: Location) -> u64 {
+        let Location::Packed { pack, offset } = location else {
+            return 0;
+        };
+        let next = count(self.packs.len()).saturating_add(1);
+        let pack = *self.packs.entry(pack).or_insert(next);
+        let pack = pack.saturating_mul(1 << Self::OFFSET_BITS);
+        pack | offset.min((1 << Self::OFFSET_BITS) - 1)
+    }
 }
 
 /// What a verification would read.
@@ -57,6 +83,13 @@ pub struct VerifyPlan {
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+impl VerifyPlan {
+    /// The contents, in the order in which they are read.
+    pub fn contents(&self) -> impl Iterator<Item = BlobHash> {
+        self.targets.iter().map(|target| target.hash)
+    }
 }
 
 /// A content that is not what its name says.
@@ -101,9 +134,10 @@ impl VerifySummary {
 ///
 /// # Errors
 ///
-/// When the catalogue fails.
+/// When the catalogue fails, or the index of the store.
 pub fn plan(archive: &Archive, request: &VerifyRequest) -> Result<VerifyPlan, Error> {
     let mut targets = candidates(archive.catalogue(), request)?;
+    // A sample is one of all that was verified equally long ago: in the order of digests, wherever that is on the disk.
     targets.sort_unstable();
     targets.dedup_by_key(|target| target.hash);
     if let Some(percent) = request.sample_percent {
@@ -113,6 +147,12 @@ pub fn plan(archive: &Archive, request: &VerifyRequest) -> Result<VerifyPlan, Er
             .div_ceil(100);
         targets.truncate(wanted);
     }
+    let mut places = Places::default();
+    for target in &mut targets {
+        let stored = archive.store().info(&target.hash)?;
+        target.place = stored.map_or(0, |info| places.of(info.location));
+    }
+    targets.sort_unstable();
     Ok(VerifyPlan {
         blobs: count(targets.len()),
         bytes: targets.iter().map(|target| target.bytes).sum(),
@@ -128,6 +168,7 @@ fn candidates(catalogue: &dyn Catalogue, request: &VerifyRequest) -> Result<Vec<
         if !fresh {
             targets.push(Target {
                 verified: blob.verified,
+                place: 0,
                 hash: blob.hash,
                 bytes: blob.size_bytes,
             });

@@ -5,9 +5,12 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use ntt_catalogue::rows::BlobRow;
+use ntt_model::BlobHash;
 use ntt_pipeline::RunOutcome::{Complete, DamageFound};
+use ntt_pipeline::ingest::{self, IngestRequest};
 use ntt_pipeline::verify::{self, VerifyRequest, VerifySummary};
 use ntt_pipeline::{Error, ErrorKind};
+use ntt_store::Location;
 
 use crate::world::World;
 
@@ -62,6 +65,50 @@ fn make_unreadable(world: &World, count: usize) {
 fn verify(world: &World) -> Result<VerifySummary, Error> {
     let plan = verify::plan(&world.archive, &VerifyRequest::default())?;
     verify::run(&world.context(), &plan)
+}
+
+/// R42: contents are read from one end of a pack to the other, one pack after the other, and not from wherever their digest leads; those that
+/// were never verified before the others.
+#[test]
+fn r42_contents_are_read_in_the_order_of_the_disk() {
+    let world = World::new();
+    let source = world.dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    for number in 0..200_u8 {
+        fs::write(source.join(number.to_string()), vec![number; 3000]).unwrap();
+    }
+    let request = IngestRequest {
+        sources: vec![source],
+        skip_verify: true,
+        ..IngestRequest::default()
+    };
+    assert_eq!(ingest::run(&world.context(), &request).unwrap().outcome, Complete);
+    let planned = || {
+        let plan = verify::plan(&world.archive, &VerifyRequest::default()).unwrap();
+        plan.contents().collect::<Vec<_>>()
+    };
+    let place = |hash: &BlobHash| match world.archive.store().info(hash).unwrap().unwrap().location {
+        Location::Packed { pack, offset } => (pack, offset),
+        Location::Loose { .. } => panic!("small contents are in packs"),
+    };
+    let all = planned();
+    assert_eq!(all.len(), 200);
+    assert!(!all.is_sorted(), "the order of digests is another one");
+    let mut packs = Vec::new();
+    for neighbours in all.windows(2) {
+        let (before, after) = (place(&neighbours[0]), place(&neighbours[1]));
+        assert!(before.0 != after.0 || before.1 < after.1);
+        packs.push(after.0);
+    }
+    packs.dedup();
+    let runs = packs.len();
+    packs.sort_unstable();
+    packs.dedup();
+    assert_eq!(packs.len(), runs, "a pack is read once");
+    let verified: Vec<_> = all[..50].iter().map(|hash| (*hash, true)).collect();
+    world.archive.catalogue().record_verified(&verified).unwrap();
+    let rest = planned();
+    assert_eq!((&rest[..150], &rest[150..]), (&all[50..], &all[..50]));
 }
 
 /// R42: a few contents that cannot be read are damage, each of its own, also when nothing else comes after them.

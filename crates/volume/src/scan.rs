@@ -51,12 +51,8 @@ pub fn scan(source: &dyn ReadAt, region: ByteRange, probe: &mut dyn FnMut(u64) -
             Some(volume) => {
                 scanned.volumes.push(volume);
                 // A length that is no whole number of sectors must not shift the grid.
-                position.saturating_add(
-                    volume
-                        .end()
-                        .saturating_sub(position)
-                        .next_multiple_of(SECTOR_BYTES),
-                )
+                let past = volume.end().saturating_sub(position);
+                position.saturating_add(past.checked_next_multiple_of(SECTOR_BYTES).unwrap_or(u64::MAX))
             }
             None => window.end,
         };
@@ -256,6 +252,34 @@ mod tests {
         let scanned = scan(&bytes, whole(&bytes), &mut |_| Some(100_000));
         let starts: Vec<u64> = scanned.volumes.iter().map(|volume| volume.offset).collect();
         assert_eq!(starts, [63 * 512, (1 << 20) - 512, 2 << 20]);
+        assert_eq!(scanned.stopped_at, None);
+    }
+
+    /// A virtual disk may claim any size, and a volume in it as well.
+    #[test]
+    fn r22_a_volume_up_to_the_last_byte_of_all_ends_the_search() {
+        #[derive(Debug)]
+        struct Endless(Vec<u8>);
+
+        impl ReadAt for Endless {
+            fn len(&self) -> u64 {
+                u64::MAX
+            }
+
+            fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ntt_source::ReadError> {
+                buffer.fill(0);
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
+                let count = buffer.len().min(self.0.len() - start);
+                buffer[..count].copy_from_slice(&self.0[start..start + count]);
+                Ok(())
+            }
+        }
+
+        let mut bytes = vec![0; 1 << 20];
+        put_ext(&mut bytes, 0, 0);
+        let endless = Endless(bytes);
+        let scanned = scan(&endless, whole(&endless), &mut |_| Some(u64::MAX));
+        assert_eq!(scanned.volumes, [ByteRange::new(0, u64::MAX)]);
         assert_eq!(scanned.stopped_at, None);
     }
 

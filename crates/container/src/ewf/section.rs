@@ -92,7 +92,13 @@ fn at(segment: &dyn ReadAt, position: u64) -> Option<(Section, u64)> {
     } else {
         size
     };
-    let range = ByteRange::new(position, size.min(left));
+    // No section reaches into the next one: what all of them hold together is no more than the segment.
+    let room = if next > position {
+        left.min(next.saturating_sub(position))
+    } else {
+        left
+    };
+    let range = ByteRange::new(position, size.min(room));
     Some((Section { kind, range }, next))
 }
 
@@ -145,6 +151,24 @@ mod tests {
         let sum = adler::sum(&bytes).to_le_bytes();
         bytes.extend(sum);
         bytes
+    }
+
+    /// Each claims the whole segment: thousands of them would have been read, and decoded, a million bytes each.
+    #[test]
+    fn r22_sections_do_not_reach_into_the_next_one() {
+        let mut segment = vec![0; 13];
+        for _ in 0..100 {
+            let next = u64::try_from(segment.len()).expect("small") + DESCRIPTOR_BYTES;
+            let mut bytes = descriptor("header", next);
+            bytes[24..32].copy_from_slice(&u64::MAX.to_le_bytes());
+            let sum = adler::sum(&bytes[..72]).to_le_bytes();
+            bytes[72..].copy_from_slice(&sum);
+            segment.extend(bytes);
+        }
+        let found = sections(&segment);
+        assert_eq!(found.sections.len(), 100);
+        let total: u64 = found.sections.iter().map(|section| section.range.len).sum();
+        assert_eq!(total, ReadAt::len(&segment) - FIRST);
     }
 
     /// A segment whose chain is broken behind each section: it points into the gap before the next one.

@@ -40,12 +40,13 @@ fn is_readable(volume: &Volume<'_>, group: &Group, bitmap: &mut [u8]) -> bool {
     group.is_sound && volume.blocks.read(group.block_bitmap, bitmap).is_ok()
 }
 
-/// Bitmaps and inode tables of all groups, ascending: first block and the one after the last.
+/// Bitmaps and inode tables of all groups: first block and the one after the last, ascending and joined where they meet. Descriptors may claim that
+/// all tables lie over each other; each group would then be asked for all of them.
 fn metadata_blocks(volume: &Volume<'_>) -> Vec<(u64, u64)> {
     let table_bytes = u64::from(volume.superblock.inodes_per_group)
         .saturating_mul(u64::from(volume.superblock.inode_bytes));
     let table_blocks = table_bytes.div_ceil(volume.blocks.block_bytes().max(1));
-    let mut places: Vec<(u64, u64)> = volume
+    let places: Vec<(u64, u64)> = volume
         .groups
         .iter()
         .flat_map(|group| {
@@ -57,8 +58,20 @@ fn metadata_blocks(volume: &Volume<'_>) -> Vec<(u64, u64)> {
         })
         .map(|(first, len)| (first, first.saturating_add(len)))
         .collect();
-    places.sort_unstable();
-    places
+    joined(places)
+}
+
+/// Runs of blocks, ascending, those that meet as one.
+fn joined(mut runs: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    runs.sort_unstable();
+    runs.dedup_by(|later, earlier| {
+        let meets = later.0 <= earlier.1;
+        if meets {
+            earlier.1 = earlier.1.max(later.1);
+        }
+        meets
+    });
+    runs
 }
 
 /// Joins runs of blocks and hands them on as bytes of the image.
@@ -127,5 +140,18 @@ impl Runs<'_, '_> {
             }
             self.add((*from).max(first), (*after).min(end));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_over_each_other_are_one_run() {
+        let same = vec![(10, 20); 1000];
+        assert_eq!(joined(same), [(10, 20)]);
+        let runs = vec![(30, 31), (0, 100), (5, 6), (100, 101), (200, 201)];
+        assert_eq!(joined(runs), [(0, 101), (200, 201)]);
     }
 }

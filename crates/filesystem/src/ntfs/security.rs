@@ -2,8 +2,9 @@
 //!
 //! `SECURITY_DESCRIPTOR_HEADER` and `SECURITY_DESCRIPTOR_RELATIVE` in `layout.h`. Blocks of 256 KiB of descriptors are each followed by a copy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use ntt_source::field::{array, le_u32, u8_at};
 
@@ -21,9 +22,9 @@ const PARTS_MAX: u8 = 15;
 /// Owner SIDs by security id.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
-    by_id: BTreeMap<u32, usize>,
+    by_id: BTreeMap<u32, Arc<str>>,
     /// Each SID once: a volume has thousands of descriptors of few owners.
-    sids: Vec<String>,
+    sids: BTreeSet<Arc<str>>,
 }
 
 impl Owners {
@@ -48,18 +49,18 @@ impl Owners {
         if self.by_id.len() >= OWNERS_MAX || self.by_id.contains_key(&id) {
             return;
         }
-        if let Some(index) = self.sids.iter().position(|known| *known == sid) {
-            self.by_id.insert(id, index);
-        } else if self.sids.len() < SIDS_MAX {
-            self.by_id.insert(id, self.sids.len());
-            self.sids.push(sid);
+        let known = self.sids.get(sid.as_str()).cloned();
+        if known.is_none() && self.sids.len() >= SIDS_MAX {
+            return;
         }
+        let sid = known.unwrap_or_else(|| sid.into());
+        self.sids.insert(sid.clone());
+        self.by_id.insert(id, sid);
     }
 
     /// The owner of files with a security id.
     pub(super) fn get(&self, id: u32) -> Option<&str> {
-        let index = self.by_id.get(&id)?;
-        self.sids.get(*index).map(String::as_str)
+        self.by_id.get(&id).map(AsRef::as_ref)
     }
 
     /// Bytes that a block of the stream has.

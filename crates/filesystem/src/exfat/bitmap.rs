@@ -6,6 +6,7 @@ use ntt_model::{ByteRange, Extent};
 use ntt_source::ReadAt;
 
 use crate::fat::geometry::Geometry;
+use crate::walk::Ranges;
 
 /// Bytes that are read and kept at a time.
 const BLOCK_BYTES: u64 = 64 * 1024;
@@ -44,6 +45,19 @@ impl<'a> Bitmap<'a> {
         Some((bits >> (index % 8)) & 1 == 1)
     }
 
+    /// Clusters of which the bitmap can tell, counted from the first one.
+    fn clusters(&self) -> u64 {
+        let end = |extent: &Extent| extent.logical_offset.saturating_add(extent.len);
+        let bytes = self.extents.iter().map(end).max().unwrap_or(0);
+        bytes.saturating_mul(8)
+    }
+
+    /// Clusters of which the bitmap tells and that lie in a volume of `len` bytes. What is beyond is only claimed, and may be billions.
+    pub(super) fn present(&self, geometry: &Geometry, len: u64) -> u32 {
+        let present = geometry.clusters_before(len);
+        u32::try_from(self.clusters()).map_or(present, |told| told.min(present))
+    }
+
     /// A block; it ends where the bitmap does or bytes cannot be read.
     fn load(&self, number: u64) -> Option<Vec<u8>> {
         let start = number.checked_mul(BLOCK_BYTES)?;
@@ -75,27 +89,25 @@ impl<'a> Bitmap<'a> {
 }
 
 /// Calls `each` for what lies before the clusters and every run of clusters in use, ascending, in image offsets. Clusters of which the bitmap
-/// does not tell count as in use.
+/// does not tell count as in use, as do those beyond the end of the volume, which is `len` bytes long.
 pub(super) fn allocated(
     bitmap: Option<&Bitmap<'_>>,
     geometry: &Geometry,
-    image_offset: u64,
+    (image_offset, len): (u64, u64),
     each: &mut dyn FnMut(ByteRange),
 ) {
-    let mut run = ByteRange::new(image_offset, geometry.data_offset);
     let cluster_bytes = u64::from(geometry.cluster_bytes);
-    for index in 0..geometry.cluster_count {
-        let cluster = index.saturating_add(2);
-        let in_use = bitmap.and_then(|bitmap| bitmap.is_set(cluster)) != Some(false);
-        let Some(offset) = geometry.cluster_offset(cluster).filter(|_| in_use) else {
-            continue;
-        };
-        let here = image_offset.saturating_add(offset);
-        if run.end() == here {
-            run = ByteRange::new(run.offset, run.len.saturating_add(cluster_bytes));
-        } else {
-            each(std::mem::replace(&mut run, ByteRange::new(here, cluster_bytes)));
+    let heap = image_offset.saturating_add(geometry.data_offset);
+    let offset = |index: u32| heap.saturating_add(u64::from(index).saturating_mul(cluster_bytes));
+    let mut ranges = Ranges::new(each);
+    ranges.add(image_offset, geometry.data_offset);
+    let told = bitmap.map_or(0, |bitmap| bitmap.present(geometry, len));
+    for index in 0..told {
+        if bitmap.and_then(|bitmap| bitmap.is_set(index.saturating_add(2))) != Some(false) {
+            ranges.add(offset(index), cluster_bytes);
         }
     }
-    each(run);
+    let untold = u64::from(geometry.cluster_count.saturating_sub(told));
+    ranges.add(offset(told), untold.saturating_mul(cluster_bytes));
+    ranges.finish();
 }

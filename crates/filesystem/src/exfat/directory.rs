@@ -1,6 +1,6 @@
 //! Reading directories: where their bytes lie, and which entries stand there.
 
-use ntt_model::{ByteRange, Extent};
+use ntt_model::{ByteRange, Extent, FindingCode};
 use ntt_source::ReadAt;
 
 use super::set::{ENTRY_BYTES, ENTRY_LENGTH, Gather, RawEntry, kind};
@@ -29,13 +29,21 @@ pub(super) fn entries<E>(
     each: &mut dyn FnMut(Item<'_>) -> Result<bool, E>,
 ) -> Result<(), E> {
     for extent in extents {
-        let mut rest = ByteRange::new(extent.image_offset.saturating_sub(image_offset), extent.len);
+        let offset = extent.image_offset.saturating_sub(image_offset);
+        let held = source.len().saturating_sub(offset).min(extent.len);
+        let mut rest = ByteRange::new(offset, held);
         while !rest.is_empty() {
             let run = ByteRange::new(rest.offset, rest.len.min(RUN_BYTES));
             if !run_of_entries(source, run, each)? {
                 return Ok(());
             }
             rest = ByteRange::new(run.end(), rest.len.saturating_sub(run.len));
+        }
+        // Beyond the end of the image nothing is asked for: a directory may claim any length.
+        let range = ByteRange::new(offset.saturating_add(held), extent.len.saturating_sub(held));
+        let code = FindingCode::BeyondEnd;
+        if !range.is_empty() && !each(Item::Hole(Lost { range, code }))? {
+            return Ok(());
         }
     }
     Ok(())

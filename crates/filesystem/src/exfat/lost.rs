@@ -31,6 +31,7 @@ impl Scan<'_> {
         if self.bitmap.is_none() {
             return Ok(());
         }
+        self.absent()?;
         let directories: Vec<u32> = self
             .lost_clusters()
             .iter()
@@ -53,12 +54,31 @@ impl Scan<'_> {
         self.lost_pieces()
     }
 
+    /// Tells of the clusters that lie beyond the end of the image: they hold nothing to list.
+    fn absent(&mut self) -> Result<(), Stop> {
+        let volume = self.volume;
+        let (all, len) = (volume.geometry.cluster_count, volume.source.len());
+        let present = volume.geometry.clusters_before(len);
+        if present == all {
+            return Ok(());
+        }
+        let detail = format!(
+            "{} of {all} clusters lie beyond the end of the image; which of them no entry names was not looked for",
+            all.saturating_sub(present)
+        );
+        let what = (Severity::Warning, Layer::FileSystem, FindingCode::BeyondEnd);
+        self.find(what, len, None, detail)
+    }
+
     /// Clusters in use that belong to nothing that was met.
     fn lost_clusters(&self) -> SparseSet {
         let mut lost = SparseSet::default();
-        for index in 0..self.volume.geometry.cluster_count {
+        let volume = self.volume;
+        let bitmap = self.bitmap.as_ref();
+        let told = bitmap.map_or(0, |bitmap| bitmap.present(&volume.geometry, volume.source.len()));
+        for index in 0..told {
             let cluster = index.saturating_add(2);
-            let in_use = self.bitmap.as_ref().and_then(|bitmap| bitmap.is_set(cluster));
+            let in_use = bitmap.and_then(|bitmap| bitmap.is_set(cluster));
             if in_use == Some(true) && !self.walker.is_claimed(cluster) {
                 lost.insert(cluster.into());
             }

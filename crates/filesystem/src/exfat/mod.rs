@@ -138,7 +138,8 @@ impl FileSystem for Volume<'_> {
     }
 
     fn allocated(&self, each: &mut dyn FnMut(ByteRange)) -> Result<(), Error> {
-        bitmap::allocated(self.bitmap().as_ref(), &self.geometry, self.image_offset, each);
+        let volume = (self.image_offset, self.source.len());
+        bitmap::allocated(self.bitmap().as_ref(), &self.geometry, volume, each);
         Ok(())
     }
 }

@@ -182,20 +182,24 @@ impl<'a> Scan<'a> {
     }
 
     /// Cuts a directory before the first cluster that was read as one already, so that every entry is met once. That cluster, if there is one.
+    /// What lies beyond the end of the image has no entries and stays as it is.
     fn take_once(&mut self, map: &mut Map) -> Option<u64> {
         let mut taken: Vec<Extent> = Vec::new();
         let cluster_bytes = u64::from(self.volume.geometry.cluster_bytes).max(1);
+        let end = self.volume.in_image(self.volume.source.len());
         let mut twice = None;
         'extents: for extent in &map.extents {
             let mut within: u64 = 0;
             while within < extent.len {
                 let at = extent.image_offset.saturating_add(within);
+                let rest = extent.len.saturating_sub(within);
+                let is_absent = at >= end;
                 let cluster = self
                     .walker
                     .volume_offset(at)
                     .and_then(|offset| self.volume.geometry.cluster_at(offset))
                     .map_or(0, u64::from);
-                if !self.read.insert(cluster) {
+                if !is_absent && !self.read.insert(cluster) {
                     twice = Some(cluster);
                     break 'extents;
                 }
@@ -204,11 +208,15 @@ impl<'a> Scan<'a> {
                     Extent {
                         logical_offset: extent.logical_offset.saturating_add(within),
                         image_offset: at,
-                        len: cluster_bytes.min(extent.len.saturating_sub(within)),
+                        len: if is_absent { rest } else { cluster_bytes.min(rest) },
                         kind: ExtentKind::Data,
                     },
                 );
-                within = within.saturating_add(cluster_bytes);
+                within = if is_absent {
+                    extent.len
+                } else {
+                    within.saturating_add(cluster_bytes)
+                };
             }
         }
         map.extents = taken;

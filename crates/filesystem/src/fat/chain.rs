@@ -103,6 +103,8 @@ pub(crate) struct Walker<'a> {
     pub(crate) table: Table<'a>,
     image_offset: u64,
     extents_max: u64,
+    /// Clusters that are there, counted from the first one; the others lie beyond the end of the image.
+    present: u32,
     claimed: SparseSet,
     directories: SparseSet,
     /// Clusters that may still be walked a second time.
@@ -112,15 +114,18 @@ pub(crate) struct Walker<'a> {
 impl<'a> Walker<'a> {
     /// A walker over a volume that starts at `image_offset`.
     pub(crate) fn new(geometry: &'a Geometry, table: Table<'a>, image_offset: u64, extents_max: u64) -> Self {
-        let clusters = u64::from(geometry.cluster_count);
+        let present = geometry.clusters_before(table.source_len());
         Self {
             geometry,
             table,
             image_offset,
             extents_max,
+            present,
             claimed: SparseSet::default(),
             directories: SparseSet::default(),
-            rewalks: clusters.saturating_mul(REWALKS).max(REWALKED_CLUSTERS_MIN),
+            rewalks: u64::from(present)
+                .saturating_mul(REWALKS)
+                .max(REWALKED_CLUSTERS_MIN),
         }
     }
 
@@ -162,7 +167,8 @@ impl<'a> Walker<'a> {
         map
     }
 
-    /// The extents of `size` bytes in clusters that follow each other from `first`, whatever the table says (exFAT).
+    /// The extents of `size` bytes in clusters that follow each other from `first`, whatever the table says (exFAT). Clusters beyond the end of
+    /// the image are mapped all at once and not noted: there may be billions of them.
     pub(crate) fn contiguous(&mut self, first: u32, size: u64) -> Map {
         let mut map = Map::default();
         let needed = size.div_ceil(u64::from(self.geometry.cluster_bytes).max(1));
@@ -179,6 +185,10 @@ impl<'a> Walker<'a> {
                 });
                 break;
             };
+            if !self.is_present(cluster) {
+                self.absent(&mut map, (index, cluster), needed, size);
+                break;
+            }
             if let Some(fault) = self.claim(cluster, &mut pace, &mut map) {
                 map.cut(fault);
                 break;
@@ -189,6 +199,27 @@ impl<'a> Walker<'a> {
             }
         }
         map
+    }
+
+    /// Maps the clusters of a contiguous stream that lie beyond the end of the image: from `cluster`, the one with number `index` in the stream, on.
+    fn absent(&self, map: &mut Map, (index, cluster): (u64, u32), needed: u64, size: u64) {
+        let behind = self
+            .geometry
+            .cluster_count
+            .saturating_sub(cluster.saturating_sub(2));
+        let count = needed.saturating_sub(index).min(behind.into());
+        if !self.push_run(map, index, (cluster, count), size) {
+            return map.cut(Fault::Limit);
+        }
+        let clusters = index.saturating_add(count);
+        if clusters < needed {
+            map.cut(Fault::Short { clusters, needed });
+        }
+    }
+
+    /// Whether a cluster lies in the image, at least with its first byte.
+    fn is_present(&self, cluster: u32) -> bool {
+        cluster.checked_sub(2).is_some_and(|index| index < self.present)
     }
 
     /// Notes a cluster as part of something that was met; false if it was before.
@@ -308,6 +339,11 @@ impl<'a> Walker<'a> {
 
     /// Appends the cluster with that index in the file; false if there are too many extents.
     fn push(&self, map: &mut Map, index: u64, cluster: u32, size: u64) -> bool {
+        self.push_run(map, index, (cluster, 1), size)
+    }
+
+    /// The same for `count` clusters that follow each other.
+    fn push_run(&self, map: &mut Map, index: u64, (cluster, count): (u32, u64), size: u64) -> bool {
         let cluster_bytes = u64::from(self.geometry.cluster_bytes);
         let logical_offset = index.saturating_mul(cluster_bytes);
         let Some(image_offset) = self.image_offset_of(cluster) else {
@@ -318,7 +354,9 @@ impl<'a> Walker<'a> {
             Extent {
                 logical_offset,
                 image_offset,
-                len: cluster_bytes.min(size.saturating_sub(logical_offset)),
+                len: cluster_bytes
+                    .saturating_mul(count)
+                    .min(size.saturating_sub(logical_offset)),
                 kind: ExtentKind::Data,
             },
         );

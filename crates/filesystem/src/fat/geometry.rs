@@ -111,6 +111,12 @@ impl Geometry {
         index.checked_add(2)
     }
 
+    /// How many clusters, counted from the first one, start before a byte of the volume: what lies beyond the end of the image is only claimed.
+    pub(crate) fn clusters_before(&self, offset: u64) -> u32 {
+        let bytes = offset.saturating_sub(self.data_offset);
+        narrow(bytes.div_ceil(u64::from(self.cluster_bytes).max(1))).min(self.cluster_count)
+    }
+
     /// First byte of a copy of the table.
     pub(crate) fn table_copy_offset(&self, copy: u8) -> u64 {
         let skipped = self.table_bytes.saturating_mul(u64::from(copy));

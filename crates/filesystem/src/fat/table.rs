@@ -2,7 +2,7 @@
 //!
 //! Source: Microsoft, *FAT: General Overview of On-Disk Format*, sections "FAT Data Structure" and "FAT Type Determination".
 
-use ntt_model::ByteRange;
+use ntt_model::{ByteRange, FindingCode};
 use ntt_source::ReadAt;
 use ntt_source::field::{le_u16, le_u32};
 
@@ -78,6 +78,11 @@ impl<'a> Table<'a> {
             repaired: 0,
             first_repaired: None,
         }
+    }
+
+    /// Length of the volume as it is there.
+    pub(crate) fn source_len(&self) -> u64 {
+        self.active.source.len()
     }
 
     /// The entry of `cluster` in the copy to believe first, or in another if that one cannot be read.
@@ -220,12 +225,16 @@ pub(crate) struct Gap {
     pub(crate) first: Lost,
 }
 
-/// Reads all copies side by side, in constant memory.
+/// Reads all copies side by side, in constant memory. Where all of them are beyond the end of the image, the rest of each is one gap.
 pub(crate) fn compare(source: &dyn ReadAt, geometry: &Geometry) -> (Comparison, Vec<Gap>) {
     let mut comparison = Comparison::default();
     let mut gaps: Vec<Gap> = Vec::new();
+    let first = copies_to_compare(geometry)
+        .map(|copy| geometry.table_copy_offset(copy))
+        .min();
+    let present = source.len().saturating_sub(first.unwrap_or(0));
     let mut start = 0;
-    while start < geometry.table_bytes {
+    while start < geometry.table_bytes.min(present) {
         let len = geometry.table_bytes.saturating_sub(start).min(BLOCK_BYTES);
         compare_block(
             source,
@@ -235,6 +244,15 @@ pub(crate) fn compare(source: &dyn ReadAt, geometry: &Geometry) -> (Comparison, 
             &mut gaps,
         );
         start = start.saturating_add(len);
+    }
+    let absent = geometry.table_bytes.saturating_sub(start);
+    for copy in copies_to_compare(geometry).filter(|_| absent > 0) {
+        let offset = geometry.table_copy_offset(copy).saturating_add(start);
+        let lost = Lost {
+            range: ByteRange::new(offset, absent),
+            code: FindingCode::BeyondEnd,
+        };
+        add_gap(&mut gaps, copy, lost);
     }
     (comparison, gaps)
 }

@@ -4,7 +4,7 @@ use ntt_filesystem::{Family, FileSystem, ScanOptions, State, TimeZone, open, pro
 use ntt_model::entry::{Allocation, Namespace, StreamKind};
 use ntt_model::{ByteRange, ExtentKind, FindingCode, Severity};
 use ntt_source::{Masked, ReadAt};
-use ntt_testkit::exfat::{CLUSTER, HEAP_AT, Node, SECTOR, cluster_at, volume};
+use ntt_testkit::exfat::{CLUSTER, HEAP_AT, Node, SECTOR, boot_checksum, cluster_at, volume};
 use ntt_testkit::lab::watch::Bytes;
 use ntt_testkit::listing::Listing;
 
@@ -263,4 +263,54 @@ fn r22_an_unread_sector_is_named() {
         .iter()
         .find(|finding| finding.code == FindingCode::Unread);
     assert_eq!(unread.expect("a finding").image_offset, Some(at));
+}
+
+/// The stream entry behind the root's entry set that has this name.
+fn stream_entry(image: &[u8], name: &str) -> usize {
+    let units: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let mut places = image.windows(units.len());
+    // The name stands in the entry behind it, after two bytes.
+    places.position(|place| place == units).expect("the name") - 2 - 32
+}
+
+/// Billions of clusters that are only claimed, a file and a directory over all of them: each was walked several times, in 512 MiB, and the directory
+/// read to its end.
+#[test]
+fn r22_clusters_beyond_the_end_cost_nothing() {
+    let mut image = volume(&[
+        Node::directory("directory", vec![Node::file("inner", &pattern(100, 1))]),
+        Node::directory("far", vec![]),
+        Node::file("long", &pattern(CLUSTER, 2)),
+    ]);
+    let clusters = 0xffff_fff5_u32;
+    image[92..96].copy_from_slice(&clusters.to_le_bytes());
+    let sum = boot_checksum(&image);
+    for word in image[11 * SECTOR..12 * SECTOR].chunks_mut(4) {
+        word.copy_from_slice(&sum.to_le_bytes());
+    }
+    let long = stream_entry(&image, "long");
+    image[long + 24..long + 32].copy_from_slice(&(1_u64 << 50).to_le_bytes());
+    let far = stream_entry(&image, "far");
+    image[far + 20..far + 24].copy_from_slice(&1_000_000_u32.to_le_bytes());
+    image[far + 24..far + 32].copy_from_slice(&(1_u64 << 50).to_le_bytes());
+    let listing = listing(&image);
+    assert_eq!(content(&listing, &image, b"directory/inner"), pattern(100, 1));
+    let says = |text: &str| {
+        let mut details = listing.findings.iter().map(|finding| &finding.detail);
+        assert!(
+            details.any(|detail| detail.contains(text)),
+            "{text}: {:?}",
+            listing.findings
+        );
+    };
+    says("4294967085 of 4294967285 clusters lie beyond the end of the image");
+    says("bytes of the directory lie beyond the end of the image");
+    says("the chain has 4294967280 clusters, the size needs 274877906944");
+    says("the chain has 4293967287 clusters, the size needs 274877906944");
+    assert!(listing.findings.len() < 20, "{:?}", listing.findings);
+    let mut end = 0;
+    let told = opened(Bytes(&image)).allocated(&mut |run| end = run.end());
+    told.expect("told");
+    let heap = u64::try_from(HEAP_AT).expect("small");
+    assert_eq!(end, heap + u64::from(clusters) * 4096);
 }

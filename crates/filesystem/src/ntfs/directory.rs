@@ -22,8 +22,10 @@ const BITMAP_MAX: u64 = 64 << 20;
 struct Index {
     root: Vec<u8>,
     runs: Vec<Run>,
-    /// Number of blocks.
+    /// Number of blocks, no more than the volume could hold.
     blocks: u64,
+    /// Whether the index claims more of them.
+    is_cut: bool,
     block_bytes: u32,
     /// Which blocks are in use; `None` if that is not known.
     bitmap: Option<Vec<u8>>,
@@ -43,10 +45,12 @@ impl Scan<'_, '_> {
             return Ok(ControlFlow::Break(()));
         }
         let mut block = vec![0; usize::try_from(index.block_bytes).unwrap_or(0)];
-        for number in 0..index.blocks {
-            if !index.is_in_use(number) {
-                continue;
-            }
+        if index.is_cut {
+            let detail =
+                "the directory's index claims to be longer than the volume; what is beyond that was not read";
+            self.broken(current, FindingCode::Limit, detail, at);
+        }
+        for number in index.in_use() {
             let Some(left) = self.index_budget.checked_sub(u64::from(index.block_bytes) / 512) else {
                 self.broken(
                     current,
@@ -153,12 +157,17 @@ impl Scan<'_, '_> {
         let root = own(kind::INDEX_ROOT).first()?.attribute.resident()?.to_vec();
         let block_bytes = index::block_bytes(&root)?;
         let blocks = value(kind::INDEX_ALLOCATION);
-        let bitmap = value(kind::BITMAP).and_then(|value| value.read(self.volume, BITMAP_MAX));
-        let size = blocks
-            .as_ref()
-            .map_or(0, |blocks| blocks.size.min(self.volume.geometry.size_bytes));
+        let claimed = blocks.as_ref().map_or(0, |blocks| blocks.size);
+        let volume = self.volume;
+        let size = claimed.min(volume.geometry.size_bytes).min(volume.source.len());
+        let count = size.checked_div(u64::from(block_bytes)).unwrap_or(0);
+        let bitmap_bytes = (count / 8).saturating_add(8);
+        let bitmap = value(kind::BITMAP)
+            .filter(|value| value.size.min(bitmap_bytes) <= BITMAP_MAX)
+            .and_then(|value| value.front(volume, bitmap_bytes));
         Some(Index {
-            blocks: size.checked_div(u64::from(block_bytes)).unwrap_or(0),
+            blocks: count,
+            is_cut: claimed > size,
             runs: blocks.map(|blocks| blocks.runs().to_vec()).unwrap_or_default(),
             root,
             block_bytes,
@@ -168,13 +177,41 @@ impl Scan<'_, '_> {
 }
 
 impl Index {
-    fn is_in_use(&self, block: u64) -> bool {
-        let Some(bitmap) = &self.bitmap else { return true };
-        let byte = usize::try_from(block / 8)
-            .ok()
-            .and_then(|at| bitmap.get(at))
-            .copied()
-            .unwrap_or(0);
-        byte & 1_u8.wrapping_shl(u32::try_from(block % 8).unwrap_or(0)) != 0
+    /// The blocks in use, ascending. The work follows the bitmap, not the number of blocks.
+    fn in_use(&self) -> impl Iterator<Item = u64> {
+        let told = self.bitmap.iter().flat_map(|bitmap| {
+            let bytes = (0_u64..).step_by(8).zip(bitmap);
+            bytes.filter(|(_, byte)| **byte != 0).flat_map(|(first, byte)| {
+                let bits = (0..8).filter(move |bit| byte.rotate_right(*bit) & 1 == 1);
+                bits.map(move |bit| first.saturating_add(bit.into()))
+            })
+        });
+        let untold = 0..if self.bitmap.is_none() { self.blocks } else { 0 };
+        told.take_while(|block| *block < self.blocks).chain(untold)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn in_use(blocks: u64, bitmap: Option<&[u8]>) -> Vec<u64> {
+        let index = Index {
+            root: Vec::new(),
+            runs: Vec::new(),
+            blocks,
+            is_cut: false,
+            block_bytes: 4096,
+            bitmap: bitmap.map(<[u8]>::to_vec),
+        };
+        index.in_use().collect()
+    }
+
+    /// An index that claims blocks without end, of which its bitmap tells only the first, was asked for each of them.
+    #[test]
+    fn r22_an_index_ends_where_its_bitmap_does() {
+        assert_eq!(in_use(1 << 53, Some(&[0, 0b101, 0x80])), [8, 10, 23]);
+        assert_eq!(in_use(10, Some(&[0, 0b101, 0x80])), [8]);
+        assert_eq!(in_use(3, None), [0, 1, 2]);
     }
 }

@@ -136,12 +136,19 @@ impl<'g> Value<'g> {
 
     /// Reads a value of at most `max` bytes.
     pub(super) fn read(&self, volume: &Volume<'_>, max: u64) -> Option<Vec<u8>> {
+        (self.size <= max).then(|| self.front(volume, max))?
+    }
+
+    /// Reads a value, or the first `max` bytes of it.
+    pub(super) fn front(&self, volume: &Volume<'_>, max: u64) -> Option<Vec<u8>> {
         if let Some(value) = self.resident() {
-            return Some(value.to_vec()).filter(|_| self.size <= max);
+            let len = usize::try_from(max).map_or(value.len(), |max| max.min(value.len()));
+            return value.get(..len).map(<[u8]>::to_vec);
         }
-        (self.size <= max && !self.is_incomplete()).then_some(())?;
-        let mut bytes = vec![0; usize::try_from(self.size).ok()?];
-        let written = usize::try_from(self.initialized.min(self.size)).ok()?;
+        (!self.is_incomplete()).then_some(())?;
+        let len = usize::try_from(self.size.min(max)).ok()?;
+        let mut bytes = vec![0; len];
+        let written = usize::try_from(self.initialized).map_or(len, |written| written.min(len));
         volume.read_runs(&self.runs, 0, bytes.get_mut(..written)?).ok()?;
         Some(bytes)
     }
@@ -260,6 +267,12 @@ impl Packer<'_> {
         let mut at = run.first;
         while at < run.end() {
             let unit = at.checked_div(unit_clusters).unwrap_or(0);
+            let whole = self.whole(unit, at, run.end());
+            if whole > 0 {
+                self.stored_units(unit, whole);
+                at = at.saturating_add(whole.saturating_mul(unit_clusters));
+                continue;
+            }
             let unit_end = unit.saturating_add(1).saturating_mul(unit_clusters);
             let len = unit_end.min(run.end()).saturating_sub(at);
             match &mut self.open {
@@ -272,6 +285,39 @@ impl Packer<'_> {
             self.stored = self.stored.saturating_add(len);
             at = at.saturating_add(len);
         }
+    }
+
+    /// How many units from `unit` on have all their clusters from `at` to `end` and no gap; none if `at` is within a unit, or the unit has others.
+    fn whole(&self, unit: u64, at: u64, end: u64) -> u64 {
+        let is_begun = self.open.is_some_and(|(open, _, _)| open == unit);
+        if is_begun || unit.saturating_mul(self.unit_clusters) != at {
+            return 0;
+        }
+        let gaps = self.gaps.iter().filter(|(_, to)| at < *to);
+        let end = gaps.map(|(from, _)| *from).min().map_or(end, |gap| gap.min(end));
+        let clusters = end.saturating_sub(at);
+        clusters.checked_div(self.unit_clusters).unwrap_or(0)
+    }
+
+    /// Adds `count` units that are stored as they are, in one go: a run may claim any number of them.
+    fn stored_units(&mut self, unit: u64, count: u64) {
+        self.close();
+        let clusters = count.saturating_mul(self.unit_clusters);
+        let first = unit.saturating_mul(self.unit_clusters);
+        let logical_offset = first.saturating_mul(self.cluster_bytes);
+        let bytes = clusters.saturating_mul(self.cluster_bytes);
+        let len = bytes.min(self.end.saturating_sub(logical_offset));
+        if len > 0 {
+            self.add(PackedUnit {
+                logical_offset,
+                len,
+                stored_offset: self.stored.saturating_mul(self.cluster_bytes),
+                stored_len: len,
+                skip: 0,
+                codec: Codec::Stored,
+            });
+        }
+        self.stored = self.stored.saturating_add(clusters);
     }
 
     fn close(&mut self) {
@@ -383,6 +429,25 @@ mod tests {
         assert_eq!(
             units(&runs, 70_000, &[]),
             [(0, 65536, 0, 16, Codec::Stored), (16, 4464, 16, 2, Codec::Lznt1),]
+        );
+    }
+
+    /// A run of compressed content that claims clusters without end was taken unit by unit.
+    #[test]
+    fn r22_a_run_without_end_is_taken_in_one_go() {
+        let runs = [(0, 1 << 50, Some(50)), (1 << 50, 3, Some(7))];
+        let end = (1 << 50) * 4096;
+        assert_eq!(units(&runs, end, &[]), [(0, end, 0, 1 << 50, Codec::Stored)]);
+        assert_eq!(
+            units(&runs, end + 1, &[]),
+            [
+                (0, end, 0, 1 << 50, Codec::Stored),
+                (1 << 50, 1, 1 << 50, 3, Codec::Lznt1)
+            ]
+        );
+        assert_eq!(
+            units(&[(3, 1 << 50, Some(50))], 70_000, &[]),
+            [(0, 65536, 0, 13, Codec::Lznt1), (16, 4464, 13, 1, Codec::Stored)]
         );
     }
 

@@ -237,3 +237,30 @@ fn r15_a_copy_of_the_boot_sector_is_no_volume() {
     let len = u64::try_from(whole.bytes.len()).expect("fits");
     assert_eq!(whole.open().facts().size_bytes, len);
 }
+
+/// An index that claims blocks without end, in a volume that claims as many sectors: each was asked for, and cost the budget nothing.
+#[test]
+fn r22_an_index_longer_than_the_volume_ends() {
+    let mut laid = Laid::new();
+    laid.put(0x28, &(1_u64 << 52).to_le_bytes());
+    let parent = Record::reference(29);
+    let key = ntt_testkit::ntfs::file_name(parent, &ntt_testkit::ntfs::utf16("inside"), 3, false, 0);
+    let block = ntt_testkit::ntfs::index_block(0, &[ntt_testkit::ntfs::entry(Record::reference(30), &key)]);
+    laid.put(at(FREE), &block);
+    laid.set(
+        29,
+        &Record::new(29)
+            .flags(3)
+            .name(ROOT, "long", 3)
+            .index(&[])
+            .mapped(0xa0, "$I30", &Mapped::plain(&[(1, Some(FREE))], 1 << 60))
+            .resident(0xb0, "$I30", &[1, 0, 0, 0, 0, 0, 0, 0]),
+    );
+    laid.root_entry(parent, "long", 3, true);
+    let inside = Record::new(30).name(parent, "inside", 3).resident(0x80, "", b"");
+    laid.set(30, &inside);
+    let listing = laid.scan();
+    assert_eq!(paths(&listing), ["long", "long/inside"]);
+    let said = |detail: &&str| detail.contains("claims to be longer than the volume");
+    assert!(details(&listing).iter().any(said), "{:?}", details(&listing));
+}

@@ -96,13 +96,10 @@ impl FileSystem for Volume<'_> {
             minix.device.in_image(0),
             u64::from(superblock.first_zone).saturating_mul(zone_bytes),
         );
-        let zones = superblock.zones.saturating_sub(superblock.first_zone);
-        let start = superblock.zone_map();
-        minix.each_bit(start, zones, &mut |bit, is_used| {
-            let zone = u64::from(superblock.first_zone).saturating_add(bit.saturating_sub(1));
+        minix.each_zone(&mut |zone, count, is_used| {
             if is_used {
                 let offset = zone.saturating_mul(zone_bytes);
-                ranges.add(minix.device.in_image(offset), zone_bytes);
+                ranges.add(minix.device.in_image(offset), count.saturating_mul(zone_bytes));
             }
         });
         ranges.finish();
@@ -131,10 +128,9 @@ fn findings(minix: &Minix<'_>) -> Vec<Finding> {
 
 fn facts(minix: &Minix<'_>) -> Facts {
     let superblock = &minix.superblock;
-    let zones = superblock.zones.saturating_sub(superblock.first_zone);
     let mut used = u64::from(superblock.first_zone);
-    let is_whole = minix.each_bit(superblock.zone_map(), zones, &mut |_, is_used| {
-        used = used.saturating_add(u64::from(is_used));
+    let is_whole = minix.each_zone(&mut |_, count, is_used| {
+        used = used.saturating_add(if is_used { count } else { 0 });
     });
     let order = match minix.order {
         Order::Bytes => "bytes",
@@ -166,5 +162,36 @@ fn facts(minix: &Minix<'_>) -> Facts {
             .into_iter()
             .map(|(label, value)| (label.to_owned(), value))
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A superblock of version 3 that claims billions of zones, and nothing behind it: the map was asked for each of them, and every block of it was
+    /// a finding.
+    #[test]
+    fn r22_zones_beyond_the_end_are_not_asked_for() {
+        let mut image = vec![0; 1056];
+        let fields: [(usize, u32); 4] = [(0, 1024), (20, u32::MAX), (24, 0x4d5a), (28, 32_768)];
+        for (at, word) in fields {
+            image[1024 + at..1024 + at + 4].copy_from_slice(&word.to_le_bytes());
+        }
+        // Blocks of 32 KiB: a map of inodes of one, one of zones of 16384, the inodes in two.
+        for (at, half) in [(6, 1_u16), (8, 16_384), (10, 16_389)] {
+            image[1024 + at..1024 + at + 2].copy_from_slice(&half.to_le_bytes());
+        }
+        assert!(probe(&image).is_some(), "it is exact");
+        let superblock = Superblock::parse(&image[1024..]).expect("a superblock");
+        let minix = Minix::new(Device::new(Box::new(image.clone()), 0), superblock);
+        let found = findings(&minix);
+        assert_eq!(found.len(), 1 + 16 + 1);
+        assert_eq!(found[17].code, FindingCode::Limit);
+        let volume = open(Box::new(image), 0).expect("it opens");
+        assert_eq!(volume.facts().used_bytes, None);
+        let mut told = Vec::new();
+        volume.allocated(&mut |range| told.push(range)).expect("told");
+        assert_eq!(told, [ByteRange::new(0, u64::from(u32::MAX) * 32_768)]);
     }
 }

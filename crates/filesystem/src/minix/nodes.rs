@@ -17,6 +17,10 @@ use crate::{Limits, Stop};
 const ROOT: u64 = 1;
 /// Inodes read at once.
 const STEP: u64 = 128;
+/// Zones of content whose place in the map is read even if they lie beyond the end.
+const ZONES_TOLD_MIN: u64 = 1 << 20;
+/// Blocks of the maps that may be missing before the others are not looked at.
+const MAP_FINDINGS_MAX: usize = 16;
 /// Inodes from which the order of the maps is guessed.
 const GUESS_INODES: u64 = 1024;
 
@@ -53,13 +57,19 @@ impl<'a> Minix<'a> {
         }
     }
 
-    /// Calls `each` with the bits 1 to `count` of the map that starts at `start`. A block that cannot be read is one of set bits; whether all were
-    /// read.
-    pub(super) fn each_bit(&self, start: u64, count: u32, each: &mut dyn FnMut(u64, bool)) -> bool {
+    /// Calls `each` with runs of the zones of content: the first, how many, and whether they are in use. A block of the map that cannot be read is
+    /// one of zones in use; whether all were read.
+    ///
+    /// Zones that lie beyond the end, as the superblock may claim billions, are not looked up: they are one run in use. A volume that was
+    /// cut is told of all the same, unless it is large.
+    pub(super) fn each_zone(&self, each: &mut dyn FnMut(u64, u64, bool)) -> bool {
+        let (start, base) = (self.superblock.zone_map(), u64::from(self.superblock.first_zone));
+        let count = u64::from(self.superblock.zones).saturating_sub(base);
+        let told = count.min(self.zones_on_device().max(ZONES_TOLD_MIN));
         let bits_per_block = u64::from(self.superblock.block_bytes).saturating_mul(8);
         let mut block = vec![0; self.superblock.block_len()];
         let mut is_whole = true;
-        let end = u64::from(count).saturating_add(1);
+        let end = told.saturating_add(1);
         let mut first = 0_u64;
         while first < end {
             if self
@@ -73,14 +83,21 @@ impl<'a> Minix<'a> {
             let next = first.saturating_add(bits_per_block).min(end);
             for bit in first.max(1)..next {
                 let is_set = self.order.bit(&block, bit.saturating_sub(first));
-                each(bit, is_set.unwrap_or(true));
+                each(
+                    base.saturating_add(bit.saturating_sub(1)),
+                    1,
+                    is_set.unwrap_or(true),
+                );
             }
             first = next;
         }
-        is_whole
+        if told < count {
+            each(base.saturating_add(told), count.saturating_sub(told), true);
+        }
+        is_whole && told == count
     }
 
-    /// What is wrong with the maps: blocks that cannot be read.
+    /// What is wrong with the maps: blocks that cannot be read, as many as are worth telling.
     pub(super) fn map_findings(&self) -> Vec<Finding> {
         let superblock = &self.superblock;
         let maps = [
@@ -94,7 +111,7 @@ impl<'a> Minix<'a> {
         let mut found = Vec::new();
         for (start, end, what) in maps {
             let mut at = start;
-            while at < end {
+            while at < end && found.len() < MAP_FINDINGS_MAX {
                 let read = self
                     .device
                     .read_vec(at, superblock.block_len(), (Layer::FileSystem, what));
@@ -105,7 +122,17 @@ impl<'a> Minix<'a> {
                 at = at.saturating_add(superblock.block_bytes.into());
             }
         }
-        found.truncate(16);
+        if found.len() == MAP_FINDINGS_MAX {
+            let detail = format!(
+                "{MAP_FINDINGS_MAX} blocks of the maps cannot be read; those behind were not looked at"
+            );
+            found.push(Finding::new(
+                Severity::Warning,
+                Layer::FileSystem,
+                FindingCode::Limit,
+                detail,
+            ));
+        }
         found
     }
 

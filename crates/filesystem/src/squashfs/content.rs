@@ -10,6 +10,9 @@ use super::volume::{Fault, Metadata, Volume};
 /// Bit of a block's length that says that it is not compressed.
 const STORED: u32 = 1 << 24;
 
+/// Bytes of the image that a stored block takes at least; no codec makes fewer of a block. An image bounds by this what a file may have.
+const STORED_BYTES_MIN: u64 = 8;
+
 /// Blocks and fragment of a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
@@ -126,9 +129,10 @@ fn fill(
     } else {
         whole
     };
+    let units_max = volume.source_len() / STORED_BYTES_MIN;
     let mut place = layout.start;
     for number in 0..blocks {
-        if number >= extents_max {
+        if number >= extents_max || u64::try_from(builder.units.len()).is_ok_and(|units| units >= units_max) {
             return Err(corrupt(format!(
                 "a file of {} bytes has too many blocks",
                 layout.size
@@ -159,4 +163,36 @@ fn fill(
     let logical = whole.saturating_mul(block_bytes);
     builder.add(logical, rest, volume.in_image(start), size, offset.into());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::superblock::Superblock;
+    use super::super::volume::Place;
+    use super::*;
+
+    /// A file of blocks of a byte: an image of some KiB, compressed, made a map of 200 MB.
+    #[test]
+    fn r22_more_blocks_than_the_image_can_hold_are_not_mapped() {
+        let block = [&0xa000_u16.to_le_bytes()[..], &1_u32.to_le_bytes().repeat(2048)].concat();
+        let image = block.repeat(16);
+        let most = image.len() / 8;
+        let volume = Volume::new(Box::new(image), 0, Superblock::bare(u64::MAX));
+        let layout = Layout {
+            start: 0,
+            size: 1 << 40,
+            fragment: None,
+        };
+        let mut lengths = volume.metadata(0, Place { block: 0, offset: 0 });
+        let (stream, fault) = stream(&volume, layout, &mut lengths, u64::MAX);
+        assert!(
+            matches!(&fault, Some(Fault::Corrupt(detail, _)) if detail.contains("too many blocks")),
+            "{fault:?}"
+        );
+        assert!(stream.extents_incomplete);
+        let Encoding::Packed(units) = stream.encoding else {
+            panic!("the blocks are compressed");
+        };
+        assert_eq!(units.len(), most);
+    }
 }

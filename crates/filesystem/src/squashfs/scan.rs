@@ -320,15 +320,12 @@ impl<'s, 'a> Scan<'s, 'a> {
             }
             streams.push(stream);
         }
-        let xattrs = raw.xattrs.map(|xattrs| tables::xattrs(volume, xattrs));
-        let xattrs = match xattrs {
-            None => Vec::new(),
-            Some(Ok(xattrs)) => xattrs,
-            Some(Err(fault)) => {
-                self.damage(&fault, Layer::Inode, "extended attributes are lost", Some(number));
-                Vec::new()
-            }
-        };
+        let mut xattrs = Vec::new();
+        if let Some(set) = raw.xattrs
+            && let Err(fault) = tables::xattrs(volume, set, &mut xattrs)
+        {
+            self.damage(&fault, Layer::Inode, "extended attributes are lost", Some(number));
+        }
         let uid = tables::id(volume, raw.user, false);
         let gid = match raw.group {
             Some(group) => tables::id(volume, group, true),
@@ -362,15 +359,16 @@ impl<'s, 'a> Scan<'s, 'a> {
     /// Emits what the export table has and no name leads to, under made-up names; only the topmost of directories in each other.
     fn lost(&mut self) -> Result<(), Stop> {
         let mut claimed = SparseSet::default();
-        let mut from = 1;
-        while let Some((number, place)) = self.next_unnamed(from) {
+        // None behind the last number of all.
+        let mut from = Some(1);
+        while let Some((number, place)) = from.and_then(|from| self.next_unnamed(from)) {
             self.claim(number, place, &mut claimed);
-            from = number.saturating_add(1);
+            from = number.checked_add(1);
         }
         let mut is_open = false;
-        from = 1;
-        while let Some((number, place)) = self.next_unnamed(from) {
-            from = number.saturating_add(1);
+        from = Some(1);
+        while let Some((number, place)) = from.and_then(|from| self.next_unnamed(from)) {
+            from = number.checked_add(1);
             if claimed.contains(number.into()) {
                 continue;
             }

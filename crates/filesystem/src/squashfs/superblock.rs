@@ -164,3 +164,18 @@ fn codec(code: u16) -> Option<Codec> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+impl Superblock {
+    /// Version 4, blocks of 4 KiB, and no table but that of extended attributes.
+    pub(super) fn bare(xattr_table: u64) -> Self {
+        let mut bytes = [0xff; SUPERBLOCK_LEN];
+        bytes[..4].copy_from_slice(b"hsqs");
+        bytes[12..16].copy_from_slice(&4096_u32.to_le_bytes());
+        bytes[20..22].copy_from_slice(&1_u16.to_le_bytes());
+        bytes[28..30].copy_from_slice(&4_u16.to_le_bytes());
+        bytes[56..64].copy_from_slice(&xattr_table.to_le_bytes());
+        bytes[64..72].fill(0);
+        Self::parse(&bytes).expect("a superblock")
+    }
+}

@@ -11,6 +11,8 @@ use super::volume::{Fault, METADATA_BYTES, Place, Volume};
 const VALUE_ELSEWHERE: u16 = 0x100;
 /// Extended attributes of one inode.
 const XATTRS_MAX: u32 = 4096;
+/// Bytes of them, names and values: values may be kept once for all, so that they cost the image nothing.
+const XATTR_BYTES_MAX: usize = 1 << 20;
 /// The longest value (`XATTR_SIZE_MAX` of Linux).
 const VALUE_MAX: u32 = 65_536;
 
@@ -104,10 +106,10 @@ pub(super) fn exported(volume: &Volume<'_>, number: u32) -> Option<Place> {
     Some(Place::from_reference(u64::from_le_bytes(reference)))
 }
 
-/// The extended attributes of an inode.
-pub(super) fn xattrs(volume: &Volume<'_>, number: u32) -> Result<Vec<Xattr>, Fault> {
+/// Adds the extended attributes of an inode to `found`, up to the first that cannot be had.
+pub(super) fn xattrs(volume: &Volume<'_>, number: u32, found: &mut Vec<Xattr>) -> Result<(), Fault> {
     let Some(table) = volume.superblock.xattr_table else {
-        return Ok(Vec::new());
+        return Ok(());
     };
     let mut head = [0; 16];
     volume.read(table, &mut head)?;
@@ -122,7 +124,7 @@ pub(super) fn xattrs(volume: &Volume<'_>, number: u32) -> Result<Vec<Xattr>, Fau
         return Err(corrupt("an inode with too many extended attributes"));
     }
     let mut metadata = volume.metadata(start, Place::from_reference(reference));
-    let mut found = Vec::new();
+    let mut left = XATTR_BYTES_MAX;
     for _ in 0..count {
         let head: [u8; 4] = metadata.array()?;
         let [kind, name_len] = [0, 2].map(|at| array(&head, at).map_or(0, u16::from_le_bytes));
@@ -137,9 +139,14 @@ pub(super) fn xattrs(volume: &Volume<'_>, number: u32) -> Result<Vec<Xattr>, Fau
         } else {
             value(&mut metadata, len, table)?
         };
+        left = left
+            .checked_sub(name.len().saturating_add(value.len()))
+            .ok_or_else(|| {
+                corrupt("more extended attributes than an inode may have; the rest was not read")
+            })?;
         found.push(Xattr { name, value });
     }
-    Ok(found)
+    Ok(())
 }
 
 fn value(metadata: &mut super::volume::Metadata<'_, '_>, len: u32, table: u64) -> Result<Vec<u8>, Fault> {
@@ -158,5 +165,45 @@ fn prefix(kind: u16) -> &'static [u8] {
         1 => b"trusted.",
         2 => b"security.",
         _ => b"",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::superblock::Superblock;
+    use super::*;
+
+    /// A block of metadata that is not compressed.
+    fn block(bytes: &[u8]) -> Vec<u8> {
+        let head = u16::try_from(bytes.len()).expect("short") | 0x8000;
+        [&head.to_le_bytes(), bytes].concat()
+    }
+
+    /// Attributes that share a value: an image of some KiB made gigabytes of them.
+    #[test]
+    fn r22_attributes_that_share_a_value_are_bounded() {
+        let (count, len) = (300_u32, 8000_u32);
+        let mut image = block(&[&len.to_le_bytes()[..], &[7; 8000]].concat());
+        let entries = u64::try_from(image.len()).expect("small") << 16;
+        let entry = [&[0, 1, 1, 0, b'x', 8, 0, 0, 0][..], &[0; 8]].concat();
+        image.extend(block(&entry.repeat(300)));
+        let records = u64::try_from(image.len()).expect("small");
+        let record = [&entries.to_le_bytes()[..], &count.to_le_bytes(), &[0; 4]].concat();
+        image.extend(block(&record));
+        let table = u64::try_from(image.len()).expect("small");
+        let head = [&[0; 8][..], &1_u32.to_le_bytes(), &[0; 4], &records.to_le_bytes()];
+        image.extend(head.concat());
+        let volume = Volume::new(Box::new(image), 0, Superblock::bare(table));
+        let mut found = Vec::new();
+        let fault = xattrs(&volume, 0, &mut found).expect_err("too many");
+        assert!(
+            matches!(&fault, Fault::Corrupt(detail, at) if *at == table && detail.contains("was not read")),
+            "{fault:?}"
+        );
+        assert_eq!(found.len(), (1 << 20) / (8000 + 6));
+        assert_eq!(
+            (found[0].name.as_slice(), found[0].value.len()),
+            (&b"user.x"[..], 8000)
+        );
     }
 }

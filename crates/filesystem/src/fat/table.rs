@@ -333,3 +333,34 @@ fn add_gap(gaps: &mut Vec<Gap>, copy: u8, lost: Lost) {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tables of 4 TiB that are only claimed were asked for sector by sector.
+    #[test]
+    fn r22_what_is_missing_of_a_table_is_one_gap() {
+        let mut sector = vec![0; 512];
+        let fields: [(usize, &[u8]); 6] = [
+            (11, &[0, 16]),
+            (13, &[1]),
+            (14, &[1, 0]),
+            (16, &[2]),
+            (32, &[0xff; 4]),
+            (36, &[0, 0, 0, 0x40]),
+        ];
+        for (at, bytes) in fields {
+            sector[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        let geometry = Geometry::parse(&sector).expect("a volume");
+        // The first block of the first table, and a sector of the second.
+        let source = vec![0; 4096 + 65_536 + 512];
+        let (comparison, gaps) = compare(&source, &geometry);
+        assert_eq!(comparison, Comparison::default());
+        let told: Vec<_> = gaps.iter().map(|gap| (gap.copy, gap.bytes)).collect();
+        assert_eq!(told, [(1, 1 << 42), (0, (1 << 42) - 65_536 - 512)]);
+        let is_beyond = |gap: &Gap| gap.first.code == FindingCode::BeyondEnd;
+        assert!(gaps.iter().all(is_beyond), "{gaps:?}");
+    }
+}

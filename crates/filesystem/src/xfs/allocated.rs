@@ -57,7 +57,10 @@ pub(super) fn free(volume: &Volume<'_>, number: u32) -> Vec<(u64, u64)> {
             let count = u64::from(be_u32(record, 4).unwrap_or(0));
             is_ordered &= first >= end && first.saturating_add(count) <= blocks;
             end = first.saturating_add(count);
-            runs.push((first, count));
+            // Nothing is kept of a tree that is of no use.
+            if is_ordered {
+                runs.push((first, count));
+            }
         })
     });
     if is_whole && is_ordered { runs } else { Vec::new() }

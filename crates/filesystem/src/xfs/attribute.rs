@@ -2,6 +2,8 @@
 //!
 //! Source: *XFS Algorithms & Data Structures*, chapter "Extended Attributes"; `xfs_da_format.h`.
 
+use std::collections::BTreeSet;
+
 use ntt_model::entry::{Encoding, Stream, StreamKind, Xattr};
 use ntt_model::extent::push_joined;
 use ntt_model::{Extent, ExtentKind, Finding, FindingCode, Layer, Severity};
@@ -12,7 +14,6 @@ use super::fork::{Map, Mapper};
 use super::inode::{Fork, Format, RawInode};
 use super::volume::Volume;
 use crate::report::{Report, unreadable};
-use crate::sparse_set::SparseSet;
 
 /// Values up to this length travel with the inode.
 const SMALL_MAX: u32 = 4096;
@@ -24,6 +25,9 @@ const REMOTE_CRC: usize = 12;
 const BLOCK_CRC: usize = 12;
 /// Blocks of the tree of one inode.
 const BLOCKS_MAX: u32 = 65_536;
+/// Names and values of one inode.
+const BYTES_MAX: u64 = 64 << 20;
+const ENTRY_LEN: usize = 8;
 
 /// `xfs_attr_leaf_entry.flags`.
 mod flag {
@@ -47,6 +51,10 @@ struct Reader<'r, 'v, 'a, 'b> {
     raw: &'r RawInode<'b>,
     report: &'r mut Report,
     map: Map,
+    /// Bytes that may still be taken. Names and values do not share bytes, so no more of them can be than the blocks of the fork have room for.
+    bytes_left: u64,
+    /// More was there than could be taken.
+    is_full: bool,
     found: Attributes,
 }
 
@@ -73,11 +81,15 @@ pub(super) fn read(
 
 impl<'r, 'v, 'a, 'b> Reader<'r, 'v, 'a, 'b> {
     fn new(volume: &'v Volume<'a>, raw: &'r RawInode<'b>, report: &'r mut Report, map: Map) -> Self {
+        let blocks = map.runs.iter().map(|run| run.len);
+        let blocks = blocks.fold(0, u64::saturating_add);
         Self {
             volume,
             raw,
             report,
             map,
+            bytes_left: blocks.saturating_mul(volume.block_bytes()).min(BYTES_MAX),
+            is_full: false,
             found: Attributes::default(),
         }
     }
@@ -117,19 +129,21 @@ impl<'r, 'v, 'a, 'b> Reader<'r, 'v, 'a, 'b> {
 
     /// Walks the tree from its root in block 0: nodes lead to blocks of the fork.
     fn tree(&mut self) {
-        let mut visited = SparseSet::default();
+        // Places, not numbers: blocks of the fork may all lie in one place.
+        let mut visited = BTreeSet::new();
         let mut stack = vec![0_u32];
         let mut left = BLOCKS_MAX;
         while let Some(number) = stack.pop() {
+            let block = self.block(number.into());
             left = left.saturating_sub(1);
-            if !visited.insert(number.into()) || left == 0 {
+            if left == 0 || block.as_ref().is_some_and(|(_, offset)| !visited.insert(*offset)) {
                 return self.complain(
                     Severity::Loss,
                     self.raw.offset,
                     "the tree of attributes runs in circles",
                 );
             }
-            let Some((block, offset)) = self.block(number.into()) else {
+            let Some((block, offset)) = block else {
                 continue;
             };
             let is_v5 = self.volume.superblock.is_v5();
@@ -146,7 +160,25 @@ impl<'r, 'v, 'a, 'b> Reader<'r, 'v, 'a, 'b> {
             if is_v5 && let Some(complaint) = checked(&block, BLOCK_CRC).complaint("a block of attributes") {
                 self.complain(Severity::Warning, offset, complaint);
             }
+            if self.is_full {
+                return self.tell_limit(offset);
+            }
         }
+    }
+
+    /// Takes the bytes of a name or value; false if there cannot be so many.
+    fn afford(&mut self, bytes: u64) -> bool {
+        let left = self.bytes_left.checked_sub(bytes);
+        self.is_full |= left.is_none();
+        self.bytes_left = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    fn tell_limit(&mut self, offset: u64) {
+        let detail = "attributes that share their bytes were not read to their end";
+        let finding = Finding::new(Severity::Loss, Layer::Inode, FindingCode::Limit, detail);
+        self.report
+            .push(finding.at(self.volume.in_image(offset)).on_inode(self.raw.number));
     }
 
     fn block(&mut self, logical: u64) -> Option<(Vec<u8>, u64)> {
@@ -173,7 +205,10 @@ impl<'r, 'v, 'a, 'b> Reader<'r, 'v, 'a, 'b> {
         let count = be_u16(block, count_at).map_or(0, usize::from);
         let entries = block.get(entries_at..).unwrap_or_default();
         let mut is_cut = false;
-        for entry in entries.chunks_exact(8).take(count) {
+        for entry in entries.chunks_exact(ENTRY_LEN).take(count) {
+            if self.is_full {
+                break;
+            }
             let place = be_u16(entry, 4).map_or(0, usize::from);
             let flags = u8_at(entry, 6).unwrap_or(0);
             let taken = if flags & flag::INCOMPLETE != 0 {
@@ -201,7 +236,9 @@ impl<'r, 'v, 'a, 'b> Reader<'r, 'v, 'a, 'b> {
         let value_at = name_at.checked_add(name_len)?;
         let name = block.get(name_at..value_at)?;
         let value = block.get(value_at..value_at.checked_add(value_len)?)?;
-        self.keep(flags, name, value.to_vec());
+        if self.afford(entry_bytes(name, value)) {
+            self.keep(flags, name, value.to_vec());
+        }
         Some(())
     }
 
@@ -212,6 +249,9 @@ impl<'r, 'v, 'a, 'b> Reader<'r, 'v, 'a, 'b> {
         let name_at = at.checked_add(9)?;
         let name = block.get(name_at..name_at.checked_add(name_len)?)?;
         (len <= VALUE_MAX).then_some(())?;
+        if !self.afford(entry_bytes(name, &[])) {
+            return Some(());
+        }
         let (extents, is_whole) = self.value_extents(first, len);
         if len <= SMALL_MAX
             && is_whole
@@ -249,6 +289,9 @@ impl<'r, 'v, 'a, 'b> Reader<'r, 'v, 'a, 'b> {
                 );
                 return (extents, false);
             };
+            if !self.afford(self.volume.block_bytes()) {
+                return (extents, false);
+            }
             if header > 0 {
                 self.check_remote(offset);
             }
@@ -311,6 +354,12 @@ impl<'r, 'v, 'a, 'b> Reader<'r, 'v, 'a, 'b> {
         };
         self.found.small.push(Xattr { name, value });
     }
+}
+
+/// What an entry takes in its leaf, at least.
+fn entry_bytes(name: &[u8], value: &[u8]) -> u64 {
+    let bytes = ENTRY_LEN.saturating_add(name.len()).saturating_add(value.len());
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 /// Blocks that a node of the tree leads to, the first one last.
@@ -390,5 +439,65 @@ mod tests {
         ];
         assert_eq!(posix_acl(&value).as_deref(), Some(&expected[..]));
         assert_eq!(posix_acl(&value[..20]), None);
+    }
+
+    /// The attributes of an inode whose fork maps `runs`, each to the first block of the volume, and what is said of them.
+    fn attributes_of(block: Vec<u8>, runs: u64) -> (Attributes, Vec<FindingCode>) {
+        let volume = Volume::claiming(block);
+        let mut inode = vec![0; 256];
+        inode[..5].copy_from_slice(b"IN\x81\xa4\x02");
+        let raw = RawInode::new(&inode, 128, 0).expect("an inode");
+        let runs = (0..runs).map(|logical| super::super::fork::Run {
+            logical,
+            offset: 0,
+            len: 1,
+            is_unwritten: false,
+        });
+        let map = Map {
+            runs: runs.collect(),
+            is_incomplete: false,
+        };
+        let mut report = Report::default();
+        let mut reader = Reader::new(&volume, &raw, &mut report, map);
+        reader.tree();
+        let found = reader.found;
+        let codes = report.take().iter().map(|finding| finding.code).collect();
+        (found, codes)
+    }
+
+    /// A leaf whose entries all have the flags and the place, where `item` stands.
+    fn leaf(flags: u8, item: &[u8]) -> Vec<u8> {
+        let mut block = vec![0; 4096];
+        block[8..10].copy_from_slice(&[0xfb, 0xee]);
+        block[12..14].copy_from_slice(&100_u16.to_be_bytes());
+        for entry in block[32..32 + 800].chunks_exact_mut(8) {
+            entry[4..7].copy_from_slice(&[4, 0, flags]);
+        }
+        block[1024..1024 + item.len()].copy_from_slice(item);
+        block
+    }
+
+    /// Entries of a leaf that all name one value made a copy of it each.
+    #[test]
+    fn r22_attributes_that_share_their_bytes_are_bounded() {
+        let (found, codes) = attributes_of(leaf(flag::LOCAL, &[3, 0, 1, b'a']), 1);
+        assert_eq!((found.small.len(), codes), (5, vec![FindingCode::Limit]));
+        // In blocks of their own, at block 1 of the fork.
+        let (found, codes) = attributes_of(leaf(0, &[0, 0, 0, 1, 0, 0, 0x0f, 0, 1, b'a']), 4);
+        assert_eq!((found.small.len(), codes), (3, vec![FindingCode::Limit]));
+        assert!(found.large.iter().all(|stream| stream.extents_incomplete));
+    }
+
+    /// A node whose children all lie where it lies itself.
+    #[test]
+    fn r22_blocks_of_attributes_in_one_place_are_read_once() {
+        let mut node = vec![0; 4096];
+        node[8..10].copy_from_slice(&[0xfe, 0xbe]);
+        node[12..14].copy_from_slice(&500_u16.to_be_bytes());
+        for (number, entry) in (1_u32..).zip(node[16..16 + 4000].chunks_exact_mut(8)) {
+            entry[4..].copy_from_slice(&number.to_be_bytes());
+        }
+        let (_, codes) = attributes_of(node, 501);
+        assert_eq!(codes, [FindingCode::Corrupt]);
     }
 }

@@ -200,7 +200,7 @@ impl<'v, 'a> Mapper<'v, 'a> {
         let mut visited = SparseSet::default();
         let mut block = vec![0; self.volume.block_len()];
         while let Some((number, level)) = stack.pop() {
-            if !visited.insert(number) {
+            if visited.contains(number) {
                 reading.fault(
                     self.volume,
                     FindingCode::Loop,
@@ -210,6 +210,8 @@ impl<'v, 'a> Mapper<'v, 'a> {
                 continue;
             }
             if let Some(at) = self.block(reading, (number, level), &mut block) {
+                // Only a block that is there: pointers may lead anywhere, and the set grows with the places.
+                visited.insert(number);
                 self.node(reading, level, &block, at, &mut stack);
             }
         }
@@ -351,5 +353,32 @@ mod tests {
         let record = Record::parse(&bytes).expect("16 bytes");
         assert!(record.is_unwritten);
         assert_eq!((record.logical, record.block, record.len), (5, (1 << 43) | 7, 3));
+    }
+
+    /// Pointers to what is not there are not remembered: the set of what was met would take 4 KiB for each.
+    #[test]
+    fn r22_blocks_of_a_fork_beyond_the_end_cost_nothing() {
+        let volume = Volume::claiming(vec![0; 4096]);
+        let mut inode = vec![0; 256];
+        inode[..5].copy_from_slice(b"IN\x81\xa4\x02");
+        let raw = RawInode::new(&inode, 128, 0).expect("an inode");
+        let mut bytes = vec![0; 4 + 2 * 16];
+        bytes[..4].copy_from_slice(&[0, 1, 0, 2]);
+        for at in [4 + 16, 4 + 16 + 8] {
+            bytes[at..at + 8].copy_from_slice(&(1_u64 << 27).to_be_bytes());
+        }
+        let fork = Fork {
+            format: Format::BTree,
+            extents: 1,
+            bytes: &bytes,
+            at: 100,
+        };
+        let mut report = Report::default();
+        let mut mapper = Mapper::new(&volume, 100);
+        let before = mapper.budget;
+        assert!(mapper.map(&raw, &fork, &mut report).is_incomplete);
+        let codes: Vec<_> = report.take().iter().map(|finding| finding.code).collect();
+        assert_eq!(codes, [FindingCode::BeyondEnd; 2]);
+        assert_eq!(before - mapper.budget, 2);
     }
 }

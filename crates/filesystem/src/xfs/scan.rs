@@ -85,6 +85,10 @@ impl<'v, 'a> Scan<'v, 'a> {
         let Some(offset) = self.volume.inode_offset(start) else {
             return Ok(false);
         };
+        if offset >= self.volume.source_len() {
+            self.missing(chunk, start, offset, each)?;
+            return Ok(true);
+        }
         let is_read = chunk.holes == 0 && self.volume.read(offset, &mut bytes).is_ok();
         let mut is_sound = true;
         for (index, slot) in (0..CHUNK_INODES).zip(bytes.chunks_exact_mut(inode_len)) {
@@ -105,6 +109,19 @@ impl<'v, 'a> Scan<'v, 'a> {
             is_sound &= self.in_use(slot, number, offset, each)?;
         }
         Ok(is_sound)
+    }
+
+    /// Says that a chunk lies beyond the end of the image, once for all of its inodes: a tree may name any number of such chunks.
+    fn missing(&self, chunk: &Chunk, start: u64, offset: u64, each: &mut EachFound<'_>) -> Result<(), Stop> {
+        let used = (!(chunk.holes | chunk.free)).count_ones();
+        if used == 0 {
+            return Ok(());
+        }
+        let last = start.saturating_add(u64::from(CHUNK_INODES.saturating_sub(1)));
+        let detail =
+            format!("inodes {start} to {last}, {used} of them in use, lie beyond the end of the image");
+        let finding = Finding::new(Severity::Loss, Layer::Inode, FindingCode::BeyondEnd, detail);
+        each(Found::note(finding.at(self.volume.in_image(offset))))
     }
 
     /// Gives an inode that the tree says is in use; whether it is one.
@@ -186,15 +203,13 @@ impl<'v, 'a> Scan<'v, 'a> {
         let first = block
             .checked_shl(volume.superblock.inodes_per_block_log.into())
             .unwrap_or(u32::MAX);
-        let mut slots = bytes.chunks_exact(volume.inode_len());
+        let slots = bytes.chunks_exact(volume.inode_len());
         // Inodes fill their blocks: one alone is content that looks like one.
         if !is_v5 && !slots.clone().all(|slot| RawInode::new(slot, 0, 0).is_some()) {
             return Ok(());
         }
-        for within in first.. {
-            let Some(slot) = slots.next() else {
-                break;
-            };
+        // Slots first: the number behind the last inode of all cannot be counted to.
+        for (slot, within) in slots.zip(first..=u32::MAX) {
             let number = volume.inode_number(group, within);
             let Some(offset) = volume.inode_offset(number) else {
                 break;
@@ -339,5 +354,50 @@ mod tests {
             (64, 0xf000_0000_0000_000f, 0x10)
         );
         assert_eq!(Chunk::parse(&record, false).expect("a chunk").holes, 0);
+    }
+
+    fn given(give: impl FnOnce(&mut EachFound<'_>) -> Result<(), Stop>) -> Vec<Found> {
+        let mut all = Vec::new();
+        give(&mut |found| {
+            all.push(found);
+            Ok(())
+        })
+        .expect("nobody stops");
+        all
+    }
+
+    /// Behind the last inode of all there is no number to count to.
+    #[test]
+    fn r22_the_last_inodes_of_a_group_are_swept() {
+        let mut inode = vec![0; 256];
+        inode[..6].copy_from_slice(b"IN\x81\xa4\x02\x02");
+        let volume = Volume::claiming(Vec::new());
+        let scan = Scan::new(&volume, 128, &Limits::default());
+        let found = given(|each| scan.sweep_block(0, (1 << 28) - 1, &inode.repeat(16), each));
+        let numbers: Vec<_> = found.iter().filter_map(|found| found.number).collect();
+        let expected: Vec<_> = (0xffff_fff0..=u64::from(u32::MAX)).collect();
+        assert_eq!(numbers, expected);
+    }
+
+    /// A record of 16 bytes took 64 reads and 64 findings.
+    #[test]
+    fn r22_a_chunk_beyond_the_end_is_said_once() {
+        let volume = Volume::claiming(vec![0; 4096]);
+        let scan = Scan::new(&volume, 128, &Limits::default());
+        let chunk = |free| Chunk {
+            first: 64,
+            holes: 0,
+            free,
+        };
+        let found = given(|each| scan.chunk(0, &chunk(1), each).map(|is_sound| assert!(is_sound)));
+        let details: Vec<_> = found.iter().flat_map(|found| &found.findings).collect();
+        assert_eq!(details.len(), 1);
+        assert_eq!(details[0].code, FindingCode::BeyondEnd);
+        assert_eq!(
+            details[0].detail,
+            "inodes 64 to 127, 63 of them in use, lie beyond the end of the image"
+        );
+        let found = given(|each| scan.chunk(0, &chunk(u64::MAX), each).map(|_| ()));
+        assert!(found.is_empty());
     }
 }

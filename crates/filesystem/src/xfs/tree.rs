@@ -65,7 +65,7 @@ impl Tree {
         let mut stack = vec![(self.root, self.levels.min(LEVELS_MAX).saturating_sub(1))];
         let mut block = vec![0; volume.block_len()];
         while let Some((number, level)) = stack.pop() {
-            if !visited.insert(number.into()) {
+            if visited.contains(number.into()) {
                 is_whole = false;
                 self.complain(volume, number, FindingCode::Loop, "was reached twice", report);
                 continue;
@@ -74,6 +74,8 @@ impl Tree {
             if !self.is_mine(volume, &block) {
                 continue;
             }
+            // Only a block that is there: pointers may lead anywhere, and the set grows with the places.
+            visited.insert(number.into());
             if level == 0 {
                 self.leaf(volume, &block).for_each(|record| each(record, report));
             } else {
@@ -182,5 +184,36 @@ impl Tree {
             .chunks_exact(4)
             .take(count.min(room))
             .filter_map(|pointer| be_u32(pointer, 0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pointers to what is not there are not remembered: the set of what was met would take 4 KiB for each.
+    #[test]
+    fn r22_blocks_of_a_tree_beyond_the_end_cost_nothing() {
+        let mut bytes = vec![0; 8192];
+        bytes[4096..4104].copy_from_slice(b"IABT\0\x01\0\x03");
+        let pointers = 4096 + 16 + 510 * 4;
+        for (index, block) in [1 << 27, 1 << 27, 1].into_iter().enumerate() {
+            let at = pointers + index * 4;
+            bytes[at..at + 4].copy_from_slice(&u32::to_be_bytes(block));
+        }
+        let volume = Volume::claiming(bytes);
+        let tree = Tree {
+            group: 0,
+            root: 1,
+            levels: 2,
+            shape: INODES,
+        };
+        let mut report = Report::default();
+        assert!(!tree.records(&volume, &mut report, &mut |_, _| ()));
+        let codes: Vec<_> = report.take().iter().map(|finding| finding.code).collect();
+        assert_eq!(
+            codes,
+            [FindingCode::BeyondEnd, FindingCode::BeyondEnd, FindingCode::Loop]
+        );
     }
 }

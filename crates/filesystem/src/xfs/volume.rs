@@ -118,3 +118,20 @@ impl<'a> Volume<'a> {
         self.group_offset(group).checked_add(bytes)
     }
 }
+
+#[cfg(test)]
+impl Volume<'static> {
+    /// A volume of version 4 with blocks of 4 KiB and inodes of 256 bytes. It claims one group of 1 TiB, of which only `bytes` are there.
+    pub(super) fn claiming(bytes: Vec<u8>) -> Self {
+        let mut head = vec![0; super::superblock::SUPERBLOCK_LEN];
+        head[..4].copy_from_slice(super::superblock::MAGIC);
+        head[4..8].copy_from_slice(&4096_u32.to_be_bytes());
+        head[8..16].copy_from_slice(&(1_u64 << 28).to_be_bytes());
+        head[84..88].copy_from_slice(&(1_u32 << 28).to_be_bytes());
+        head[88..92].copy_from_slice(&1_u32.to_be_bytes());
+        head[100..106].copy_from_slice(&[0x20, 4, 2, 0, 1, 0]);
+        head[120..125].copy_from_slice(&[12, 9, 8, 4, 28]);
+        let superblock = Superblock::parse(&head).expect("a superblock");
+        Self::new(Box::new(bytes), 0, superblock)
+    }
+}

@@ -17,6 +17,8 @@ use crate::report::Report;
 
 /// Copies that are remembered at most; about 100 MB.
 const COPIES_MAX: usize = 1 << 20;
+/// Revoked blocks that are remembered at most; about 50 MB.
+const REVOKED_MAX: usize = 1 << 21;
 const HEADER_LEN: usize = 12;
 const UUID_LEN: usize = 16;
 const FAST_COMMIT_HEAD: u16 = 9;
@@ -302,9 +304,12 @@ impl<'j, 'a> Journal<'j, 'a> {
                         at = self.after(at);
                         used = used.saturating_add(1);
                     }
+                    // Not only once it is committed: blocks of the journal may all lie in one place, so that a long one costs nothing.
+                    within(copies.len(), COPIES_MAX, "blocks")?;
                 }
                 Some(block_type::REVOKE) if self.tail_right(&block) => {
                     revoked.extend(self.revocations(&block));
+                    within(revoked.len(), REVOKED_MAX, "revoked blocks")?;
                 }
                 Some(block_type::COMMIT) if self.commit_right(&block) => {
                     log.wrong_checksums = log.wrong_checksums.saturating_add(wrong);
@@ -431,16 +436,27 @@ impl<'j, 'a> Journal<'j, 'a> {
 
 impl Log {
     fn commit(&mut self, copies: Vec<(u64, Copy, u64)>, revoked: &[u64]) -> Result<(), String> {
-        if self.copies.len().saturating_add(copies.len()) > COPIES_MAX {
-            return Err(format!("it holds more than {COPIES_MAX} blocks"));
-        }
+        within(
+            self.copies.len().saturating_add(copies.len()),
+            COPIES_MAX,
+            "blocks",
+        )?;
         self.copies.extend(copies);
         for block in revoked {
             self.revoked.insert(*block, self.transactions);
+            within(self.revoked.len(), REVOKED_MAX, "revoked blocks")?;
         }
         self.transactions = self.transactions.saturating_add(1);
         Ok(())
     }
+}
+
+/// Refuses a journal that holds too much.
+fn within(count: usize, most: usize, what: &str) -> Result<(), String> {
+    if count > most {
+        return Err(format!("it holds more than {most} {what}"));
+    }
+    Ok(())
 }
 
 /// The blocks of the journal: of its inode, or of the copy of its map in the superblock.
@@ -485,4 +501,71 @@ fn backup_root(volume: &Volume<'_>) -> Option<MapRoot> {
         image_offset: volume.blocks.volume_offset().saturating_add(1024 + 0x10c),
         end: place.backup_size.div_ceil(volume.blocks.block_bytes().max(1)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::blocks::Blocks;
+    use super::super::superblock::Superblock;
+    use super::super::superblock::tests::sample;
+    use super::*;
+
+    /// What is wrong with a journal of which every `len` blocks lie where block 3 of the volume and those behind it do. That block has the head of
+    /// its kind, and otherwise `filler`.
+    fn refused(kind: u8, filler: [u8; 8], (count, len): (u64, u64)) -> Option<String> {
+        let mut bytes = vec![0; 4096];
+        let block = &mut bytes[3072..];
+        block[16..]
+            .chunks_exact_mut(8)
+            .for_each(|part| part.copy_from_slice(&filler));
+        block[..4].copy_from_slice(&JOURNAL_MAGIC);
+        block[7] = kind;
+        block[12..16].copy_from_slice(&1024_u32.to_be_bytes());
+        let volume = Volume {
+            superblock: Superblock::parse(&sample()).expect("a superblock"),
+            groups: Vec::new(),
+            blocks: Blocks::new(Box::new(bytes), 0, 1024),
+        };
+        let runs = (0..count).map(|index| Run {
+            logical: index * len,
+            physical: 3,
+            len,
+            unwritten: false,
+        });
+        let journal = Journal {
+            volume: &volume,
+            runs: runs.collect(),
+            first: 0,
+            end: u64::MAX,
+            start: 0,
+            sequence: 0,
+            features: 0,
+            checksum_seed: 0,
+        };
+        journal.transaction(0, u64::MAX, &mut Log::default()).err()
+    }
+
+    /// One block of the volume served as any number of blocks of the journal, and what they hold was bounded only once it was committed.
+    #[test]
+    fn r22_a_journal_of_one_block_over_and_over_is_given_up() {
+        let blocks = refused(1, [0, 0, 0, 2, 0, 0, 0, 5], (9000, 127));
+        assert_eq!(blocks.as_deref(), Some("it holds more than 1048576 blocks"));
+        let revoked = refused(5, [0; 8], (9000, 1));
+        assert_eq!(
+            revoked.as_deref(),
+            Some("it holds more than 2097152 revoked blocks")
+        );
+    }
+
+    /// What all transactions revoke is bounded too.
+    #[test]
+    fn r22_revoked_blocks_of_all_transactions_are_bounded() {
+        let most = u64::try_from(REVOKED_MAX).expect("small");
+        let mut log = Log {
+            revoked: (0..most).map(|block| (block, 0)).collect(),
+            ..Log::default()
+        };
+        assert_eq!(log.commit(Vec::new(), &[0, 1]), Ok(()));
+        assert!(log.commit(Vec::new(), &[most]).is_err());
+    }
 }

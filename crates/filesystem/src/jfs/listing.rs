@@ -26,13 +26,13 @@ impl Pages {
     /// The next page: of the tree, or, if part of that is damaged, one beside a page that was read.
     fn next(&mut self) -> Option<(Run, bool)> {
         while let Some(run) = self.waiting.pop() {
-            if self.reached.insert(run.block) {
+            if !self.reached.contains(run.block) {
                 return Some((run, true));
             }
             self.is_damaged = true;
         }
         while let Some(block) = self.siblings.pop().filter(|_| self.is_damaged) {
-            if self.reached.insert(block) {
+            if !self.reached.contains(block) {
                 return Some((Run { block, len: 1 }, false));
             }
         }
@@ -81,6 +81,10 @@ impl Jfs<'_, '_> {
                 let page = Page::new(&bytes, false);
                 // Beside a page there may since be something else.
                 if is_of_tree || (page.home().block == run.block && page.is_leaf() == Some(true)) {
+                    // Only a page that is one: pointers may lead anywhere, and the set grows with the places.
+                    if page.is_leaf().is_some() {
+                        pages.reached.insert(run.block);
+                    }
                     return self.page(&page, at, pages, listing);
                 }
             }
@@ -148,5 +152,61 @@ impl Jfs<'_, '_> {
         // Linux without `iocharset` makes a character of every byte.
         let bytes = bytes.filter(|_| !self.volume.superblock.is_of_os2());
         bytes.unwrap_or_else(|| wtf8_from_utf16(units.iter().copied()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::inode::INODE_LEN;
+    use super::super::superblock::{SUPERBLOCK_LEN, Superblock};
+    use super::super::volume::Volume;
+    use super::*;
+    use crate::report::Report;
+    use crate::walk::{Device, Item};
+
+    /// Pointers to what is not there are not remembered: the set of what was met would take 4 KiB for each.
+    #[test]
+    fn r22_pages_beyond_the_end_cost_nothing() {
+        let mut head = vec![0; SUPERBLOCK_LEN];
+        head[..5].copy_from_slice(b"JFS1\x02");
+        head[8..12].copy_from_slice(&32_768_u32.to_le_bytes());
+        head[16..20].copy_from_slice(&4096_u32.to_le_bytes());
+        head[28] = 9;
+        let superblock = Superblock::parse(&head).expect("a superblock");
+        // An internal root, of which two of three entries lead to block 2000, the other to block 1.
+        let mut inode = vec![0; INODE_LEN];
+        let root = &mut inode[ROOT_AT..];
+        root[16..18].copy_from_slice(&[4, 3]);
+        root[24..27].copy_from_slice(&[1, 2, 3]);
+        for (slot, block) in [(32, 2000_u32), (64, 2000), (96, 1)] {
+            root[slot] = 1;
+            root[slot + 4..slot + 8].copy_from_slice(&block.to_le_bytes());
+        }
+        // A page that leads to itself.
+        let mut page = vec![0; 4096];
+        page[16..18].copy_from_slice(&[4, 1]);
+        page[21] = 1;
+        page[32] = 2;
+        page[64] = 1;
+        page[68] = 1;
+        let bytes = [vec![0; 4096], page, inode].concat();
+        let volume = Volume::new(
+            Device::new(Box::new(bytes), 0),
+            superblock,
+            &mut Report::default(),
+        );
+        let jfs = Jfs::new(&volume);
+        jfs.searched.borrow_mut().insert(1, Run { block: 2, len: 4 });
+        let (mut budget, mut details) = (100, Vec::new());
+        let mut each = |item: Item<'_>| {
+            if let Item::Problem(finding) = item {
+                details.push(finding.detail);
+            }
+            Ok(ControlFlow::Continue(()))
+        };
+        let visit = jfs.directory(&mut Listing::new(32, &mut budget, &mut each));
+        assert!(visit.expect("nobody stops").is_continue());
+        let expected = "a page of a directory lies beyond the end of the image";
+        assert_eq!((details, budget), (vec![expected.to_owned(); 2], 97));
     }
 }

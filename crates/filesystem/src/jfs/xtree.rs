@@ -93,11 +93,12 @@ impl Tree<'_, '_> {
         self.report.push(finding.at(at).on_inode(self.number));
     }
 
-    /// Adds the extents of a leaf, or lets the pages of an internal block wait, the first on top.
-    fn page(&mut self, page: &[u8], at: u64, depth: u8) {
+    /// Adds the extents of a leaf, or lets the pages of an internal block wait, the first on top. False if it is neither.
+    fn page(&mut self, page: &[u8], at: u64, depth: u8) -> bool {
         let Some((entries, is_leaf)) = entries(page) else {
             let detail = "a block of the tree of extents is none".to_owned();
-            return self.complain(FindingCode::Corrupt, detail, at);
+            self.complain(FindingCode::Corrupt, detail, at);
+            return false;
         };
         if is_leaf {
             for entry in entries {
@@ -105,11 +106,12 @@ impl Tree<'_, '_> {
                     break;
                 }
             }
-            return;
+            return true;
         }
         let below = depth.saturating_sub(1);
         let pages = entries.into_iter().rev();
         self.waiting.extend(pages.map(|entry| (entry, below)));
+        true
     }
 
     fn extent(&mut self, entry: Xad, at: u64) -> bool {
@@ -138,14 +140,19 @@ impl Tree<'_, '_> {
             .volume
             .device
             .in_image(entry.run.block.saturating_mul(self.volume.block_bytes()));
-        if depth == 0 || !self.reached.insert(entry.run.block) {
+        if depth == 0 || self.reached.contains(entry.run.block) {
             let detail = "a block of the tree of extents is reached twice".to_owned();
             self.complain(FindingCode::Loop, detail, at);
             return depth != 0;
         }
         let what = (Layer::Inode, "a block of the tree of extents");
         match self.volume.page(entry.run, what) {
-            Ok(page) => self.page(page.get(..PAGE_LEN).unwrap_or_default(), at, depth),
+            Ok(page) => {
+                // Only a page that is one: pointers may lead anywhere, and the set grows with the places.
+                if self.page(page.get(..PAGE_LEN).unwrap_or_default(), at, depth) {
+                    self.reached.insert(entry.run.block);
+                }
+            }
             Err(finding) => {
                 self.content.is_missing_some();
                 self.report.push(finding.on_inode(self.number));
@@ -157,7 +164,9 @@ impl Tree<'_, '_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::superblock::{SUPERBLOCK_LEN, Superblock};
     use super::*;
+    use crate::walk::Device;
 
     #[test]
     fn entries_start_behind_the_head() {
@@ -182,5 +191,37 @@ mod tests {
         page[18] = 3;
         page[16] = 0;
         assert_eq!(entries(&page), None);
+    }
+
+    /// Pointers to what is not there are not remembered: the set of what was met would take 4 KiB for each.
+    #[test]
+    fn r22_pages_beyond_the_end_cost_nothing() {
+        let mut head = vec![0; SUPERBLOCK_LEN];
+        head[..5].copy_from_slice(b"JFS1\x02");
+        head[8..12].copy_from_slice(&32_768_u32.to_le_bytes());
+        head[16..20].copy_from_slice(&4096_u32.to_le_bytes());
+        head[28] = 9;
+        let superblock = Superblock::parse(&head).expect("a superblock");
+        let mut report = Report::default();
+        let mut page = vec![0; 4096];
+        page[16] = INTERNAL;
+        page[18] = 4;
+        for (at, block) in [(32, 2000_u32), (48, 2000)] {
+            page[at + 8] = 1;
+            page[at + 12..at + 16].copy_from_slice(&block.to_le_bytes());
+        }
+        let mut root = page.clone();
+        root[44..48].copy_from_slice(&1_u32.to_le_bytes());
+        root[60..64].copy_from_slice(&1_u32.to_le_bytes());
+        let bytes = [vec![0; 4096], page].concat();
+        let volume = Volume::new(Device::new(Box::new(bytes), 0), superblock, &mut report);
+        report.take();
+        let mut content = Content::new(1 << 20, 100);
+        read(&volume, &root[..288], (7, 0), &mut content, &mut report);
+        let codes: Vec<_> = report.take().iter().map(|finding| finding.code).collect();
+        assert_eq!(
+            codes,
+            [FindingCode::BeyondEnd, FindingCode::BeyondEnd, FindingCode::Loop]
+        );
     }
 }

@@ -59,7 +59,7 @@ impl TreeWalk<'_, '_> {
         }
         let mut waiting = vec![(Key::MIN, superblock.root, top)];
         while let Some((low, block, level)) = waiting.pop() {
-            if !self.reached.insert(block.into()) {
+            if self.is_met(block) {
                 self.is_whole = false;
                 let detail = format!("block {block} of the tree is reached twice");
                 let finding = Finding::new(Severity::Loss, Layer::FileSystem, FindingCode::Loop, detail);
@@ -87,6 +87,13 @@ impl TreeWalk<'_, '_> {
                 }
             }
         }
+    }
+
+    /// Whether a block was met before. Those that lie beyond the end are not remembered: there may be any number of them, and nothing hangs on them.
+    fn is_met(&mut self, block: u32) -> bool {
+        let len = self.volume.device.len();
+        let is_there = self.volume.offset(block).is_some_and(|offset| offset < len);
+        is_there && !self.reached.insert(block.into())
     }
 
     fn children(&self, low: Key, block: u32, level: u16) -> Result<Vec<(Key, u32)>, Finding> {
@@ -165,5 +172,43 @@ impl TreeWalk<'_, '_> {
             last: heads.last()?.key,
             block,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::superblock::{SUPERBLOCK_LEN, Superblock};
+    use super::*;
+    use crate::walk::Device;
+
+    /// Pointers to leaves that are not there are not remembered: the set of what was met would take 4 KiB for each.
+    #[test]
+    fn r22_leaves_beyond_the_end_cost_nothing() {
+        let mut head = vec![0; SUPERBLOCK_LEN];
+        head[..4].copy_from_slice(&40_000_u32.to_le_bytes());
+        head[8] = 1;
+        head[44..46].copy_from_slice(&4096_u16.to_le_bytes());
+        head[52..61].copy_from_slice(b"ReIsEr2Fs");
+        let mut superblock = Superblock::parse(&head, 65_536).expect("a superblock");
+        superblock.height = 3;
+        let mut bytes = vec![0; 3 * 4096];
+        bytes[4096..4100].copy_from_slice(&[2, 0, 1, 0]);
+        for at in [4096 + 40, 4096 + 48] {
+            bytes[at..at + 4].copy_from_slice(&30_000_u32.to_le_bytes());
+        }
+        let mut volume = Volume {
+            device: Device::new(Box::new(bytes), 0),
+            superblock,
+            replayed: BTreeMap::new(),
+        };
+        let mut report = Report::default();
+        assert_eq!(leaves(&volume, &mut report).len(), 2);
+        assert!(report.is_empty());
+        // What the journal holds is there.
+        volume.replayed.insert(30_000, 2);
+        leaves(&volume, &mut report);
+        assert_eq!(report.take()[0].code, FindingCode::Loop);
     }
 }

@@ -157,7 +157,7 @@ impl Mapper<'_, '_> {
             );
             return None;
         };
-        if !self.tables.insert(pointer) {
+        if self.tables.contains(pointer) {
             self.tell(FindingCode::Loop, "a table of blocks is named twice", offset);
             return None;
         }
@@ -183,6 +183,8 @@ impl Mapper<'_, '_> {
             self.tell(FindingCode::Corrupt, "a table of blocks is all zeros", offset);
             return None;
         }
+        // Only a table that is there: pointers may lead anywhere, and the set grows with the places.
+        self.tables.insert(pointer);
         let order = self.volume.superblock.order;
         let is_ufs2 = self.volume.superblock.is_ufs2;
         let width = if is_ufs2 { 8 } else { 4 };
@@ -199,5 +201,52 @@ impl Mapper<'_, '_> {
                 .map(|part| number(part).unwrap_or(0))
                 .collect(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::superblock::{LEN, parse};
+    use super::*;
+
+    /// Pointers to what is not there are not remembered: the set of what was met would take 4 KiB for each.
+    #[test]
+    fn r22_tables_beyond_the_end_cost_nothing() {
+        let mut head = vec![0; LEN];
+        let words = [
+            (44, 1),
+            (48, 4096),
+            (52, 4096),
+            (56, 1),
+            (184, 1),
+            (188, 0x7fff_ffff),
+            (1080, 0x7fff_ffff),
+            (1372, 0x1954_0119_u32),
+        ];
+        for (at, word) in words {
+            head[at..at + 4].copy_from_slice(&word.to_le_bytes());
+        }
+        let superblock = parse(&head).expect("a superblock");
+        let mut bytes = vec![0; 8192];
+        for (index, table) in [1_u32 << 30, 1 << 30, 1].into_iter().enumerate() {
+            let at = 4096 + index * 8;
+            bytes[at..at + 4].copy_from_slice(&table.to_le_bytes());
+        }
+        let volume = Volume::new(Box::new(bytes), 0, superblock);
+        let mut raw = vec![0; 256];
+        raw[16..24].copy_from_slice(&(1_u64 << 40).to_le_bytes());
+        // The table of tables.
+        raw[112 + 13 * 8] = 1;
+        let inode = RawInode::new(&volume.superblock, &raw, 7, 0);
+        let (mut tables_left, mut report) = (10, Report::default());
+        let map = map(&volume, &inode, (100, &mut tables_left), &mut report);
+        assert!(map.is_incomplete && map.extents.is_empty());
+        let codes: Vec<_> = report.take().iter().map(|finding| finding.code).collect();
+        let beyond = FindingCode::BeyondEnd;
+        assert_eq!(
+            codes,
+            [beyond, beyond, FindingCode::Loop, FindingCode::OutOfRange]
+        );
+        assert_eq!(tables_left, 7);
     }
 }

@@ -46,8 +46,9 @@ impl SparseSet {
     /// The numbers in it, ascending.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u64> {
         let words = self.pages.iter().flat_map(|(page, words)| {
-            let start = page.saturating_mul(PAGE_NUMBERS);
-            (start..).step_by(64).zip(words.iter())
+            // Words first: the number behind the last page of all cannot be counted to.
+            let starts = (page.saturating_mul(PAGE_NUMBERS)..=u64::MAX).step_by(64);
+            words.iter().zip(starts).map(|(word, start)| (start, word))
         });
         let used = words.filter(|(_, word)| **word != 0);
         used.flat_map(|(start, word)| {
@@ -77,5 +78,13 @@ mod tests {
             }
             prop_assert!(sparse.iter().eq(plain));
         }
+    }
+
+    /// Behind the last page there is no number to count to.
+    #[test]
+    fn r22_the_last_numbers_of_all_are_found() {
+        let mut sparse = SparseSet::default();
+        assert!(sparse.insert(u64::MAX) && sparse.insert(u64::MAX - 64));
+        assert!(sparse.iter().eq([u64::MAX - 64, u64::MAX]));
     }
 }

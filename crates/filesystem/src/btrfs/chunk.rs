@@ -15,6 +15,8 @@ const STRIPE_LEN: usize = 32;
 const CHUNKS_MAX: usize = 1 << 18;
 /// Stripes of a chunk.
 const STRIPES_MAX: usize = 1024;
+/// Stripes of all chunks: 64 MiB of memory. Items of a node may share their bytes.
+const ALL_STRIPES_MAX: usize = 1 << 22;
 
 /// `btrfs_chunk.type`.
 pub(super) mod profile {
@@ -77,6 +79,16 @@ pub(super) struct Mapped {
     pub(super) len: u64,
 }
 
+/// How far the pieces of a run were told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Told {
+    Whole,
+    /// To where no chunk holds it, or where what is on this device lies beyond its end.
+    Part,
+    /// To the last piece that was asked for.
+    TooMany,
+}
+
 impl Chunk {
     fn parse(bytes: &[u8]) -> Option<Self> {
         let count = usize::from(le_u16(bytes, 44)?);
@@ -91,17 +103,21 @@ impl Chunk {
             .collect();
         let profile = le_u64(bytes, 24)?;
         let stripe_bytes = le_u64(bytes, 16)?;
+        let copies = u64::from(le_u16(bytes, 46)?).max(1);
         let layout = if profile & (profile::RAID5 | profile::RAID6) != 0 {
             let parity = if profile & profile::RAID5 != 0 { 1 } else { 2 };
             Layout::Parity { parity }
         } else if profile & profile::RAID10 != 0 {
-            Layout::Striped {
-                copies: u64::from(le_u16(bytes, 46)?).max(1),
-            }
+            Layout::Striped { copies }
         } else if profile & profile::RAID0 != 0 {
             Layout::Striped { copies: 1 }
         } else {
             Layout::Copies
+        };
+        // What goes round one group only stays where it is.
+        let layout = match layout {
+            Layout::Striped { copies } if usize::try_from(copies) == Ok(count) => Layout::Copies,
+            layout => layout,
         };
         let is_sound = (1..=STRIPES_MAX).contains(&count) && stripes.len() == count && stripe_bytes >= 512;
         is_sound.then_some(Self {
@@ -114,13 +130,19 @@ impl Chunk {
     }
 
     /// Where byte `within` of the chunk lies on `device`.
-    fn map(&self, within: u64, device: u64) -> Option<Mapped> {
+    pub(super) fn map(&self, within: u64, device: u64) -> Option<Mapped> {
         let left = self.len.checked_sub(within).filter(|left| *left > 0)?;
         let here = |stripes: &[Stripe], offset: u64| {
             let mine = stripes.iter().filter(|stripe| stripe.device == device);
             mine.filter_map(|stripe| stripe.offset.checked_add(offset))
                 .collect()
         };
+        if self.stripes.iter().all(|stripe| stripe.device != device) {
+            return Some(Mapped {
+                places: Vec::new(),
+                len: left,
+            });
+        }
         let count = u64::try_from(self.stripes.len()).ok()?;
         let number = within.checked_div(self.stripe_bytes)?;
         let rest = within.checked_rem(self.stripe_bytes)?;
@@ -195,16 +217,23 @@ impl Chunk {
 #[derive(Debug, Default)]
 pub(super) struct ChunkMap {
     chunks: BTreeMap<u64, Chunk>,
+    /// Stripes of all of them.
+    stripes: usize,
     device: u64,
 }
 
 impl ChunkMap {
+    /// No chunks yet; `device` is the one whose bytes there are.
+    pub(super) fn new(device: u64) -> Self {
+        Self {
+            device,
+            ..Self::default()
+        }
+    }
+
     /// The chunks of the superblock: keys, each followed by its chunk.
     pub(super) fn system(bytes: &[u8], device: u64) -> Self {
-        let mut map = Self {
-            chunks: BTreeMap::new(),
-            device,
-        };
+        let mut map = Self::new(device);
         let mut rest = bytes;
         while let Some(key) = Key::parse(rest, 0).filter(|key| key.kind == item::CHUNK) {
             let Some(body) = rest.get(KEY_LEN..) else { break };
@@ -218,20 +247,48 @@ impl ChunkMap {
         map
     }
 
-    /// Adds the chunk that begins at `logical`; false if it makes no sense.
+    /// Adds the chunk that begins at `logical`; false if it makes no sense or there are too many.
     pub(super) fn add(&mut self, logical: u64, item: &[u8]) -> bool {
         let chunk = Chunk::parse(item).filter(|chunk| logical.checked_add(chunk.len).is_some());
-        match chunk {
-            Some(chunk) if self.chunks.len() < CHUNKS_MAX => {
-                self.chunks.insert(logical, chunk);
-                true
-            }
-            _ => false,
+        chunk.is_some_and(|chunk| self.insert(logical, chunk))
+    }
+
+    fn insert(&mut self, logical: u64, chunk: Chunk) -> bool {
+        let stripes = self.stripes.saturating_add(chunk.stripes.len());
+        if self.chunks.len() >= CHUNKS_MAX || stripes > ALL_STRIPES_MAX {
+            return false;
         }
+        let before = self.chunks.insert(logical, chunk);
+        self.stripes = stripes.saturating_sub(before.map_or(0, |chunk| chunk.stripes.len()));
+        true
+    }
+
+    /// Adds the chunks of another map, which are right where both have one; how many are too many.
+    pub(super) fn append(&mut self, other: Self) -> usize {
+        let mut left_out = 0_usize;
+        for (logical, chunk) in other.chunks {
+            if !self.insert(logical, chunk) {
+                left_out = left_out.saturating_add(1);
+            }
+        }
+        left_out
+    }
+
+    pub(super) fn device(&self) -> u64 {
+        self.device
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Chunk)> {
         self.chunks.iter().map(|(logical, chunk)| (*logical, chunk))
+    }
+
+    /// Every chunk with the bytes of it that are mapped by it: up to the next one at most.
+    pub(super) fn shares(&self) -> impl Iterator<Item = (u64, u64, &Chunk)> {
+        let nexts = self.chunks.keys().skip(1).copied().chain([u64::MAX]);
+        self.iter().zip(nexts).map(|((logical, chunk), next)| {
+            let len = chunk.len.min(next.saturating_sub(logical));
+            (logical, len, chunk)
+        })
     }
 
     /// What lies on this device, in the order in which it lies there.
@@ -255,26 +312,46 @@ impl ChunkMap {
 
     /// Where `logical` lies; `None` if no chunk holds it.
     pub(super) fn map(&self, logical: u64) -> Option<Mapped> {
-        let (start, chunk) = self.chunks.range(..=logical).next_back()?;
-        chunk.map(logical.checked_sub(*start)?, self.device)
+        self.mapped(logical).map(|(mapped, _)| mapped)
     }
 
-    /// Calls `each` with the first place (if there is one here) and the length of every piece of a run, in its order; false where no chunk holds it.
-    pub(super) fn pieces(&self, logical: u64, len: u64, each: &mut dyn FnMut(Option<u64>, u64)) -> bool {
+    /// Where `logical` lies, and whether its chunk goes round.
+    fn mapped(&self, logical: u64) -> Option<(Mapped, bool)> {
+        let (start, chunk) = self.chunks.range(..=logical).next_back()?;
+        let mapped = chunk.map(logical.checked_sub(*start)?, self.device)?;
+        Some((mapped, chunk.layout != Layout::Copies))
+    }
+
+    /// Calls `each` with the first place (if there is one here) and the length of every piece of a run, in its order, until there were `pieces_max`.
+    ///
+    /// Pieces go round for as long as a chunk claims to be, so the first one that lies beyond `device_len` is the last one told of a striped chunk.
+    pub(super) fn pieces(
+        &self,
+        (logical, len): (u64, u64),
+        (device_len, pieces_max): (u64, u64),
+        each: &mut dyn FnMut(Option<u64>, u64),
+    ) -> Told {
         let (mut logical, mut left) = (logical, len);
+        let mut pieces = 0_u64;
         while left > 0 {
-            let Some(mapped) = self.map(logical) else {
-                return false;
+            let Some((mapped, is_striped)) = self.mapped(logical) else {
+                return Told::Part;
             };
+            if pieces >= pieces_max {
+                return Told::TooMany;
+            }
+            pieces = pieces.saturating_add(1);
             let part = mapped.len.min(left);
-            each(mapped.places.first().copied(), part);
+            let place = mapped.places.first().copied();
+            each(place, part);
             left = left.saturating_sub(part);
-            let Some(next) = logical.checked_add(part).filter(|_| part > 0) else {
-                return false;
+            let is_beyond = is_striped && place.is_some_and(|place| place >= device_len);
+            let Some(next) = logical.checked_add(part).filter(|_| part > 0 && !is_beyond) else {
+                return if left > 0 { Told::Part } else { Told::Whole };
             };
             logical = next;
         }
-        true
+        Told::Whole
     }
 }
 
@@ -360,7 +437,46 @@ mod tests {
         let map = ChunkMap::system(&bytes, 1);
         assert_eq!(map.iter().count(), 2);
         let mut seen = Vec::new();
-        assert!(map.pieces(1 << 20, 4096, &mut |place, len| seen.push((place, len))));
+        let told = map.pieces((1 << 20, 4096), (u64::MAX, 1), &mut |place, len| {
+            seen.push((place, len));
+        });
+        assert_eq!(told, Told::Whole);
         assert_eq!(seen, [(Some(1 << 20), 4096)]);
+    }
+
+    /// A run of 2^60 bytes in stripes of 512 bytes has 2^51 pieces.
+    #[test]
+    fn r22_pieces_of_an_endless_chunk_end() {
+        let endless = |stripes: &[(u64, u64)]| {
+            let mut bytes = chunk(profile::RAID0, stripes, 1);
+            bytes[..8].copy_from_slice(&(1_u64 << 60).to_le_bytes());
+            bytes[16..24].copy_from_slice(&512_u64.to_le_bytes());
+            let mut map = ChunkMap::new(1);
+            assert!(map.add(0, &bytes));
+            map
+        };
+        let told = |map: &ChunkMap, device_len, max| {
+            let mut count = 0;
+            let told = map.pieces((0, 1 << 60), (device_len, max), &mut |_, _| count += 1);
+            (told, count)
+        };
+        let two = endless(&[(1, 0), (2, 0)]);
+        assert_eq!(told(&two, 1 << 20, u64::MAX), (Told::Part, 4097));
+        assert_eq!(told(&two, u64::MAX, 100), (Told::TooMany, 100));
+        assert_eq!(told(&endless(&[(1, 0)]), 1 << 20, u64::MAX), (Told::Whole, 1));
+        let absent = endless(&[(2, 0), (3, 0)]);
+        assert_eq!(told(&absent, 1 << 20, u64::MAX), (Told::Whole, 1));
+    }
+
+    /// 2^18 chunks of 1024 stripes would take 4 GiB.
+    #[test]
+    fn r22_stripes_of_all_chunks_are_bounded() {
+        let stripes = vec![(1, 0); STRIPES_MAX];
+        let bytes = chunk(0, &stripes, 1);
+        let mut map = ChunkMap::new(1);
+        let chunks = u64::try_from(ALL_STRIPES_MAX / STRIPES_MAX).unwrap();
+        assert!((0..chunks).all(|number| map.add(number, &bytes)));
+        assert!(!map.add(chunks, &bytes));
+        assert_eq!(map.append(ChunkMap::system(&[], 1)), 0);
     }
 }

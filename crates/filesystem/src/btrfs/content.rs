@@ -9,6 +9,7 @@ use ntt_model::entry::{Encoding, Stream, StreamKind};
 use ntt_model::extent::push_joined;
 use ntt_model::{Codec, Extent, ExtentKind, PackedUnit};
 
+use super::chunk::Told;
 use super::item::{FileExtent, INLINE_AT, Packing};
 use super::node::Item;
 use super::volume::Volume;
@@ -94,9 +95,9 @@ impl Content {
         }
         let added = match extent {
             FileExtent::Inline { packing, .. } => self.inline(start, len, packing, item, volume),
-            FileExtent::Regular { .. } => self.regular(start, len, &extent, volume),
+            FileExtent::Regular { .. } => self.regular((start, len), &extent, volume, extents_max),
         };
-        self.is_incomplete |= added == Added::Absent;
+        self.is_incomplete |= matches!(added, Added::Absent | Added::TooMany);
         self.is_unsupported |= added == Added::Unsupported;
         added
     }
@@ -141,7 +142,13 @@ impl Content {
         }
     }
 
-    fn regular(&mut self, start: u64, len: u64, extent: &FileExtent, volume: &Volume<'_>) -> Added {
+    fn regular(
+        &mut self,
+        (start, len): (u64, u64),
+        extent: &FileExtent,
+        volume: &Volume<'_>,
+        extents_max: u64,
+    ) -> Added {
         let FileExtent::Regular {
             logical,
             stored_len,
@@ -156,9 +163,12 @@ impl Content {
         if logical == 0 {
             return Added::Fine;
         }
+        // The extent itself was counted.
+        let pieces_max = extents_max.saturating_sub(self.count).saturating_add(1);
+        let volume = (volume, pieces_max);
         match packing {
             Packing::Unknown => Added::Unsupported,
-            Packing::Packed(codec) if !can_decode(codec, volume) => Added::Unsupported,
+            Packing::Packed(codec) if !can_decode(codec, volume.0) => Added::Unsupported,
             Packing::Packed(codec) => self.compressed(start, len, (logical, stored_len, skip), codec, volume),
             Packing::Plain => {
                 let kind = if is_unwritten {
@@ -171,16 +181,18 @@ impl Content {
         }
     }
 
-    /// Adds bytes that are stored as they are.
+    /// Adds bytes that are stored as they are, in so many pieces at most.
     fn mapped(
         &mut self,
         start: u64,
-        (logical, len): (u64, u64),
+        run: (u64, u64),
         kind: ExtentKind,
-        volume: &Volume<'_>,
+        (volume, pieces_max): (&Volume<'_>, u64),
     ) -> Added {
-        let (mut position, mut is_absent) = (start, false);
-        let is_known = volume.chunks.pieces(logical, len, &mut |place, part| {
+        let (mut position, mut is_absent, mut pieces) = (start, false, 0_u64);
+        let limits = (volume.source_len(), pieces_max);
+        let told = volume.chunks.pieces(run, limits, &mut |place, part| {
+            pieces = pieces.saturating_add(1);
             match place {
                 Some(place) => self.plain(Extent {
                     logical_offset: position,
@@ -192,11 +204,13 @@ impl Content {
             }
             position = position.saturating_add(part);
         });
-        if is_absent || !is_known {
-            Added::Absent
-        } else {
-            Added::Fine
-        }
+        self.count_more(pieces);
+        added(told, is_absent)
+    }
+
+    /// Counts the pieces of an extent that was counted as one.
+    fn count_more(&mut self, pieces: u64) {
+        self.count = self.count.saturating_add(pieces.saturating_sub(1));
     }
 
     fn plain(&mut self, extent: Extent) {
@@ -228,7 +242,7 @@ impl Content {
         len: u64,
         (logical, stored_len, skip): (u64, u64, u64),
         codec: Codec,
-        volume: &Volume<'_>,
+        (volume, pieces_max): (&Volume<'_>, u64),
     ) -> Added {
         let stored = self.stored();
         if let Some(stored_offset) = stored.runs.get(&logical).copied() {
@@ -238,29 +252,30 @@ impl Content {
         let stored_offset = stored.len;
         stored.runs.insert(logical, stored_offset);
         self.unit(start, len, stored_offset, stored_len, skip, codec);
-        let (mut position, mut is_absent) = (stored_offset, false);
+        let (mut position, mut is_absent, mut pieces) = (stored_offset, false, 0_u64);
+        let limits = (volume.source_len(), pieces_max);
         let extents = &mut self.extents;
-        let is_known = volume.chunks.pieces(logical, stored_len, &mut |place, part| {
-            match place {
-                Some(place) => push_joined(
-                    extents,
-                    Extent {
-                        logical_offset: position,
-                        image_offset: volume.in_image(place),
-                        len: part,
-                        kind: ExtentKind::Data,
-                    },
-                ),
-                None => is_absent = true,
-            }
-            position = position.saturating_add(part);
-        });
+        let told = volume
+            .chunks
+            .pieces((logical, stored_len), limits, &mut |place, part| {
+                pieces = pieces.saturating_add(1);
+                match place {
+                    Some(place) => push_joined(
+                        extents,
+                        Extent {
+                            logical_offset: position,
+                            image_offset: volume.in_image(place),
+                            len: part,
+                            kind: ExtentKind::Data,
+                        },
+                    ),
+                    None => is_absent = true,
+                }
+                position = position.saturating_add(part);
+            });
+        self.count_more(pieces);
         self.grow(stored_len);
-        if is_absent || !is_known {
-            Added::Absent
-        } else {
-            Added::Fine
-        }
+        added(told, is_absent)
     }
 
     /// The stored stream; what was plain until now becomes a part of it.
@@ -328,4 +343,12 @@ impl Content {
 
 fn can_decode(codec: Codec, volume: &Volume<'_>) -> bool {
     codec != Codec::LzoBtrfs || volume.superblock.sector_bytes == LZO_SECTOR_BYTES
+}
+
+fn added(told: Told, is_absent: bool) -> Added {
+    match told {
+        Told::TooMany => Added::TooMany,
+        Told::Whole if !is_absent => Added::Fine,
+        Told::Whole | Told::Part => Added::Absent,
+    }
 }

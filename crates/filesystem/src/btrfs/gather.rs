@@ -17,6 +17,8 @@ const SMALL_MAX: usize = 4096;
 const TARGET_MAX: usize = 4096;
 /// Extended attributes of one inode that are kept.
 const XATTRS_MAX: usize = 65_536;
+/// Bytes of their names and values that are kept. Items of a node may share their bytes.
+const XATTR_BYTES_MAX: usize = 16 << 20;
 
 /// An inode whose items come in.
 #[derive(Debug)]
@@ -31,7 +33,9 @@ pub(super) struct Gathered {
     target: Option<Vec<u8>>,
     xattrs: Vec<Xattr>,
     large: Vec<Stream>,
-    trouble: [bool; 4],
+    /// Bytes of names and values that are kept.
+    xattr_bytes: usize,
+    trouble: [bool; 5],
 }
 
 impl Gathered {
@@ -46,7 +50,8 @@ impl Gathered {
             target: None,
             xattrs: Vec::new(),
             large: Vec::new(),
-            trouble: [false; 4],
+            xattr_bytes: 0,
+            trouble: [false; 5],
         }
     }
 
@@ -55,7 +60,7 @@ impl Gathered {
         match item.key.kind {
             item::INODE => self.stored = InodeItem::parse(item.data),
             item::DIR_ITEM | item::DIR_INDEX => self.has_entries = true,
-            item::XATTR => self.xattr(item, volume),
+            item::XATTR => self.xattr(item, &|offset| volume.in_image(offset)),
             item::EXTENT_DATA if self.stored.is_some_and(|stored| stored.kind() == Kind::Symlink) => {
                 // Linux takes it as text that ends with a NUL; `mkfs.btrfs --rootdir` of version 6.2 writes one.
                 let target = item.data.get(INLINE_AT..).unwrap_or_default();
@@ -73,20 +78,32 @@ impl Gathered {
                     Added::Unsupported => 2,
                     Added::TooMany => 3,
                 };
-                if let Some(trouble) = self.trouble.get_mut(slot) {
-                    *trouble = true;
-                }
+                self.note(slot);
             }
             _ => {}
         }
     }
 
-    fn xattr(&mut self, item: &Item<'_>, volume: &Volume<'_>) {
+    fn note(&mut self, slot: usize) {
+        if let Some(trouble) = self.trouble.get_mut(slot) {
+            *trouble = true;
+        }
+    }
+
+    fn xattr(&mut self, item: &Item<'_>, in_image: &dyn Fn(u64) -> u64) {
         for entry in DirEntries::new(item.data) {
-            if self.xattrs.len().saturating_add(self.large.len()) >= XATTRS_MAX {
+            let is_small = entry.value.len() <= SMALL_MAX;
+            let bytes = entry
+                .name
+                .len()
+                .saturating_add(if is_small { entry.value.len() } else { 0 });
+            let bytes = self.xattr_bytes.saturating_add(bytes);
+            if self.xattrs.len().saturating_add(self.large.len()) >= XATTRS_MAX || bytes > XATTR_BYTES_MAX {
+                self.note(4);
                 return;
             }
-            if entry.value.len() <= SMALL_MAX {
+            self.xattr_bytes = bytes;
+            if is_small {
                 self.xattrs.push(Xattr {
                     name: entry.name.to_vec(),
                     value: entry.value.to_vec(),
@@ -100,7 +117,7 @@ impl Gathered {
                 size_bytes: len,
                 extents: vec![Extent {
                     logical_offset: 0,
-                    image_offset: volume.in_image(item.offset.saturating_add(within)),
+                    image_offset: in_image(item.offset.saturating_add(within)),
                     len,
                     kind: ExtentKind::Inline,
                 }],
@@ -194,9 +211,46 @@ impl Gathered {
                 "an extent is encoded in a way that is not known",
             ),
             (FindingCode::Limit, "there are too many extents"),
+            (
+                FindingCode::Limit,
+                "there are too many extended attributes; not all are listed",
+            ),
         ];
         for ((code, detail), _) in troubles.into_iter().zip(self.trouble).filter(|(_, is)| *is) {
             add(Severity::Loss, code, detail.to_owned());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::Key;
+    use super::*;
+
+    /// Items that share their bytes made 256 MiB of one inode.
+    #[test]
+    fn r22_attributes_that_share_their_bytes_are_bounded() {
+        let mut data = vec![0; 30];
+        data[25..29].copy_from_slice(&[0, 0x10, 1, 0]);
+        data.push(b'x');
+        data.resize(31 + SMALL_MAX, 0x55);
+        let item = Item {
+            key: Key::new(7, item::XATTR, 0),
+            data: &data,
+            offset: 0,
+        };
+        let mut gathered = Gathered::new(7, 7, 0);
+        gathered.has_entries = true;
+        for _ in 0..10_000 {
+            gathered.xattr(&item, &|offset| offset);
+        }
+        let mut report = Report::default();
+        let inode = gathered.build(false, true, &mut report).expect("a directory");
+        assert_eq!(inode.xattrs.len(), XATTR_BYTES_MAX / (SMALL_MAX + 1));
+        let findings = report.take();
+        assert!(
+            findings.iter().any(|finding| finding.code == FindingCode::Limit),
+            "{findings:?}"
+        );
     }
 }

@@ -31,6 +31,7 @@ use std::collections::BTreeSet;
 use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity};
 use ntt_source::ReadAt;
 
+use self::chunk::ChunkMap;
 use self::key::{KeyRange, item as kind, object};
 use self::roots::Roots;
 use self::superblock::{Located, Root, Superblock, incompat};
@@ -136,25 +137,39 @@ fn read_chunks(volume: &mut Volume<'_>, report: &mut Report) {
         .chain(earlier)
         .collect();
     let root = first_right(volume, &roots, "chunk tree", report);
-    let mut chunks = Vec::new();
+    let (mut chunks, mut refused) = (ChunkMap::new(volume.chunks.device()), Report::default());
     let mut nodes = Nodes::new(volume);
     let mut cursor = Cursor::new(object::CHUNK_TREE, root, KeyRange::ALL);
     while let Some(step) = cursor.next(&mut nodes) {
         let Step::Leaf(leaf, range) = step else { continue };
         let items = leaf.items().filter(|item| range.contains(item.key));
         for item in items.filter(|item| item.key.kind == kind::CHUNK) {
-            chunks.push((item.key.offset, item.data.to_vec(), item.offset));
+            // Taken at once: items of a node may share their bytes, and copies of those would be without bounds.
+            if !chunks.add(item.key.offset, item.data) {
+                let detail = format!(
+                    "the chunk at logical address {:#x} makes no sense, or is one too many",
+                    item.key.offset
+                );
+                let finding = Finding::new(Severity::Loss, Layer::FileSystem, FindingCode::Corrupt, detail);
+                refused.push(finding.at(volume.in_image(item.offset)));
+            }
         }
     }
-    for finding in nodes.report.take() {
+    for finding in nodes.report.take().into_iter().chain(refused.take()) {
         report.push(finding);
     }
-    for (logical, data, offset) in chunks {
-        if !volume.chunks.add(logical, &data) {
-            let detail = format!("the chunk at logical address {logical:#x} makes no sense");
-            let finding = Finding::new(Severity::Loss, Layer::FileSystem, FindingCode::Corrupt, detail);
-            report.push(finding.at(volume.in_image(offset)));
-        }
+    for finding in refused.closing() {
+        report.push(finding);
+    }
+    let left_out = volume.chunks.append(chunks);
+    if left_out > 0 {
+        let detail = format!("{left_out} chunks are too many and were left out");
+        report.push(Finding::new(
+            Severity::Loss,
+            Layer::FileSystem,
+            FindingCode::Limit,
+            detail,
+        ));
     }
 }
 

@@ -49,6 +49,12 @@ impl<'a> Disk<'a> {
         self.source.len()
     }
 
+    /// Blocks that the source has, whatever the container claims; the last one may be a part.
+    pub(super) fn backed_blocks(&self) -> u64 {
+        let block_bytes = self.block_bytes().max(1);
+        self.source_len().div_ceil(block_bytes)
+    }
+
     /// More nodes than a volume can have: each needs a block. Where the image was cut, maps name some that are gone.
     pub(super) fn nodes_max(&self) -> usize {
         let blocks = self.source_len().checked_div(self.block_bytes()).unwrap_or(0);

@@ -7,6 +7,7 @@ use ntt_source::field::{le_u32, le_u64};
 
 use super::content::Body;
 use super::disk::Disk;
+use super::node::Record;
 use super::record::{Attribute, RawExtent, RawInode, Value};
 use super::superblock::{time, until_zero};
 use crate::decmpfs::{self, Storage};
@@ -17,6 +18,8 @@ const RESOURCE_FORK: &[u8] = b"com.apple.ResourceFork";
 const FINDER_INFO: &[u8] = b"com.apple.FinderInfo";
 /// Values up to this length travel with the inode; records hold no longer ones.
 const INLINE_MAX: usize = 4096;
+/// Bytes of records of extended attributes that are kept of one inode. Records of a node may share their bytes.
+const ATTRIBUTE_BYTES_MAX: usize = 16 << 20;
 /// Longest target that is believed.
 const TARGET_MAX: u64 = 65_536;
 /// Longest value of a decmpfs attribute that is read.
@@ -32,10 +35,31 @@ pub(super) struct Group {
     /// Where the inode record lies in the image.
     pub(super) place: u64,
     pub(super) attributes: Vec<Attribute>,
+    /// Bytes of the records that they were made of.
+    attribute_bytes: usize,
+    /// Some attributes were too many to be kept.
+    is_cut: bool,
     /// Extents of the stream of the same number.
     pub(super) extents: Vec<RawExtent>,
     /// Whether names are stored under the number: it is a directory.
     pub(super) has_entries: bool,
+}
+
+impl Group {
+    /// Takes the record of an extended attribute, whose value lies at `place` of the image; false if it contradicts itself.
+    pub(super) fn attribute(&mut self, record: &Record<'_>, place: u64) -> bool {
+        let bytes = record.key.len().saturating_add(record.value.len());
+        let bytes = self.attribute_bytes.saturating_add(bytes);
+        if bytes > ATTRIBUTE_BYTES_MAX {
+            self.is_cut = true;
+            return true;
+        }
+        self.attribute_bytes = bytes;
+        let attribute = Attribute::parse(record.key, record.value, place);
+        attribute
+            .map(|attribute| self.attributes.push(attribute))
+            .is_some()
+    }
 }
 
 /// Looks up the extents of a stream.
@@ -91,6 +115,10 @@ impl Builder<'_, '_> {
             place: group.place,
             report,
         };
+        if group.is_cut {
+            let detail = "there are too many extended attributes; not all are listed";
+            about.tell(Severity::Loss, FindingCode::Limit, detail);
+        }
         match inode.kind {
             Kind::File | Kind::Unknown => self.content(&mut about, &group, raw, &mut inode),
             Kind::Symlink => inode.target = self.target(&mut about, &group.attributes),
@@ -300,5 +328,44 @@ impl About<'_> {
     fn tell(&mut self, severity: Severity, code: FindingCode, detail: &str) {
         let finding = Finding::new(severity, Layer::Inode, code, detail);
         self.report.push(finding.at(self.place).on_inode(self.number));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records that share their bytes made 115 MB of a node of 64 KiB.
+    #[test]
+    fn r22_attributes_that_share_their_bytes_are_bounded() {
+        let key = [&[0; 8][..], &[3, 0], b"xx\0"].concat();
+        let value = [&[0, 0, 0xa0, 0x0f][..], &[0x55; 4000]].concat();
+        let record = Record {
+            key: &key,
+            value: &value,
+            value_at: 0,
+        };
+        let mut group = Group {
+            inode: RawInode::parse(&[0; 200]),
+            ..Group::default()
+        };
+        assert!(group.inode.is_some());
+        assert!((0..10_000).all(|_| group.attribute(&record, 0)));
+        let kept = group.attributes.len();
+        assert!(kept > 4000 && kept * 4000 <= ATTRIBUTE_BYTES_MAX, "{kept}");
+        let builder = Builder {
+            disk: &Disk::new(Box::new(vec![0_u8; 512]), 0, 512, 1),
+            is_encrypted: false,
+            extents_max: 10,
+            extents: &|_| Vec::new(),
+        };
+        let mut report = Report::default();
+        let inode = builder.build(7, group, &mut report);
+        assert_eq!(inode.xattrs.len(), kept);
+        let findings = report.take();
+        assert!(
+            findings.iter().any(|finding| finding.code == FindingCode::Limit),
+            "{findings:?}"
+        );
     }
 }

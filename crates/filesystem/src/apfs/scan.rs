@@ -10,7 +10,7 @@ use super::files::Files;
 use super::index::Key;
 use super::inode::Group;
 use super::number::{CONTAINER_ROOT, PRIVATE, ROOT, ROOT_PARENT, pack};
-use super::record::{Attribute, RawExtent, RawInode, kind};
+use super::record::{RawExtent, RawInode, kind};
 use super::walk::Waiting;
 use super::{Apfs, ObjectMap};
 use crate::emit::Emitter;
@@ -186,12 +186,7 @@ impl<'s, 'v> Scan<'s, 'v> {
                     group.inode = RawInode::parse(record.value);
                     group.inode.is_some()
                 }
-                kind::XATTR => {
-                    let attribute = Attribute::parse(record.key, record.value, place);
-                    attribute
-                        .map(|attribute| group.attributes.push(attribute))
-                        .is_some()
-                }
+                kind::XATTR => group.attribute(record, place),
                 kind::FILE_EXTENT if group.extents.len() > extents_max || is_sealed => true,
                 kind::FILE_EXTENT => {
                     let extent = RawExtent::parse(record.key, record.value);

@@ -83,16 +83,7 @@ impl Space {
         let mut runs = Runs::new(disk, each);
         let mut visited = SparseSet::default();
         let mut next = 0_u64;
-        let mut infos = Vec::new();
-        for index in 0..usize::try_from(self.listed()).unwrap_or(0) {
-            let at = self.list.saturating_add(index.saturating_mul(8));
-            match le_u64(&self.bytes, at) {
-                Some(address) if self.address_blocks > 0 => infos.extend(addresses(disk, address)),
-                Some(address) => infos.push(address),
-                None => break,
-            }
-        }
-        for info in infos {
+        for info in self.infos(disk) {
             let chunks = if visited.insert(info) {
                 chunks(disk, info)
             } else {
@@ -107,6 +98,30 @@ impl Space {
         }
         runs.all(next, self.blocks.max(disk.block_count));
         runs.finish();
+    }
+
+    /// The blocks of chunks, up to the first address block that is lost, or that the list names for a second time: in its place stands an address
+    /// that leads nowhere, since what follows is not known.
+    fn infos(&self, disk: &Disk<'_>) -> Vec<u64> {
+        let mut visited = SparseSet::default();
+        let mut infos = Vec::new();
+        for index in 0..usize::try_from(self.listed()).unwrap_or(0) {
+            let at = self.list.saturating_add(index.saturating_mul(8));
+            let Some(address) = le_u64(&self.bytes, at) else {
+                break;
+            };
+            if self.address_blocks == 0 {
+                infos.push(address);
+                continue;
+            }
+            let is_new = visited.insert(address);
+            let Some(mut found) = is_new.then(|| addresses(disk, address)).flatten() else {
+                infos.push(u64::MAX);
+                break;
+            };
+            infos.append(&mut found);
+        }
+        infos
     }
 }
 
@@ -123,18 +138,13 @@ fn manager_block(disk: &Disk<'_>, container: &Container) -> Option<u64> {
     })
 }
 
-/// The addresses in an address block (`cib_addr_block_t`).
-fn addresses(disk: &Disk<'_>, block: u64) -> Vec<u64> {
-    let Ok(object) = disk.object(block, |header| header.kind == kind::CAB) else {
-        // Its place is kept by an address that leads nowhere.
-        return vec![u64::MAX];
-    };
+/// The addresses in an address block (`cib_addr_block_t`); `None` if it is lost.
+fn addresses(disk: &Disk<'_>, block: u64) -> Option<Vec<u64>> {
+    let object = disk.object(block, |header| header.kind == kind::CAB).ok()?;
     let count = usize::try_from(le_u32(&object.bytes, 36).unwrap_or(0)).unwrap_or(0);
     let list = object.bytes.get(40..).unwrap_or_default();
-    list.chunks_exact(8)
-        .take(count)
-        .filter_map(|address| le_u64(address, 0))
-        .collect()
+    let list = list.chunks_exact(8).take(count);
+    Some(list.filter_map(|address| le_u64(address, 0)).collect())
 }
 
 /// The chunks in a block of them (`chunk_info_block_t`).
@@ -173,16 +183,23 @@ impl<'r, 'a> Runs<'r, 'a> {
             return;
         }
         let end = first.saturating_add(chunk.blocks.into());
+        // How many blocks a chunk has, and the container, is only what they claim: bits are looked at of blocks that are there.
+        let backed = end.min(self.disk.block_count).min(self.disk.backed_blocks());
+        if first >= backed {
+            return self.all(first, end);
+        }
         let Ok(bitmap) = self.disk.block(chunk.bitmap) else {
-            self.all(first, end);
-            return;
+            return self.all(first, end);
         };
-        for (number, block) in (first..end.min(self.disk.block_count)).enumerate() {
+        let bits = u64::try_from(bitmap.len()).unwrap_or(0).saturating_mul(8);
+        let told = backed.min(first.saturating_add(bits));
+        for (number, block) in (first..told).enumerate() {
             let byte = u8_at(&bitmap, number / 8).unwrap_or(0xff);
             if byte.rotate_right(u32::try_from(number % 8).unwrap_or(0)) & 1 == 1 {
                 self.all(block, block.saturating_add(1));
             }
         }
+        self.all(told, end);
     }
 
     /// Blocks from `first` up to `end` are in use.
@@ -212,4 +229,71 @@ impl<'r, 'a> Runs<'r, 'a> {
 pub(super) fn not_found(disk: &Disk<'_>) -> Finding {
     let detail = "the space manager cannot be read; all blocks count as in use";
     Finding::new(Severity::Warning, Layer::FileSystem, FindingCode::Corrupt, detail).at(disk.place(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLOCK: usize = 512;
+
+    /// A disk of 16 blocks that claims to have `block_count`: a CAB in block 1, a CIB in block 2, and a bitmap of every other block in block 3.
+    fn disk(block_count: u64, [cab, cib]: [&[u64]; 2]) -> Disk<'static> {
+        let mut image = vec![0_u8; 16 * BLOCK];
+        for (block, kind, head, words) in [(1, kind::CAB, 40, cab), (2, kind::CIB, CHUNKS_AT, cib)] {
+            let bytes = &mut image[block * BLOCK..][..BLOCK];
+            bytes[24..28].copy_from_slice(&kind.to_le_bytes());
+            let per_entry = if kind == kind::CAB { 1 } else { CHUNK_LEN / 8 };
+            let count = u32::try_from(words.len() / per_entry).expect("few");
+            bytes[36..40].copy_from_slice(&count.to_le_bytes());
+            for (word, place) in words.iter().zip(bytes[head..].chunks_exact_mut(8)) {
+                place.copy_from_slice(&word.to_le_bytes());
+            }
+        }
+        image[3 * BLOCK..4 * BLOCK].fill(0x55);
+        Disk::new(Box::new(image), 0, 512, block_count)
+    }
+
+    fn space(list: &[u64], is_of_addresses: bool) -> Space {
+        let count = u32::try_from(list.len()).expect("few");
+        let (info_blocks, address_blocks) = if is_of_addresses { (0, count) } else { (count, 0) };
+        Space {
+            bytes: list.iter().flat_map(|address| address.to_le_bytes()).collect(),
+            blocks: 0,
+            info_blocks,
+            address_blocks,
+            free: 0,
+            list: 0,
+        }
+    }
+
+    fn used(space: &Space, disk: &Disk<'_>) -> Vec<ByteRange> {
+        let mut runs = Vec::new();
+        space.used(disk, &mut |run| runs.push(run));
+        runs
+    }
+
+    /// 2^32 blocks of each of its chunks were looked at, though there are 16.
+    #[test]
+    fn r22_chunks_of_more_blocks_than_there_are_end() {
+        let chunk = [0, 0, u32::MAX.into(), 3];
+        let disk = disk(1 << 50, [&[], &[chunk; 14].concat()]);
+        let runs = used(&space(&[2], false), &disk);
+        assert_eq!(runs.len(), 9);
+        assert_eq!(runs[1], ByteRange::new(2 * 512, 512));
+        assert_eq!(runs[8], ByteRange::new(16 * 512, ((1 << 50) - 16) * 512));
+    }
+
+    /// What one address block holds was kept once for every place of the list that names it.
+    #[test]
+    fn r22_an_address_block_counts_once() {
+        let cab: Vec<u64> = (0..59).map(|number| if number == 0 { 2 } else { 9 }).collect();
+        let disk = disk(16, [&cab, &[0, 0, 8, 3]]);
+        let often = space(&[1; 8192], true);
+        assert_eq!(often.infos(&disk).len(), 60);
+        let missing = space(&(1 << 40..(1 << 40) + 100).collect::<Vec<_>>(), true);
+        assert_eq!(missing.infos(&disk), [u64::MAX]);
+        let runs = used(&often, &disk);
+        assert_eq!(runs[4], ByteRange::new(8 * 512, 8 * 512), "{runs:?}");
+    }
 }

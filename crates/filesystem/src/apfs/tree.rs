@@ -33,8 +33,7 @@ impl PhysicalTree<'_> {
         let mut waiting = vec![(self.root, DEPTH_MAX)];
         let mut is_whole = true;
         while let Some((block, level_max)) = waiting.pop() {
-            // A node that two parents claim is read once.
-            if !visited.insert(block) {
+            if is_again(disk, block, &mut visited) {
                 continue;
             }
             match self.node(disk, block, level_max, report) {
@@ -62,6 +61,11 @@ impl PhysicalTree<'_> {
     }
 }
 
+/// Whether a block was met before: a node that two parents claim is read once. Blocks that are not there are not noted: each could cost a page of the set.
+fn is_again(disk: &Disk<'_>, block: u64, visited: &mut SparseSet) -> bool {
+    block < disk.backed_blocks() && !visited.insert(block)
+}
+
 /// Gives the records of a leaf, or lets the children of another node wait; false if a record does not lie in the node.
 fn spread(
     node: &Node,
@@ -87,4 +91,19 @@ fn spread(
         }
     }
     is_whole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every block number that a node names took a page of 4 KiB, whether there is such a block or not.
+    #[test]
+    fn r22_blocks_that_are_not_there_are_not_noted() {
+        let disk = Disk::new(Box::new(vec![0_u8; 1024]), 0, 512, 1 << 60);
+        let mut visited = SparseSet::default();
+        let again = [1, 1, 2, 2].map(|block| is_again(&disk, block, &mut visited));
+        assert_eq!(again, [false, true, false, false]);
+        assert_eq!(visited.iter().collect::<Vec<_>>(), [1]);
+    }
 }

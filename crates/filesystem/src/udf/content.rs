@@ -76,7 +76,12 @@ impl Reader<'_, '_, '_> {
         let mut offset = extent.image_offset.saturating_sub(self.disc.in_image(0));
         let mut left = extent.len;
         while left > 0 {
-            let step = left.min(STEP_BYTES);
+            // An extent may claim any length: what lies beyond the end of the disc is lost at once, not sector by sector.
+            let room = self.disc.len().saturating_sub(offset);
+            if room == 0 {
+                return (self.each)(Part::Lost(offset, left, FindingCode::BeyondEnd));
+            }
+            let step = left.min(STEP_BYTES).min(room);
             if !self.step(offset, step) {
                 return false;
             }
@@ -113,5 +118,34 @@ impl Reader<'_, '_, '_> {
         self.disc
             .fill(offset, &mut self.buffer)
             .map_err(|error| code_of(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every sector beyond the end was read for itself: 2^31 of them here.
+    #[test]
+    fn r22_what_lies_beyond_the_end_is_lost_at_once() {
+        let disc = Disc::new(Box::new(vec![0_u8; 4000]), 100);
+        let extent = Extent {
+            logical_offset: 0,
+            image_offset: 100 + 2048,
+            len: 1 << 40,
+            kind: ExtentKind::Data,
+        };
+        let content = Content::of_extents(vec![extent], 1 << 40);
+        let (mut had, mut lost) = (0, Vec::new());
+        read(&disc, &content, &mut |part| {
+            match part {
+                Part::Bytes(_, bytes) => had += bytes.len(),
+                Part::Lost(at, len, code) => lost.push((at, len, code)),
+                Part::Hole(_) => {}
+            }
+            lost.len() < 10
+        });
+        assert_eq!(had, 4000 - 2048);
+        assert_eq!(lost, [(4000, (1 << 40) - 1952, FindingCode::BeyondEnd)]);
     }
 }

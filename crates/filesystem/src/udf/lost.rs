@@ -22,6 +22,8 @@ use crate::Stop;
 
 /// Bytes read at a time.
 const STEP_BYTES: u64 = 1 << 20;
+/// How many times the length of the disc is looked through, and noted as content, at most: maps and directories may share their blocks.
+const SEARCHES_MAX: u64 = 4;
 /// Lost things of each kind that are kept; the rest is a finding.
 const FOUND_MAX: usize = 1_000_000;
 /// Extents of a lost directory.
@@ -44,6 +46,11 @@ struct Found {
     /// Content of the directories found.
     owned: Numbers,
     is_cut: bool,
+    /// Bytes that were looked through, and bytes of the content of directories.
+    searched_bytes: u64,
+    owned_bytes: u64,
+    /// There was more of either than the disc can hold.
+    is_left: bool,
 }
 
 impl<'d> Walk<'d, '_, '_> {
@@ -63,6 +70,11 @@ impl<'d> Walk<'d, '_, '_> {
         }
         if found.is_cut {
             let detail = format!("more than {FOUND_MAX} lost entries were found; the rest is not listed");
+            let finding = Finding::new(Severity::Loss, Layer::FileSystem, FindingCode::Limit, detail);
+            self.out.finding(finding)?;
+        }
+        if found.is_left {
+            let detail = "partitions or lost directories together are longer than the volume; not all was looked through for lost entries";
             let finding = Finding::new(Severity::Loss, Layer::FileSystem, FindingCode::Limit, detail);
             self.out.finding(finding)?;
         }
@@ -105,14 +117,25 @@ impl<'d> Walk<'d, '_, '_> {
                 block: number,
             };
             let left = end.saturating_sub(block).saturating_mul(size);
-            let run = session
-                .space
-                .run(at)
-                .map(|run| ByteRange::new(run.offset, run.len.min(left).min(STEP_BYTES)));
-            let Some(run) = run.filter(|run| run.len >= size) else {
-                block = block.saturating_add(1);
+            let run = session.space.run(at).filter(|run| run.len >= size);
+            // Nothing is to be found beyond the end of the disc, nor in holes; partitions and maps claim any length of either.
+            if let Some(beyond) = run.filter(|run| run.offset >= self.disc.len()) {
+                block = block.saturating_add(beyond.len.checked_div(size).unwrap_or(1).max(1));
+                continue;
+            }
+            let Some(run) = run else {
+                match session.space.next(at) {
+                    Some(next) => block = next.into(),
+                    None => return,
+                }
                 continue;
             };
+            let run = ByteRange::new(run.offset, run.len.min(left).min(STEP_BYTES));
+            found.searched_bytes = found.searched_bytes.saturating_add(run.len);
+            if found.searched_bytes > self.disc.len().saturating_mul(SEARCHES_MAX) {
+                found.is_left = true;
+                return;
+            }
             let bytes = self.read_good(run, size);
             let blocks = (number..=u32::MAX).zip(bytes.chunks_exact(block_len));
             for (offset, (block, bytes)) in (run.offset..).step_by(block_len).zip(blocks) {
@@ -172,16 +195,10 @@ impl<'d> Walk<'d, '_, '_> {
             found.is_cut = true;
         } else if entry.kind() == Kind::Directory {
             let content = content(self.disc, &session.space, entry, EXTENTS_MAX);
-            let base = self.disc.in_image(0);
-            for extent in content
-                .extents
-                .iter()
-                .filter(|extent| extent.image_offset < base.saturating_add(self.disc.len()))
-            {
-                let len = extent.len.min(self.disc.len());
-                found
-                    .owned
-                    .insert_all(extent.image_offset.saturating_sub(base), len);
+            if !self.own(&content, found) {
+                found.is_left = true;
+                found.directories.insert(entry.offset, (entry.at, None));
+                return;
             }
             let parent = self.children(&content).find_map(|identifier| {
                 let icb = identifier.icb.at;
@@ -193,6 +210,27 @@ impl<'d> Walk<'d, '_, '_> {
         } else {
             found.files.insert(entry.offset, entry.at);
         }
+    }
+
+    /// Notes which blocks a directory takes. False if those found take more than the volume can hold: they share their content.
+    fn own(&self, content: &Content, found: &mut Found) -> bool {
+        let base = self.disc.in_image(0);
+        let volume = ByteRange::new(0, self.disc.len());
+        let ranges = content.extents.iter().filter_map(|extent| {
+            let first = extent.image_offset.saturating_sub(base);
+            ByteRange::new(first, extent.len).intersection(&volume)
+        });
+        let bytes = ranges
+            .clone()
+            .fold(found.owned_bytes, |sum, range| sum.saturating_add(range.len));
+        found.owned_bytes = bytes;
+        if bytes > self.disc.len().saturating_mul(SEARCHES_MAX) {
+            return false;
+        }
+        for range in ranges {
+            found.owned.insert_all(range.offset, range.len);
+        }
+        true
     }
 
     fn children(&self, content: &Content) -> impl Iterator<Item = Identifier> {

@@ -86,6 +86,17 @@ impl Space {
         self.run(at).map(|run| run.offset)
     }
 
+    /// The next block after `at` that may lie somewhere where it does not: maps of metadata claim holes of any length.
+    pub(super) fn next(&self, at: Address) -> Option<u32> {
+        match self.maps.get(usize::from(at.reference))? {
+            Map::Metadata { runs, .. } => {
+                let after = runs.partition_point(|run| run.first <= at.block);
+                runs.get(after).map(|run| run.first)
+            }
+            _ => at.block.checked_add(1),
+        }
+    }
+
     /// Calls `each` for the runs of `len` bytes from a block: bytes from the start, and where they lie. False if some lie nowhere.
     pub(super) fn runs(&self, at: Address, len: u64, each: &mut dyn FnMut(u64, ByteRange)) -> bool {
         let mut done = 0;
@@ -242,6 +253,8 @@ mod tests {
         assert_eq!(run(&space, 1), Some((510, 10)));
         assert_eq!(run(&space, 3), Some((910, 20)));
         assert_eq!(run(&space, 5), None);
+        let next = |block| space.next(Address { reference: 1, block });
+        assert_eq!((next(0), next(2)), (Some(2), None));
         assert!(!space.runs(
             Address {
                 reference: 1,
@@ -250,5 +263,25 @@ mod tests {
             20,
             &mut |_, _| {}
         ));
+    }
+
+    /// A hole of 2^32 blocks was gone through block by block.
+    #[test]
+    fn r22_holes_of_metadata_are_stepped_over_at_once() {
+        let runs = [0, u32::MAX - 1].map(|first| MetadataRun {
+            first,
+            range: ByteRange::new(500, 10),
+        });
+        let space = space(Map::Metadata {
+            ground: GROUND,
+            runs: runs.to_vec(),
+            bitmap: Vec::new(),
+        });
+        let at = Address {
+            reference: 1,
+            block: 1,
+        };
+        assert_eq!(space.run(at), None);
+        assert_eq!(space.next(at), Some(u32::MAX - 1));
     }
 }

@@ -154,6 +154,16 @@ impl ForkBytes {
         })
     }
 
+    /// How many bytes from `logical` on no run maps; 0 if one does.
+    pub(crate) fn gap_at(&self, logical: u64) -> u64 {
+        if self.place(logical).is_some() {
+            return 0;
+        }
+        let after = self.runs.partition_point(|run| run.logical <= logical);
+        let end = self.runs.get(after).map_or(self.len, |run| run.logical);
+        end.saturating_sub(logical)
+    }
+
     /// Fills `buffer` from byte `logical` of the fork.
     ///
     /// # Errors
@@ -208,6 +218,15 @@ mod tests {
 
     fn volume() -> Volume<'static> {
         Volume::new(Box::new((0..=255).collect::<Vec<u8>>()), 1000, (16, 14), 8)
+    }
+
+    /// Found by fuzzing: billions of nodes in a gap between two extents were looked for one by one.
+    #[test]
+    fn r22_a_gap_between_runs_is_known_as_a_whole() {
+        let runs = [run(0, 1, 2), run(1 << 20, 3, 1)];
+        let bytes = ForkBytes::new(&volume(), u64::MAX, &runs);
+        let gaps = [0, 31, 32, 100, 16 << 20, 17 << 20].map(|at| bytes.gap_at(at));
+        assert_eq!(gaps, [0, 0, (16 << 20) - 32, (16 << 20) - 100, 0, 0]);
     }
 
     fn run(logical: u32, start: u32, count: u32) -> Run {

@@ -264,13 +264,12 @@ impl<'s, 'a> Sweeper<'s, 'a> {
         }
     }
 
-    /// How many nodes from a byte of the file on lie wholly beyond the end of the volume. A fork may claim any number of them.
+    /// How many nodes from a byte of the file on are wholly missing: beyond the end of the volume, or not mapped. A fork may claim any number of them.
     fn missing_nodes(&self, start: u64) -> u64 {
-        let missing = self
-            .tree
-            .file
-            .place(start)
-            .map_or(0, |run| self.volume.missing_at(run.offset).min(run.len));
+        let missing = match self.tree.file.place(start) {
+            Some(run) => self.volume.missing_at(run.offset).min(run.len),
+            None => self.tree.file.gap_at(start),
+        };
         missing.checked_div(self.node_bytes()).unwrap_or(0)
     }
 
@@ -291,7 +290,7 @@ impl<'s, 'a> Sweeper<'s, 'a> {
         let name = self.tree.format.tree_name();
         let last = end.saturating_sub(1);
         let detail = format!(
-            "nodes {first} to {last} of the {name} lie beyond the end of the volume; {live} of them may be in use"
+            "nodes {first} to {last} of the {name} are not mapped or lie beyond the end of the volume; {live} of them may be in use"
         );
         let at = self.image_offset(first.saturating_mul(self.tree.unit));
         let finding = Finding::new(Severity::Loss, Layer::FileSystem, FindingCode::BeyondEnd, detail);

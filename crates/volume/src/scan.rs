@@ -226,6 +226,7 @@ fn is_macintosh_volume(bytes: &[u8]) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use ntt_source::Masked;
+    use ntt_testkit::synthetic::Synthetic;
 
     use super::*;
 
@@ -258,26 +259,9 @@ mod tests {
     /// A virtual disk may claim any size, and a volume in it as well.
     #[test]
     fn r22_a_volume_up_to_the_last_byte_of_all_ends_the_search() {
-        #[derive(Debug)]
-        struct Endless(Vec<u8>);
-
-        impl ReadAt for Endless {
-            fn len(&self) -> u64 {
-                u64::MAX
-            }
-
-            fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ntt_source::ReadError> {
-                buffer.fill(0);
-                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
-                let count = buffer.len().min(self.0.len() - start);
-                buffer[..count].copy_from_slice(&self.0[start..start + count]);
-                Ok(())
-            }
-        }
-
-        let mut bytes = vec![0; 1 << 20];
+        let mut bytes = vec![0; 4096];
         put_ext(&mut bytes, 0, 0);
-        let endless = Endless(bytes);
+        let endless = Synthetic::new(u64::MAX).bytes(0, &bytes);
         let scanned = scan(&endless, whole(&endless), &mut |_| Some(u64::MAX));
         assert_eq!(scanned.volumes, [ByteRange::new(0, u64::MAX)]);
         assert_eq!(scanned.stopped_at, None);

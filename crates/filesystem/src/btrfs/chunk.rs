@@ -322,7 +322,8 @@ impl ChunkMap {
         Some((mapped, chunk.layout != Layout::Copies))
     }
 
-    /// Calls `each` with the first place (if there is one here) and the length of every piece of a run, in its order, until there were `pieces_max`.
+    /// Calls `each` with the first place (if there is one here) and the length of every piece of a run, in its order, until there were `pieces_max`. How
+    /// far they were told, and how many there were.
     ///
     /// Pieces go round for as long as a chunk claims to be, so the first one that lies beyond `device_len` is the last one told of a striped chunk.
     pub(super) fn pieces(
@@ -330,15 +331,15 @@ impl ChunkMap {
         (logical, len): (u64, u64),
         (device_len, pieces_max): (u64, u64),
         each: &mut dyn FnMut(Option<u64>, u64),
-    ) -> Told {
+    ) -> (Told, u64) {
         let (mut logical, mut left) = (logical, len);
         let mut pieces = 0_u64;
         while left > 0 {
             let Some((mapped, is_striped)) = self.mapped(logical) else {
-                return Told::Part;
+                return (Told::Part, pieces);
             };
             if pieces >= pieces_max {
-                return Told::TooMany;
+                return (Told::TooMany, pieces);
             }
             pieces = pieces.saturating_add(1);
             let part = mapped.len.min(left);
@@ -347,11 +348,12 @@ impl ChunkMap {
             left = left.saturating_sub(part);
             let is_beyond = is_striped && place.is_some_and(|place| place >= device_len);
             let Some(next) = logical.checked_add(part).filter(|_| part > 0 && !is_beyond) else {
-                return if left > 0 { Told::Part } else { Told::Whole };
+                let told = if left > 0 { Told::Part } else { Told::Whole };
+                return (told, pieces);
             };
             logical = next;
         }
-        Told::Whole
+        (Told::Whole, pieces)
     }
 }
 
@@ -440,7 +442,7 @@ mod tests {
         let told = map.pieces((1 << 20, 4096), (u64::MAX, 1), &mut |place, len| {
             seen.push((place, len));
         });
-        assert_eq!(told, Told::Whole);
+        assert_eq!(told, (Told::Whole, 1));
         assert_eq!(seen, [(Some(1 << 20), 4096)]);
     }
 
@@ -455,11 +457,8 @@ mod tests {
             assert!(map.add(0, &bytes));
             map
         };
-        let told = |map: &ChunkMap, device_len, max| {
-            let mut count = 0;
-            let told = map.pieces((0, 1 << 60), (device_len, max), &mut |_, _| count += 1);
-            (told, count)
-        };
+        let told =
+            |map: &ChunkMap, device_len, max| map.pieces((0, 1 << 60), (device_len, max), &mut |_, _| ());
         let two = endless(&[(1, 0), (2, 0)]);
         assert_eq!(told(&two, 1 << 20, u64::MAX), (Told::Part, 4097));
         assert_eq!(told(&two, u64::MAX, 100), (Told::TooMany, 100));

@@ -165,18 +165,18 @@ impl Content {
         }
         // The extent itself was counted.
         let pieces_max = extents_max.saturating_sub(self.count).saturating_add(1);
-        let volume = (volume, pieces_max);
+        let within = (volume, pieces_max);
         match packing {
             Packing::Unknown => Added::Unsupported,
-            Packing::Packed(codec) if !can_decode(codec, volume.0) => Added::Unsupported,
-            Packing::Packed(codec) => self.compressed(start, len, (logical, stored_len, skip), codec, volume),
+            Packing::Packed(codec) if !can_decode(codec, volume) => Added::Unsupported,
+            Packing::Packed(codec) => self.compressed(start, len, (logical, stored_len, skip), codec, within),
             Packing::Plain => {
                 let kind = if is_unwritten {
                     ExtentKind::Unwritten
                 } else {
                     ExtentKind::Data
                 };
-                self.mapped(start, (logical.saturating_add(skip), len), kind, volume)
+                self.mapped(start, (logical.saturating_add(skip), len), kind, within)
             }
         }
     }
@@ -189,10 +189,9 @@ impl Content {
         kind: ExtentKind,
         (volume, pieces_max): (&Volume<'_>, u64),
     ) -> Added {
-        let (mut position, mut is_absent, mut pieces) = (start, false, 0_u64);
+        let (mut position, mut is_absent) = (start, false);
         let limits = (volume.source_len(), pieces_max);
         let told = volume.chunks.pieces(run, limits, &mut |place, part| {
-            pieces = pieces.saturating_add(1);
             match place {
                 Some(place) => self.plain(Extent {
                     logical_offset: position,
@@ -204,13 +203,17 @@ impl Content {
             }
             position = position.saturating_add(part);
         });
-        self.count_more(pieces);
-        added(told, is_absent)
+        self.added(told, is_absent)
     }
 
-    /// Counts the pieces of an extent that was counted as one.
-    fn count_more(&mut self, pieces: u64) {
+    /// Counts the pieces of an extent, which was counted as one; what became of it.
+    fn added(&mut self, (told, pieces): (Told, u64), is_absent: bool) -> Added {
         self.count = self.count.saturating_add(pieces.saturating_sub(1));
+        match told {
+            Told::TooMany => Added::TooMany,
+            Told::Whole if !is_absent => Added::Fine,
+            Told::Whole | Told::Part => Added::Absent,
+        }
     }
 
     fn plain(&mut self, extent: Extent) {
@@ -252,13 +255,12 @@ impl Content {
         let stored_offset = stored.len;
         stored.runs.insert(logical, stored_offset);
         self.unit(start, len, stored_offset, stored_len, skip, codec);
-        let (mut position, mut is_absent, mut pieces) = (stored_offset, false, 0_u64);
+        let (mut position, mut is_absent) = (stored_offset, false);
         let limits = (volume.source_len(), pieces_max);
         let extents = &mut self.extents;
         let told = volume
             .chunks
             .pieces((logical, stored_len), limits, &mut |place, part| {
-                pieces = pieces.saturating_add(1);
                 match place {
                     Some(place) => push_joined(
                         extents,
@@ -273,9 +275,8 @@ impl Content {
                 }
                 position = position.saturating_add(part);
             });
-        self.count_more(pieces);
         self.grow(stored_len);
-        added(told, is_absent)
+        self.added(told, is_absent)
     }
 
     /// The stored stream; what was plain until now becomes a part of it.
@@ -343,12 +344,4 @@ impl Content {
 
 fn can_decode(codec: Codec, volume: &Volume<'_>) -> bool {
     codec != Codec::LzoBtrfs || volume.superblock.sector_bytes == LZO_SECTOR_BYTES
-}
-
-fn added(told: Told, is_absent: bool) -> Added {
-    match told {
-        Told::TooMany => Added::TooMany,
-        Told::Whole if !is_absent => Added::Fine,
-        Told::Whole | Told::Part => Added::Absent,
-    }
 }

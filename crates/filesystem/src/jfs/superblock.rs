@@ -163,6 +163,19 @@ impl Superblock {
 }
 
 #[cfg(test)]
+impl Superblock {
+    /// Version 2, 16 MiB in blocks of 4 KiB, and no log.
+    pub(super) fn bare() -> Self {
+        let mut bytes = vec![0; SUPERBLOCK_LEN];
+        bytes[..5].copy_from_slice(b"JFS1\x02");
+        bytes[8..12].copy_from_slice(&32_768_u32.to_le_bytes());
+        bytes[16..20].copy_from_slice(&4096_u32.to_le_bytes());
+        bytes[28] = 9;
+        Self::parse(&bytes).expect("a superblock")
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use ntt_filesystem::{Family, ScanOptions, State, open};
 use ntt_model::entry::{Inode, StreamKind};
 use ntt_model::{ByteRange, FindingCode, Kind, Layer};
-use ntt_source::{ReadAt, ReadError};
+use ntt_source::ReadAt;
 use ntt_testkit::corpus::{corpus_image, have};
 use ntt_testkit::lab::Lab;
 use ntt_testkit::lab::compare::Aspect;
@@ -19,6 +19,7 @@ use ntt_testkit::lab::uml;
 use ntt_testkit::lab::variant::Amount;
 use ntt_testkit::lab::watch::Bytes;
 use ntt_testkit::listing::Listing;
+use ntt_testkit::synthetic::Synthetic;
 
 fn format(path: &Path, arguments: &[&str], bytes: u64) {
     let file = fs::File::create(path).expect("a new file");
@@ -224,24 +225,6 @@ fn r22_copies_and_searches_serve_where_jfs_is_damaged() {
     }
 }
 
-/// The image, and zeros up to a length that no disk has.
-#[derive(Debug)]
-struct Endless(Vec<u8>);
-
-impl ReadAt for Endless {
-    fn len(&self) -> u64 {
-        1 << 60
-    }
-
-    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
-        let count = buffer.len().min(self.0.len() - start);
-        buffer.fill(0);
-        buffer[..count].copy_from_slice(&self.0[start..start + count]);
-        Ok(())
-    }
-}
-
 /// Found by fuzzing: a map that claims blocks without end was asked for each of them, with a finding for every page.
 #[test]
 fn r22_a_map_of_jfs_that_claims_blocks_without_end_is_given_up() {
@@ -262,7 +245,14 @@ fn r22_a_map_of_jfs_that_claims_blocks_without_end_is_given_up() {
         assert!(found.findings.len() < 100, "{}", found.findings.len());
         has(&found, FindingCode::Limit, "cannot be read; from block 532480 on")
     };
-    assert!(given_up(Box::new(Endless(image.clone()))));
+    // Zeros behind it, up to a length that no disk has.
+    let pages = image.clone();
+    let count = u64::try_from(image.len() / 4096).expect("small");
+    let endless = Synthetic::new(1 << 60).records(0, 4096, count, move |number, page| {
+        let start = usize::try_from(number).expect("small") * 4096;
+        page.copy_from_slice(&pages[start..start + 4096]);
+    });
+    assert!(given_up(Box::new(endless)));
     assert!(
         !given_up(Box::new(image)),
         "what lies beyond the end is not asked for"

@@ -88,6 +88,9 @@ pub enum Error {
     /// A question to the catalogue has no answer.
     #[error(transparent)]
     Report(#[from] ntt_report::Error),
+    /// A list that is too long for the memory cannot be sorted in the folder for temporary files: no room there, or its disk failed.
+    #[error("a list cannot be sorted in the folder for temporary files (TMPDIR)")]
+    Sorting(#[source] rusqlite::Error),
     /// The search index cannot be written or read; searches then look at every name of the catalogue.
     #[error(transparent)]
     Search(#[from] ntt_search::Error),
@@ -129,7 +132,9 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Config { .. } | Self::Selection(_) => ErrorKind::Usage,
-            Self::NoArchive(_) | Self::Format { .. } | Self::Store(_) => ErrorKind::Unreachable,
+            Self::NoArchive(_) | Self::Format { .. } | Self::Store(_) | Self::Sorting(_) => {
+                ErrorKind::Unreachable
+            }
             Self::Held { .. } | Self::Catalogue(ntt_catalogue::Error::Held) => ErrorKind::Held,
             Self::Catalogue(ntt_catalogue::Error::NotFound { .. } | ntt_catalogue::Error::Conflict(_)) => {
                 ErrorKind::Failed

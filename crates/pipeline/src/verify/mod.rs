@@ -4,19 +4,22 @@
 //! is known; so a verification that was stopped goes on where it was when it is asked again with `not_since` set to the time of the first.
 
 mod source;
+mod targets;
 
-use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use ntt_catalogue::rows::{MediumRow, Occurrence};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use ntt_catalogue::rows::{BlobRow, MediumRow, Occurrence};
 use ntt_catalogue::{Catalogue, Error as CatalogueError};
 use ntt_model::{BlobHash, Timestamp};
-use ntt_store::{Location, PackId, Verified};
+use ntt_store::Verified;
 use serde::{Deserialize, Serialize};
 
 pub use source::{SourceCheck, SourceFinding, source};
+use targets::{Gathering, Places, Target, Targets};
 
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, RunOutcome, Stage};
@@ -38,44 +41,11 @@ pub struct VerifyRequest {
     pub not_since: Option<Timestamp>,
 }
 
-/// One content to read, in the order of reading.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Target {
-    verified: Option<Timestamp>,
-    /// See [`Places`].
-    place: u64,
-    hash: BlobHash,
-    bytes: u64,
-}
-
-/// Where contents lie, as numbers whose order is that of the disk: contents are read from one end of a pack to the other, one pack after the other. In
-/// the order of their digests each would be somewhere else.
-#[derive(Default)]
-struct Places {
-    packs: HashMap<PackId, u64>,
-}
-
-impl Places {
-    /// Bits of a number that are an offset in a pack.
-    const OFFSET_BITS: u32 = 40;
-
-    /// Files of their own come first, among themselves in the order of their names.
-    fn of(&mut self, location: Location) -> u64 {
-        let Location::Packed { pack, offset } = location else {
-            return 0;
-        };
-        let next = count(self.packs.len()).saturating_add(1);
-        let pack = *self.packs.entry(pack).or_insert(next);
-        let pack = pack.saturating_mul(1 << Self::OFFSET_BITS);
-        pack | offset.min((1 << Self::OFFSET_BITS) - 1)
-    }
-}
-
-/// What a verification would read.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+/// What a verification would read. The list itself is on disk, in a temporary file that goes with this value.
+#[derive(Debug, Serialize)]
 pub struct VerifyPlan {
     #[serde(skip)]
-    targets: Vec<Target>,
+    targets: Targets,
     /// The medium, if it was asked for one.
     #[serde(skip)]
     medium: Option<MediumRow>,
@@ -86,9 +56,16 @@ pub struct VerifyPlan {
 }
 
 impl VerifyPlan {
-    /// The contents, in the order in which they are read.
-    pub fn contents(&self) -> impl Iterator<Item = BlobHash> {
-        self.targets.iter().map(|target| target.hash)
+    /// Visits the contents, in the order in which they are read.
+    ///
+    /// # Errors
+    ///
+    /// When the temporary file cannot be read.
+    pub fn each_content(&self, visit: &mut dyn FnMut(BlobHash)) -> Result<(), Error> {
+        self.targets.each(&mut |target| {
+            visit(target.hash);
+            ControlFlow::Continue(())
+        })
     }
 }
 
@@ -134,58 +111,64 @@ impl VerifySummary {
 ///
 /// # Errors
 ///
-/// When the catalogue fails, or the index of the store.
+/// When the catalogue fails, or the index of the store, or the list finds no room in the folder for temporary files.
 pub fn plan(archive: &Archive, request: &VerifyRequest) -> Result<VerifyPlan, Error> {
-    let mut targets = candidates(archive.catalogue(), request)?;
-    // A sample is one of all that was verified equally long ago: in the order of digests, wherever that is on the disk.
-    targets.sort_unstable();
-    targets.dedup_by_key(|target| target.hash);
-    if let Some(percent) = request.sample_percent {
-        let wanted = targets
-            .len()
-            .saturating_mul(usize::from(percent.min(100)))
-            .div_ceil(100);
-        targets.truncate(wanted);
-    }
-    let mut places = Places::default();
-    for target in &mut targets {
-        let stored = archive.store().info(&target.hash)?;
-        target.place = stored.map_or(0, |info| places.of(info.location));
-    }
-    targets.sort_unstable();
+    let targets = gather(archive, request)?.sort(request.sample_percent)?;
+    let (mut blobs, mut bytes) = (0_u64, 0_u64);
+    targets.each(&mut |target| {
+        blobs = blobs.saturating_add(1);
+        bytes = bytes.saturating_add(target.bytes);
+        ControlFlow::Continue(())
+    })?;
     Ok(VerifyPlan {
-        blobs: count(targets.len()),
-        bytes: targets.iter().map(|target| target.bytes).sum(),
-        medium: request.medium.clone(),
         targets,
+        medium: request.medium.clone(),
+        blobs,
+        bytes,
     })
 }
 
-fn candidates(catalogue: &dyn Catalogue, request: &VerifyRequest) -> Result<Vec<Target>, Error> {
-    let mut targets = Vec::new();
-    let mut add = |blob: &ntt_catalogue::rows::BlobRow| {
-        let fresh = matches!((blob.verified, request.not_since), (Some(at), Some(since)) if at >= since);
-        if !fresh {
-            targets.push(Target {
-                verified: blob.verified,
-                place: 0,
-                hash: blob.hash,
-                bytes: blob.size_bytes,
-            });
-        }
-        Ok(())
-    };
-    match &request.medium {
-        None => catalogue.each_blob(None, &mut add)?,
-        Some(medium) => {
-            for volume in catalogue.volumes(medium.key)? {
-                for scan in current_scans(catalogue, &volume)? {
-                    catalogue.each_blob(Some(scan.id), &mut add)?;
-                }
-            }
+fn gather(archive: &Archive, request: &VerifyRequest) -> Result<Gathering, Error> {
+    let catalogue = archive.catalogue();
+    let gathering = Gathering::begin()?;
+    let mut places = Places::default();
+    let mut scans = vec![None];
+    if let Some(medium) = &request.medium {
+        scans.clear();
+        for volume in catalogue.volumes(medium.key)? {
+            let current = current_scans(catalogue, &volume)?;
+            scans.extend(current.into_iter().map(|scan| Some(scan.id)));
         }
     }
-    Ok(targets)
+    for scan in scans {
+        let mut failed = Ok(());
+        let visited = catalogue.each_blob(scan, &mut |blob| {
+            failed = add(archive, request, &gathering, &mut places, blob);
+            failed.as_ref().map_or(Err(CatalogueError::Stopped), |()| Ok(()))
+        });
+        failed?;
+        visited?;
+    }
+    Ok(gathering)
+}
+
+fn add(
+    archive: &Archive,
+    request: &VerifyRequest,
+    gathering: &Gathering,
+    places: &mut Places,
+    blob: &BlobRow,
+) -> Result<(), Error> {
+    if matches!((blob.verified, request.not_since), (Some(at), Some(since)) if at >= since) {
+        return Ok(());
+    }
+    let stored = archive.store().info(&blob.hash)?;
+    gathering.add(&Target {
+        verified: blob.verified,
+        place: stored.map_or(0, |info| places.of(info.location)),
+        hash: blob.hash,
+        bytes: blob.size_bytes,
+    })
 }
 
 /// Verifies.
@@ -216,8 +199,6 @@ pub fn run(context: &Context<'_>, plan: &VerifyPlan) -> Result<VerifySummary, Er
 struct Shared<'a> {
     context: &'a Context<'a>,
     stage: &'a Running<'a>,
-    targets: &'a [Target],
-    next: AtomicUsize,
     bad: Mutex<Vec<(BlobHash, String)>>,
     /// Contents in a row that could not be read, by all threads.
     unreadable: AtomicUsize,
@@ -225,29 +206,44 @@ struct Shared<'a> {
     stop: AtomicBool,
 }
 
+/// Contents that wait for a thread.
+const WAITING: usize = 256;
+
 fn verify_all(context: &Context<'_>, plan: &VerifyPlan, stage: &Running<'_>) -> Result<VerifySummary, Error> {
     let shared = Shared {
         context,
         stage,
-        targets: &plan.targets,
-        next: AtomicUsize::new(0),
         bad: Mutex::default(),
         unreadable: AtomicUsize::new(0),
         stop: AtomicBool::new(false),
     };
-    let results: Vec<Result<(), Error>> = thread::scope(|scope| {
+    let (sender, receiver) = bounded(WAITING);
+    let (fed, verified) = thread::scope(|scope| {
         let jobs = context.config.jobs.value.clamp(1, 64);
-        let threads: Vec<_> = (0..jobs).map(|_| scope.spawn(|| worker(&shared))).collect();
-        threads
+        let threads: Vec<_> = (0..jobs)
+            .map(|_| {
+                let receiver = receiver.clone();
+                let shared = &shared;
+                scope.spawn(move || worker(shared, &receiver))
+            })
+            .collect();
+        drop(receiver);
+        let fed = feed(&plan.targets, sender);
+        if fed.is_err() {
+            shared.stop.store(true, Ordering::Relaxed);
+        }
+        let verified: Vec<Result<(), Error>> = threads
             .into_iter()
             .map(|thread| {
                 thread
                     .join()
                     .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             })
-            .collect()
+            .collect();
+        (fed, verified)
     });
-    results.into_iter().collect::<Result<Vec<()>, Error>>()?;
+    verified.into_iter().collect::<Result<Vec<()>, Error>>()?;
+    fed?;
     let mut bad = shared
         .bad
         .into_inner()
@@ -256,9 +252,18 @@ fn verify_all(context: &Context<'_>, plan: &VerifyPlan, stage: &Running<'_>) -> 
     summary(context.archive.catalogue(), stage, bad)
 }
 
-fn worker(shared: &Shared<'_>) -> Result<(), Error> {
+/// Hands out all contents, or those until the threads have stopped.
+#[allow(clippy::needless_pass_by_value, reason = "the threads end when it is dropped")]
+fn feed(targets: &Targets, sender: Sender<Target>) -> Result<(), Error> {
+    targets.each(&mut |target| match sender.send(target) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
+    })
+}
+
+fn worker(shared: &Shared<'_>, targets: &Receiver<Target>) -> Result<(), Error> {
     let mut results = Results::default();
-    let verified = verify_some(shared, &mut results);
+    let verified = verify_some(shared, targets, &mut results);
     match &verified {
         // All was read that there is: what the disk would not give is damage of its own.
         Ok(()) if !shared.stop.load(Ordering::Relaxed) => results.believe_all(),
@@ -269,9 +274,9 @@ fn worker(shared: &Shared<'_>) -> Result<(), Error> {
     verified
 }
 
-fn verify_some(shared: &Shared<'_>, results: &mut Results) -> Result<(), Error> {
+fn verify_some(shared: &Shared<'_>, targets: &Receiver<Target>, results: &mut Results) -> Result<(), Error> {
     while !shared.stop.load(Ordering::Relaxed)
-        && let Some(target) = shared.targets.get(shared.next.fetch_add(1, Ordering::Relaxed))
+        && let Ok(target) = targets.recv()
     {
         shared.context.interrupt.check()?;
         let verified = shared.context.archive.store().verify_blob(&target.hash)?;

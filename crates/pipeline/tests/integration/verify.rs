@@ -85,7 +85,9 @@ fn r42_contents_are_read_in_the_order_of_the_disk() {
     assert_eq!(ingest::run(&world.context(), &request).unwrap().outcome, Complete);
     let planned = || {
         let plan = verify::plan(&world.archive, &VerifyRequest::default()).unwrap();
-        plan.contents().collect::<Vec<_>>()
+        let mut contents = Vec::new();
+        plan.each_content(&mut |hash| contents.push(hash)).unwrap();
+        contents
     };
     let place = |hash: &BlobHash| match world.archive.store().info(hash).unwrap().unwrap().location {
         Location::Packed { pack, offset } => (pack, offset),

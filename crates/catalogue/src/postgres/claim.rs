@@ -4,6 +4,7 @@ use ntt_model::{ChunkId, ScanId, WorkerId};
 use postgres::Row;
 
 use super::connection::{Connection, get};
+use super::kept::{self, Statement};
 use super::media::leaf;
 use super::queue::no_scan;
 use super::worker::dead;
@@ -27,11 +28,15 @@ impl Look {
             Self::Behind(seq) => format!("not_before = 0 AND seq > {seq}"),
             Self::Everywhere => format!("not_before <= {now}"),
         };
-        format!(
-            "SELECT id FROM chunk WHERE state = 0 AND scan = $1 AND {due} \
-             ORDER BY not_before, seq LIMIT 1 FOR UPDATE SKIP LOCKED"
-        )
+        first_where(&due)
     }
+}
+
+fn first_where(due: &str) -> String {
+    format!(
+        "SELECT id FROM chunk WHERE state = 0 AND scan = $1 AND {due} \
+         ORDER BY not_before, seq LIMIT 1 FOR UPDATE SKIP LOCKED"
+    )
 }
 
 /// What an earlier claim of a scan told, for the next one.
@@ -73,15 +78,30 @@ pub(super) fn claim_next(
     reader: &str,
 ) -> Result<Option<Claimed>, Error> {
     let number = leaf(scan).map_err(|_| no_scan(scan))?;
-    let sql = format!(
-        "UPDATE chunk c SET state = 1, owner = $2, epoch = epoch + 1 WHERE id = \
-             ({}) AND EXISTS (SELECT 1 FROM worker WHERE id = $2 AND NOT retired) \
-         RETURNING id, seq, epoch, (SELECT m.members FROM chunk_members m WHERE m.chunk = c.id), \
-             set_config('synchronous_commit', 'off', true)",
-        look.first(&format!("(SELECT {})", connection.now_sql()))
-    );
-    let row = connection.first(&sql, &[&number, &worker.0])?;
-    row.map(|row| claimed(&row, 0, reader.to_owned())).transpose()
+    let sql = |first: &str| {
+        format!(
+            "UPDATE chunk c SET state = 1, owner = $2, epoch = epoch + 1 WHERE id = \
+                 ({first}) AND EXISTS (SELECT 1 FROM worker WHERE id = $2 AND NOT retired) \
+             RETURNING id, seq, epoch, (SELECT m.members FROM chunk_members m WHERE m.chunk = c.id), \
+                 set_config('synchronous_commit', 'off', true)"
+        )
+    };
+    let rows = match look {
+        Look::Behind(seq) => {
+            let statement = Statement {
+                sql: sql(&first_where("not_before = 0 AND seq > $3")),
+                types: "int4, int8, int8",
+            };
+            let literals = format!("{number}, {}, {seq}", worker.0);
+            kept::query(connection, &statement, &literals, &[&number, &worker.0, &seq])?
+        }
+        Look::Everywhere => {
+            let first = look.first(&format!("(SELECT {})", connection.now_sql()));
+            connection.query(&sql(&first), &[&number, &worker.0])?
+        }
+    };
+    let row = rows.first();
+    row.map(|row| claimed(row, 0, reader.to_owned())).transpose()
 }
 
 /// A lease from the columns `id`, `seq`, `epoch` and `members`, which begin at `first`.

@@ -1,6 +1,6 @@
 //! One connection: statements, COPY, transactions, and what errors of the server mean.
 //!
-//! No statement leaves anything behind in the session that a later one needs, so that a pooler may give every transaction another server.
+//! No statement leaves anything behind in the session that a later one cannot do without, so that a pooler may give every transaction another server.
 
 use std::cell::{Cell, RefCell};
 use std::io::Write;
@@ -13,6 +13,7 @@ use postgres::error::SqlState;
 use postgres::types::{FromSql, ToSql, Type};
 use postgres::{Client, Row};
 
+use super::kept::Kept;
 use super::place::Place;
 use super::spool::Spool;
 use super::value::Value;
@@ -107,6 +108,7 @@ pub(super) struct Connection {
     place: Arc<Place>,
     time: TimeSource,
     cursors: Cell<u32>,
+    kept: Kept,
 }
 
 impl Connection {
@@ -121,6 +123,7 @@ impl Connection {
             place: Arc::clone(place),
             time: time.clone(),
             cursors: Cell::new(0),
+            kept: Kept::default(),
         })
     }
 
@@ -129,24 +132,34 @@ impl Connection {
         !self.client.borrow().is_closed()
     }
 
-    fn error(&self, error: postgres::Error) -> Error {
+    /// What an error means to the caller.
+    pub(super) fn error(&self, error: postgres::Error) -> Error {
         error_of(&self.place, error)
+    }
+
+    /// Statements that are kept in this session, as far as it is always the same.
+    pub(super) const fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    /// Runs statements without values or rows; the server's own error.
+    pub(super) fn try_batch(&self, sql: &str) -> Result<(), postgres::Error> {
+        self.client.borrow_mut().batch_execute(sql)
+    }
+
+    /// The rows of a query; the server's own error.
+    pub(super) fn try_query(&self, sql: &str, values: &[&dyn Value]) -> Result<Vec<Row>, postgres::Error> {
+        self.client.borrow_mut().query_typed(sql, &with_types(values))
     }
 
     /// Runs statements without values or rows.
     pub(super) fn batch(&self, sql: &str) -> Result<(), Error> {
-        self.client
-            .borrow_mut()
-            .batch_execute(sql)
-            .map_err(|error| self.error(error))
+        self.try_batch(sql).map_err(|error| self.error(error))
     }
 
     /// The rows of a query.
     pub(super) fn query(&self, sql: &str, values: &[&dyn Value]) -> Result<Vec<Row>, Error> {
-        self.client
-            .borrow_mut()
-            .query_typed(sql, &with_types(values))
-            .map_err(|error| self.error(error))
+        self.try_query(sql, values).map_err(|error| self.error(error))
     }
 
     /// The first row of a query, if there is one.
@@ -200,21 +213,18 @@ impl Connection {
         self.copy(target, |out| out.write_all(rows.bytes()))
     }
 
-    /// COPY needs a named statement for a moment. Behind a pooler a statement of that name may be left from another client: nothing here
-    /// keeps one, so all can go.
+    /// COPY needs a named statement for a moment. Behind a pooler a statement of that name may be left from another client.
     fn copy(
         &self,
         target: &Target<'_>,
         write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
     ) -> Result<u64, Error> {
+        self.drop_left_statements()?;
         let mut client = self.client.borrow_mut();
         let sql = format!(
             "COPY {} FROM STDIN (FORMAT binary{})",
             target.table, target.options
         );
-        client
-            .batch_execute("DEALLOCATE ALL")
-            .map_err(|error| self.error(error))?;
         let mut out = client.copy_in(&sql).map_err(|error| self.error(error))?;
         let written = out
             .write_all(HEADER)
@@ -224,6 +234,15 @@ impl Connection {
             Ok(()) => out.finish().map_err(|error| self.error(error)),
             Err(error) => Err(self.io_error(error)),
         }
+    }
+
+    /// Drops statements with a name such as the client library gives (`s7`).
+    fn drop_left_statements(&self) -> Result<(), Error> {
+        let sql = "SELECT name FROM pg_prepared_statements WHERE name ~ '^s[0-9]+$'";
+        for name in self.collect(sql, &[], |row| get::<String>(row, 0))? {
+            self.batch(&format!("DEALLOCATE {name}"))?;
+        }
+        Ok(())
     }
 
     /// An error while rows are sent: the server's own words lie inside it.

@@ -7,6 +7,7 @@ use ntt_model::entry::{Inode, Stream, StreamKind};
 use postgres::Row;
 
 use super::connection::{Connection, get};
+use super::kept::{self, Statement};
 use super::media::{small, unsigned};
 use crate::Error;
 use crate::code::{KINDS, allocation, encoding, value_of};
@@ -160,19 +161,25 @@ pub(super) fn streams_with_extents(
     numbers: &[i64],
 ) -> Result<HashMap<u64, Vec<WantedStream>>, Error> {
     let runs = runs(numbers);
-    // No run has more rows than numbers: the limit tells the planner how short they are, and that the index is the way.
+    // No run has more rows than numbers: the limit tells the planner how short they are, and that the index is the way. Rounded, so that the server keeps few
+    // such statements.
     let longest = runs
         .iter()
-        .map(|(first, last)| last.saturating_sub(*first).saturating_add(1));
-    let sql = format!(
-        "SELECT i.ino, i.bits, i.size, i.extents FROM unnest($1::int8[], $2::int8[]) AS run (first, last), \
-         LATERAL (SELECT * FROM inode_{scan} WHERE ino BETWEEN run.first AND run.last ORDER BY ino LIMIT {}) i",
-        longest.max().unwrap_or(0)
-    );
+        .map(|(first, last)| last.abs_diff(*first).saturating_add(1));
+    let longest = longest.max().unwrap_or(0).checked_next_power_of_two();
+    let statement = Statement {
+        sql: format!(
+            "SELECT i.ino, i.bits, i.size, i.extents FROM unnest($1, $2) AS run (first, last), \
+             LATERAL (SELECT * FROM inode_{scan} WHERE ino BETWEEN run.first AND run.last ORDER BY ino LIMIT {}) i",
+            longest.unwrap_or(u64::MAX >> 1)
+        ),
+        types: "int8[], int8[]",
+    };
     let (first, last): (Vec<i64>, Vec<i64>) = runs.into_iter().unzip();
+    let literals = format!("'{{{}}}', '{{{}}}'", joined(&first), joined(&last));
     let mut found = HashMap::with_capacity(numbers.len());
     let mut with_more = Vec::new();
-    for row in connection.query(&sql, &[&first, &last])? {
+    for row in kept::query(connection, &statement, &literals, &[&first, &last])? {
         let bits: i16 = get(&row, 1)?;
         if bits & MORE_STREAMS != 0 {
             with_more.push(get(&row, 0)?);
@@ -185,6 +192,11 @@ pub(super) fn streams_with_extents(
         found.entry(inode).or_default().append(&mut further);
     }
     Ok(found)
+}
+
+/// Numbers as the inner part of an array in SQL.
+fn joined(numbers: &[i64]) -> String {
+    numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// Visits all inodes by number.

@@ -4,8 +4,8 @@
 //! several processes that write at once: a scan is loaded by one transaction at its seal, only the server's clock counts, rows are guarded by
 //! row locks and epochs, and every transaction may be run again when it met another one. `docs/design/catalogue.md` describes tables and columns.
 //!
-//! Every method takes a connection from a small pool for one transaction. Nothing in a session outlives a transaction, so that a pooler may stand
-//! between.
+//! Every method takes a connection from a small pool for one transaction. Nothing that is needed in a session outlives a transaction, so that a pooler may
+//! stand between.
 
 mod answer;
 mod blob;
@@ -17,6 +17,7 @@ mod connection;
 mod export;
 mod find;
 mod inodes;
+mod kept;
 mod label;
 mod load;
 mod media;

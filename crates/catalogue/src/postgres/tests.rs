@@ -14,6 +14,7 @@ use work::{load, one_chunk};
 
 mod drain;
 mod encrypted;
+mod kept;
 mod killed;
 mod work;
 

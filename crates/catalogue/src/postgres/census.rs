@@ -48,7 +48,7 @@ fn count_streams(connection: &Connection, scan: ScanId, sums: &mut Sums) -> Resu
                  WHERE bits & {DELETED} = 0 AND bits & {OWN_STREAM} <> 0 \
              UNION ALL SELECT s.ino, s.stream, s.size FROM stream_{scan} s JOIN inode_{scan} i ON i.ino = s.ino \
                  WHERE i.bits & {DELETED} = 0), \
-         judged AS (SELECT s.size, coalesce(r.state, 0)::int8 AS state, r.class, \
+         judged AS (SELECT s.size, coalesce(r.state, 0)::int8 AS state, (r.failure).class, \
              CASE WHEN r.state IN ({STORED}, {DAMAGED}, {FAILED}) THEN NULL WHEN {} THEN NULL \
                   ELSE coalesce((SELECT u.name FROM path_{scan} p JOIN label_{scan} l ON l.path = p.id JOIN rule u ON u.id = l.rule \
                                  WHERE p.ino = s.ino AND p.flags < 16 ORDER BY p.id LIMIT 1), '{NO_NAME}') END AS rule \

@@ -8,7 +8,8 @@ use super::blob::{self, NewBlob};
 use super::connection::{Connection, Target, get};
 use super::media::{self, leaf, not_found, unsigned};
 use super::queue::{enqueue, share, still_wanted, work_of};
-use super::state::{self, Results, put_counts};
+use super::result::{self, NewResult};
+use super::state::{self, Results};
 use super::value::text;
 use super::wire::Rows;
 use crate::Error;
@@ -228,7 +229,21 @@ impl<'c> Completion<'c> {
             ),
         };
         let rows = self.rows.entry(chunk.scan).or_default();
-        put_result(rows, chunk.scan, key, blob, &settlement)?;
+        result::put(
+            rows,
+            &NewResult {
+                scan: leaf(chunk.scan)?,
+                inode: result.inode,
+                stream: result.stream,
+                state: settlement.state,
+                blob,
+                not_before: settlement.not_before(),
+                attempts: settlement.history.attempts,
+                strikes: settlement.history.strikes,
+                failure: settlement.failure,
+                missing: settlement.missing.as_deref(),
+            },
+        );
         if settlement.failure.is_some() {
             put_attempt(&mut self.attempts, chunk.scan, key, &settlement, self.now)?;
         }
@@ -237,7 +252,7 @@ impl<'c> Completion<'c> {
 
     fn write_results(&self) -> Result<(), Error> {
         for (scan, rows) in &self.rows {
-            let table = format!("result_{scan} {RESULT_COLUMNS}");
+            let table = format!("result_{scan} {}", result::COLUMNS);
             self.connection.load_rows(&Target::table(&table), rows)?;
         }
         self.connection
@@ -339,39 +354,8 @@ fn priors(connection: &Connection, held: &Held<'_>) -> Result<HashMap<ScanId, Re
     Ok(priors)
 }
 
-/// Columns of `result_{n}` in the order of [`put_result`].
-pub(super) const RESULT_COLUMNS: &str =
-    "(ino, blob, not_before, scan, stream, attempts, strikes, code, state, class, detail, missing)";
 /// The table of attempts with its columns in the order of [`put_attempt`].
 pub(super) const ATTEMPTS: &str = "attempt (ino, at, scan, stream, n, code, class, detail)";
-
-fn put_result(
-    rows: &mut Rows,
-    scan: ScanId,
-    (inode, stream): (i64, u32),
-    blob: Option<i64>,
-    settlement: &Settlement<'_>,
-) -> Result<(), Error> {
-    let failure = settlement.failure;
-    rows.row(12)
-        .int8(inode)
-        .optional(blob, Rows::int8)
-        .optional(settlement.not_before().map(|time| time.as_nanos()), Rows::int8)
-        .int4(leaf(scan)?)
-        .int4(stream.cast_signed());
-    put_counts(rows, settlement.history.attempts, settlement.history.strikes)
-        .optional(failure.map(|failure| failure.code), Rows::int4)
-        .int2(i16::try_from(settlement.state).unwrap_or(i16::MAX))
-        .optional(
-            failure.map(|failure| failure.class.as_str().as_bytes()),
-            Rows::field,
-        )
-        .optional(failure.map(|failure| text(&failure.detail)), |rows, detail| {
-            rows.field(detail.as_bytes())
-        })
-        .optional(settlement.missing.as_deref(), Rows::field);
-    Ok(())
-}
 
 fn put_attempt(
     rows: &mut Rows,

@@ -8,7 +8,7 @@ use super::connection::{Connection, get};
 use super::inodes;
 use super::media::{digest, small, time, unsigned};
 use super::paths::{self, Paths};
-use super::state::COUNTS;
+use super::result::{COUNTS, LAST_FAILURE};
 use crate::code::value_of;
 use crate::record::{AttemptRecord, PathRecord, ResultRecord, ScanRecord};
 use crate::standing::{DAMAGED, RESULT_STATES, STORED};
@@ -116,7 +116,7 @@ impl<'c> Directories<'c> {
 fn each_result(connection: &Connection, scan: ScanId, visit: &mut Visit<'_>) -> Result<(), Error> {
     let sql = format!(
         "SELECT r.ino, r.stream, r.state, b.hash, r.missing, {COUNTS}, r.not_before, \
-         r.class, r.code, r.detail FROM result_{scan} r LEFT JOIN blob b ON b.id = r.blob ORDER BY r.ino, r.stream"
+         {LAST_FAILURE} FROM result_{scan} r LEFT JOIN blob b ON b.id = r.blob ORDER BY r.ino, r.stream"
     );
     each_row(connection, &sql, &mut |row| {
         let missing: Option<&[u8]> = get(row, 4)?;

@@ -26,6 +26,7 @@ mod place;
 mod queue;
 mod reopen;
 mod restore;
+mod result;
 mod schema;
 mod seal;
 mod spool;

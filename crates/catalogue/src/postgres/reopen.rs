@@ -7,6 +7,7 @@ use ntt_model::{BlobHash, FailureClass, ScanId, Timestamp};
 use super::connection::{Connection, get};
 use super::media::{leaf, small, unsigned};
 use super::queue::{self, ChunkCutter, members_of, placed_streams, shrink, work_of};
+use super::result::FORGIVEN;
 use super::state::is_eligible;
 use crate::Error;
 use crate::cutting::{Window, Work};
@@ -24,7 +25,7 @@ fn is_reopenable(scan: ScanId) -> String {
 pub(super) fn reopenable(connection: &Connection, scan: ScanId) -> Result<Vec<(FailureClass, u64)>, Error> {
     queue::sealed(connection, scan)?;
     let sql = format!(
-        "SELECT r.class, count(*) FROM result_{scan} r WHERE {} GROUP BY r.class ORDER BY r.class COLLATE \"C\"",
+        "SELECT (r.failure).class, count(*) FROM result_{scan} r WHERE {} GROUP BY (r.failure).class ORDER BY (r.failure).class COLLATE \"C\"",
         is_reopenable(scan)
     );
     connection.collect(&sql, &[], |row| {
@@ -53,7 +54,7 @@ pub(super) fn reopen(
 ) -> Result<u64, Error> {
     queue::hold(connection, scan)?;
     let class = class.map_or(String::new(), |class| {
-        format!("AND r.class = '{}'", class.as_str())
+        format!("AND (r.failure).class = '{}'", class.as_str())
     });
     let mut again = Again::new(connection, scan)?;
     take_waiting(connection, scan, &class, &mut again)?;
@@ -141,7 +142,7 @@ fn forgive(connection: &Connection, scan: ScanId, work: &[Work]) -> Result<(), E
         .map(|work| (work.inode.cast_signed(), work.stream.cast_signed()))
         .unzip();
     let sql = format!(
-        "UPDATE result_{scan} r SET state = {REOPENED}, strikes = 0, class = NULL, code = NULL, not_before = NULL \
+        "UPDATE result_{scan} r SET state = {REOPENED}, {FORGIVEN} \
          FROM unnest($1::int8[], $2::int4[]) AS f (ino, stream) WHERE r.ino = f.ino AND r.stream = f.stream"
     );
     connection.execute(&sql, &[&inodes, &streams]).map(drop)
@@ -161,8 +162,8 @@ pub(super) fn reopen_missing(
     let holding = format!("r.blob = ANY ($1) AND r.state IN ({STORED}, {DAMAGED})");
     // A content may stand in millions of places: page by page, and what was reopened holds it no more.
     let sql = format!(
-        "UPDATE result_{scan} r SET state = {REOPENED}, blob = NULL, missing = NULL, strikes = 0, class = NULL, code = NULL, \
-         not_before = NULL FROM (SELECT r.ino, r.stream FROM result_{scan} r WHERE {holding} ORDER BY r.ino, r.stream LIMIT {MANY}) h \
+        "UPDATE result_{scan} r SET state = {REOPENED}, blob = NULL, missing = NULL, {FORGIVEN} \
+         FROM (SELECT r.ino, r.stream FROM result_{scan} r WHERE {holding} ORDER BY r.ino, r.stream LIMIT {MANY}) h \
          WHERE r.ino = h.ino AND r.stream = h.stream RETURNING r.ino, r.stream, {}",
         is_eligible(scan, "r.ino")
     );

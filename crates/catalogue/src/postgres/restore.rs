@@ -8,13 +8,13 @@ use std::sync::Arc;
 use ntt_model::{BlobHash, MediumKey, ScanEvent, Timestamp};
 
 use super::blob::NewBlob;
-use super::complete::{ATTEMPTS, RESULT_COLUMNS};
+use super::complete::ATTEMPTS;
 use super::connection::{Connection, Target, TimeSource, get};
 use super::load::Load;
 use super::media::{fixed, leaf, medium_of_volume, small};
 use super::place::Place;
+use super::result::{self, NewResult};
 use super::spool::Spool;
-use super::state::put_counts;
 use super::value::text;
 use super::wire::Rows;
 use super::{blob, label, media, paths, queue, reopen, schema, seal, state};
@@ -187,25 +187,22 @@ fn no_scan() -> Error {
 }
 
 fn put_result(rows: &mut Rows, scan: i32, record: &ResultRecord, blob: Option<i64>) -> Result<(), Error> {
-    let failure = record.failure.as_ref();
     let missing = record.missing.as_deref().map(put_ranges);
-    rows.row(12)
-        .int8(record.inode.cast_signed())
-        .optional(blob, Rows::int8)
-        .optional(record.not_before.map(|time| time.as_nanos()), Rows::int8)
-        .int4(scan)
-        .int4(record.stream.cast_signed());
-    put_counts(rows, record.attempts, record.strikes)
-        .optional(failure.map(|failure| failure.code), Rows::int4)
-        .int2(i16::try_from(code_of_state(record.result)?).unwrap_or(i16::MAX))
-        .optional(
-            failure.map(|failure| failure.class.as_str().as_bytes()),
-            Rows::field,
-        )
-        .optional(failure.map(|failure| text(&failure.detail)), |rows, detail| {
-            rows.field(detail.as_bytes())
-        })
-        .optional(missing.as_deref(), Rows::field);
+    result::put(
+        rows,
+        &NewResult {
+            scan,
+            inode: record.inode,
+            stream: record.stream,
+            state: code_of_state(record.result)?,
+            blob,
+            not_before: record.not_before,
+            attempts: record.attempts,
+            strikes: record.strikes,
+            failure: record.failure.as_ref(),
+            missing: missing.as_deref(),
+        },
+    );
     Ok(())
 }
 
@@ -330,7 +327,10 @@ impl Restore for PostgresRestoration {
             &Target::table(&into("label", "(scan, path, rule)")),
             &mut scan.labels,
         )?;
-        connection.load(&Target::table(&into("result", RESULT_COLUMNS)), &mut scan.results)?;
+        connection.load(
+            &Target::table(&into("result", result::COLUMNS)),
+            &mut scan.results,
+        )?;
         connection.load(&Target::table(ATTEMPTS), &mut scan.attempts)?;
         schema::index_results(connection, id)?;
         seal::build_chunks(connection, id, true)?;

@@ -8,7 +8,7 @@ use postgres::Row;
 use super::connection::{Connection, get};
 use super::inodes;
 use super::media::{digest, small, time};
-use super::wire::Rows;
+use super::result::{COUNTS, LAST_FAILURE};
 use crate::Error;
 use crate::lease::History;
 use crate::rows::StreamState;
@@ -40,26 +40,13 @@ pub(super) fn wanted(connection: &Connection, scan: ScanId, inodes: &[i64]) -> R
     Ok(found.into_iter().collect())
 }
 
-/// The failed attempts and the strikes of the result `r`.
-pub(super) const COUNTS: &str = "coalesce(r.attempts, 0), coalesce(r.strikes, 0)";
-
-/// Adds the columns `attempts` and `strikes`; none takes no room.
-pub(super) fn put_counts(rows: &mut Rows, attempts: u32, strikes: u32) -> &mut Rows {
-    let mut put = |count: u32| {
-        rows.optional((count > 0).then_some(count.cast_signed()), Rows::int4);
-    };
-    put(attempts);
-    put(strikes);
-    rows
-}
-
 /// Results by inode and stream.
 pub(super) type Results = HashMap<(i64, u32), ResultRow>;
 
 /// The results of inodes.
 pub(super) fn results(connection: &Connection, scan: ScanId, inodes: &[i64]) -> Result<Results, Error> {
     let sql = format!(
-        "SELECT r.ino, r.stream, r.state, r.blob, r.missing, {COUNTS}, r.class, r.code, r.not_before, r.detail, b.hash \
+        "SELECT r.ino, r.stream, r.state, r.blob, r.missing, {COUNTS}, {LAST_FAILURE}, r.not_before, b.hash \
          FROM result_{scan} r LEFT JOIN blob b ON b.id = r.blob WHERE r.ino = ANY ($1)"
     );
     let rows = connection.collect(&sql, &[&inodes], |row| {
@@ -82,8 +69,8 @@ fn result_row(row: &Row) -> Result<ResultRow, Error> {
             strikes: small(row, 6)?,
             last: class.map(|class| (class, code.unwrap_or(0))),
         },
-        not_before: time(row, 9)?,
-        detail: get::<Option<String>>(row, 10)?.unwrap_or_default(),
+        not_before: time(row, 10)?,
+        detail: get::<Option<String>>(row, 9)?.unwrap_or_default(),
         hash: digest(row, 11)?,
     })
 }

@@ -115,11 +115,16 @@ fn r31_results_of_the_version_before_are_read_and_added_to() {
     let scan = load(&catalogue, 600);
     let worker = catalogue.register_worker("w").unwrap();
     one_chunk(&catalogue, scan, worker).unwrap().unwrap();
-    // As the fourth migration left it.
+    // As the fourth migration left it; one stream failed.
     server.psql(
         "old",
-        "UPDATE result SET attempts = coalesce(attempts, 0), strikes = coalesce(strikes, 0); \
-         ALTER TABLE result ALTER COLUMN attempts SET NOT NULL, ALTER COLUMN strikes SET NOT NULL; \
+        "DROP VIEW paths; CREATE VIEW paths AS SELECT 1 AS one; \
+         ALTER TABLE result DROP CONSTRAINT failed_has_a_class, DROP COLUMN failure, \
+             ADD COLUMN attempts int4 NOT NULL DEFAULT 0, ADD COLUMN strikes int4 NOT NULL DEFAULT 0, \
+             ADD COLUMN code int4, ADD COLUMN class text, ADD COLUMN detail text, \
+             ADD CONSTRAINT failed_has_a_class CHECK (state NOT IN (2, 3, 4) OR class IS NOT NULL); \
+         DROP TYPE stream_failure; \
+         UPDATE result SET state = 4, blob = NULL, attempts = 3, strikes = 2, code = 5, class = 'io', detail = 'gone' WHERE ino = 10; \
          UPDATE inode SET rare = ''; ALTER TABLE inode ALTER COLUMN rare SET NOT NULL; \
          ALTER TABLE blob ALTER COLUMN id SET CACHE 1; UPDATE ntt_schema SET version = 4",
     );
@@ -129,11 +134,28 @@ fn r31_results_of_the_version_before_are_read_and_added_to() {
     ));
     assert_eq!(init(&url).unwrap(), (4, newest));
     let catalogue = PostgresCatalogue::open(&url, None).unwrap();
-    let further = load(&catalogue, 600);
+    let (first, further) = (scan, load(&catalogue, 600));
     for scan in [scan, further] {
         while one_chunk(&catalogue, scan, worker).unwrap().is_some() {}
     }
+    let failed = catalogue.stream_states(scan, 10).unwrap();
+    assert!(
+        matches!(
+            &failed[..],
+            [StreamState {
+                state: State::Failed { .. },
+                ..
+            }]
+        ),
+        "{failed:?}"
+    );
+    let row = "SELECT (failure).attempts, (failure).strikes, (failure).code, (failure).class, (failure).detail FROM result WHERE ino = 10 \
+               AND state = 4";
+    assert_eq!(server.psql("old", row), "3|2|5|io|gone");
     for (scan, inode) in (10..610).flat_map(|inode| [(scan, inode), (further, inode)]) {
+        if (scan, inode) == (first, 10) {
+            continue;
+        }
         let states = catalogue.stream_states(scan, inode).unwrap();
         assert!(
             matches!(

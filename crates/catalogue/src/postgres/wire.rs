@@ -2,6 +2,8 @@
 //!
 //! Format: <https://www.postgresql.org/docs/current/sql-copy.html>, section "Binary Format".
 
+use postgres::types::Type;
+
 /// What a stream of rows begins with: the signature, no flags, no extension.
 pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// What it ends with.
@@ -80,6 +82,44 @@ impl Rows {
     }
 }
 
+/// A value of a composite type, as `record_recv` of the server reads it: the number of its fields, then the type and the value of each.
+#[derive(Debug, Default)]
+pub(super) struct Composite {
+    fields: Rows,
+    count: i32,
+}
+
+impl Composite {
+    /// Adds an `int4`.
+    pub(super) fn int4(self, value: Option<i32>) -> Self {
+        self.field(&Type::INT4, value, Rows::int4)
+    }
+
+    /// Adds a `text`.
+    pub(super) fn text(self, value: Option<&str>) -> Self {
+        self.field(&Type::TEXT, value.map(str::as_bytes), Rows::field)
+    }
+
+    fn field<T>(
+        mut self,
+        kind: &Type,
+        value: Option<T>,
+        add: impl FnOnce(&mut Rows, T) -> &mut Rows,
+    ) -> Self {
+        self.count += 1;
+        self.fields.bytes.extend_from_slice(&kind.oid().to_be_bytes());
+        self.fields.optional(value, add);
+        self
+    }
+
+    /// The value.
+    pub(super) fn finish(self) -> Vec<u8> {
+        let mut bytes = self.count.to_be_bytes().to_vec();
+        bytes.extend_from_slice(self.fields.bytes());
+        bytes
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,5 +136,16 @@ mod tests {
         ];
         assert_eq!(rows.bytes(), wanted.concat());
         assert_eq!(rows.count(), 1);
+    }
+
+    #[test]
+    fn a_composite_value_has_the_type_of_every_field() {
+        let value = Composite::default().int4(Some(7)).text(None).finish();
+        let wanted = [
+            &[0, 0, 0, 2][..],
+            &[0, 0, 0, 23, 0, 0, 0, 4, 0, 0, 0, 7],
+            &[0, 0, 0, 25, 0xff, 0xff, 0xff, 0xff],
+        ];
+        assert_eq!(value, wanted.concat());
     }
 }

@@ -188,7 +188,7 @@ fn r38_the_late_completion_of_a_run_that_was_cut_off_is_refused() {
     let held = server.psql("one", "SELECT count(*) FROM chunk WHERE state = 1");
     let_leases_run_out(&server);
     served.run(&["copy", "tree", "--workers", "1"]).code(0);
-    let counted = "SELECT count(*), sum(attempts) FROM result";
+    let counted = "SELECT count(*), sum((failure).attempts) FROM result";
     let before = server.psql("one", counted);
     way.mend();
     let mut said = String::new();

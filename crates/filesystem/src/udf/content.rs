@@ -20,11 +20,13 @@ pub(super) enum Part<'a> {
     Hole(u64),
 }
 
-/// Hands over the content part by part until `each` says that it is enough. Nothing is handed over of what lies after the last extent.
+/// Hands over the content part by part until `each` says that it is enough. Nothing is handed over of what lies after the last extent. Extents that together are longer
+/// than the disc share its blocks: what would be read of them a second time is lost, and the content ends there.
 pub(super) fn read(disc: &Disc<'_>, content: &Content, each: &mut dyn FnMut(Part<'_>) -> bool) {
     let mut reader = Reader {
         disc,
         buffer: Vec::new(),
+        budget: disc.len(),
         each,
     };
     let mut position = 0;
@@ -65,6 +67,8 @@ pub(super) fn whole(disc: &Disc<'_>, content: &Content, max: u64) -> Option<Vec<
 struct Reader<'d, 's, 'e> {
     disc: &'d Disc<'s>,
     buffer: Vec<u8>,
+    /// Bytes that may still be read.
+    budget: u64,
     each: &'e mut dyn FnMut(Part<'_>) -> bool,
 }
 
@@ -81,7 +85,12 @@ impl Reader<'_, '_, '_> {
             if room == 0 {
                 return (self.each)(Part::Lost(offset, left, FindingCode::BeyondEnd));
             }
-            let step = left.min(STEP_BYTES).min(room);
+            if self.budget == 0 {
+                (self.each)(Part::Lost(offset, left, FindingCode::Limit));
+                return false;
+            }
+            let step = left.min(STEP_BYTES).min(room).min(self.budget);
+            self.budget = self.budget.saturating_sub(step);
             if !self.step(offset, step) {
                 return false;
             }
@@ -147,5 +156,29 @@ mod tests {
         });
         assert_eq!(had, 4000 - 2048);
         assert_eq!(lost, [(4000, (1 << 40) - 1952, FindingCode::BeyondEnd)]);
+    }
+
+    /// A content whose extents all lie on the same blocks was read once for each.
+    #[test]
+    fn r22_no_more_is_read_than_the_disc_holds() {
+        let disc = Disc::new(Box::new(vec![0_u8; 4000]), 100);
+        let extents = (0..1000).map(|number| Extent {
+            logical_offset: number * 3000,
+            image_offset: 100,
+            len: 3000,
+            kind: ExtentKind::Data,
+        });
+        let content = Content::of_extents(extents.collect(), 3_000_000);
+        let (mut had, mut lost) = (0, Vec::new());
+        read(&disc, &content, &mut |part| {
+            match part {
+                Part::Bytes(_, bytes) => had += bytes.len(),
+                Part::Lost(at, len, code) => lost.push((at, len, code)),
+                Part::Hole(_) => {}
+            }
+            true
+        });
+        assert_eq!(had, 4000);
+        assert_eq!(lost, [(1000, 2000, FindingCode::Limit)]);
     }
 }

@@ -138,6 +138,7 @@ impl Catalogue for PostgresCatalogue {
 
     fn retire_worker(&self, worker: WorkerId) -> Result<(), Error> {
         self.write(Process, |connection| worker::retire(connection, worker))?;
+        self.looked().remove(&worker);
         // Searches work without the index, and the worker has ended.
         let _ = self.index_results();
         Ok(())

@@ -212,6 +212,19 @@ mod tests {
         assert_eq!(seen, 3);
     }
 
+    #[test]
+    fn r39_a_full_folder_for_temporary_files_is_told() {
+        let gathering = Gathering::begin().unwrap();
+        gathering
+            .rows
+            .execute_batch("PRAGMA max_page_count = 20")
+            .unwrap();
+        let added = (0..10_000_u64).try_for_each(|place| gathering.add(&target(None, place, 0)));
+        let error = added.expect_err("80 KiB do not hold them");
+        assert_eq!(error.kind(), crate::ErrorKind::Unreachable);
+        assert!(error.to_string().contains("TMPDIR"), "{error}");
+    }
+
     proptest! {
         /// As a sort in memory does it, whatever is gathered and how often.
         #[test]

@@ -35,12 +35,12 @@ fn main() -> Result<()> {
     let end_to_end: u64 = arguments.next().map_or(Ok(0), |text| text.parse())?;
     let parts: Vec<String> = arguments.collect();
     let is_wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
-    // As a site with many paths would run it (docs/guides/postgresql.md), on a machine with 16 GB of memory or more.
+    // As a site would run it, but for the memory of this machine.
     let settings = [
         "fsync=on",
         "full_page_writes=on",
-        "shared_buffers=4GB",
-        "max_wal_size=16GB",
+        "shared_buffers=1GB",
+        "max_wal_size=4GB",
     ];
     let Some(server) = PostgresServer::start_with(&settings) else {
         return Ok(());

@@ -17,7 +17,7 @@ use crate::{BlobInfo, CheckReport, Error, Location, PackId, Problem, Store};
 
 impl Store {
     /// Compares the index with the files: every blob's file or member is there with its size, every file and member is in the index, and
-    /// index, journals and lists of packs are as they were written. Contents are not read (see [`Store::verify_blob`]). What writers do
+    /// index, journals and lists of packs are as they were written. Contents are not read (see [`crate::Verifier`]). What writers do
     /// meanwhile may show as orphans.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl Store {
                 report.bytes += info.size;
             }
             for info in copies {
-                let path = self.path_of(&info);
+                let path = self.shared.layout.file_of(&info);
                 if !self.is_there(&info, &path, &mut pack_lens)? {
                     report.problems.push(Problem::Missing {
                         hash: info.hash,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ntt_model::BlobHash;
 
-use crate::{PackId, StoreOptions};
+use crate::{BlobInfo, Location, PackId, StoreOptions};
 
 /// First line of `FORMAT`.
 const FORMAT_LINE: &str = "ntt store 1";
@@ -97,6 +97,14 @@ impl Layout {
 
     pub(crate) fn pack(&self, pack: PackId) -> PathBuf {
         self.packs().join(format!("{pack}.tar"))
+    }
+
+    /// The file that holds a blob.
+    pub(crate) fn file_of(&self, info: &BlobInfo) -> PathBuf {
+        match info.location {
+            Location::Loose { .. } => self.blob(&info.hash),
+            Location::Packed { pack, .. } => self.pack(pack),
+        }
     }
 
     pub(crate) fn pack_list(&self, pack: PackId) -> PathBuf {

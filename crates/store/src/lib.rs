@@ -41,4 +41,5 @@ pub use types::{
     BlobInfo, CheckReport, CommitReport, Known, Location, PackId, PackReport, Problem, Put, RebuildReport,
     StoreOptions, Verified,
 };
+pub use verify::Verifier;
 pub use writer::Writer;

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use ntt_host::{Disk, DiskFile, OpenMode};
+use ntt_model::BlobHash;
 
 use crate::error::During;
 use crate::layout::Layout;
@@ -25,17 +26,23 @@ pub struct BlobReader {
 
 impl BlobReader {
     pub(crate) fn open(disk: &dyn Disk, layout: &Layout, info: &BlobInfo) -> Result<Self, Error> {
-        let (path, start) = match info.location {
-            Location::Loose { .. } => (layout.blob(&info.hash), 0),
-            Location::Packed { pack, offset } => (layout.pack(pack), offset),
-        };
+        let path = layout.file_of(info);
         let file = disk.open(&path, OpenMode::Read).during("open", &path)?;
-        let held = file.len().during("measure", &path)?;
+        Self::of_file(file, &path, info)
+    }
+
+    /// The blob in a file that is open.
+    pub(crate) fn of_file(file: Box<dyn DiskFile>, path: &Path, info: &BlobInfo) -> Result<Self, Error> {
+        let start = match info.location {
+            Location::Loose { .. } => 0,
+            Location::Packed { offset, .. } => offset,
+        };
+        let held = file.len().during("measure", path)?;
         let is_loose = matches!(info.location, Location::Loose { .. });
         let end = start.saturating_add(info.size);
         if held < end || (is_loose && held != end) {
             return Err(Error::corrupt(
-                &path,
+                path,
                 held,
                 format!("{end} bytes"),
                 format!("{held} bytes"),
@@ -55,6 +62,7 @@ impl BlobReader {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file.during("open", path)?,
         };
+        file.drop_cache();
         let len = file.len().during("measure", path)?;
         let sums = Self {
             file,
@@ -138,10 +146,17 @@ impl BlobReader {
         Ok(())
     }
 
-    /// Digests of the content, read from the disk, not from the cache.
+    /// Digests of the content.
     pub(crate) fn digest(&self) -> io::Result<Sums> {
-        self.file.drop_cache();
-        let mut hasher = ContentHasher::new();
+        self.hash(ContentHasher::new())
+    }
+
+    /// BLAKE3 of the content.
+    pub(crate) fn blake3(&self) -> io::Result<BlobHash> {
+        Ok(self.hash(ContentHasher::without_sha256())?.0)
+    }
+
+    fn hash(&self, mut hasher: ContentHasher) -> io::Result<Sums> {
         self.pieces::<io::Error>(&mut |piece| {
             match piece {
                 Piece::Bytes(bytes) => hasher.update(bytes),
@@ -150,6 +165,11 @@ impl BlobReader {
             Ok(())
         })?;
         Ok(hasher.finish())
+    }
+
+    /// The file in which it lies.
+    pub(crate) fn into_file(self) -> Box<dyn DiskFile> {
+        self.file
     }
 }
 

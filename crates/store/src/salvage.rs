@@ -10,9 +10,7 @@ use ntt_model::BlobHash;
 
 use crate::error::During;
 use crate::journal::Scan;
-use crate::pack_list::Line;
 use crate::record::Entry;
-use crate::types::Sums;
 use crate::{BlobInfo, BlobReader, Error, Location, PackId, Store};
 
 impl Store {
@@ -63,21 +61,15 @@ impl Store {
         let Some(Ok(list)) = self.read_list(pack)? else {
             return Ok(());
         };
+        let mut verifier = self.verifier();
         for line in &list.lines {
             let info = line.info(pack);
             let known = self.shared.index().entries_of(&info.hash)?;
             let is_known = known.iter().any(|entry| entry.info.location == info.location);
-            if !is_known && self.digest_of_member(line, pack)?.0 == info.hash {
+            if !is_known && verifier.digest(&info)? == info.hash {
                 found.push(Entry::stored(info));
             }
         }
         Ok(())
-    }
-
-    fn digest_of_member(&self, line: &Line, pack: PackId) -> Result<Sums, Error> {
-        let info = line.info(pack);
-        BlobReader::open(self.shared.disk.as_ref(), &self.shared.layout, &info)?
-            .digest()
-            .during("read", &self.path_of(&info))
     }
 }

@@ -13,7 +13,7 @@ use crate::index::{Index, list};
 use crate::layout::{Layout, README, format_text, parse_format, stem};
 use crate::names::DurableDirs;
 use crate::record::live;
-use crate::{BlobInfo, BlobReader, Error, Location, PackId, StoreOptions, Writer};
+use crate::{BlobInfo, BlobReader, Error, PackId, StoreOptions, Writer};
 
 /// `FORMAT` is a few lines; what is longer is none.
 const FORMAT_BYTES_MAX: u64 = 4096;
@@ -281,14 +281,6 @@ impl Store {
     pub fn writer(&self) -> Result<Writer, Error> {
         self.shared.refuse_read_only()?;
         Writer::open(self)
-    }
-
-    /// Path of the file that holds the blob.
-    pub(crate) fn path_of(&self, info: &BlobInfo) -> std::path::PathBuf {
-        match info.location {
-            Location::Loose { .. } => self.shared.layout.blob(&info.hash),
-            Location::Packed { pack, .. } => self.shared.layout.pack(pack),
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use ntt_host::OpenMode;
+use ntt_host::{DiskFile, OpenMode};
 use ntt_model::BlobHash;
 
 use crate::error::During;
@@ -14,15 +14,23 @@ use crate::pack_scan::{PackScan, Part};
 use crate::record::{Entry, live};
 use crate::{BlobInfo, BlobReader, Error, Location, PackId, PackReport, Store, Verified};
 
-impl Store {
-    /// Re-hashes a blob from the disk, not from the cache; with several copies, all of them, and the first that is not good counts.
+/// Re-hashes blobs from the disk, not from the cache. The pack of the last one stays open, and what the system read ahead of it is used: contents asked for in the
+/// order in which they lie are read in one sweep. For one thread.
+#[derive(Debug)]
+pub struct Verifier {
+    store: Store,
+    pack: Option<(PackId, Box<dyn DiskFile>)>,
+}
+
+impl Verifier {
+    /// Re-hashes a blob; with several copies, all of them, and the first that is not good counts.
     ///
     /// # Errors
     ///
     /// Those of the index, and those of the store as a whole: its disk is gone, or this process may open no more files. They say nothing about the
     /// blob; what is wrong with that is in [`Verified`].
-    pub fn verify_blob(&self, hash: &BlobHash) -> Result<Verified, Error> {
-        let entries = self.shared.index().entries_of(hash)?;
+    pub fn verify(&mut self, hash: &BlobHash) -> Result<Verified, Error> {
+        let entries = self.store.shared.index().entries_of(hash)?;
         let mut verified = Verified::Missing;
         for info in live(&entries) {
             verified = self.judge_copy(&info)?;
@@ -33,34 +41,68 @@ impl Store {
         Ok(verified)
     }
 
-    /// As [`Store::verify_copy`], but what is no fault of this copy is an error.
-    fn judge_copy(&self, info: &BlobInfo) -> Result<Verified, Error> {
+    /// As [`Verifier::verify_copy`], but what is no fault of this copy is an error.
+    fn judge_copy(&mut self, info: &BlobInfo) -> Result<Verified, Error> {
         match self.verify_copy(info) {
             Verified::Io { error } if error.is_of_process() => Err(error),
             Verified::Good => Ok(Verified::Good),
             Verified::Bad { actual } => Ok(Verified::Bad { actual }),
             fault @ (Verified::Missing | Verified::Io { .. }) => {
-                self.shared.is_there()?;
+                self.store.shared.is_there()?;
                 Ok(fault)
             }
         }
     }
 
-    fn verify_copy(&self, info: &BlobInfo) -> Verified {
-        let reader = match BlobReader::open(self.shared.disk.as_ref(), &self.shared.layout, info) {
-            Ok(reader) => reader,
-            Err(Error::Corrupt { .. }) => return Verified::Missing,
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                return Verified::Missing;
+    fn verify_copy(&mut self, info: &BlobInfo) -> Verified {
+        match self.digest(info) {
+            Ok(actual) if actual == info.hash => Verified::Good,
+            Ok(actual) => Verified::Bad { actual },
+            Err(Error::Corrupt { .. }) => Verified::Missing,
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Verified::Missing,
+            Err(error) => Verified::Io { error },
+        }
+    }
+
+    /// BLAKE3 of what lies where a blob should be.
+    pub(crate) fn digest(&mut self, info: &BlobInfo) -> Result<BlobHash, Error> {
+        let reader = self.open(info)?;
+        let digest = reader
+            .blake3()
+            .during("read", &self.store.shared.layout.file_of(info))?;
+        if let Location::Packed { pack, .. } = info.location {
+            self.pack = Some((pack, reader.into_file()));
+        }
+        Ok(digest)
+    }
+
+    /// Opens a blob, in the pack that is open if it lies there. What the cache holds of a file is dropped when it is opened.
+    fn open(&mut self, info: &BlobInfo) -> Result<BlobReader, Error> {
+        let path = self.store.shared.layout.file_of(info);
+        let open = self.pack.take();
+        let file = match (open, info.location) {
+            (Some((open, file)), Location::Packed { pack, .. }) if open == pack => file,
+            (open, location) => {
+                // Contents that are files of their own may stand between those of a pack.
+                if matches!(location, Location::Loose { .. }) {
+                    self.pack = open;
+                }
+                let disk = &self.store.shared.disk;
+                let file = disk.open(&path, OpenMode::Read).during("open", &path)?;
+                file.drop_cache();
+                file
             }
-            Err(error) => return Verified::Io { error },
         };
-        match reader.digest() {
-            Ok((actual, _)) if actual == info.hash => Verified::Good,
-            Ok((actual, _)) => Verified::Bad { actual },
-            Err(error) => Verified::Io {
-                error: Error::io("read", &self.path_of(info), error),
-            },
+        BlobReader::of_file(file, &path, info)
+    }
+}
+
+impl Store {
+    /// What re-hashes blobs one after the other.
+    pub fn verifier(&self) -> Verifier {
+        Verifier {
+            store: self.clone(),
+            pack: None,
         }
     }
 
@@ -165,9 +207,9 @@ impl Store {
         if copies.is_empty() {
             return Err(Error::NotFound(*hash));
         }
-        let mut bad = Vec::new();
+        let (mut verifier, mut bad) = (self.verifier(), Vec::new());
         for info in copies {
-            if !matches!(self.judge_copy(&info)?, Verified::Good) {
+            if !matches!(verifier.judge_copy(&info)?, Verified::Good) {
                 bad.push(info);
             }
         }
@@ -175,7 +217,7 @@ impl Store {
             .iter()
             .filter(|info| matches!(info.location, Location::Loose { .. }))
         {
-            let path = self.path_of(info);
+            let path = self.shared.layout.file_of(info);
             if self.shared.disk.entry(&path).during("look up", &path)?.is_some() {
                 self.shared.set_aside(&path)?;
             }

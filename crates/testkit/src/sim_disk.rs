@@ -194,6 +194,7 @@ struct State {
     changes: Vec<NameChange>,
     next_id: u64,
     steps: u64,
+    opened: u64,
     crash_after: Option<u64>,
     failure: Option<(u64, i32)>,
     free_bytes: Option<u64>,
@@ -329,6 +330,11 @@ impl SimDisk {
         self.state().steps
     }
 
+    /// How often files were opened so far.
+    pub fn opened(&self) -> u64 {
+        self.state().opened
+    }
+
     /// Cuts the power when `steps` steps have happened, counted from the disk's beginning.
     pub fn crash_after(&self, steps: u64) {
         self.state().crash_after = Some(steps);
@@ -407,6 +413,7 @@ impl Disk for SimDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.state();
         state.alive()?;
+        state.opened += 1;
         let inode = if mode == OpenMode::CreateNew {
             if state.names.contains_key(path) {
                 return Err(io::ErrorKind::AlreadyExists.into());

@@ -206,8 +206,12 @@ struct Shared<'a> {
     stop: AtomicBool,
 }
 
-/// Contents that wait for a thread.
-const WAITING: usize = 256;
+/// A thread takes contents that follow each other on the disk: so many at once, or so many bytes.
+const RUN_MAX: usize = 256;
+/// See [`RUN_MAX`].
+const RUN_BYTES: u64 = 4 << 20;
+/// Runs that wait for a thread.
+const WAITING: usize = 4;
 
 fn verify_all(context: &Context<'_>, plan: &VerifyPlan, stage: &Running<'_>) -> Result<VerifySummary, Error> {
     let shared = Shared {
@@ -232,7 +236,7 @@ fn verify_all(context: &Context<'_>, plan: &VerifyPlan, stage: &Running<'_>) -> 
         if fed.is_err() {
             shared.stop.store(true, Ordering::Relaxed);
         }
-        let verified: Vec<Result<(), Error>> = threads
+        let verified: Vec<Result<Doubtful, Error>> = threads
             .into_iter()
             .map(|thread| {
                 thread
@@ -242,8 +246,15 @@ fn verify_all(context: &Context<'_>, plan: &VerifyPlan, stage: &Running<'_>) -> 
             .collect();
         (fed, verified)
     });
-    verified.into_iter().collect::<Result<Vec<()>, Error>>()?;
+    let doubtful = verified.into_iter().collect::<Result<Vec<_>, Error>>()?;
     fed?;
+    // All was read that there is: what the disk would not give is damage of its own.
+    let mut results = Results {
+        doubtful: doubtful.concat(),
+        ..Results::default()
+    };
+    results.believe_all();
+    results.record(&shared)?;
     let mut bad = shared
         .bad
         .into_inner()
@@ -254,61 +265,86 @@ fn verify_all(context: &Context<'_>, plan: &VerifyPlan, stage: &Running<'_>) -> 
 
 /// Hands out all contents, or those until the threads have stopped.
 #[allow(clippy::needless_pass_by_value, reason = "the threads end when it is dropped")]
-fn feed(targets: &Targets, sender: Sender<Target>) -> Result<(), Error> {
-    targets.each(&mut |target| match sender.send(target) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(_) => ControlFlow::Break(()),
-    })
+fn feed(targets: &Targets, sender: Sender<Vec<Target>>) -> Result<(), Error> {
+    let (mut run, mut bytes) = (Vec::new(), 0_u64);
+    targets.each(&mut |target| {
+        bytes = bytes.saturating_add(target.bytes);
+        run.push(target);
+        if run.len() < RUN_MAX && bytes < RUN_BYTES {
+            return ControlFlow::Continue(());
+        }
+        bytes = 0;
+        match sender.send(std::mem::take(&mut run)) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    })?;
+    // Nobody takes it if the threads have stopped.
+    let _ = sender.send(run);
+    Ok(())
 }
 
-fn worker(shared: &Shared<'_>, targets: &Receiver<Target>) -> Result<(), Error> {
+/// What is left in doubt at its end is returned: another thread may yet find that the disk gives nothing any more.
+fn worker(shared: &Shared<'_>, runs: &Receiver<Vec<Target>>) -> Result<Doubtful, Error> {
     let mut results = Results::default();
-    let verified = verify_some(shared, targets, &mut results);
-    match &verified {
-        // All was read that there is: what the disk would not give is damage of its own.
-        Ok(()) if !shared.stop.load(Ordering::Relaxed) => results.believe_all(),
-        Ok(()) => {}
-        Err(_) => shared.stop.store(true, Ordering::Relaxed),
+    let verified = verify_some(shared, runs, &mut results);
+    if verified.is_err() {
+        shared.stop.store(true, Ordering::Relaxed);
     }
     results.record(shared)?;
-    verified
+    verified.map(|()| results.doubtful)
 }
 
-fn verify_some(shared: &Shared<'_>, targets: &Receiver<Target>, results: &mut Results) -> Result<(), Error> {
-    while !shared.stop.load(Ordering::Relaxed)
-        && let Ok(target) = targets.recv()
-    {
-        shared.context.interrupt.check()?;
-        let verified = shared.context.archive.store().verify_blob(&target.hash)?;
-        if let Verified::Io { error } = verified {
-            let before = shared.unreadable.fetch_add(1, Ordering::Relaxed);
-            results.doubtful.push((target.hash, error.to_string()));
-            if before >= UNREADABLE_MAX {
-                return Err(error.into());
+fn verify_some(
+    shared: &Shared<'_>,
+    runs: &Receiver<Vec<Target>>,
+    results: &mut Results,
+) -> Result<(), Error> {
+    let mut verifier = shared.context.archive.store().verifier();
+    while let Ok(run) = runs.recv() {
+        for target in run {
+            if shared.stop.load(Ordering::Relaxed) {
+                return Ok(());
             }
-        } else {
-            shared.unreadable.store(0, Ordering::Relaxed);
-            results.believe_all();
-            results.add(target.hash, problem(&verified));
-        }
-        shared.stage.add(1, target.bytes);
-        if results.verified.len() >= RECORD_EVERY {
-            results.record(shared)?;
+            shared.context.interrupt.check()?;
+            let verified = verifier.verify(&target.hash)?;
+            results.take(shared, &target, verified)?;
         }
     }
     Ok(())
 }
+
+/// Contents that could not be read, while it is open whether anything can.
+type Doubtful = Vec<(BlobHash, String)>;
 
 /// What one thread found and has not recorded yet.
 #[derive(Default)]
 struct Results {
     verified: Vec<(BlobHash, bool)>,
     bad: Vec<(BlobHash, String)>,
-    /// Contents that could not be read, while it is open whether anything can.
-    doubtful: Vec<(BlobHash, String)>,
+    doubtful: Doubtful,
 }
 
 impl Results {
+    fn take(&mut self, shared: &Shared<'_>, target: &Target, verified: Verified) -> Result<(), Error> {
+        if let Verified::Io { error } = verified {
+            let before = shared.unreadable.fetch_add(1, Ordering::Relaxed);
+            self.doubtful.push((target.hash, error.to_string()));
+            if before >= UNREADABLE_MAX {
+                return Err(error.into());
+            }
+        } else {
+            shared.unreadable.store(0, Ordering::Relaxed);
+            self.believe_all();
+            self.add(target.hash, problem(&verified));
+        }
+        shared.stage.add(1, target.bytes);
+        if self.verified.len() >= RECORD_EVERY {
+            self.record(shared)?;
+        }
+        Ok(())
+    }
+
     fn add(&mut self, hash: BlobHash, problem: Option<String>) {
         self.verified.push((hash, problem.is_none()));
         self.bad.extend(problem.map(|problem| (hash, problem)));

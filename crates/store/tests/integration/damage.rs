@@ -30,9 +30,26 @@ fn is_sound(store: &Store) -> Result<bool, Error> {
         }
     }
     Ok(matches!(
-        store.verify_blob(&BlobHash::of(&content(100, 5000)))?,
+        store.verifier().verify(&BlobHash::of(&content(100, 5000)))?,
         Verified::Good
     ))
+}
+
+/// R42: contents that follow each other in a pack are read in one sweep; the file of one between them does not close the pack.
+#[test]
+fn r42_a_pack_is_opened_once_for_contents_that_follow_each_other() -> Result<(), Error> {
+    let disk = SimDisk::new();
+    let store = store_of_all_kinds(&disk)?;
+    let mut verifier = store.verifier();
+    let before = disk.opened();
+    for (seed, len) in [(0, 900), (1, 900), (100, 5000), (2, 900), (3, 900)] {
+        let verified = verifier.verify(&BlobHash::of(&content(seed, len)))?;
+        assert!(matches!(verified, Verified::Good), "{verified:?}");
+    }
+    assert_eq!(disk.opened() - before, 2);
+    let verified = verifier.verify(&BlobHash::of(b"never put"))?;
+    assert!(matches!(verified, Verified::Missing), "{verified:?}");
+    Ok(())
 }
 
 #[test]
@@ -83,7 +100,7 @@ fn r36_a_quarantined_blob_is_put_again() -> Result<(), Error> {
             };
             let (path, at) = disk.files().into_iter().find_map(holds).expect("it is stored");
             disk.flip(&path, at + 10).expect("the byte is there");
-            assert!(matches!(store.verify_blob(&hash)?, Verified::Bad { .. }));
+            assert!(matches!(store.verifier().verify(&hash)?, Verified::Bad { .. }));
             assert_eq!(store.quarantine(&hash)?, 1);
             assert!(!store.contains(&hash)?);
             assert!(matches!(store.reader(&hash), Err(Error::NotFound(_))));

@@ -172,7 +172,7 @@ fn assert_sound(store: &Store) -> Result<(), Error> {
     let mut hashes = Vec::new();
     store.each_blob(&mut |hash, _| hashes.push(hash))?;
     for hash in hashes {
-        let verified = store.verify_blob(&hash)?;
+        let verified = store.verifier().verify(&hash)?;
         assert!(matches!(verified, Verified::Good), "{hash}: {verified:?}");
     }
     for pack in store.packs()? {

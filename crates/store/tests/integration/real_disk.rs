@@ -127,7 +127,7 @@ fn a_sparse_content_stays_sparse_and_reads_whole() -> Result<(), Error> {
     writer.commit()?;
     let size = 2 * (4 + (64 << 20));
     assert_eq!(store.size_of(&hash)?, Some(size));
-    assert!(matches!(store.verify_blob(&hash)?, Verified::Good));
+    assert!(matches!(store.verifier().verify(&hash)?, Verified::Good));
     let file = files_below(&dir.path().join("blobs")).remove(0);
     let blocks = std::fs::metadata(file).expect("it is there").blocks() * 512;
     assert!(blocks < 1 << 20, "{blocks} bytes allocated");

@@ -7,6 +7,7 @@ use super::connection::{Connection, get};
 use super::kept::{self, Statement};
 use super::media::leaf;
 use super::queue::no_scan;
+use super::value::Value;
 use super::worker::dead;
 use crate::Error;
 use crate::codec::{Member, members};
@@ -78,26 +79,32 @@ pub(super) fn claim_next(
     reader: &str,
 ) -> Result<Option<Claimed>, Error> {
     let number = leaf(scan).map_err(|_| no_scan(scan))?;
-    let sql = |first: &str| {
-        format!(
+    let statement = |first: &str, types| Statement {
+        sql: format!(
             "UPDATE chunk c SET state = 1, owner = $2, epoch = epoch + 1 WHERE id = \
                  ({first}) AND EXISTS (SELECT 1 FROM worker WHERE id = $2 AND NOT retired) \
              RETURNING id, seq, epoch, (SELECT m.members FROM chunk_members m WHERE m.chunk = c.id), \
                  set_config('synchronous_commit', 'off', true)"
-        )
+        ),
+        types,
     };
     let rows = match look {
         Look::Behind(seq) => {
-            let statement = Statement {
-                sql: sql(&first_where("not_before = 0 AND seq > $3")),
-                types: "int4, int8, int8",
-            };
+            let first = first_where("not_before = 0 AND seq > $3");
             let literals = format!("{number}, {}, {seq}", worker.0);
-            kept::query(connection, &statement, &literals, &[&number, &worker.0, &seq])?
+            let values: [&dyn Value; 3] = [&number, &worker.0, &seq];
+            kept::query(
+                connection,
+                &statement(&first, "int4, int8, int8"),
+                &literals,
+                &values,
+            )?
         }
         Look::Everywhere => {
             let first = look.first(&format!("(SELECT {})", connection.now_sql()));
-            connection.query(&sql(&first), &[&number, &worker.0])?
+            let literals = format!("{number}, {}", worker.0);
+            let values: [&dyn Value; 2] = [&number, &worker.0];
+            kept::query(connection, &statement(&first, "int4, int8"), &literals, &values)?
         }
     };
     let row = rows.first();

@@ -221,36 +221,9 @@ fn verify_all(context: &Context<'_>, plan: &VerifyPlan, stage: &Running<'_>) -> 
         unreadable: AtomicUsize::new(0),
         stop: AtomicBool::new(false),
     };
-    let (sender, receiver) = bounded(WAITING);
-    let (fed, verified) = thread::scope(|scope| {
-        let jobs = context.config.jobs.value.clamp(1, 64);
-        let threads: Vec<_> = (0..jobs)
-            .map(|_| {
-                let receiver = receiver.clone();
-                let shared = &shared;
-                scope.spawn(move || worker(shared, &receiver))
-            })
-            .collect();
-        drop(receiver);
-        let fed = feed(&plan.targets, sender);
-        if fed.is_err() {
-            shared.stop.store(true, Ordering::Relaxed);
-        }
-        let verified: Vec<Result<Doubtful, Error>> = threads
-            .into_iter()
-            .map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-            .collect();
-        (fed, verified)
-    });
-    let doubtful = verified.into_iter().collect::<Result<Vec<_>, Error>>()?;
-    fed?;
     // All was read that there is: what the disk would not give is damage of its own.
     let mut results = Results {
-        doubtful: doubtful.concat(),
+        doubtful: verify_in_threads(&shared, &plan.targets)?,
         ..Results::default()
     };
     results.believe_all();
@@ -261,6 +234,32 @@ fn verify_all(context: &Context<'_>, plan: &VerifyPlan, stage: &Running<'_>) -> 
         .unwrap_or_else(std::sync::PoisonError::into_inner);
     bad.sort_unstable();
     summary(context.archive.catalogue(), stage, bad)
+}
+
+/// Verifies all; tells what is left in doubt.
+fn verify_in_threads(shared: &Shared<'_>, targets: &Targets) -> Result<Doubtful, Error> {
+    let (sender, receiver) = bounded(WAITING);
+    let (fed, verified) = thread::scope(|scope| {
+        let jobs = shared.context.config.jobs.value.clamp(1, 64);
+        let start = |_| {
+            let receiver = receiver.clone();
+            scope.spawn(move || worker(shared, &receiver))
+        };
+        let threads: Vec<_> = (0..jobs).map(start).collect();
+        drop(receiver);
+        let fed = feed(targets, sender);
+        if fed.is_err() {
+            shared.stop.store(true, Ordering::Relaxed);
+        }
+        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        (fed, threads.into_iter().map(join).collect::<Vec<_>>())
+    });
+    let doubtful = verified.into_iter().collect::<Result<Vec<_>, Error>>()?;
+    fed.map(|()| doubtful.concat())
 }
 
 /// Hands out all contents, or those until the threads have stopped.

@@ -134,17 +134,10 @@ impl Reader<'_, '_, '_> {
 mod tests {
     use super::*;
 
-    /// Every sector beyond the end was read for itself: 2^31 of them here.
-    #[test]
-    fn r22_what_lies_beyond_the_end_is_lost_at_once() {
+    /// How many bytes are had of content in a disc of 4000 bytes, which begins at byte 100 of the image, and what is lost.
+    fn had_and_lost(extents: Vec<Extent>, size_bytes: u64) -> (usize, Vec<(u64, u64, FindingCode)>) {
         let disc = Disc::new(Box::new(vec![0_u8; 4000]), 100);
-        let extent = Extent {
-            logical_offset: 0,
-            image_offset: 100 + 2048,
-            len: 1 << 40,
-            kind: ExtentKind::Data,
-        };
-        let content = Content::of_extents(vec![extent], 1 << 40);
+        let content = Content::of_extents(extents, size_bytes);
         let (mut had, mut lost) = (0, Vec::new());
         read(&disc, &content, &mut |part| {
             match part {
@@ -154,6 +147,19 @@ mod tests {
             }
             lost.len() < 10
         });
+        (had, lost)
+    }
+
+    /// Every sector beyond the end was read for itself: 2^31 of them here.
+    #[test]
+    fn r22_what_lies_beyond_the_end_is_lost_at_once() {
+        let extent = Extent {
+            logical_offset: 0,
+            image_offset: 100 + 2048,
+            len: 1 << 40,
+            kind: ExtentKind::Data,
+        };
+        let (had, lost) = had_and_lost(vec![extent], 1 << 40);
         assert_eq!(had, 4000 - 2048);
         assert_eq!(lost, [(4000, (1 << 40) - 1952, FindingCode::BeyondEnd)]);
     }
@@ -161,23 +167,13 @@ mod tests {
     /// A content whose extents all lie on the same blocks was read once for each.
     #[test]
     fn r22_no_more_is_read_than_the_disc_holds() {
-        let disc = Disc::new(Box::new(vec![0_u8; 4000]), 100);
         let extents = (0..1000).map(|number| Extent {
             logical_offset: number * 3000,
             image_offset: 100,
             len: 3000,
             kind: ExtentKind::Data,
         });
-        let content = Content::of_extents(extents.collect(), 3_000_000);
-        let (mut had, mut lost) = (0, Vec::new());
-        read(&disc, &content, &mut |part| {
-            match part {
-                Part::Bytes(_, bytes) => had += bytes.len(),
-                Part::Lost(at, len, code) => lost.push((at, len, code)),
-                Part::Hole(_) => {}
-            }
-            true
-        });
+        let (had, lost) = had_and_lost(extents.collect(), 3_000_000);
         assert_eq!(had, 4000);
         assert_eq!(lost, [(1000, 2000, FindingCode::Limit)]);
     }

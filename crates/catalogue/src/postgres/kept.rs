@@ -14,7 +14,7 @@ use super::connection::Connection;
 use super::value::Value;
 use crate::Error;
 
-/// Statements kept by one connection; the plan of one takes some 20 KB of the server's memory.
+/// Statements kept by one connection: the plan of each takes memory of the server.
 const KEPT_MAX: usize = 16;
 /// A statement that is gone is prepared again so often.
 const ATTEMPTS: usize = 3;

@@ -133,13 +133,12 @@ pub fn referee(driver: &'static str, options: &'static str, judges: &[Aspect]) -
         fs::copy(image, &copy).expect("a copy");
         let files = out.join("files");
         fs::create_dir(&files).expect("a new folder");
-        run_for(
-            SECONDS_TO_READ,
-            (driver, options),
-            &copy,
-            out,
-            "cp -a --sparse=always mounted/. files/",
-        );
+        let script = "cp -a --sparse=always mounted/. files/";
+        if !run_for(SECONDS_TO_READ, (driver, options), &copy, out, script) {
+            // On damage it is no surprise; without any it explains what is missing.
+            let said = fs::read_to_string(out.join("said")).unwrap_or_default();
+            eprintln!("the driver for {driver} did not read everything: {said}");
+        }
         // The host's files take no times of links from here.
         let forget = |entry: &mut Entry| {
             if entry.kind == Some(Kind::Symlink) {

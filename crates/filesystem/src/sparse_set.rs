@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-/// Numbers of one page.
-const PAGE_NUMBERS: u64 = 32_768;
-const PAGE_WORDS: usize = 512;
+/// Numbers of one page: few, since a hostile image may name one number of each.
+const PAGE_NUMBERS: u64 = 4096;
+const PAGE_WORDS: usize = 64;
 
-/// A sparse bitmap. The whole of the largest FAT32 volume (2^28 clusters) takes 32 MiB, a few directories some KiB.
+/// A sparse bitmap. The whole of the largest FAT32 volume (2^28 clusters) takes 32 MiB and some for the map of its pages, a few directories some KiB.
 #[derive(Debug, Default)]
 pub(crate) struct SparseSet {
     pages: BTreeMap<u64, Box<[u64; PAGE_WORDS]>>,

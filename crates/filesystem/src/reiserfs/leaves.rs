@@ -183,7 +183,7 @@ mod tests {
     use super::*;
     use crate::walk::Device;
 
-    /// Pointers to leaves that are not there are not remembered: the set of what was met would take 4 KiB for each.
+    /// Pointers to leaves that are not there are not remembered: the set of what was met would take a page for each.
     #[test]
     fn r22_leaves_beyond_the_end_cost_nothing() {
         let mut head = vec![0; SUPERBLOCK_LEN];

@@ -58,12 +58,13 @@ struct Reader<'r, 'v, 'a, 'b> {
     found: Attributes,
 }
 
-/// All attributes of an inode.
+/// All attributes of an inode. Those outside of it are taken out of `bytes_left`: no inode shares the blocks of its own with another one, so
+/// all inodes together have no more than the volume has room for.
 pub(super) fn read(
-    volume: &Volume<'_>,
+    (volume, mapper): (&Volume<'_>, &mut Mapper<'_, '_>),
     raw: &RawInode<'_>,
     fork: &Fork<'_>,
-    mapper: &mut Mapper<'_, '_>,
+    bytes_left: &mut u64,
     report: &mut Report,
 ) -> Attributes {
     if fork.format == Format::Local {
@@ -73,9 +74,12 @@ pub(super) fn read(
     }
     let map = mapper.map(raw, fork, report);
     let mut reader = Reader::new(volume, raw, report, map);
+    let room = reader.bytes_left.min(*bytes_left);
+    reader.bytes_left = room;
     if !reader.map.runs.is_empty() {
         reader.tree();
     }
+    *bytes_left = bytes_left.saturating_sub(room.saturating_sub(reader.bytes_left));
     reader.found
 }
 
@@ -439,6 +443,31 @@ mod tests {
         ];
         assert_eq!(posix_acl(&value).as_deref(), Some(&expected[..]));
         assert_eq!(posix_acl(&value[..20]), None);
+    }
+
+    /// Two inodes of which each has the same fork as the other.
+    #[test]
+    fn r22_attributes_of_all_inodes_are_bounded_together() {
+        let volume = Volume::claiming(leaf(flag::LOCAL, &[3, 0, 1, b'a']));
+        let mut inode = vec![0; 256];
+        inode[..5].copy_from_slice(b"IN\x81\xa4\x02");
+        let raw = RawInode::new(&inode, 128, 0).expect("an inode");
+        // One block of the fork, which is the first of the volume.
+        let run = [&[0; 15][..], &[1]].concat();
+        let fork = Fork {
+            format: Format::Extents,
+            bytes: &run,
+            at: 0,
+            extents: 1,
+        };
+        let (mut mapper, mut report) = (Mapper::new(&volume, 10), Report::default());
+        let mut left = 6000;
+        let counts = [(); 3].map(|()| {
+            let found = read((&volume, &mut mapper), &raw, &fork, &mut left, &mut report);
+            found.small.len()
+        });
+        assert_eq!((counts, left), ([5, 2, 0], 0));
+        assert_eq!(report.take().len(), 3, "each is told of");
     }
 
     /// The attributes of an inode whose fork maps `runs`, each to the first block of the volume, and what is said of them.

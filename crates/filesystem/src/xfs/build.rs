@@ -20,10 +20,15 @@ const TARGET_HEADER: usize = 56;
 const TARGET_CRC: usize = 12;
 const TARGET_OWNER: usize = 32;
 
+/// How often a scan builds an inode: from its chunk, again where damage makes it sweep, and where a name asks for it.
+const TIMES_BUILT_MAX: u64 = 3;
+
 /// Builds inodes.
 pub(super) struct Builder<'v, 'a> {
     volume: &'v Volume<'a>,
     pub(super) mapper: Mapper<'v, 'a>,
+    /// What all inodes together may still have of attributes.
+    attribute_bytes_left: u64,
 }
 
 impl<'v, 'a> Builder<'v, 'a> {
@@ -31,6 +36,7 @@ impl<'v, 'a> Builder<'v, 'a> {
         Self {
             volume,
             mapper: Mapper::new(volume, extents_max),
+            attribute_bytes_left: volume.source_len().saturating_mul(TIMES_BUILT_MAX),
         }
     }
 
@@ -48,7 +54,9 @@ impl<'v, 'a> Builder<'v, 'a> {
         }
         let mut xattrs = Vec::new();
         if let Some(fork) = raw.attributes() {
-            let found = attribute::read(self.volume, raw, &fork, &mut self.mapper, report);
+            let readers = (self.volume, &mut self.mapper);
+            let left = &mut self.attribute_bytes_left;
+            let found = attribute::read(readers, raw, &fork, left, report);
             xattrs = found.small;
             streams.extend(found.large);
         }

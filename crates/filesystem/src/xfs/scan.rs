@@ -317,11 +317,10 @@ impl Nodes for Scan<'_, '_> {
 }
 
 /// Whether a block lies in one of the runs, which ascend.
-fn is_free(runs: &[(u64, u64)], block: u32) -> bool {
-    let block = u64::from(block);
+fn is_free(runs: &[(u32, u32)], block: u32) -> bool {
     let after = runs.partition_point(|(first, _)| *first <= block);
     let run = after.checked_sub(1).and_then(|at| runs.get(at));
-    run.is_some_and(|(first, count)| block < first.saturating_add(*count))
+    run.is_some_and(|(first, count)| block.checked_sub(*first).is_some_and(|within| within < *count))
 }
 
 impl Chunk {

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use ntt_filesystem::Family;
-use ntt_model::{ByteRange, Kind, Layer};
+use ntt_filesystem::{Family, ScanOptions, open};
+use ntt_model::{ByteRange, FindingCode, Kind, Layer};
 use ntt_testkit::lab::Lab;
 use ntt_testkit::lab::compare::Aspect;
 use ntt_testkit::lab::corpus::{Size, Spec};
@@ -12,6 +12,7 @@ use ntt_testkit::lab::referee::{Referee, seven_zip};
 use ntt_testkit::lab::structure::{Structure, some_content};
 use ntt_testkit::lab::uml;
 use ntt_testkit::lab::variant::Amount;
+use ntt_testkit::lab::watch::Bytes;
 use ntt_testkit::listing::Listing;
 use ntt_testkit::udf::{Layout, Node, Options, build};
 
@@ -198,6 +199,45 @@ fn r11_holes_in_udf_are_named() {
     if let Some(lab) = lab("UDF", images) {
         lab.names_what_is_hit(structures);
     }
+}
+
+fn listed(image: &[u8]) -> Listing {
+    let volume = open(Family::Udf, Box::new(Bytes(image)), 0).expect("a volume");
+    Listing::of(&*volume, &ScanOptions::default())
+}
+
+/// Maps that all lead to the one partition of a disc: lost entries would be looked for in it once for each.
+#[test]
+fn r22_partitions_that_share_their_blocks_are_not_searched_without_end() {
+    let Some(image) = built("plain", &spec(Size::Small), Options::default()) else {
+        return;
+    };
+    let mut bytes = image.bytes();
+    let before = listed(&bytes);
+    let lost = before.inodes.values().find(|inode| inode.kind == Kind::Directory);
+    let lost = usize::try_from(lost.expect("a directory").number).expect("fits");
+    bytes[lost..lost + 2048].fill(0);
+    for sector in [98, 114] {
+        let maps = 40_u32;
+        let descriptor = &mut bytes[sector * 2048..][..2048];
+        descriptor[264..268].copy_from_slice(&(maps * 6).to_le_bytes());
+        descriptor[268..272].copy_from_slice(&maps.to_le_bytes());
+        let first: [u8; 6] = descriptor[440..446].try_into().expect("a map");
+        descriptor[440..][..240].as_chunks_mut().0.fill(first);
+        // A CRC over nothing, and the sum of the tag.
+        descriptor[8..12].fill(0);
+        descriptor[4] = 0;
+        descriptor[4] = descriptor[..16]
+            .iter()
+            .fold(0, |sum: u8, byte| sum.wrapping_add(*byte));
+    }
+    let after = listed(&bytes);
+    let limits = after.findings.iter().filter(|finding| {
+        finding.code == FindingCode::Limit && finding.detail.contains("looked through for lost entries")
+    });
+    assert_eq!(limits.count(), 1, "{:#?}", after.findings);
+    // What is found is found nevertheless.
+    assert!(after.inodes.len() + 1 >= before.inodes.len());
 }
 
 /// Where the builder puts them: descriptors in sectors 96 to 127, integrity in 128, the partition from 288 on with the file set first.

@@ -9,6 +9,7 @@ mod codec;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod cutting;
+mod descent;
 mod dump;
 mod error;
 mod facts;

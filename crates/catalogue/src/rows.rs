@@ -591,3 +591,19 @@ pub struct EventRow {
     /// For people; for `label`, the earlier words.
     pub detail: String,
 }
+
+impl EventRow {
+    /// That a medium got another label, with the one before.
+    pub(crate) fn of_label(at: Timestamp, medium: MediumKey, earlier: String) -> Self {
+        Self {
+            at: Some(at),
+            medium: Some(medium),
+            stage: "label".to_owned(),
+            result: "ok".to_owned(),
+            elapsed_ms: 0,
+            count: 0,
+            bytes: 0,
+            detail: earlier,
+        }
+    }
+}

@@ -138,6 +138,19 @@ impl<'a> Running<'a> {
         });
     }
 
+    /// Tells the observer how a stage ended that does not stand in the event log, and passes on what its work gave.
+    pub(crate) fn conclude<T>(
+        &self,
+        result: Result<T, Error>,
+        outcome_of: impl FnOnce(&T) -> RunOutcome,
+    ) -> Result<T, Error> {
+        self.end(match &result {
+            Ok(value) => outcome_of(value),
+            Err(error) => RunOutcome::of_error(error),
+        });
+        result
+    }
+
     /// Tells the observer and the event log that the stage ended (R46).
     pub(crate) fn end_logged(
         &self,

@@ -9,11 +9,12 @@ use postgres::Row;
 use super::connection::{Connection, get};
 use super::inodes;
 use super::media::unsigned;
+use crate::Error;
 use crate::code::{KINDS, NAMESPACES, name_facts, value_of};
+use crate::descent::{self, Directories, Located};
 use crate::query::NameVisitor;
 use crate::rows::{ChildRow, DirRow, PathRow};
 use crate::tree::{DirectoryPaths, push_name};
-use crate::{CHILDREN_PAGE, Error};
 
 /// Names read in one go.
 pub(super) const PAGE: i64 = 4096;
@@ -271,13 +272,6 @@ pub(super) fn of_inodes(paths: &mut Paths<'_>, inodes: &[i64]) -> Result<Vec<Pat
     paths.rows(&rows)
 }
 
-/// A directory and where its names lie.
-struct Place {
-    row: DirRow,
-    first_path: i32,
-    paths: i32,
-}
-
 const PLACE: &str = "ino, parent, name, namespace, first_path, paths";
 
 /// A directory from its first four columns of [`PLACE`].
@@ -290,60 +284,51 @@ pub(super) fn dir_row(row: &Row) -> Result<DirRow, Error> {
     })
 }
 
-fn place(row: &Row) -> Result<Place, Error> {
-    Ok(Place {
+fn place(row: &Row) -> Result<Located, Error> {
+    Ok(Located {
         row: dir_row(row)?,
-        first_path: get(row, 4)?,
-        paths: get(row, 5)?,
+        first_path: get::<i32>(row, 4)?.into(),
+        paths: get::<i32>(row, 5)?.into(),
     })
 }
 
-fn place_of(connection: &Connection, scan: ScanId, directory: u64) -> Result<Option<Place>, Error> {
-    let sql = format!("SELECT {PLACE} FROM dir_{scan} WHERE ino = $1");
-    let row = connection.first(&sql, &[&directory.cast_signed()])?;
-    row.map(|row| place(&row)).transpose()
+/// The directories of a scan.
+struct Tree<'c> {
+    connection: &'c Connection,
+    scan: ScanId,
 }
 
-fn descend(connection: &Connection, scan: ScanId, path: &[u8]) -> Result<Vec<Place>, Error> {
-    let sql = format!("SELECT {PLACE} FROM dir_{scan} WHERE parent IS NULL ORDER BY seq");
-    let mut places = connection.collect(&sql, &[], place)?;
-    for name in ntt_model::name::components(path) {
-        let mut below: Vec<Place> = Vec::new();
-        for place in &places {
-            for child in names_in(connection, scan, place, Some(name))? {
-                let is_new = below.iter().all(|known| known.row.inode != child.number);
-                if is_new && let Some(found) = place_of(connection, scan, child.number)? {
-                    below.push(found);
-                }
-            }
-        }
-        places = below;
+impl Directories for Tree<'_> {
+    fn roots(&self) -> Result<Vec<Located>, Error> {
+        let scan = self.scan;
+        let sql = format!("SELECT {PLACE} FROM dir_{scan} WHERE parent IS NULL ORDER BY seq");
+        self.connection.collect(&sql, &[], place)
     }
-    Ok(places)
+
+    fn place(&self, inode: u64) -> Result<Option<Located>, Error> {
+        let sql = format!("SELECT {PLACE} FROM dir_{} WHERE ino = $1", self.scan);
+        let row = self.connection.first(&sql, &[&inode.cast_signed()])?;
+        row.map(|row| place(&row)).transpose()
+    }
+
+    fn named(&self, place: &Located, name: &[u8]) -> Result<Vec<ChildRow>, Error> {
+        names_in(self.connection, self.scan, place, Some(name))
+    }
 }
 
 /// Directories that stand under a path.
 pub(super) fn resolve_dirs(connection: &Connection, scan: ScanId, path: &[u8]) -> Result<Vec<DirRow>, Error> {
-    let places = descend(connection, scan, path)?;
-    Ok(places.into_iter().map(|place| place.row).collect())
+    descent::directories(&Tree { connection, scan }, path)
 }
 
 /// One directory by its inode number.
 pub(super) fn directory(connection: &Connection, scan: ScanId, inode: u64) -> Result<Option<DirRow>, Error> {
-    Ok(place_of(connection, scan, inode)?.map(|place| place.row))
+    Ok(Tree { connection, scan }.place(inode)?.map(|place| place.row))
 }
 
 /// Entries that stand under a path; none for the root, which has no name.
 pub(super) fn resolve(connection: &Connection, scan: ScanId, path: &[u8]) -> Result<Vec<ChildRow>, Error> {
-    let names: Vec<&[u8]> = ntt_model::name::components(path).collect();
-    let Some((last, above)) = names.split_last() else {
-        return Ok(Vec::new());
-    };
-    let mut found = Vec::new();
-    for place in descend(connection, scan, &above.join(&b'/'))? {
-        found.append(&mut names_in(connection, scan, &place, Some(last))?);
-    }
-    Ok(found)
+    descent::entries(&Tree { connection, scan }, path)
 }
 
 /// A page of what a directory holds, in the order of the medium.
@@ -353,20 +338,17 @@ pub(super) fn children(
     directory: u64,
     after: i64,
 ) -> Result<Vec<ChildRow>, Error> {
-    let mut place = place_of(connection, scan, directory)?.ok_or_else(|| Error::NotFound {
+    let place = Tree { connection, scan }.place(directory)?;
+    let place = place.ok_or_else(|| Error::NotFound {
         what: format!("directory {directory} in scan {scan}"),
     })?;
-    let end = place.first_path.saturating_add(place.paths);
-    place.first_path = place.first_path.max(ordinal(after.saturating_add(1))?);
-    let page = i32::try_from(CHILDREN_PAGE).unwrap_or(1);
-    place.paths = end.saturating_sub(place.first_path).clamp(0, page);
-    names_in(connection, scan, &place, None)
+    names_in(connection, scan, &place.page(after), None)
 }
 
 fn names_in(
     connection: &Connection,
     scan: ScanId,
-    place: &Place,
+    place: &Located,
     name: Option<&[u8]>,
 ) -> Result<Vec<ChildRow>, Error> {
     let sql = format!(
@@ -375,12 +357,12 @@ fn names_in(
          WHERE p.id >= $1 AND p.id < $2 AND ($3 IS NULL OR p.name = $3) ORDER BY p.id",
         inodes::columns("i")
     );
-    let end = place.first_path.saturating_add(place.paths);
+    let end = place.end();
     let mut found = Vec::new();
     let step = usize::try_from(PAGE).unwrap_or(1);
     for first in (place.first_path..end).step_by(step) {
-        let last = first.saturating_add(i32::try_from(PAGE).unwrap_or(1)).min(end);
-        let rows = connection.query(&sql, &[&first, &last, &name])?;
+        let last = first.saturating_add(PAGE).min(end);
+        let rows = connection.query(&sql, &[&ordinal(first)?, &ordinal(last)?, &name])?;
         let mut inodes = inodes::from_rows(connection, scan, &rows, 5)?
             .into_iter()
             .peekable();

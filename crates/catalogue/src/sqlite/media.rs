@@ -111,17 +111,7 @@ pub(super) fn set_label(
         "UPDATE medium SET label = ?2 WHERE id = ?1",
         params![medium.0, label],
     )?;
-    let event = EventRow {
-        at: Some(now),
-        medium: Some(medium),
-        stage: "label".to_owned(),
-        result: "ok".to_owned(),
-        elapsed_ms: 0,
-        count: 0,
-        bytes: 0,
-        detail: earlier,
-    };
-    add_event(connection, &event, now)
+    add_event(connection, &EventRow::of_label(now, medium, earlier), now)
 }
 
 /// Adds evidence; equal evidence is kept once.

@@ -8,10 +8,11 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::code::{KINDS, NAMESPACES, name_facts, value_of};
 use super::media::collect;
+use crate::Error;
+use crate::descent::{self, Directories, Located};
 use crate::query::NameVisitor;
 use crate::rows::{ChildRow, DirRow, PathRow};
 use crate::tree::{DirectoryPaths, push_name};
-use crate::{CHILDREN_PAGE, Error};
 
 /// Paths of the directories of one scan, and names of rules.
 pub(super) struct Paths<'c> {
@@ -161,17 +162,10 @@ pub(super) fn of_inode(paths: &mut Paths<'_>, inode: u64) -> Result<Vec<PathRow>
     Ok(found)
 }
 
-/// A directory and where its names lie.
-struct Place {
-    row: DirRow,
-    first_path: i64,
-    paths: i64,
-}
-
 const PLACE: &str = "ino, parent, name, namespace, first_path, paths";
 
-fn place(row: &Row<'_>) -> Result<Place, Error> {
-    Ok(Place {
+fn place(row: &Row<'_>) -> Result<Located, Error> {
+    Ok(Located {
         row: DirRow {
             inode: row.get::<_, i64>(0)?.cast_unsigned(),
             parent: row.get::<_, Option<i64>>(1)?.map(i64::cast_unsigned),
@@ -183,55 +177,43 @@ fn place(row: &Row<'_>) -> Result<Place, Error> {
     })
 }
 
-fn place_of(connection: &Connection, scan: ScanId, directory: u64) -> Result<Option<Place>, Error> {
-    let sql = format!("SELECT {PLACE} FROM dir_{scan} WHERE ino = ?1");
-    let found = collect(connection, &sql, params![directory.cast_signed()], place)?;
-    Ok(found.into_iter().next())
+/// The directories of a scan.
+struct Tree<'c> {
+    connection: &'c Connection,
+    scan: ScanId,
 }
 
-fn roots(connection: &Connection, scan: ScanId) -> Result<Vec<Place>, Error> {
-    let sql = format!("SELECT {PLACE} FROM dir_{scan} WHERE parent IS NULL ORDER BY seq");
-    collect(connection, &sql, params![], place)
-}
-
-fn descend(connection: &Connection, scan: ScanId, path: &[u8]) -> Result<Vec<Place>, Error> {
-    let mut places = roots(connection, scan)?;
-    for name in ntt_model::name::components(path) {
-        let mut below: Vec<Place> = Vec::new();
-        for place in &places {
-            for child in names_in(connection, scan, place, Some(name))? {
-                let is_new = below.iter().all(|known| known.row.inode != child.number);
-                if is_new && let Some(found) = place_of(connection, scan, child.number)? {
-                    below.push(found);
-                }
-            }
-        }
-        places = below;
+impl Directories for Tree<'_> {
+    fn roots(&self) -> Result<Vec<Located>, Error> {
+        let scan = self.scan;
+        let sql = format!("SELECT {PLACE} FROM dir_{scan} WHERE parent IS NULL ORDER BY seq");
+        collect(self.connection, &sql, params![], place)
     }
-    Ok(places)
+
+    fn place(&self, inode: u64) -> Result<Option<Located>, Error> {
+        let sql = format!("SELECT {PLACE} FROM dir_{} WHERE ino = ?1", self.scan);
+        let found = collect(self.connection, &sql, params![inode.cast_signed()], place)?;
+        Ok(found.into_iter().next())
+    }
+
+    fn named(&self, place: &Located, name: &[u8]) -> Result<Vec<ChildRow>, Error> {
+        names_in(self.connection, self.scan, place, Some(name))
+    }
 }
 
 /// Directories that stand under a path.
 pub(super) fn resolve_dirs(connection: &Connection, scan: ScanId, path: &[u8]) -> Result<Vec<DirRow>, Error> {
-    let places = descend(connection, scan, path)?;
-    Ok(places.into_iter().map(|place| place.row).collect())
+    descent::directories(&Tree { connection, scan }, path)
 }
 
 /// One directory by its inode number.
 pub(super) fn directory(connection: &Connection, scan: ScanId, inode: u64) -> Result<Option<DirRow>, Error> {
-    Ok(place_of(connection, scan, inode)?.map(|place| place.row))
+    Ok(Tree { connection, scan }.place(inode)?.map(|place| place.row))
 }
 
 /// Entries that stand under a path; none for the root, which has no name.
 pub(super) fn resolve(connection: &Connection, scan: ScanId, path: &[u8]) -> Result<Vec<ChildRow>, Error> {
-    let names: Vec<&[u8]> = ntt_model::name::components(path).collect();
-    let Some((last, above)) = names.split_last() else {
-        return Ok(Vec::new());
-    };
-    let mut found = Vec::new();
-    for place in descend(connection, scan, &above.join(&b'/'))? {
-        found.append(&mut names_in(connection, scan, &place, Some(last))?);
-    }
+    let found = descent::entries(&Tree { connection, scan }, path)?;
     with_inodes(connection, scan, found)
 }
 
@@ -242,42 +224,43 @@ pub(super) fn children(
     directory: u64,
     after: i64,
 ) -> Result<Vec<ChildRow>, Error> {
-    let mut place = place_of(connection, scan, directory)?.ok_or_else(|| Error::NotFound {
+    let place = Tree { connection, scan }.place(directory)?;
+    let place = place.ok_or_else(|| Error::NotFound {
         what: format!("directory {directory} in scan {scan}"),
     })?;
-    let end = place.first_path.saturating_add(place.paths);
-    place.first_path = place.first_path.max(after.saturating_add(1));
-    let page = i64::try_from(CHILDREN_PAGE).unwrap_or(1);
-    place.paths = end.saturating_sub(place.first_path).clamp(0, page);
-    let rows = names_in(connection, scan, &place, None)?;
+    let rows = names_in(connection, scan, &place.page(after), None)?;
     with_inodes(connection, scan, rows)
 }
 
 fn names_in(
     connection: &Connection,
     scan: ScanId,
-    place: &Place,
+    place: &Located,
     name: Option<&[u8]>,
 ) -> Result<Vec<ChildRow>, Error> {
     let sql = format!(
         "SELECT p.id, p.name, p.flags, r.name, p.ino FROM path_{scan} p LEFT JOIN rule r ON r.id = p.rule \
          WHERE p.id >= ?1 AND p.id < ?2 AND (?3 IS NULL OR p.name = ?3) ORDER BY p.id"
     );
-    let end = place.first_path.saturating_add(place.paths);
-    collect(connection, &sql, params![place.first_path, end, name], |row| {
-        let (namespace, alternate, allocation) = name_facts(row.get(2)?)?;
-        Ok(ChildRow {
-            id: row.get(0)?,
-            directory: place.row.inode,
-            name: row.get(1)?,
-            namespace,
-            alternate,
-            allocation,
-            rule: row.get(3)?,
-            number: row.get::<_, i64>(4)?.cast_unsigned(),
-            inode: None,
-        })
-    })
+    collect(
+        connection,
+        &sql,
+        params![place.first_path, place.end(), name],
+        |row| {
+            let (namespace, alternate, allocation) = name_facts(row.get(2)?)?;
+            Ok(ChildRow {
+                id: row.get(0)?,
+                directory: place.row.inode,
+                name: row.get(1)?,
+                namespace,
+                alternate,
+                allocation,
+                rule: row.get(3)?,
+                number: row.get::<_, i64>(4)?.cast_unsigned(),
+                inode: None,
+            })
+        },
+    )
 }
 
 fn with_inodes(

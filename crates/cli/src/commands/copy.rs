@@ -28,11 +28,7 @@ pub(crate) struct CopyArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &CopyArgs) -> CommandResult {
-    let access = if args.dry_run {
-        Access::ReadOnly
-    } else {
-        Access::Copy
-    };
+    let access = Access::Copy.unless_dry(args.dry_run);
     let flags: Vec<_> = args
         .jobs
         .as_deref()

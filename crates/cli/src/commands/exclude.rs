@@ -30,11 +30,7 @@ pub(crate) struct ExcludeArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &ExcludeArgs) -> CommandResult {
-    let access = if args.dry_run {
-        Access::ReadOnly
-    } else {
-        Access::Write
-    };
+    let access = Access::Write.unless_dry(args.dry_run);
     let session = Session::open(global, access, &[])?;
     let medium = session.medium(args.medium.as_bytes())?;
     let rules = Rules::load(&args.rules)?;

@@ -374,7 +374,7 @@ fn print_history(out: &mut Output, report: &MediumReport) -> std::io::Result<()>
 }
 
 fn label(global: &Global, name: &OsString, text: &str, dry_run: bool) -> CommandResult {
-    let access = if dry_run { Access::ReadOnly } else { Access::Write };
+    let access = Access::Write.unless_dry(dry_run);
     let session = Session::open(global, access, &[])?;
     let medium = session.medium(name.as_bytes())?;
     let catalogue = session.archive().catalogue();

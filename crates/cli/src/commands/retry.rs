@@ -29,11 +29,7 @@ pub(crate) struct RetryArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &RetryArgs) -> CommandResult {
-    let access = if args.dry_run {
-        Access::ReadOnly
-    } else {
-        Access::Write
-    };
+    let access = Access::Write.unless_dry(args.dry_run);
     let session = Session::open(global, access, &[])?;
     let medium = session.medium(args.medium.as_bytes())?;
     let plan = retry::plan(session.archive(), &medium, args.class)?;

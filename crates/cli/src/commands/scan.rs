@@ -35,11 +35,7 @@ pub(crate) struct ScanArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &ScanArgs) -> CommandResult {
-    let access = if args.dry_run {
-        Access::ReadOnly
-    } else {
-        Access::Write
-    };
+    let access = Access::Write.unless_dry(args.dry_run);
     let rules = args.rules.as_deref().map(session::typed_path).transpose()?;
     let flags: Vec<session::Flag<'_>> = rules
         .as_deref()

@@ -43,11 +43,7 @@ pub(crate) struct VerifyArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &VerifyArgs) -> CommandResult {
-    let access = if args.dry_run {
-        Access::ReadOnly
-    } else {
-        Access::Write
-    };
+    let access = Access::Write.unless_dry(args.dry_run);
     let flags: Vec<_> = args
         .jobs
         .as_deref()

@@ -31,6 +31,14 @@ pub enum Access {
     Write,
 }
 
+impl Access {
+    /// This, or only a look for a run that changes nothing.
+    #[must_use]
+    pub const fn unless_dry(self, dry_run: bool) -> Self {
+        if dry_run { Self::ReadOnly } else { self }
+    }
+}
+
 /// Where the catalogue of an archive lies.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum CataloguePlace {

@@ -65,13 +65,7 @@ impl CompareSummary {
 pub fn run(context: &Context<'_>, request: &RestoreRequest) -> Result<CompareSummary, Error> {
     let subject = Subject::medium(&request.selection.medium);
     let stage = Running::start(context.observer, Stage::Compare, subject);
-    let result = compare_all(context, request, &stage);
-    let outcome = match &result {
-        Ok(summary) => summary.outcome,
-        Err(error) => RunOutcome::of_error(error),
-    };
-    stage.end(outcome);
-    result
+    stage.conclude(compare_all(context, request, &stage), |summary| summary.outcome)
 }
 
 fn compare_all(

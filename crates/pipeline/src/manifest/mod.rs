@@ -52,11 +52,7 @@ pub fn run(context: &Context<'_>, medium: &MediumRow) -> Result<ManifestSummary,
         stage.add(summary.lines, summary.bytes);
     }
     // Not in the event log, which the manifest tells of: its own event would make it outdated.
-    stage.end(match &result {
-        Ok(_) => RunOutcome::Complete,
-        Err(error) => RunOutcome::of_error(error),
-    });
-    result
+    stage.conclude(result, |_| RunOutcome::Complete)
 }
 
 /// Writes anew the manifests of all media that changed since theirs was written; every command that writes ends with this.

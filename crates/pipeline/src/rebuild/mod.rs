@@ -103,11 +103,7 @@ pub fn run(
         CataloguePlace::Embedded => rebuild(root, plan, &stage, interrupt),
         CataloguePlace::Server(url) => rebuild_in_server(root, url, plan, &stage, interrupt),
     };
-    stage.end(match &result {
-        Ok(_) => RunOutcome::Complete,
-        Err(error) => RunOutcome::of_error(error),
-    });
-    result
+    stage.conclude(result, |_| RunOutcome::Complete)
 }
 
 fn rebuild(

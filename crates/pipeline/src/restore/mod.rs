@@ -132,13 +132,7 @@ pub fn run(context: &Context<'_>, request: &RestoreRequest) -> Result<RestoreSum
         Some(plan.paths),
         Some(plan.bytes),
     );
-    let result = restore_all(context, request, &stage);
-    let outcome = match &result {
-        Ok(summary) => summary.outcome,
-        Err(error) => RunOutcome::of_error(error),
-    };
-    stage.end(outcome);
-    result
+    stage.conclude(restore_all(context, request, &stage), |summary| summary.outcome)
 }
 
 fn restore_all(

@@ -122,11 +122,8 @@ pub fn run(
         // The error that ended the copy matters more.
         let _ = std::fs::remove_file(path);
     }
-    stage.end(match &result {
-        Ok(()) => RunOutcome::Complete,
-        Err(error) => RunOutcome::of_error(error),
-    });
-    result.map(|()| summary)
+    stage.conclude(result, |()| RunOutcome::Complete)?;
+    Ok(summary)
 }
 
 fn transfer(

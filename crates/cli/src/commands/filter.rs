@@ -129,6 +129,19 @@ pub(crate) fn tell_unindexed(global: &Global, unindexed: &[Unindexed]) {
     let text = format!(
         "{scans} searched without the search index ({why}); the answer is whole, and `ntt doctor --fix` makes the index"
     );
+    tell(&text);
+}
+
+/// Says on stderr, where a substring found nothing, that its wildcards were none.
+pub(crate) fn tell_wildcards(global: &Global, args: &FilterArgs) {
+    let substring = args.substring.iter().flat_map(|name| name.as_bytes());
+    let is_pattern = substring.copied().any(|byte| matches!(byte, b'*' | b'?'));
+    if is_pattern && !global.quiet && !global.json {
+        tell("hint: `*` and `?` stand for themselves in a substring; --glob makes it a pattern");
+    }
+}
+
+fn tell(text: &str) {
     // Nobody can be told when stderr is gone.
     let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
 }

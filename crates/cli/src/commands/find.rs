@@ -5,7 +5,7 @@ use ntt_report::export::state_name;
 use ntt_report::find::{self, Found};
 
 use crate::args::Global;
-use crate::commands::filter::{FilterArgs, tell_unindexed};
+use crate::commands::filter::{FilterArgs, tell_unindexed, tell_wildcards};
 use crate::exit::{CommandResult, Exit};
 use crate::output::{Names, Output};
 use crate::{session, units};
@@ -31,7 +31,9 @@ pub(crate) fn run(global: &Global, args: &FindArgs) -> CommandResult {
     let mut out = Output::new(global);
     let names = if args.null { Names::Null } else { Names::Escaped };
     let index = archive.search();
+    let mut is_empty = true;
     let unindexed = find::find(archive.catalogue(), Some(&index), &options, &mut |found| {
+        is_empty = false;
         if out.json() {
             out.json_line("found", &found)?;
         } else if args.long {
@@ -43,6 +45,9 @@ pub(crate) fn run(global: &Global, args: &FindArgs) -> CommandResult {
     })?;
     out.flush()?;
     tell_unindexed(global, &unindexed);
+    if is_empty {
+        tell_wildcards(global, &args.filter);
+    }
     Ok(Exit::Done)
 }
 

@@ -297,9 +297,14 @@ pub(crate) fn print_census(out: &mut Output, census: &Census, indent: &str) -> s
         .iter()
         .map(|(kind, count)| counted_kind(*count, *kind))
         .collect();
+    let count = census
+        .inodes
+        .iter()
+        .fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
     out.line(format!(
-        "{indent}{}: {}",
+        "{indent}{}, {}: {}",
         units::counted(census.paths, "path", "paths"),
+        units::counted(count, "inode", "inodes"),
         inodes.join(", ")
     ))?;
     out.line(row("found", census.found))?;

@@ -111,6 +111,20 @@ fn answers_do_not_depend_on_the_index() {
 }
 
 #[test]
+fn wildcards_in_a_substring_are_told_of() {
+    let environment = prepared();
+    let told = |arguments: &[&str]| environment.ntt(arguments).stderr(0);
+    assert!(told(&["find", "*.c1"]).contains("--glob"));
+    for quiet in [
+        &["find", "--glob", "*.c1"][..],
+        &["find", "no such name"],
+        &["-q", "find", "*.c1"],
+    ] {
+        assert_eq!(told(quiet), "");
+    }
+}
+
+#[test]
 fn a_new_scan_replaces_the_segment_of_the_one_before() {
     let environment = prepared();
     let first = segment(&environment);

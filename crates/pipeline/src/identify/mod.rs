@@ -15,6 +15,7 @@ mod stated;
 
 use std::path::Path;
 
+use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{Evidence, Image, MediumKind, MediumRow, NewMedium};
 use ntt_host::{Random, SystemRandom};
 use ntt_model::{ByteRange, Device, Finding, MediumId, MediumKey, Timestamp};
@@ -157,9 +158,14 @@ pub fn plan(archive: Option<&Archive>, source: &Path, opener: &Opener<'_>) -> Re
 pub fn run(context: &Context<'_>, plan: &IdentifyPlan, label: Option<&str>) -> Result<MediumRow, Error> {
     let stage = Running::start(context.observer, Stage::Identify, Subject::NOTHING);
     let catalogue = context.archive.catalogue();
+    let mut detail = plan.recognition.why().unwrap_or("new medium").to_owned();
     let key = match &plan.recognition {
         Recognition::New => add(context, plan, label)?,
         Recognition::Resume { key, .. } | Recognition::Known { key, .. } => {
+            // The log is where a second copy of a medium stays visible: a path is no evidence.
+            if let Some(elsewhere) = elsewhere(catalogue, plan, *key)? {
+                detail = format!("{elsewhere}: {detail}");
+            }
             relocate(context, plan, *key)?;
             if let Some(label) = label {
                 catalogue.set_label(*key, label)?;
@@ -170,9 +176,19 @@ pub fn run(context: &Context<'_>, plan: &IdentifyPlan, label: Option<&str>) -> R
     catalogue.add_evidence(key, &plan.evidence)?;
     let medium = catalogue.medium(key)?;
     stage.add(1, plan.source.size_bytes);
-    let why = plan.recognition.why().unwrap_or("new medium").to_owned();
-    stage.end_logged(catalogue, Some(&medium), RunOutcome::Complete, why)?;
+    stage.end_logged(catalogue, Some(&medium), RunOutcome::Complete, detail)?;
     Ok(medium)
+}
+
+/// The path of a source that was found in another place than the one on record.
+fn elsewhere(
+    catalogue: &dyn Catalogue,
+    plan: &IdentifyPlan,
+    key: MediumKey,
+) -> Result<Option<String>, Error> {
+    let now = image_row(&plan.source).path;
+    let is_other = catalogue.image(key)?.is_some_and(|known| known.path != now);
+    Ok((is_other && !now.is_empty()).then(|| ntt_model::name::escape(&now).into_owned()))
 }
 
 /// Adds a new medium.

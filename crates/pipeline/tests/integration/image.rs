@@ -66,6 +66,10 @@ fn r03_an_image_is_ingested_restored_and_recognised_elsewhere() {
             .contains("every byte is equal")
     );
     assert_eq!(again.media[0].copied.bytes_read, 0);
+    // The copy stays visible in the log of the medium.
+    let events = world.context().archive.catalogue().events(None).unwrap();
+    assert!(events.iter().any(|event| event.stage == "identify"
+        && event.detail.contains("/copy.img: every byte is equal")));
     assert_eq!(
         blake3::hash(&fs::read(&image).unwrap()),
         before,

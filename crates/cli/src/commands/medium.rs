@@ -250,15 +250,12 @@ fn print_health(out: &mut Output, known: &MediumHealth) -> std::io::Result<()> {
 
 fn print_volume(out: &mut Output, volume: &VolumeReport) -> std::io::Result<()> {
     out.line("")?;
-    let type_name = if volume.type_name.is_empty() {
-        &volume.verdict
-    } else {
-        &volume.type_name
-    };
-    let label = if volume.label.is_empty() {
-        String::new()
-    } else {
-        format!(" `{}`", volume.label)
+    let title = VolumeTitle {
+        number: volume.number,
+        type_name: &volume.type_name,
+        verdict: &volume.verdict,
+        label: &volume.label,
+        reader: volume.reader.as_deref().unwrap_or_default(),
     };
     let uuid = if volume.uuid.is_empty() {
         String::new()
@@ -266,8 +263,7 @@ fn print_volume(out: &mut Output, volume: &VolumeReport) -> std::io::Result<()> 
         format!(" {}", volume.uuid)
     };
     out.line(format!(
-        "volume {}: {type_name}{label}{uuid}, {} at {}",
-        volume.number,
+        "{title}{uuid}, {} at {}",
         units::bytes(volume.size_bytes),
         units::address(volume.image_offset)
     ))?;
@@ -280,6 +276,36 @@ fn print_volume(out: &mut Output, volume: &VolumeReport) -> std::io::Result<()> 
     match &volume.census {
         Some(census) => print_census(out, census, "  "),
         None => out.line(format!("  not scanned ({})", volume.verdict)),
+    }
+}
+
+/// What a volume is called in a report.
+pub(crate) struct VolumeTitle<'v> {
+    pub(crate) number: u32,
+    pub(crate) type_name: &'v str,
+    pub(crate) verdict: &'v str,
+    /// Its label, escaped.
+    pub(crate) label: &'v str,
+    /// Who read what is told of it: a hybrid disc has several file systems over the same bytes.
+    pub(crate) reader: &'v str,
+}
+
+impl std::fmt::Display for VolumeTitle<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let is_hybrid = self.type_name.contains('+') && !self.reader.is_empty();
+        let what = match self.type_name {
+            "" => self.verdict,
+            name => name,
+        };
+        write!(out, "volume {}", self.number)?;
+        if is_hybrid {
+            write!(out, " as {}", self.reader)?;
+        }
+        write!(out, ": {what}")?;
+        if !self.label.is_empty() {
+            write!(out, " `{}`", self.label)?;
+        }
+        Ok(())
     }
 }
 

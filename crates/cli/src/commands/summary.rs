@@ -2,12 +2,11 @@
 
 use std::io::Write;
 
-use ntt_model::name::escape;
 use ntt_pipeline::copy::CopySummary;
 use ntt_pipeline::ingest::{IngestSummary, MediumSummary, SourceFailure, VolumeSummary};
 use ntt_rescue::health::{Health, Verdict};
 
-use crate::commands::medium::{print_census, short_volume};
+use crate::commands::medium::{VolumeTitle, print_census, short_volume};
 use crate::output::Output;
 use crate::units;
 
@@ -89,17 +88,14 @@ pub(crate) fn health_line(health: &Health) -> String {
 }
 
 fn print_volume(out: &mut Output, volume: &VolumeSummary) -> std::io::Result<()> {
-    let label = if volume.label.is_empty() {
-        String::new()
-    } else {
-        format!(" `{}`", escape(volume.label.as_bytes()))
+    let title = VolumeTitle {
+        number: volume.volume,
+        type_name: &volume.type_name,
+        verdict: &volume.verdict,
+        label: &volume.label,
+        reader: &volume.reader,
     };
-    let what = if volume.type_name.is_empty() {
-        &volume.verdict
-    } else {
-        &volume.type_name
-    };
-    out.line(format!("  volume {}: {what}{label}", volume.volume))?;
+    out.line(format!("  {title}"))?;
     if let Some(original) = &volume.same_as {
         out.line(format!(
             "    the same volume as {}: not copied again",
@@ -126,17 +122,21 @@ fn print_copied(out: &mut Output, summary: &CopySummary) -> std::io::Result<()> 
         return out.line("  nothing was left to copy");
     }
     let stored = units::counted(summary.stored_streams, "content", "contents");
-    let mut line = format!("  copied {stored}, {} read", units::bytes(summary.bytes_read));
+    let damaged = match summary.damaged_streams {
+        0 => String::new(),
+        count => format!(" whole and {} damaged", units::count(count)),
+    };
+    let mut line = format!(
+        "  copied {stored}{damaged}, {} read",
+        units::bytes(summary.bytes_read)
+    );
     let new = units::counted(summary.new_blobs, "was new", "were new");
     line.push_str(&format!(
         "; {new} to the archive ({})",
         units::bytes(summary.new_bytes)
     ));
-    if summary.damaged_streams + summary.failed_streams > 0 {
-        line.push_str(&format!(
-            "; {} damaged, {} failed",
-            summary.damaged_streams, summary.failed_streams
-        ));
+    if summary.failed_streams > 0 {
+        line.push_str(&format!("; {} failed", units::count(summary.failed_streams)));
     }
     out.line(line)
 }

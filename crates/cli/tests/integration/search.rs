@@ -216,9 +216,19 @@ fn rows_of_a_hybrid_disc_are_told_apart() {
         return;
     };
     let environment = Environment::new();
-    let _ = environment
+    let summary = environment
         .ntt([OsStr::new("ingest"), image.path().as_os_str()])
         .code(0);
+    let shown = environment
+        .ntt(["medium", "show", "iso9660-hybrid.image"])
+        .code(0);
+    for reader in ["iso9660", "hfs"] {
+        let title = format!("volume 1 as {reader}: iso9660+hfs `Hybrid`");
+        assert!(
+            summary.contains(&title) && shown.contains(&title),
+            "{summary}{shown}"
+        );
+    }
     let table = environment.ntt(["export", "--format", "jsonl"]).bytes(0);
     let keys: Vec<(String, u64)> = table
         .split(|byte| *byte == b'\n')

@@ -26,6 +26,8 @@ const NESTING_MAX: u32 = 3;
 const VOLUMES_MAX: usize = 1024;
 /// Bytes kept of a volume that is not recognised.
 const FIRST_BYTES: u64 = 64;
+/// Bytes by which a file tells its type; those of a tar archive stand last.
+const HEAD_BYTES: u64 = 1024;
 /// Where volumes stand inside partitions or images without a usable table: Zip drives, and today's alignment.
 const CUSTOMARY_OFFSETS: [(u64, &str); 2] = [(16_384, "zip offset"), (1 << 20, "1 MiB offset")];
 
@@ -126,6 +128,7 @@ impl<'a> Builder<'a> {
         }
         // An image in which volumes were found is not itself a volume.
         if let Some(whole) = unrecognised.filter(|_| self.tree.volumes.is_empty()) {
+            self.note_file(image);
             self.push(whole);
         }
         self.add_boot_images(image);
@@ -477,6 +480,25 @@ impl<'a> Builder<'a> {
             Ok(()) if volume.available_bytes < volume.range.len => Verdict::BeyondEnd,
             Ok(()) => Verdict::Unknown { first_bytes },
         }
+    }
+
+    /// Notes that what was given as an image begins as a file does: an archive to unpack, most likely.
+    fn note_file(&mut self, image: ByteRange) {
+        let window = self.window(image);
+        let mut head = vec![0; usize::try_from(HEAD_BYTES.min(window.len())).unwrap_or(0)];
+        if window.read_exact_at(0, &mut head).is_err() {
+            return;
+        }
+        let Some(kind) = infer::get(&head) else {
+            return;
+        };
+        let detail = format!(
+            "begins as a file of the type {} does: no image of a medium, unless by chance",
+            kind.mime_type()
+        );
+        self.tree.findings.push(
+            Finding::new(Severity::Info, Layer::Volume, FindingCode::Unsupported, detail).at(image.offset),
+        );
     }
 
     /// Volumes that stand a customary distance into a partition.

@@ -131,6 +131,19 @@ fn an_image_without_table_is_one_volume() {
     ));
 }
 
+/// Who takes an archive for an image is told so.
+#[test]
+fn a_file_that_is_no_image_is_told_by_its_type() {
+    let mut bytes = vec![0; 4096];
+    bytes[..4].copy_from_slice(b"name");
+    assert!(build(&bytes).findings.is_empty());
+    bytes[257..262].copy_from_slice(b"ustar");
+    let tree = build(&bytes);
+    assert!(matches!(verdicts(&tree)[..], [Verdict::Unknown { .. }]));
+    assert_eq!(codes(&tree), [FindingCode::Unsupported]);
+    assert!(tree.findings[0].detail.contains("application/x-tar"), "{tree:?}");
+}
+
 /// R15: a disk inside a partition: the table in the slot is read, its slots are placed in the image.
 #[test]
 fn r15_a_table_inside_a_partition_is_followed() {

@@ -50,8 +50,11 @@ fn hashes(catalogue: &dyn Catalogue, content: &[u8]) -> Result<Vec<BlobHash>, Fa
         return Ok(vec![hash]);
     }
     let path = Path::new(std::ffi::OsStr::from_bytes(content));
-    if path.is_file() {
-        return Ok(vec![hash_file(path)?]);
+    if path.is_file() || is_of_host(content) {
+        let hash = hash_file(path);
+        return Ok(vec![hash.map_err(|error| {
+            Failure::new(FailureKind::Failed, format!("{}: {error}", escape(content)))
+        })?]);
     }
     let selector = Selector::parse(content)?;
     let scans = selector.find_scans(catalogue).map_err(|error| {
@@ -76,7 +79,18 @@ fn hashes(catalogue: &dyn Catalogue, content: &[u8]) -> Result<Vec<BlobHash>, Fa
     Ok(hashes)
 }
 
-fn hash_file(path: &Path) -> Result<BlobHash, Failure> {
+/// Whether a name can only be that of a file of this machine.
+fn is_of_host(name: &[u8]) -> bool {
+    [&b"/"[..], b"./", b"../"]
+        .iter()
+        .any(|start| name.starts_with(start))
+}
+
+fn hash_file(path: &Path) -> std::io::Result<BlobHash> {
+    // Whoever opens a pipe waits for its writer.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("no regular file"));
+    }
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(File::open(path)?)?;
     Ok(BlobHash::from_bytes(*hasher.finalize().as_bytes()))

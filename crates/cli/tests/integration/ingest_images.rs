@@ -178,6 +178,14 @@ fn where_answers_for_digest_path_and_file() {
     environment.write("new.txt", b"never seen");
     let said = environment.ntt(["where", "./new.txt"]).code(1);
     assert!(said.contains("is not in the archive"));
+    for (name, why) in [
+        ("./none.txt", "No such file"),
+        ("../", "no regular"),
+        ("/dev/null", "no regular"),
+    ] {
+        let said = environment.ntt(["where", name]).stderr(1);
+        assert!(said.contains(name) && said.contains(why), "{said}");
+    }
     let unknown = environment.ntt(["where", "demo.img/2/nothing"]).stderr(1);
     assert!(unknown.contains("nothing"), "{unknown}");
 }

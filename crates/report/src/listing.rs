@@ -45,6 +45,9 @@ pub struct ListedEntry {
     pub content: Option<State>,
     /// Rule that excludes the path.
     pub rule: Option<String>,
+    /// Who read it, where several file systems stand over the same bytes (a hybrid disc) and their names stand side by side.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reader: Option<String>,
 }
 
 /// What to leave out of a listing.
@@ -77,7 +80,7 @@ pub fn list(
     let directories = directories(catalogue, scans, selector)?;
     if directories.is_empty() {
         for (scan, child) in entries_at(catalogue, scans, selector)? {
-            each(listed(catalogue, scan, child)?)?;
+            each(listed(catalogue, scans, scan, child)?)?;
         }
         return Ok(());
     }
@@ -85,7 +88,7 @@ pub fn list(
         for child in Children::of(catalogue, scan, directory.inode)? {
             let child = child?;
             if options.wants(&child) {
-                each(listed(catalogue, scan, child)?)?;
+                each(listed(catalogue, scans, scan, child)?)?;
             }
         }
     }
@@ -139,14 +142,22 @@ fn first_reading<T>(
     Ok(Vec::new())
 }
 
-fn listed(catalogue: &dyn Catalogue, scan: ScanId, child: ChildRow) -> Result<ListedEntry, Error> {
+/// The line of an entry of one of `scans`.
+fn listed(
+    catalogue: &dyn Catalogue,
+    scans: &[ScanRow],
+    scan: ScanId,
+    child: ChildRow,
+) -> Result<ListedEntry, Error> {
     let states = match &child.inode {
         Some(inode) if !inode.streams.is_empty() => catalogue.stream_states(scan, inode.number)?,
         _ => Vec::new(),
     };
     let content = states.into_iter().next().map(|state| state.state);
     let inode = child.inode.as_ref();
+    let reader = scans.iter().find(|row| row.id == scan && scans.len() > 1);
     Ok(ListedEntry {
+        reader: reader.map(|row| row.scan.reader.clone()),
         namespace: child.namespace,
         alternate: child.alternate,
         allocation: child.allocation,
@@ -214,7 +225,7 @@ pub fn tree(
         each(TreeEntry {
             depth,
             more,
-            entry: listed(catalogue, scan, child)?,
+            entry: listed(catalogue, scans, scan, child)?,
         })?;
         if enters {
             levels.push(level(catalogue, vec![(scan, number)], options));

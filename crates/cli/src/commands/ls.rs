@@ -92,6 +92,9 @@ pub(crate) fn long_line(entry: &ListedEntry) -> String {
 /// What a name deserves to have said beside it.
 fn remarks(entry: &ListedEntry) -> String {
     let mut remarks = String::new();
+    if let Some(reader) = &entry.reader {
+        remarks.push_str(&format!(" [{reader}]"));
+    }
     if entry.alternate {
         let namespace = serde_json::to_value(entry.namespace).unwrap_or_default();
         remarks.push_str(&format!(" [{} name]", namespace.as_str().unwrap_or_default()));

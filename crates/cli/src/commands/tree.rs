@@ -85,5 +85,9 @@ fn drawn(entry: &TreeEntry, sizes: bool) -> String {
     if let Some(target) = &entry.entry.target {
         line.push_str(&format!(" -> {}", target.escaped()));
     }
+    // Only where the trees of several file systems begin.
+    if let Some(reader) = entry.entry.reader.as_ref().filter(|_| entry.depth == 1) {
+        line.push_str(&format!("  [{reader}]"));
+    }
     line
 }

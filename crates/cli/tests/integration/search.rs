@@ -229,6 +229,14 @@ fn rows_of_a_hybrid_disc_are_told_apart() {
             "{summary}{shown}"
         );
     }
+    let tree = environment.ntt(["tree", "iso9660-hybrid.image/1"]).code(0);
+    let list = environment
+        .ntt(["ls", "-l", "iso9660-hybrid.image/1/boot"])
+        .code(0);
+    for reader in ["[iso9660]", "[hfs]"] {
+        assert!(tree.contains(&format!("boot/  {reader}\n")), "{tree}");
+        assert!(list.contains(&format!("Makefile {reader}\n")), "{list}");
+    }
     let table = environment.ntt(["export", "--format", "jsonl"]).bytes(0);
     let keys: Vec<(String, u64)> = table
         .split(|byte| *byte == b'\n')

@@ -128,7 +128,10 @@ impl<'a> Builder<'a> {
         }
         // An image in which volumes were found is not itself a volume.
         if let Some(whole) = unrecognised.filter(|_| self.tree.volumes.is_empty()) {
-            self.note_file(image);
+            // What was put together from volumes was not given by anybody.
+            if self.depth == 0 {
+                self.note_file(image);
+            }
             self.push(whole);
         }
         self.add_boot_images(image);

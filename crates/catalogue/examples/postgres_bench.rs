@@ -4,7 +4,11 @@
 //! own. LOADS_BEFORE loads fill the catalogue before the last one is timed. END_TO_END inodes go from events to an empty queue, after a million that do
 //! the same; none if it is 0. Parts are `loads`, `sizes`, `claims` and `drains`; all if none is named.
 
-#![allow(clippy::print_stdout, reason = "its output is its purpose")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "its output is its purpose"
+)]
 
 use std::io::{Read, Write};
 use std::time::Duration;

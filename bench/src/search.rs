@@ -88,7 +88,13 @@ fn line(name: &str, usage: &Usage) -> String {
 
 /// A GIN index over the paths as LATIN1 text, as a site without an index of its own would make it.
 fn trigrams(names: &Path, rows: u64) -> io::Result<()> {
-    let Some(server) = PostgresServer::start() else {
+    // As a site would set it for an index of this size.
+    let settings = [
+        "shared_buffers=1GB",
+        "maintenance_work_mem=1GB",
+        "max_wal_size=4GB",
+    ];
+    let Some(server) = PostgresServer::start_with(&settings) else {
         println!("\npg_trgm: no server binaries here");
         return Ok(());
     };

@@ -32,9 +32,14 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         drain(&place.url, again)
     })?;
     let mut client = Client::connect(&place.url, NoTls)?;
-    for batch in [50, 500] {
+    for (batch, is_indexed) in [(50, false), (500, false), (50, true), (500, true)] {
         predecessor::prepare_queue(&mut client, scan)?;
-        let what = format!("predecessor: claim {batch} by UPDATE, UPDATE when done");
+        let mut what = format!("predecessor: claim {batch} by UPDATE, UPDATE when done");
+        if is_indexed {
+            // As ours, it can then tell where a content stands.
+            predecessor::index_queue(&mut client)?;
+            what += ", all indexes of its production";
+        }
         drained(bench, &place, &what, &mut first, || {
             predecessor::drain(&place.url, batch)
         })?;

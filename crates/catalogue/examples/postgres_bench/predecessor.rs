@@ -84,6 +84,18 @@ pub(crate) fn prepare_queue(client: &mut Client, scan: ScanId) -> Result<()> {
     Ok(())
 }
 
+/// The other indexes of its table of inodes, by which it answered where a content stands and who works on what; see [`LOAD_TABLES`].
+const QUEUE_INDEXES: &str = "
+    CREATE INDEX old_queue_1 ON old_queue (medium_hash, copied) WHERE NOT copied;
+    CREATE INDEX old_queue_2 ON old_queue (medium_hash, status, ino) WHERE status = 'pending';
+    CREATE INDEX old_queue_3 ON old_queue (blobid);
+    CREATE INDEX old_queue_4 ON old_queue (claimed_by) WHERE claimed_by IS NOT NULL;";
+
+/// Gives its queue the indexes that it had in production.
+pub(crate) fn index_queue(client: &mut Client) -> Result<()> {
+    Ok(client.batch_execute(QUEUE_INDEXES)?)
+}
+
 /// Its adaptive claim of one inode: at random up to 5,000 pending, a sample of the table above.
 /// The rows that `done` names are done already. Tells the times, and how many inodes a second that gives.
 pub(crate) fn claims(client: &mut Client, scan: ScanId, done: &str, claims: usize) -> Result<(String, f64)> {

@@ -63,7 +63,7 @@ pub(crate) fn stream_code(kind: &StreamKind) -> Result<(i64, &[u8]), Error> {
     }
 }
 
-/// An inode number as a column has it: they are below 2^63.
+/// An inode number as a column has it: they are below [`ntt_model::entry::Inode::NUMBERS`].
 pub(crate) fn number(inode: u64) -> Result<i64, Error> {
     i64::try_from(inode).map_err(|_| Error::Conflict(format!("inode number {inode} is not below 2^63")))
 }

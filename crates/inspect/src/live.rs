@@ -93,6 +93,6 @@ impl LiveTree {
     ///
     /// What the system says.
     pub fn root_inode(&self) -> io::Result<u64> {
-        Ok(rustix::fs::fstat(&self.root)?.st_ino)
+        Ok(entry::number(rustix::fs::fstat(&self.root)?.st_ino))
     }
 }

@@ -182,7 +182,7 @@ pub struct Xattr {
 /// Everything known of an inode (R27).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Inode {
-    /// The number; below 2^63. Formats without inodes get a stable synthetic number from where the entry stands.
+    /// The number; below [`Inode::NUMBERS`]. Formats without inodes get a stable synthetic number from where the entry stands.
     pub number: u64,
     /// Generation or sequence number; 0 where the format has none.
     pub generation: u64,
@@ -213,6 +213,9 @@ pub struct Inode {
 }
 
 impl Inode {
+    /// Inode numbers are below this: 2^63. It leaves room for signed columns, and no file system on a medium has more.
+    pub const NUMBERS: u64 = 1 << 63;
+
     /// An inode of which only number and kind are known: in use, with one name, without content.
     pub fn bare(number: u64, kind: Kind) -> Self {
         Self {
@@ -268,6 +271,17 @@ impl ScanEvent {
         }
         .map(Vec::as_slice)
         .filter(|name| !can_stand_in_path(name))
+    }
+
+    /// The inode number in it that is not below [`Inode::NUMBERS`].
+    pub fn impossible_number(&self) -> Option<u64> {
+        let largest = match self {
+            Self::Name(name) => name.inode.max(name.directory),
+            Self::Directory(directory) => directory.inode.max(directory.parent.unwrap_or(0)),
+            Self::Inode(inode) => inode.number,
+            Self::Finding(_) => return None,
+        };
+        (largest >= Inode::NUMBERS).then_some(largest)
     }
 }
 

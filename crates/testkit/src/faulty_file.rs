@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use fuser::{
     BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
-    INodeNo, LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyEntry, ReplyOpen, Request,
+    INodeNo, LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry, ReplyOpen,
+    Request,
 };
 use ntt_model::ByteRange;
 
@@ -17,7 +18,8 @@ use crate::faulty::FaultyMedium;
 
 const TTL: Duration = Duration::from_secs(1);
 const NAME: &str = "disk";
-const DISK: INodeNo = INodeNo(2);
+/// As file systems have them that make numbers from digests.
+const DISK: INodeNo = INodeNo(1 << 63 | 2);
 
 /// A mounted medium; unmounted when dropped.
 #[derive(Debug)]
@@ -156,6 +158,13 @@ impl Filesystem for Server {
 
     fn getattr(&self, _: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         reply.attr(&TTL, &self.attributes(inode));
+    }
+
+    fn readdir(&self, _: &Request, _: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        if offset == 0 {
+            let _is_full = reply.add(DISK, 1, FileType::RegularFile, NAME);
+        }
+        reply.ok();
     }
 
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {

@@ -1,7 +1,7 @@
 //! `ntt ingest DEVICE`, with files in the place of devices: from the medium to the archive.
 
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -165,6 +165,28 @@ fn r11_a_hole_in_a_file_is_told() {
     assert_eq!(better["media"][0]["health"]["missing_bytes"], 0, "{better}");
     let damaged = environment.ntt(["find", "--state", "damaged"]).code(0);
     assert_eq!(damaged, "");
+}
+
+/// R24: a directory whose file system has inode numbers of 64 bits is taken in like any other.
+#[test]
+fn r24_a_directory_with_numbers_of_64_bits_is_taken_in() {
+    let environment = Environment::new();
+    let Some(file) = FaultyFile::mount(medium(&environment.write("demo.img", &demo()), &[]), false) else {
+        return;
+    };
+    let number = std::fs::metadata(file.path()).expect("it is there").ino();
+    assert!(number > 1 << 63, "{number}");
+    let folder = file.path().parent().expect("the mount");
+    let source = folder.to_str().expect("UTF-8");
+    environment.ntt(["ingest", source]).code(0);
+    let listed = environment.ntt(["find", "disk"]).code(0);
+    assert_eq!(listed.lines().count(), 1, "{listed}");
+    let back = environment.work().join("back");
+    let volume = format!("{source}/1");
+    environment
+        .ntt(["restore", &volume, back.to_str().expect("UTF-8")])
+        .code(0);
+    assert!(std::fs::read(back.join("disk")).expect("restored") == demo());
 }
 
 /// R8, R38: what was interrupted is on record, with the human's words, and goes on.

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use ntt_model::entry::{Allocation, Directory, Name, Namespace};
+use ntt_model::entry::{Allocation, Directory, Inode, Name, Namespace};
 use ntt_model::{Finding, FindingCode, Kind, Layer, ScanEvent, Severity};
 
 use super::pending::{Pending, Waiting};
@@ -190,8 +190,23 @@ impl Walk<'_> {
         !entry.is_behind_dots || entry.inode == expected
     }
 
-    /// Emits a name, and what it leads to if that was not emitted yet.
+    /// Emits a name, and what it leads to if that was not emitted yet. A damaged number that no inode can have is told with the name instead.
     fn name(&mut self, entry: &Entry<'_>, waiting: &Waiting) -> Result<(), Stop> {
+        if entry.inode >= Inode::NUMBERS {
+            let shown = ntt_model::name::escape(entry.name);
+            let detail = format!(
+                "`{shown}` leads to inode {}, which no file system has",
+                entry.inode
+            );
+            self.complain(
+                Severity::Loss,
+                FindingCode::Orphan,
+                detail,
+                entry.at,
+                waiting.inode,
+            );
+            return Ok(());
+        }
         let (name, changed) = path_safe(entry.name);
         let directory = waiting.inode;
         if changed {
@@ -304,5 +319,75 @@ impl Walk<'_> {
     fn complain(&mut self, severity: Severity, code: FindingCode, detail: String, at: u64, inode: u64) {
         let finding = Finding::new(severity, Layer::Directory, code, detail);
         self.report.push(finding.at(at).on_inode(inode));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{EachFound, EachItem};
+    use super::*;
+    use crate::Limits;
+
+    /// A root with two names.
+    struct Names([(&'static [u8], u64); 2]);
+
+    impl Nodes for Names {
+        fn root(&self) -> u64 {
+            2
+        }
+
+        fn directory_budget(&self) -> u64 {
+            1
+        }
+
+        fn each_inode(&self, _limits: &Limits, each: &mut EachFound<'_>) -> Result<(), Stop> {
+            each(Found::inode(Inode::bare(2, Kind::Directory), Vec::new()))?;
+            each(Found::inode(Inode::bare(3, Kind::File), Vec::new()))
+        }
+
+        fn demand(&self, _number: u64, _limits: &Limits) -> Found {
+            Found::missing("is free")
+        }
+
+        fn entries(&self, _directory: u64, _budget: &mut u64, each: &mut EachItem<'_>) -> Visit {
+            for (name, inode) in self.0 {
+                let entry = Entry {
+                    name,
+                    inode,
+                    kind: None,
+                    at: 100,
+                    is_behind_dots: false,
+                };
+                if each(Item::Entry(entry))?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        }
+    }
+
+    /// One flipped bit of an entry ended the scan: the catalogue takes no such number.
+    #[test]
+    fn r22_a_name_that_leads_to_a_number_that_cannot_be_is_told() {
+        let nodes = Names([(b"flipped", 3 | 1 << 63), (b"good", 3)]);
+        let (mut names, mut told) = (Vec::new(), Vec::new());
+        let mut visit = |event: ScanEvent| {
+            match event {
+                ScanEvent::Name(name) => names.push((name.name, name.inode)),
+                ScanEvent::Finding(finding) => told.push(finding),
+                _ => {}
+            }
+            Ok(())
+        };
+        run(&nodes, &[], &ScanOptions::default(), &mut visit).expect("to its end");
+        assert_eq!(names, [(b"good".to_vec(), 3)]);
+        let [finding] = told.as_slice() else {
+            panic!("{told:?}")
+        };
+        assert_eq!((finding.severity, finding.inode), (Severity::Loss, Some(2)));
+        assert_eq!(
+            finding.detail,
+            "`flipped` leads to inode 9223372036854775811, which no file system has"
+        );
     }
 }

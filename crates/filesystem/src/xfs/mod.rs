@@ -22,6 +22,7 @@ mod superblock;
 mod tree;
 mod volume;
 
+use ntt_model::entry::Inode;
 use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity};
 use ntt_source::ReadAt;
 use ntt_source::field::be_u32;
@@ -203,7 +204,7 @@ fn root(volume: &Volume<'_>, report: &mut Report) -> u64 {
     if let Some(root) = volume
         .superblock
         .root
-        .filter(|root| volume.inode_offset(*root).is_some())
+        .filter(|root| *root < Inode::NUMBERS && volume.inode_offset(*root).is_some())
     {
         return root;
     }

@@ -5,6 +5,18 @@ use ntt_model::time::Times;
 use ntt_model::{Kind, Timestamp};
 use rustix::fs::{Statx, StatxFlags, StatxTimestamp};
 
+/// The inode number as it is kept. Network and union file systems give numbers of 64 bits, made of digests or with a layer in the highest bits; kept are
+/// those of 63 ([`Inode::NUMBERS`]). The others are mixed, always alike: to clear the highest bit would let the layers collide.
+pub(super) const fn number(of_host: u64) -> u64 {
+    if of_host < Inode::NUMBERS {
+        return of_host;
+    }
+    // The last step of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014), which loses nothing.
+    let mixed = (of_host ^ (of_host >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (mixed ^ (mixed >> 31)) % Inode::NUMBERS
+}
+
 pub(super) fn kind(status: &Statx) -> Kind {
     Kind::of_mode(status.stx_mode.into())
 }
@@ -20,7 +32,7 @@ pub(super) fn inode(status: &Statx, target: Option<Vec<u8>>, xattrs: Vec<Xattr>)
     };
     let is_device = kind.is_device();
     Inode {
-        number: status.stx_ino,
+        number: number(status.stx_ino),
         generation: 0,
         kind,
         mode: Some(u32::from(status.stx_mode) & 0o7777),
@@ -64,4 +76,23 @@ pub(super) fn covered(number: u64, is_directory: bool) -> Inode {
         Kind::Unknown
     };
     Inode::bare(number, kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file system with such numbers could not be taken in at all.
+    #[test]
+    fn r24_numbers_of_64_bits_are_kept_apart_in_63() {
+        assert_eq!(number(0), 0);
+        assert_eq!(number(Inode::NUMBERS - 1), Inode::NUMBERS - 1);
+        // Layers of an overlay, told by the highest bits, with the same numbers in each.
+        let layers = (0..4_u64).flat_map(|layer| (1..1000).map(move |inode| number(layer << 62 | inode)));
+        let mut numbers: Vec<_> = layers.collect();
+        assert!(numbers.iter().all(|number| *number < Inode::NUMBERS));
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), 4 * 999);
+    }
 }

@@ -11,8 +11,8 @@ use ntt_source::extents::{Missing, Sink, read_stream_into};
 use rustix::fs::{FileType, OFlags, SeekFrom, Stat, fstat, seek};
 use rustix::io::Errno;
 
-use super::LiveTree;
 use super::open::open_beneath;
+use super::{LiveTree, entry};
 
 /// Why a file could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +62,9 @@ impl LiveTree {
         let opened = open_beneath(&self.root, path, OFlags::NONBLOCK)
             .map_err(|error| LiveError::Open(error.into()))?;
         let status = fstat(&opened).map_err(|error| LiveError::Open(error.into()))?;
-        if status.st_ino != inode || FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
+        if entry::number(status.st_ino) != inode
+            || FileType::from_raw_mode(status.st_mode) != FileType::RegularFile
+        {
             return Err(LiveError::Changed);
         }
         let source = FileSource::of_len(File::from(opened), u64::try_from(status.st_size).unwrap_or(0));

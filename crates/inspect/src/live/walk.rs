@@ -66,7 +66,7 @@ impl LiveTree {
             visitor,
             cancel,
             summary: LiveSummary {
-                root: root.stx_ino,
+                root: entry::number(root.stx_ino),
                 ..LiveSummary::default()
             },
             root,
@@ -157,7 +157,7 @@ impl Walk<'_> {
         let again = below.and_then(|below| open_in(&below, b"..", OFlags::DIRECTORY).ok());
         let expected = (parent.inode, parent.device);
         parent.open = again.filter(|again| {
-            status(again, b"").is_ok_and(|found| (found.stx_ino, device(&found)) == expected)
+            status(again, b"").is_ok_and(|found| (entry::number(found.stx_ino), device(&found)) == expected)
         });
         if parent.open.is_none() {
             let (inode, skipped) = (parent.inode, std::mem::take(&mut parent.pending).len());
@@ -187,7 +187,7 @@ impl Walk<'_> {
         let opened =
             open_in(parent, &name, OFlags::DIRECTORY).and_then(|open| Ok((status(&open, b"")?, open)));
         match opened {
-            Ok((found, open)) if found.stx_ino == inode => self.enter(open, name, &found),
+            Ok((found, open)) if entry::number(found.stx_ino) == inode => self.enter(open, name, &found),
             Ok(_) => self.lost(inode, "it was replaced during the walk", FindingCode::Changed),
             Err(error) => self.lost(inode, &error.to_string(), code(error)),
         }
@@ -203,8 +203,9 @@ impl Walk<'_> {
     }
 
     fn enter(&mut self, open: OwnedFd, name: Vec<u8>, found: &Statx) -> Result<(), Error> {
+        let inode = entry::number(found.stx_ino);
         self.emit(ScanEvent::Directory(Directory {
-            inode: found.stx_ino,
+            inode,
             parent: self.levels.last().map(|level| level.inode),
             name: name.clone(),
             namespace: Namespace::Native,
@@ -212,12 +213,12 @@ impl Walk<'_> {
         let level = Level {
             pending: Vec::new(),
             open: None,
-            inode: found.stx_ino,
+            inode,
             device: device(found),
             name,
         };
         self.levels.push(level);
-        let pending = self.list(&open, found.stx_ino)?;
+        let pending = self.list(&open, inode)?;
         let far_above = self.levels.len().checked_sub(OPEN_LEVELS + 1);
         if let Some(far) = far_above.and_then(|index| self.levels.get_mut(index)) {
             far.open = None;
@@ -294,25 +295,38 @@ impl Walk<'_> {
             }
         };
         if self.is_elsewhere(&found) {
-            self.foreign(directory, name, listed, &found)?;
+            self.foreign(directory, name, entry::number(listed), &found)?;
             return Ok(None);
         }
-        self.name(directory, name, found.stx_ino)?;
+        let inode = entry::number(found.stx_ino);
+        self.name(directory, name, inode)?;
         let is_directory = entry::kind(&found) == Kind::Directory;
-        if found.stx_nlink <= 1 || is_directory || self.linked.insert(found.stx_ino) {
+        if found.stx_nlink <= 1 || is_directory || self.linked.insert(inode) {
             self.inode(open, name, &found)?;
         }
-        Ok(is_directory.then(|| (name.to_vec(), found.stx_ino)))
+        Ok(is_directory.then(|| (name.to_vec(), inode)))
     }
 
     fn inode(&mut self, open: &OwnedFd, name: &[u8], found: &Statx) -> Result<(), Error> {
         let target = (entry::kind(found) == Kind::Symlink)
-            .then(|| readlinkat(open, name, Vec::new()).ok())
-            .flatten();
+            .then(|| readlinkat(open, name, Vec::new()))
+            .transpose();
+        let (target, unread) = match target {
+            Ok(target) => (target.map(CString::into_bytes), None),
+            Err(error) => (None, Some(error)),
+        };
         let (xattrs, error) = self.attributes.read(open, name);
-        let inode = entry::inode(found, target.map(CString::into_bytes), xattrs);
+        let inode = entry::inode(found, target, xattrs);
+        let number = inode.number;
         self.emit(ScanEvent::Inode(Box::new(inode)))?;
-        self.without_attributes(found.stx_ino, name, error)
+        if let Some(error) = unread {
+            let detail = format!(
+                "where the link `{}` leads cannot be read: {error}",
+                name.escape_ascii()
+            );
+            self.say(Severity::Loss, code(error), number, detail)?;
+        }
+        self.without_attributes(number, name, error)
     }
 
     fn name(&mut self, directory: u64, name: &[u8], inode: u64) -> Result<(), Error> {

@@ -121,10 +121,10 @@ impl<'a> Run<'a> {
                 Next::Message(Message::Heartbeat { .. }) => {}
                 Next::Message(Message::Events { first, events }) => {
                     new_events += events.len();
-                    // No reader emits such a name: whoever speaks here is no reader any more.
-                    if let Some(name) = events.iter().find_map(ScanEvent::misleading_name) {
+                    // No reader emits such a thing: whoever speaks here is no reader any more.
+                    if let Some(last_words) = events.iter().find_map(impossible) {
                         let death = Death {
-                            last_words: format!("a name that no entry can have: {}", escape(name)),
+                            last_words,
                             ..session.end(Cause::Babble)
                         };
                         return Ok(Ending::Died {
@@ -246,4 +246,12 @@ impl<'a> Run<'a> {
             confinement: self.confinement.unwrap_or_default(),
         })
     }
+}
+
+/// What no reader emits, in words.
+fn impossible(event: &ScanEvent) -> Option<String> {
+    let name = event.misleading_name();
+    let name = name.map(|name| format!("a name that no entry can have: {}", escape(name)));
+    let number = event.impossible_number();
+    name.or_else(|| number.map(|number| format!("an inode number that no file system has: {number}")))
 }

@@ -190,6 +190,7 @@ fn events(family: Family, image: Masked<Patched<'_>>, map: &MetadataMap) -> Opti
     let bound = usize::try_from(map.events * 40 + 20_000).expect("fits");
     let mut events = Vec::new();
     let mut visit = |event: ScanEvent| {
+        assert_eq!(event.impossible_number(), None, "{event:?}");
         if let ScanEvent::Inode(inode) = &event {
             let extents = inode.streams.iter().map(|stream| stream.extents.len());
             let most = usize::try_from(sectors).expect("fits");

@@ -5,7 +5,8 @@
 //! known. That write is the price of reading the source only once: the digest of a content is not known before its last byte. A content
 //! that two threads meet at the same time is stored by one of them, and the other's results wait for it (`ledger`).
 //!
-//! Results reach the catalogue only after the store's commit (R38): at the end of a batch, after five seconds, or when the queue is empty. A failure
+//! Results reach the catalogue only after the store's commit (R38): at the end of a batch, after five seconds, before a chunk that may
+//! take long, or when the queue is empty. A failure
 //! that may pass is scheduled by the catalogue with a growing pause; this run waits for it if the pause ends within four seconds, which
 //! is long enough for three equal strikes, and otherwise leaves it to the next `copy` or `ingest` (R33).
 
@@ -21,7 +22,6 @@ mod worker;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use ntt_catalogue::rows::{MediumRow, Progress, VolumeRow};
 use ntt_model::ScanId;
@@ -31,15 +31,8 @@ use crate::content::{open_image, source_of};
 use crate::identify::{Source, SourceKind};
 use crate::inspect::{mount_point, supervisor};
 use crate::stage::{Running, Subject};
-use crate::{Archive, Context, Error, Interrupt, RunOutcome, Stage};
+use crate::{Archive, Context, Error, RunOutcome, Stage};
 use ntt_report::selector::current_scans;
-
-/// A retry that is due within this time is waited for.
-const WAIT_FOR_RETRY: Duration = Duration::from_secs(4);
-/// How often a run that has nothing to do looks whether others gave something back.
-const WAIT_FOR_OTHERS: Duration = Duration::from_secs(1);
-/// The interrupt is looked at this often while waiting.
-const WAIT_STEP: Duration = Duration::from_millis(50);
 
 /// One scan with work to do.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -159,9 +152,8 @@ fn copy_all(
                 ledger: ledger::Ledger::default(),
                 failing: Mutex::default(),
                 stop: AtomicBool::new(false),
-                asked_to_end: AtomicBool::new(false),
             };
-            drain(&shared)?;
+            worker::drain(&shared)?;
             totals.failed.fetch_add(
                 shared.failing(|failing| u64::try_from(failing.len()).unwrap_or(u64::MAX)),
                 Ordering::Relaxed,
@@ -208,46 +200,6 @@ fn contents(
     })
 }
 
-/// Works the queue of one scan off, and waits for retries that are due at once.
-fn drain(shared: &Shared<'_>) -> Result<(), Error> {
-    loop {
-        worker::run_all(shared)?;
-        shared.context.interrupt.check()?;
-        let queue = shared.context.archive.catalogue().progress(shared.task.scan)?;
-        if shared.asked_to_end.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
-        }
-        match pause(&queue) {
-            Some(pause) => wait(pause, shared.context.interrupt)?,
-            None => return Ok(()),
-        }
-    }
-}
-
-/// How long to wait before the queue is worked on again; `None` if this run has nothing more to do in it.
-fn pause(queue: &Progress) -> Option<Duration> {
-    match queue.until_retry {
-        _ if queue.free_chunks > 0 => Some(Duration::ZERO),
-        // Never at once: registering a worker has its price, and its clock may stand still.
-        Some(retry) if retry <= WAIT_FOR_RETRY => Some(retry.max(WAIT_STEP)),
-        // Other runs hold the rest. Should one of them die, its chunks return, and somebody must be there.
-        _ if queue.leased_chunks > 0 => Some(WAIT_FOR_OTHERS),
-        _ => None,
-    }
-}
-
-/// Sleeps, and wakes early if the run is interrupted.
-fn wait(pause: Duration, interrupt: &Interrupt) -> Result<(), Error> {
-    let mut left = pause;
-    while !left.is_zero() {
-        interrupt.check()?;
-        let step = left.min(WAIT_STEP);
-        std::thread::sleep(step);
-        left = left.saturating_sub(step);
-    }
-    Ok(())
-}
-
 /// The contents of a medium's streams.
 trait Contents: Sync {
     /// Length of the medium; `None` for a live directory.
@@ -276,8 +228,6 @@ struct Shared<'a> {
     failing: Mutex<HashSet<(u64, u32)>>,
     /// Raised when one thread failed, so that the others stop too.
     stop: AtomicBool,
-    /// Raised when a person asked a worker of this run to finish or to stop (`ntt worker`).
-    asked_to_end: AtomicBool,
 }
 
 impl Shared<'_> {
@@ -323,37 +273,5 @@ impl Totals {
                 RunOutcome::Complete
             },
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use ntt_model::Timestamp;
-
-    use super::*;
-
-    /// R33: whether a retry is waited for depends on what the catalogue says of it, and not on the clock of this host, which may be hours apart.
-    #[test]
-    fn r33_a_retry_is_awaited_by_the_clock_of_the_catalogue() {
-        let waiting = |retry: Duration, at: i64| Progress {
-            waiting_chunks: 1,
-            next_retry: Some(Timestamp::from_nanos(at)),
-            until_retry: Some(retry),
-            ..Progress::default()
-        };
-        for at in [1, i64::MAX] {
-            assert_eq!(
-                pause(&waiting(Duration::from_secs(2), at)),
-                Some(Duration::from_secs(2))
-            );
-            assert_eq!(pause(&waiting(Duration::from_nanos(1), at)), Some(WAIT_STEP));
-            assert_eq!(pause(&waiting(Duration::from_secs(5), at)), None);
-        }
-        let held = Progress {
-            leased_chunks: 1,
-            ..waiting(Duration::from_secs(5), 1)
-        };
-        assert_eq!(pause(&held), Some(WAIT_FOR_OTHERS));
-        assert_eq!(pause(&Progress::default()), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The threads of a copy: claim, copy, commit, complete.
+//! The threads of a copy: claim, copy, commit, complete; and how they wait for what others hold.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -6,16 +6,18 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ntt_catalogue::rows::{Chunk, ChunkResult, WorkerWish};
+use ntt_catalogue::rows::{Chunk, ChunkResult, Progress, WorkerWish};
 use ntt_model::{Outcome, WorkerId};
 
 use super::intake::{Desk, Halt};
 use super::stream::{self, Copied};
 use super::{Shared, Totals, ledger};
-use crate::Error;
+use crate::{Error, Interrupt};
 
-/// Results wait no longer than this for their batch.
+/// Results wait no longer than this for their batch, but for what one chunk takes.
 const COMMIT_AFTER: Duration = Duration::from_secs(5);
+/// A chunk of so many bytes may take long: what was copied before it does not wait for it.
+const LONG_CHUNK_BYTES: u64 = 64 << 20;
 /// Contents up to this size are held in memory until it is known whether they are new; all threads together take [`MEMORY_BYTES`].
 const MEMORY_BYTES_PER_THREAD: u64 = 4 << 20;
 /// Memory for contents.
@@ -23,8 +25,16 @@ const MEMORY_BYTES: u64 = 64 << 20;
 /// How often workers say that they live; leases last twelve times as long.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// Runs the configured number of threads until the queue is empty; the first error stops all. To the catalogue they are one worker.
-pub(super) fn run_all(shared: &Shared<'_>) -> Result<(), Error> {
+/// A retry that is due within this time is waited for.
+const WAIT_FOR_RETRY: Duration = Duration::from_secs(4);
+/// How often a run that has nothing to do looks whether others gave something back.
+const WAIT_FOR_OTHERS: Duration = Duration::from_secs(1);
+/// The interrupt is looked at this often while waiting.
+const WAIT_STEP: Duration = Duration::from_millis(50);
+
+/// Works the queue of one scan off with the configured number of threads, and waits for retries that are due at once and for what other runs
+/// hold; the first error stops all. To the catalogue they are one worker, all the time.
+pub(super) fn drain(shared: &Shared<'_>) -> Result<(), Error> {
     let catalogue = shared.context.archive.catalogue();
     let host = rustix::system::uname();
     let host = host.nodename().to_string_lossy();
@@ -37,7 +47,7 @@ pub(super) fn run_all(shared: &Shared<'_>) -> Result<(), Error> {
     let (bell, silence) = channel();
     thread::scope(|scope| {
         let heart = scope.spawn(move || worker.beat(&silence));
-        let result = worker.run_threads();
+        let result = worker.drain();
         drop::<Sender<()>>(bell);
         // A heart that failed only means that leases may be lost, which completion finds out by itself.
         let _ = heart.join();
@@ -60,6 +70,22 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
+    fn drain(&self) -> Result<(), Error> {
+        let shared = self.shared;
+        loop {
+            self.run_threads()?;
+            shared.context.interrupt.check()?;
+            if self.wish.load(Ordering::Relaxed) != WORK {
+                return Err(Error::Interrupted);
+            }
+            let queue = shared.context.archive.catalogue().progress(shared.task.scan)?;
+            match pause(&queue) {
+                Some(pause) => wait(pause, shared.context.interrupt)?,
+                None => return Ok(()),
+            }
+        }
+    }
+
     fn run_threads(&self) -> Result<(), Error> {
         let results: Vec<Result<(), Error>> = thread::scope(|scope| {
             let threads: Vec<_> = (0..self.shared.jobs())
@@ -103,7 +129,8 @@ impl Worker<'_> {
 
     fn work(&self) -> Result<(), Error> {
         let shared = self.shared;
-        let mut batch = Batch::open(shared, self.id)?;
+        // A writer leaves a journal behind: whoever finds nothing to do, again and again, opens none.
+        let mut opened = None;
         while !self.must_stop() && self.wish.load(Ordering::Relaxed) == WORK {
             let Some(chunk) = shared
                 .context
@@ -113,6 +140,13 @@ impl Worker<'_> {
             else {
                 break;
             };
+            let batch = match &mut opened {
+                Some(batch) => batch,
+                None => opened.insert(Batch::open(shared, self.id)?),
+            };
+            if bytes_of(&chunk) >= LONG_CHUNK_BYTES {
+                batch.commit()?;
+            }
             match batch.chunk(&chunk, &|| self.must_stop()) {
                 Ok(()) => {}
                 Err(Halt::Stopped) => break,
@@ -121,11 +155,39 @@ impl Worker<'_> {
             }
             batch.commit_if_due()?;
         }
-        if self.wish.load(Ordering::Relaxed) != WORK {
-            shared.asked_to_end.store(true, Ordering::Relaxed);
-        }
-        batch.end()
+        opened.map_or(Ok(()), Batch::end)
     }
+}
+
+/// What a chunk wants to be read, as the inodes say.
+fn bytes_of(chunk: &Chunk) -> u64 {
+    let streams = chunk.items.iter().flat_map(|item| &item.streams);
+    let sizes = streams.map(|wanted| wanted.stream.size_bytes);
+    sizes.fold(0, u64::saturating_add)
+}
+
+/// How long to wait before the queue is worked on again; `None` if this run has nothing more to do in it.
+fn pause(queue: &Progress) -> Option<Duration> {
+    match queue.until_retry {
+        _ if queue.free_chunks > 0 => Some(Duration::ZERO),
+        // Never at once: the clock of the catalogue may stand still.
+        Some(retry) if retry <= WAIT_FOR_RETRY => Some(retry.max(WAIT_STEP)),
+        // Other runs hold the rest. Should one of them die, its chunks return, and somebody must be there.
+        _ if queue.leased_chunks > 0 => Some(WAIT_FOR_OTHERS),
+        _ => None,
+    }
+}
+
+/// Sleeps, and wakes early if the run is interrupted.
+fn wait(pause: Duration, interrupt: &Interrupt) -> Result<(), Error> {
+    let mut left = pause;
+    while !left.is_zero() {
+        interrupt.check()?;
+        let step = left.min(WAIT_STEP);
+        thread::sleep(step);
+        left = left.saturating_sub(step);
+    }
+    Ok(())
 }
 
 /// Results whose contents are not durable yet.
@@ -231,5 +293,37 @@ impl<'a> Batch<'a> {
         self.commit()?;
         self.desk.writer.seal()?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ntt_model::Timestamp;
+
+    use super::*;
+
+    /// R33: whether a retry is waited for depends on what the catalogue says of it, and not on the clock of this host, which may be hours apart.
+    #[test]
+    fn r33_a_retry_is_awaited_by_the_clock_of_the_catalogue() {
+        let waiting = |retry: Duration, at: i64| Progress {
+            waiting_chunks: 1,
+            next_retry: Some(Timestamp::from_nanos(at)),
+            until_retry: Some(retry),
+            ..Progress::default()
+        };
+        for at in [1, i64::MAX] {
+            assert_eq!(
+                pause(&waiting(Duration::from_secs(2), at)),
+                Some(Duration::from_secs(2))
+            );
+            assert_eq!(pause(&waiting(Duration::from_nanos(1), at)), Some(WAIT_STEP));
+            assert_eq!(pause(&waiting(Duration::from_secs(5), at)), None);
+        }
+        let held = Progress {
+            leased_chunks: 1,
+            ..waiting(Duration::from_secs(5), 1)
+        };
+        assert_eq!(pause(&held), Some(WAIT_FOR_OTHERS));
+        assert_eq!(pause(&Progress::default()), None);
     }
 }

@@ -9,7 +9,7 @@ use ntt_catalogue::rows::EventRow;
 use ntt_pipeline::RunOutcome::{Complete, Interrupted};
 use ntt_pipeline::ingest::{self, IngestRequest};
 use ntt_pipeline::observer::Done;
-use ntt_pipeline::{Context, Event, Interrupt, Stage};
+use ntt_pipeline::{Context, Error, Event, Interrupt, Stage, copy};
 
 use crate::world::World;
 
@@ -180,4 +180,40 @@ fn r41_stages_reach_the_totals_that_they_tell() {
         assert!(done.items > 0 && done.bytes > 0);
     }
     assert_eq!(of(Stage::Scan).total_items, None);
+}
+
+/// R34: a run that waits for what another one holds is one worker, and opens nothing in the store, however long it waits.
+#[test]
+fn r34_waiting_for_others_leaves_nothing_behind() {
+    let world = World::new();
+    let source = source(&world);
+    let context = world.context();
+    let request = IngestRequest {
+        sources: vec![source],
+        skip_copy: true,
+        ..IngestRequest::default()
+    };
+    ingest::run(&context, &request).unwrap();
+    let catalogue = world.archive.catalogue();
+    let medium = catalogue.media().unwrap().remove(0);
+    let plan = copy::plan(&world.archive, &medium).unwrap();
+    let other = catalogue.register_worker("another host").unwrap();
+    while catalogue.claim_chunk(plan.tasks[0].scan, other).unwrap().is_some() {}
+    let journals = || fs::read_dir(world.archive.root().join("journal")).unwrap().count();
+    let (workers, before) = (catalogue.workers().unwrap().len(), journals());
+    let interrupt = Interrupt::default();
+    let copied = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(std::time::Duration::from_millis(3500));
+            interrupt.raise();
+        });
+        let context = Context {
+            interrupt: &interrupt,
+            ..world.context()
+        };
+        copy::run(&context, &medium, &plan)
+    });
+    assert!(matches!(copied, Err(Error::Interrupted)), "{copied:?}");
+    assert_eq!(catalogue.workers().unwrap().len(), workers + 1);
+    assert_eq!(journals(), before);
 }

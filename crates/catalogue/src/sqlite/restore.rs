@@ -205,7 +205,6 @@ impl Restore for Restoration {
         if self.scan.is_some() {
             return Err(Error::Conflict("the last scan has not ended".to_owned()));
         }
-        self.connection.execute_batch("COMMIT")?;
         let astray = collect(&self.connection, "PRAGMA foreign_key_check", [], |row| {
             Ok(row.get::<_, String>(0)?)
         })?;
@@ -214,11 +213,16 @@ impl Restore for Restoration {
                 "a row of the table {table} names a row that never came"
             )));
         }
+        self.connection.execute_batch("COMMIT")?;
         // The last connection takes its write-ahead log into the file when it closes.
         self.connection.close().map_err(|(_, error)| Error::from(error))?;
-        File::open(&self.path)
-            .and_then(|file| file.sync_all())
-            .map_err(|error| Error::Storage(Box::new(error)))
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        for made in [self.path.as_path(), folder.unwrap_or(Path::new("."))] {
+            File::open(made)
+                .and_then(|made| made.sync_all())
+                .map_err(|error| Error::Storage(Box::new(error)))?;
+        }
+        Ok(())
     }
 }
 

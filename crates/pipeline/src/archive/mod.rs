@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::postgres::{self, PostgresCatalogue};
 use ntt_catalogue::sqlite::SqliteCatalogue;
-use ntt_host::{RealDisk, SystemClock, SystemRandom};
+use ntt_host::{Disk, RealDisk, SystemClock, SystemRandom};
 use ntt_model::MediumId;
 use ntt_search::SearchFolder;
 use ntt_store::{Store, StoreOptions};
@@ -168,7 +168,9 @@ impl Archive {
             CataloguePlace::Embedded => None,
             CataloguePlace::Server(_) => Some(place.open(root)?),
         };
-        std::fs::create_dir_all(root).map_err(Error::io("creating the archive", root))?;
+        RealDisk
+            .create_dir_all(root)
+            .map_err(Error::io("creating the archive", root))?;
         let lock = Lock::take(root)?;
         let options = StoreOptions {
             pack_threshold_bytes,
@@ -228,6 +230,19 @@ impl Archive {
     /// The directory that keeps the manifest (and later the image and its map) of a medium.
     pub fn medium_dir(root: &Path, medium: MediumId) -> PathBuf {
         root.join("media").join(medium.to_string())
+    }
+
+    /// Makes the directory of a medium, if it is not there, and tells it. Its name is durable when this returns (R36).
+    pub(crate) fn make_medium_dir(root: &Path, medium: MediumId) -> Result<PathBuf, Error> {
+        let directory = Self::medium_dir(root, medium);
+        RealDisk
+            .create_dir_all(&directory)
+            .map_err(Error::io("creating", &directory))?;
+        // Also of one that was there: who made it may have ended before its name was durable.
+        for above in directory.ancestors().skip(1).take(2) {
+            RealDisk.sync_dir(above).map_err(Error::io("syncing", above))?;
+        }
+        Ok(directory)
     }
 }
 

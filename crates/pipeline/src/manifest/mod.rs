@@ -10,6 +10,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use ntt_catalogue::rows::{LastChanges, MediumRow};
+use ntt_host::{Disk, RealDisk};
 use ntt_model::MediumId;
 use serde::{Deserialize, Serialize};
 
@@ -79,8 +80,7 @@ pub(crate) fn is_current(root: &Path, changes: &LastChanges, medium: &MediumRow)
 }
 
 fn publish(context: &Context<'_>, medium: &MediumRow, path: &Path) -> Result<ManifestSummary, Error> {
-    let directory = Archive::medium_dir(context.archive.root(), medium.medium.id);
-    std::fs::create_dir_all(&directory).map_err(Error::io("creating", &directory))?;
+    let directory = Archive::make_medium_dir(context.archive.root(), medium.medium.id)?;
     let temporary = path.with_extension("zst.tmp");
     let io = |error| Error::io("writing the manifest", &temporary)(error);
     let file = File::create(&temporary).map_err(io)?;
@@ -94,11 +94,9 @@ fn publish(context: &Context<'_>, medium: &MediumRow, path: &Path) -> Result<Man
     file.sync_all().map_err(io)?;
     let bytes = file.metadata().map_err(io)?.len();
     std::fs::rename(&temporary, path).map_err(Error::io("publishing the manifest", path))?;
-    for directory in [directory.as_path(), context.archive.root()] {
-        File::open(directory)
-            .and_then(|directory| directory.sync_all())
-            .map_err(Error::io("syncing", directory))?;
-    }
+    RealDisk
+        .sync_dir(&directory)
+        .map_err(Error::io("syncing", &directory))?;
     Ok(ManifestSummary {
         path: path.into(),
         lines: count,

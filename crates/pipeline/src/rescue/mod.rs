@@ -9,7 +9,6 @@ mod hardware;
 mod known;
 mod smart;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -241,7 +240,7 @@ fn put_on_record(context: &Context<'_>, plan: &RescuePlan, label: Option<&str>) 
     catalogue.add_evidence(key, &plan.evidence)?;
     let medium = catalogue.medium(key)?;
     let paths = paths(context.archive.root(), medium.medium.id);
-    make_directory(&Archive::medium_dir(context.archive.root(), medium.medium.id))?;
+    Archive::make_medium_dir(context.archive.root(), medium.medium.id)?;
     if catalogue.image(key)?.is_none() {
         catalogue.set_image(key, &untouched(&paths, plan.geometry.size_bytes)?)?;
     }
@@ -326,16 +325,6 @@ fn untouched(paths: &Paths, size_bytes: u64) -> Result<Image, Error> {
         unread: vec![ByteRange::new(0, size_bytes)],
         expected_bytes: size_bytes,
     })
-}
-
-fn make_directory(directory: &Path) -> Result<(), Error> {
-    std::fs::create_dir_all(directory).map_err(Error::io("creating", directory))?;
-    for made in [Some(directory), directory.parent()].into_iter().flatten() {
-        File::open(made)
-            .and_then(|made| made.sync_all())
-            .map_err(Error::io("syncing", made))?;
-    }
-    Ok(())
 }
 
 /// The rescue itself, and the question to the drive beside it.

@@ -140,7 +140,7 @@ pub(crate) fn source_of(context: &Context<'_>, medium: &MediumRow) -> Result<Sou
     };
     let mut devices = Vec::new();
     for row in context.archive.catalogue().volumes(medium.key)? {
-        let mapping = inspect::mapping(&row.volume);
+        let mapping = inspect::mapping(&row.volume)?;
         devices.extend(mapping.and_then(|mapping| Device::of(row.volume.number, &mapping)));
     }
     devices.sort_unstable_by_key(|device| device.base);

@@ -29,19 +29,22 @@ const SHARED: [(&str, &str); 4] = [
     ),
 ];
 
-/// Relations within the leaves of scan `{n}`.
-const LEAVES: [(&str, &str); 3] = [
+/// Relations within the leaves of scan `{n}`: what to count, of what, and what it means.
+const LEAVES: [(&str, &str, &str); 3] = [
     (
         "SELECT count(*) FROM result_{n} r LEFT JOIN blob b ON b.id = r.blob WHERE r.blob IS NOT NULL AND b.id IS NULL",
+        "results",
         "name a blob that has no row",
     ),
     (
         "SELECT count(*) FROM result_{n} r LEFT JOIN inode_{n} i ON i.ino = r.ino WHERE i.ino IS NULL",
+        "results",
         "name an inode that has no row",
     ),
     (
         "SELECT count(*) FROM label_{n} l LEFT JOIN rule r ON r.id = l.rule WHERE r.id IS NULL",
-        "(as labels) name a rule that has no row",
+        "labels",
+        "name a rule that has no row",
     ),
 ];
 
@@ -81,10 +84,10 @@ fn check_scan(
         problems.push(format!("scan {scan} was sealed with {counts:?} but has {rows:?}"));
     }
     problems.extend(seal::tree_problem(connection, scan)?);
-    for (sql, meaning) in LEAVES {
+    for (sql, rows, meaning) in LEAVES {
         let count: i64 = connection.one(&sql.replace("{n}", &scan.to_string()), &[])?;
         if count > 0 {
-            problems.push(format!("{count} results of scan {scan} {meaning}"));
+            problems.push(format!("{count} {rows} of scan {scan} {meaning}"));
         }
     }
     check_queue(connection, scan, problems)

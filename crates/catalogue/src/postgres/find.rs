@@ -211,7 +211,8 @@ fn search(
 fn candidates<'r>(query: &FindQuery<'_>, rows: &'r [Row]) -> Result<Vec<&'r Row>, Error> {
     let mut candidates = Vec::new();
     for row in rows {
-        if query.name.is_some_and(|test| !get(row, 2).is_ok_and(test)) {
+        let name: &[u8] = get(row, 2)?;
+        if query.name.is_some_and(|test| !test(name)) {
             continue;
         }
         let bits: Option<i16> = get(row, 6)?;

@@ -27,6 +27,8 @@ pub(super) struct Load {
     pub(super) begun: Timestamp,
     pub(super) tables: Tables<Spool>,
     at: At,
+    /// Part of some events was kept and the rest was not.
+    is_torn: bool,
 }
 
 /// Something for each table that a scan fills.
@@ -100,6 +102,7 @@ impl Load {
                 findings: spool(),
             },
             at: At::default(),
+            is_torn: false,
         }
     }
 
@@ -108,7 +111,7 @@ impl Load {
         &self.at.counts
     }
 
-    /// Takes events: all of them, or none if one is refused.
+    /// Takes events: all of them, or none if one is refused. If they cannot be kept, for want of room for example, the load takes none any more.
     pub(super) fn append(&mut self, events: &[ScanEvent]) -> Result<(), Error> {
         let mut batch = Batch {
             scan: leaf(self.scan)?,
@@ -120,11 +123,17 @@ impl Load {
         };
         events.iter().try_for_each(|event| batch.take(event))?;
         let Batch { at, rows, .. } = batch;
+        if std::mem::replace(&mut self.is_torn, true) {
+            return Err(Error::Damaged(
+                "an earlier part of this scan was not kept whole".to_owned(),
+            ));
+        }
         self.tables.dirs.append(&rows.dirs)?;
         self.tables.paths.append(&rows.paths)?;
         self.tables.inodes.append(&rows.inodes)?;
         self.tables.streams.append(&rows.streams)?;
         self.tables.findings.append(&rows.findings)?;
+        self.is_torn = false;
         self.at = at;
         Ok(())
     }

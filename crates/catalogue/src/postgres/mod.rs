@@ -42,6 +42,7 @@ mod worker;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -369,7 +370,10 @@ impl PostgresCatalogue {
 
 /// Waits before a transaction is run again, longer each time, and not as long as others that met it.
 fn pause(attempt: u32) {
-    let spread = u64::from(std::process::id().wrapping_mul(0x9e37_79b9) >> 24);
+    static WAITS: AtomicU32 = AtomicU32::new(0);
+    // Other processes, and other threads of this one.
+    let mixed = std::process::id().wrapping_add(WAITS.fetch_add(1, Ordering::Relaxed));
+    let spread = u64::from(mixed.wrapping_mul(0x9e37_79b9) >> 24);
     let millis = (1_u64 << attempt.min(8)) + spread % (1 << attempt.min(6));
     std::thread::sleep(Duration::from_millis(millis));
 }

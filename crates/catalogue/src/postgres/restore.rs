@@ -104,17 +104,18 @@ impl PostgresRestoration {
             connection,
             &blobs.iter().map(|(hash, row)| (*hash, new(row))).collect(),
         )?;
+        let (mut hashes, mut bad, mut verified) = (Vec::new(), Vec::new(), Vec::new());
         for (hash, row) in blobs.iter().filter(|(_, row)| row.bad || row.verified.is_some()) {
-            connection.execute(
-                "UPDATE blob SET bad = bad OR $2, verified = greatest(verified, $3) WHERE hash = $1",
-                &[
-                    &hash.as_bytes().as_slice(),
-                    &row.bad,
-                    &row.verified.map(|time| time.as_nanos()),
-                ],
-            )?;
+            hashes.push(hash.as_bytes().as_slice());
+            bad.push(row.bad);
+            verified.push(row.verified.map(|time| time.as_nanos()));
         }
-        Ok(())
+        if hashes.is_empty() {
+            return Ok(());
+        }
+        let sql = "UPDATE blob SET bad = blob.bad OR v.bad, verified = greatest(blob.verified, v.verified) \
+                   FROM unnest($1::bytea[], $2::bool[], $3::int8[]) AS v (hash, bad, verified) WHERE blob.hash = v.hash";
+        connection.execute(sql, &[&hashes, &bad, &verified]).map(drop)
     }
 
     /// Encodes the results that wait, now that their blobs have row ids.

@@ -4,6 +4,7 @@ use ntt_model::ScanId;
 
 use super::connection::{Connection, get};
 use super::place::Place;
+use super::seal;
 use crate::Error;
 
 /// The migrations, in order; the schema's version is how many have run. Never edit one that was released: append another.
@@ -89,9 +90,13 @@ pub(super) fn check_writable(connection: &Connection) -> Result<(), Error> {
     Err(Error::Storage(reason.into()))
 }
 
-/// Creates the catalogue or brings it to the newest version, in one transaction; tells the versions before and after.
+/// Creates the catalogue or brings it to the newest version, in one transaction, however long that takes; tells the versions before and after. Of two
+/// that try at once the later one waits, and finds it done.
 pub(super) fn migrate(connection: &Connection) -> Result<(i64, i64), Error> {
-    connection.transact("BEGIN", |connection| {
+    connection.transact(seal::BEGIN, |connection| {
+        if version(connection)?.is_some() {
+            connection.batch("LOCK TABLE ntt_schema IN EXCLUSIVE MODE")?;
+        }
         let found = version(connection)?;
         let (done, is_ready) = found.unwrap_or((0, true));
         let newest = newest_version();

@@ -30,7 +30,7 @@ macro_rules! typed {
 typed! {
     bool => BOOL, i16 => INT2, i32 => INT4, i64 => INT8, &str => TEXT, String => TEXT, Cow<'_, str> => TEXT, &[u8] => BYTEA, Vec<u8> => BYTEA,
     &[i32] => INT4_ARRAY, &[i64] => INT8_ARRAY, Vec<i32> => INT4_ARRAY, Vec<i64> => INT8_ARRAY, Vec<&[u8]> => BYTEA_ARRAY,
-    Vec<Option<&[u8]>> => BYTEA_ARRAY, Vec<Option<&str>> => TEXT_ARRAY, Vec<bool> => BOOL_ARRAY,
+    Vec<Option<&[u8]>> => BYTEA_ARRAY, Vec<Option<&str>> => TEXT_ARRAY, Vec<Option<i64>> => INT8_ARRAY, Vec<bool> => BOOL_ARRAY,
 }
 
 impl<T: Typed> Typed for Option<T> {

@@ -29,14 +29,13 @@ pub(super) fn digests(context: &Context<'_>, medium: &MediumRow, source: &Source
     let mut volumes = catalogue.volumes(medium.key)?;
     volumes.retain(|row| row.volume.digest.is_none() && !row.volume.range.is_empty());
     // What lies in pieces is read by itself; the others in one go with the image.
-    let (pieces, volumes): (Vec<VolumeRow>, Vec<VolumeRow>) = volumes
-        .into_iter()
-        .partition(|row| mapping(&row.volume).is_some());
+    let pieces = take_pieces(&mut volumes)?;
     let bytes = open_image(source)?;
     let subject = Subject::medium(medium);
     let total = Some(bytes.len());
     let stage = Running::start_with(context.observer, Stage::Verify, subject, Some(1), total);
-    let ranges: Vec<_> = volumes.iter().map(|row| content_range(&row.volume)).collect();
+    let ranges = volumes.iter().map(|row| content_range(&row.volume));
+    let ranges: Vec<_> = ranges.collect::<Result<_, Error>>()?;
     let mut stated = StatedDigests::of(source);
     let progress = |len| stage.add(0, len);
     let result =
@@ -83,11 +82,25 @@ fn settle(
         .map(|_| ())
 }
 
+/// Takes out the volumes that do not lie in one range of the image.
+fn take_pieces(volumes: &mut Vec<VolumeRow>) -> Result<Vec<VolumeRow>, Error> {
+    let (mut pieces, mut whole) = (Vec::new(), Vec::new());
+    for row in volumes.drain(..) {
+        match mapping(&row.volume)? {
+            Some(_) => pieces.push(row),
+            None => whole.push(row),
+        }
+    }
+    *volumes = whole;
+    Ok(pieces)
+}
+
 /// Digests the volumes of a set; its images have digests of their own.
 fn of_set(context: &Context<'_>, medium: &MediumRow, source: &Source) -> Result<(), Error> {
     let catalogue = context.archive.catalogue();
     let mut volumes = catalogue.volumes(medium.key)?;
-    volumes.retain(|row| row.volume.digest.is_none() && mapping(&row.volume).is_some());
+    volumes.retain(|row| row.volume.digest.is_none());
+    let volumes = take_pieces(&mut volumes)?;
     if volumes.is_empty() || cannot_be_had(context, medium)? {
         return Ok(());
     }

@@ -13,7 +13,9 @@ use ntt_inspect::layer::{LayerTree, SetTree};
 use ntt_inspect::supervisor::{Budgets, Supervisor};
 
 pub(crate) use directory::{DIRECTORY, mount_point, mounted};
-pub(crate) use record::{add_new_findings, content_range, digest_volume, hold_in_set, mapping, record};
+pub(crate) use record::{
+    add_new_findings, content_range, digest_volume, hold_in_set, mapping, record, recorded_layer,
+};
 
 use crate::content::image_files;
 use crate::identify::{Source, SourceKind};

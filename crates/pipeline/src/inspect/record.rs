@@ -7,7 +7,7 @@ use ntt_inspect::layer::{FileSystemLayer, LayerTree, Verdict, VolumeLayer};
 use ntt_model::{ByteRange, Finding, FindingCode, Layer, Mapping, Severity, VolumeKey};
 use ntt_source::{Mapped, ReadAt};
 
-use super::{contained, directory};
+use super::{DIRECTORY, contained, directory};
 use crate::content::{image_row, open_image};
 use crate::identify::{Source, digest_range};
 use crate::stage::Running;
@@ -68,10 +68,13 @@ pub(crate) fn hold_in_set(
     set: &[VolumeRow],
 ) -> Result<(), Error> {
     let catalogue = context.archive.catalogue();
-    let found_by = |volume: &NewVolume| -> Option<String> {
-        let layer: Option<VolumeLayer> = serde_json::from_str(&volume.layer_json).ok();
-        layer.map(|layer| layer.found_by)
+    let found_by = |volume: &NewVolume| -> Result<Option<String>, Error> {
+        Ok(recorded_layer(volume)?.map(|layer| layer.found_by))
     };
+    let set: Vec<(Option<String>, &VolumeRow)> = set
+        .iter()
+        .map(|row| Ok((found_by(&row.volume)?, row)))
+        .collect::<Result<_, Error>>()?;
     for row in catalogue.volumes(medium.key)? {
         let mut layers = tree.volumes.iter();
         let volume = match layers.find(|layer| layer.number == row.volume.number) {
@@ -85,9 +88,9 @@ pub(crate) fn hold_in_set(
                 }
             }
             None if row.volume.same_as.is_none() => {
-                let name = found_by(&row.volume);
-                let same = set.iter().find(|other| found_by(&other.volume) == name);
-                let Some(same) = same.filter(|_| name.is_some()) else {
+                let name = found_by(&row.volume)?;
+                let same = set.iter().find(|(other, _)| name.is_some() && *other == name);
+                let Some((_, same)) = same else {
                     continue;
                 };
                 NewVolume {
@@ -157,8 +160,8 @@ fn new_volume(
 
 /// The bytes by which a volume is recognised: those of its file system, where a range of a container that pads its images, or of a generous partition,
 /// goes on behind it. Discs are taken whole: what their descriptors say of their length is less than what can belong to their files.
-pub(crate) fn content_range(volume: &NewVolume) -> ByteRange {
-    let layer: Option<VolumeLayer> = serde_json::from_str(&volume.layer_json).ok();
+pub(crate) fn content_range(volume: &NewVolume) -> Result<ByteRange, Error> {
+    let layer = recorded_layer(volume)?;
     let file_systems = layer.map(|layer| layer.file_systems).unwrap_or_default();
     let size = match file_systems.as_slice() {
         [only] if !matches!(only.family, Family::Iso9660 | Family::Udf) => {
@@ -167,15 +170,30 @@ pub(crate) fn content_range(volume: &NewVolume) -> ByteRange {
         _ => 0,
     };
     if size == 0 {
-        return volume.range;
+        return Ok(volume.range);
     }
-    ByteRange::new(volume.range.offset, size.min(volume.range.len))
+    Ok(ByteRange::new(volume.range.offset, size.min(volume.range.len)))
+}
+
+/// What inspection recorded of a volume; `None` for directories, which have no layers. A record that cannot be read is an error: without it a volume
+/// that lies in pieces would be taken for one range (R3).
+pub(crate) fn recorded_layer(volume: &NewVolume) -> Result<Option<VolumeLayer>, Error> {
+    if volume.type_name == DIRECTORY || volume.layer_json.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_str(&volume.layer_json)
+        .map(Some)
+        .map_err(|error| {
+            let number = volume.number;
+            Error::Scan(format!(
+                "the recorded layer of volume {number} cannot be read: {error}"
+            ))
+        })
 }
 
 /// Where the bytes of a volume lie, if they are not one range of the image.
-pub(crate) fn mapping(volume: &NewVolume) -> Option<Mapping> {
-    let layer: Option<VolumeLayer> = serde_json::from_str(&volume.layer_json).ok();
-    layer.and_then(|layer| layer.mapping)
+pub(crate) fn mapping(volume: &NewVolume) -> Result<Option<Mapping>, Error> {
+    Ok(recorded_layer(volume)?.and_then(|layer| layer.mapping))
 }
 
 /// The digest by which a volume is recognised, wherever its bytes lie; `None` if some of them cannot be read.
@@ -184,8 +202,8 @@ pub(crate) fn digest_volume(
     bytes: &dyn ReadAt,
     volume: &NewVolume,
 ) -> Result<Option<ntt_model::BlobHash>, Error> {
-    let content = content_range(volume);
-    match mapping(volume) {
+    let content = content_range(volume)?;
+    match mapping(volume)? {
         Some(mapping) => {
             let range = ByteRange::new(0, content.len);
             digest_range(&Mapped::new(bytes, mapping), range, context.interrupt)
@@ -212,16 +230,17 @@ fn known_copy(
 }
 
 fn alike(catalogue: &dyn Catalogue, volume: &NewVolume) -> Result<Vec<VolumeRow>, Error> {
+    let len = content_range(volume)?.len;
     let mut alike = Vec::new();
     for medium in catalogue.media()? {
-        let rows = catalogue.volumes(medium.key)?;
-        alike.extend(rows.into_iter().filter(|row| {
+        for row in catalogue.volumes(medium.key)? {
             let known = &row.volume;
-            known.digest.is_some()
-                && content_range(known).len == content_range(volume).len
-                && known.type_name == volume.type_name
-                && known.uuid == volume.uuid
-        }));
+            let is_alike =
+                known.digest.is_some() && known.type_name == volume.type_name && known.uuid == volume.uuid;
+            if is_alike && content_range(known)?.len == len {
+                alike.push(row);
+            }
+        }
     }
     Ok(alike)
 }
@@ -343,4 +362,33 @@ fn uuid(layer: &VolumeLayer) -> String {
         .filter_map(|file_system| file_system.facts.as_ref());
     let uuid = from_facts.filter_map(|facts| facts.uuid.clone()).next();
     uuid.unwrap_or_else(|| layer.uuid.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R3: a volume in pieces whose record is damaged must not be recognised by the bytes of one range.
+    #[test]
+    fn r3_a_recorded_layer_that_cannot_be_read_is_an_error() {
+        let volume = NewVolume {
+            number: 7,
+            range: ByteRange::new(0, 512),
+            verdict: READABLE.to_owned(),
+            type_name: "ext4".to_owned(),
+            label: String::new(),
+            uuid: String::new(),
+            digest: None,
+            same_as: None,
+            layer_json: "{\"number\":".to_owned(),
+        };
+        let told = mapping(&volume).expect_err("it cannot be read").to_string();
+        assert!(
+            told.contains("the recorded layer of volume 7 cannot be read"),
+            "{told}"
+        );
+        assert!(content_range(&volume).is_err());
+        let folder = directory::volume(1, b"mnt").expect("a row");
+        assert_eq!(content_range(&folder).expect("it has no layer"), folder.range);
+    }
 }

@@ -10,7 +10,6 @@ use std::collections::VecDeque;
 
 use ntt_catalogue::rows::{MediumRow, NewScan, NewVolume, ScanRow, SealReport, VolumeRow};
 use ntt_filesystem::Family;
-use ntt_inspect::layer::VolumeLayer;
 use ntt_model::entry::ScanCounts;
 use ntt_model::{Device, Finding, FindingCode, Layer, ScanEvent, ScanId, Severity};
 use serde::{Deserialize, Serialize};
@@ -20,7 +19,7 @@ pub(crate) use self_test::self_test;
 use crate::content::source_of;
 use crate::exclude::{Rules, with_labels};
 use crate::identify::Source;
-use crate::inspect::{self, DIRECTORY, mount_point};
+use crate::inspect::{self, DIRECTORY, mount_point, recorded_layer};
 use crate::stage::{Running, Subject};
 use crate::{Context, Error, RunOutcome, Stage};
 use feed::{Feed, Reader};
@@ -127,8 +126,9 @@ fn readers(volume: &NewVolume) -> Result<Vec<Reader>, Error> {
         let mount_point = mount_point(volume)?;
         return Ok(vec![Reader::Directory { mount_point }]);
     }
-    let layer: VolumeLayer = serde_json::from_str(&volume.layer_json)
-        .map_err(|error| Error::Scan(format!("the recorded layer cannot be read: {error}")))?;
+    let Some(layer) = recorded_layer(volume)? else {
+        return Ok(Vec::new());
+    };
     let mapping = layer.mapping.as_ref();
     let device = mapping.and_then(|mapping| Device::of(volume.number, mapping));
     let opened = layer.file_systems.iter().filter_map(|file_system| {

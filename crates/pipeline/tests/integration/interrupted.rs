@@ -198,8 +198,16 @@ fn r34_waiting_for_others_leaves_nothing_behind() {
     let medium = catalogue.media().unwrap().remove(0);
     let plan = copy::plan(&world.archive, &medium).unwrap();
     let other = catalogue.register_worker("another host").unwrap();
-    while catalogue.claim_chunk(plan.tasks[0].scan, other).unwrap().is_some() {}
-    let journals = || fs::read_dir(world.archive.root().join("journal")).unwrap().count();
+    while catalogue
+        .claim_chunk(plan.tasks[0].scan, other)
+        .unwrap()
+        .is_some()
+    {}
+    let journals = || {
+        fs::read_dir(world.archive.root().join("journal"))
+            .unwrap()
+            .count()
+    };
     let (workers, before) = (catalogue.workers().unwrap().len(), journals());
     let interrupt = Interrupt::default();
     let copied = std::thread::scope(|scope| {

@@ -1,12 +1,12 @@
 //! Exit codes (R44) and how errors are told.
 
 use std::error::Error as StdError;
-use std::io::Write;
 use std::process::ExitCode;
 
 use ntt_pipeline::RunOutcome;
 
 use crate::args::Global;
+use crate::output::tell;
 
 /// What a finished command says to the shell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -175,9 +175,7 @@ fn print_failure(global: &Global, failure: &Failure) {
         return;
     }
     let causes = causes(failure.error.as_ref());
-    // Nobody can be told when stderr itself is gone.
-    let mut stderr = std::io::stderr().lock();
-    let _ = if global.json {
+    if global.json {
         let line = serde_json::json!({
             "schema_version": crate::output::SCHEMA_VERSION,
             "message_type": "error",
@@ -185,16 +183,14 @@ fn print_failure(global: &Global, failure: &Failure) {
             "causes": causes[1..],
             "hints": failure.hints,
         });
-        writeln!(stderr, "{line}")
+        tell(&line.to_string());
     } else {
-        let text = causes.join(": ");
-        writeln!(stderr, "ntt: {text}").and_then(|()| {
-            failure
-                .hints
-                .iter()
-                .try_for_each(|hint| writeln!(stderr, "hint: {hint}"))
-        })
-    };
+        tell(&format!("ntt: {}", causes.join(": ")));
+        failure
+            .hints
+            .iter()
+            .for_each(|hint| tell(&format!("hint: {hint}")));
+    }
 }
 
 /// The error and what caused it, outermost first, without repetitions.

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
-use ntt_model::name::escape;
+use ntt_model::name::{escape, harmless};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -58,9 +58,10 @@ impl Output {
         self.end_line(b'\n')
     }
 
-    /// One line of text.
+    /// One line of text. Whatever of a medium got into it, no terminal obeys it (R23).
     pub(crate) fn line(&mut self, text: impl AsRef<str>) -> io::Result<()> {
-        self.out.write_all(text.as_ref().trim_end().as_bytes())?;
+        let text = harmless(text.as_ref().trim_end());
+        self.out.write_all(text.as_bytes())?;
         self.end_line(b'\n')
     }
 
@@ -107,6 +108,12 @@ impl Output {
             Ok(())
         }
     }
+}
+
+/// A line on stderr, as harmless as those on stdout. Nobody can be told when it is gone.
+pub(crate) fn tell(text: &str) {
+    // At once: a line of one process is not torn apart by another's.
+    let _ = io::stderr().write_all(format!("{}\n", harmless(text)).as_bytes());
 }
 
 /// How a column of a table is set.

@@ -14,6 +14,7 @@ use ntt_rescue::watch::SystemStopwatch;
 
 use crate::args::Global;
 use crate::commands::live;
+use crate::output::tell;
 use crate::units;
 
 /// Renders the events of a run.
@@ -54,12 +55,12 @@ impl Renderer {
         }
     }
 
-    /// A line on stderr, above the bar if there is one. Nobody can be told when stderr is gone.
+    /// A line on stderr, above the bar if there is one.
     fn line(&self, text: &str) {
         let bar = self.bar.lock().ok();
         match bar.as_ref().and_then(|bar| bar.as_ref()) {
-            Some(bar) => bar.suspend(|| _ = writeln!(std::io::stderr(), "{text}")),
-            None => _ = writeln!(std::io::stderr(), "{text}"),
+            Some(bar) => bar.suspend(|| tell(text)),
+            None => tell(text),
         }
     }
 

@@ -1,6 +1,5 @@
 //! What a command needs before it can start: the settings, the archive, the observer, the interrupt.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use ntt_catalogue::rows::MediumRow;
@@ -12,6 +11,7 @@ use ntt_report::selector::find_medium;
 use crate::args::Global;
 use crate::exit::{Failure, FailureKind};
 use crate::interrupt;
+use crate::output::tell;
 use crate::progress::Renderer;
 
 /// Prefix of the environment variables that hold settings: `NTT_JOBS`, `NTT_RULES`...
@@ -230,8 +230,6 @@ pub(crate) fn typed_path(path: &Path) -> Result<String, Failure> {
 /// After Ctrl-C: what is safe, and how to go on.
 pub(crate) fn say_how_to_resume(global: &Global) {
     if !global.quiet && !global.json {
-        let text = "interrupted: what is done is safe; run the same command again to go on";
-        // Nobody can be told when stderr is gone.
-        let _ = writeln!(std::io::stderr(), "{text}");
+        tell("interrupted: what is done is safe; run the same command again to go on");
     }
 }

@@ -72,7 +72,7 @@ impl<'a> Disk<'a> {
             other => other,
         };
         let mut layer = subject.layer(format!("VMDK {}", shown(kind.as_bytes())));
-        layer.fact("content id", descriptor.cid.clone());
+        layer.fact("content id", shown(descriptor.cid.as_bytes()));
         Self {
             subject,
             descriptor,

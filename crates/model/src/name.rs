@@ -24,6 +24,23 @@ pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Text for people in which names are escaped already: escapes what a terminal would obey, and leaves backslashes as they are. For what words of a medium
+/// may have got into by another way than [`escape`].
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    let is_harmful = |character: char| character != '\\' && needs_escape(character);
+    if !text.chars().any(is_harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        match is_harmful(character) {
+            true => push_escaped(&mut out, character),
+            false => out.push(character),
+        }
+    }
+    Cow::Owned(out)
+}
+
 /// Turns the output of [`escape`] (or a name typed by a person with the same escapes) back into bytes.
 ///
 /// A backslash that starts no known escape stands for itself.
@@ -119,6 +136,15 @@ mod tests {
         assert_eq!(escape(b"\x1b[31m"), "\\x1b[31m");
         assert_eq!(escape("\u{202e}txt.exe".as_bytes()), "\\xe2\\x80\\xaetxt.exe");
         assert_eq!(escape("żółw 日本".as_bytes()), "żółw 日本");
+    }
+
+    #[test]
+    fn text_is_made_harmless_once() {
+        assert_eq!(
+            harmless("C:\\a \u{1b}[2J\n\u{202e}"),
+            "C:\\a \\x1b[2J\\n\\xe2\\x80\\xae"
+        );
+        assert_eq!(harmless(&escape(b"a\\\x1b")), "a\\\\\\x1b");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use ntt_store::Store;
 
 use crate::args::Global;
 use crate::exit::{CommandResult, Exit, Failure, FailureKind};
-use crate::output::Output;
+use crate::output::{Output, tell};
 use crate::session;
 
 /// Write the content of files to stdout, byte for byte.
@@ -48,10 +48,9 @@ pub(crate) fn run(global: &Global, args: &CatArgs) -> CommandResult {
             exit = Exit::Losses;
             out.flush()?;
             let name = escape(target.as_bytes()).into_owned();
-            writeln!(
-                std::io::stderr(),
+            tell(&format!(
                 "ntt: {name} is damaged: its missing bytes are shown as zeros"
-            )?;
+            ));
         }
     }
     out.flush()?;

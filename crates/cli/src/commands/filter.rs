@@ -16,6 +16,7 @@ use ntt_report::selector::Selector;
 
 use crate::args::Global;
 use crate::exit::Failure;
+use crate::output::tell;
 use crate::units;
 
 /// What a path and its inode must be.
@@ -139,11 +140,6 @@ pub(crate) fn tell_wildcards(global: &Global, args: &FilterArgs) {
     if is_pattern && !global.quiet && !global.json {
         tell("hint: `*` and `?` stand for themselves in a substring; --glob makes it a pattern");
     }
-}
-
-fn tell(text: &str) {
-    // Nobody can be told when stderr is gone.
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
 }
 
 /// The names of a list; empty lines are none.

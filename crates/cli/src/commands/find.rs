@@ -6,6 +6,7 @@ use ntt_report::find::{self, Found};
 
 use crate::args::Global;
 use crate::commands::filter::{FilterArgs, tell_unindexed, tell_wildcards};
+use crate::commands::volume::short;
 use crate::exit::{CommandResult, Exit};
 use crate::output::{Names, Output};
 use crate::{session, units};
@@ -53,7 +54,7 @@ pub(crate) fn run(global: &Global, args: &FindArgs) -> CommandResult {
 
 /// `MEDIUM/VOLUME/PATH`: what other commands take.
 fn full_name(found: &Found) -> Vec<u8> {
-    let mut name = format!("{}/{}/", &found.medium.to_string()[..12], found.volume).into_bytes();
+    let mut name = format!("{}/{}/", short(&found.medium.to_string()), found.volume).into_bytes();
     name.extend_from_slice(&found.path.0);
     name
 }

@@ -218,7 +218,8 @@ fn print_plan(out: &mut Output, plan: &IngestPlan) -> std::io::Result<()> {
         layers::print_set(out, tree)?;
     }
     out.flush()?;
-    summary::print_failures(&plan.failures)
+    summary::print_failures(&plan.failures);
+    Ok(())
 }
 
 fn print_rescue(out: &mut Output, plan: &RescuePlan) -> std::io::Result<()> {

@@ -44,9 +44,7 @@ fn print_volumes(out: &mut Output, layers: &LayerTree) -> io::Result<()> {
         out.line("")?;
     }
     for finding in &layers.findings {
-        let text = escape(finding.to_string().as_bytes()).into_owned();
-        let severity = units::severity(finding.severity);
-        print_field(out, "  ", severity, &text)?;
+        print_field(out, "  ", units::severity(finding.severity), &finding.to_string())?;
     }
     Ok(())
 }
@@ -83,7 +81,7 @@ fn print_container(out: &mut Output, layer: &ContainerLayer) -> io::Result<()> {
         print_field(out, stem, "states", &format!("{} {}", hash.algorithm, hash.hex))?;
     }
     for (name, value) in &layer.facts {
-        print_field(out, stem, name, &escape(value.as_bytes()))?;
+        print_field(out, stem, name, value)?;
     }
     out.line("  │")
 }

@@ -25,6 +25,7 @@ mod status;
 mod summary;
 mod tree;
 mod verify;
+mod volume;
 mod where_;
 mod worker;
 

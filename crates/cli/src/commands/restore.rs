@@ -1,7 +1,6 @@
 //! `ntt restore`.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -15,7 +14,7 @@ use ntt_report::selector::Selector;
 
 use crate::args::Global;
 use crate::exit::{CommandResult, Exit, Failure};
-use crate::output::Output;
+use crate::output::{Output, tell};
 use crate::session::Session;
 use crate::units;
 
@@ -118,7 +117,7 @@ fn print_summary(
     if !global.quiet {
         let (target, destination) = (escape(args.target.as_bytes()), args.destination.display());
         let hint = format!("hint: check it with: ntt restore --compare {target} {destination}");
-        writeln!(std::io::stderr(), "{hint}")?;
+        tell(&hint);
     }
     Ok(())
 }

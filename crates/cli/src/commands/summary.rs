@@ -1,13 +1,11 @@
 //! What an ingest or a copy says at its end.
 
-use std::io::Write;
-
 use ntt_pipeline::copy::CopySummary;
 use ntt_pipeline::ingest::{IngestSummary, MediumSummary, SourceFailure, VolumeSummary};
 use ntt_rescue::health::{Health, Verdict};
 
-use crate::commands::medium::{VolumeTitle, print_census, short_volume};
-use crate::output::Output;
+use crate::commands::volume::{VolumeTitle, print_census, short, short_volume};
+use crate::output::{Output, tell};
 use crate::units;
 
 /// The summary of an ingest, medium by medium, each balanced (R29).
@@ -21,22 +19,22 @@ pub(crate) fn print_ingest(out: &mut Output, summary: &IngestSummary) -> std::io
         print_medium(out, medium)?;
     }
     out.flush()?;
-    print_failures(&summary.failures)
+    print_failures(&summary.failures);
+    Ok(())
 }
 
 /// Sources that could not be used, on stderr.
-pub(crate) fn print_failures(failures: &[SourceFailure]) -> std::io::Result<()> {
+pub(crate) fn print_failures(failures: &[SourceFailure]) {
     for failure in failures {
         let (path, error) = (failure.path.to_string(), &failure.error);
         let named = error.starts_with(path.as_str());
         let place = if named { String::new() } else { format!("{path}: ") };
-        writeln!(std::io::stderr(), "ntt: {place}{error}")?;
+        tell(&format!("ntt: {place}{error}"));
     }
-    Ok(())
 }
 
 fn print_medium(out: &mut Output, medium: &MediumSummary) -> std::io::Result<()> {
-    out.line(format!("{}  {}", &medium.medium.to_string()[..12], medium.name))?;
+    out.line(format!("{}  {}", short(&medium.medium.to_string()), medium.name))?;
     if let Some(why) = &medium.recognised {
         out.line(format!("  known already: {why}"))?;
     }
@@ -50,9 +48,9 @@ fn print_medium(out: &mut Output, medium: &MediumSummary) -> std::io::Result<()>
     }
     let [info, warning, loss] = medium.findings;
     if info + warning + loss > 0 {
-        let short = &medium.medium.to_string()[..12];
         let counts = units::findings(loss, warning, info);
-        out.line(format!("  {counts}: ntt medium show --findings {short}"))?;
+        let id = medium.medium.to_string();
+        out.line(format!("  {counts}: ntt medium show --findings {}", short(&id)))?;
     }
     match &medium.health {
         Some(health) if health.missing_bytes > 0 => out.line(format!("  {}", health_line(health)))?,

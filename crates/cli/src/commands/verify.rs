@@ -96,8 +96,7 @@ fn print_source(out: &mut Output, check: &SourceCheck) -> std::io::Result<()> {
             (None, _) => String::new(),
         };
         let severity = units::severity(wrong.finding.severity);
-        let text = escape(wrong.finding.to_string().as_bytes()).into_owned();
-        out.line(format!("{severity:<8} {place}{text}"))?;
+        out.line(format!("{severity:<8} {place}{}", wrong.finding))?;
     }
     let read = units::bytes(check.bytes);
     let wrong = units::counted(check.wrong.len() as u64, "problem", "problems");

@@ -14,6 +14,7 @@ use ntt_report::occurrences::{self, Place};
 use ntt_report::selector::Selector;
 
 use crate::args::Global;
+use crate::commands::volume::short;
 use crate::exit::{CommandResult, Exit, Failure, FailureKind};
 use crate::output::Output;
 use crate::{session, units};
@@ -143,7 +144,7 @@ fn place_line(place: &Place) -> String {
     };
     format!(
         "  {}/{}/{}{stream}{}{}  ({})",
-        &place.medium.to_string()[..12],
+        short(&place.medium.to_string()),
         place.volume,
         place.path.escaped(),
         if place.damaged { " [damaged]" } else { "" },

@@ -77,11 +77,6 @@ impl Form {
     }
 }
 
-/// A line on stderr; nobody can be told when it is gone.
-pub(super) fn tell(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
-}
-
 enum Display {
     Lines(ProgressBar),
     Json(std::cell::Cell<Option<Instant>>),

@@ -25,7 +25,7 @@ use ntt_rescue::{Error, Paths, merge};
 
 use crate::args::Global;
 use crate::exit::{CommandResult, Exit, Failure, FailureKind};
-use crate::output::Output;
+use crate::output::{Output, tell};
 use crate::session::scan_program;
 pub(crate) use effort::EffortFlags;
 use effort::PatienceArg;
@@ -209,7 +209,7 @@ fn say_how_to_go_on(global: &Global, args: &RescueArgs, record: &Record) {
         .to_possible_value()
         .map(|value| value.get_name().to_owned())
         .unwrap_or_default();
-    live::tell(&format!(
+    tell(&format!(
         "{}:\n  ntt rescue {source} --output {output}{map} --patience {patience}",
         advice.0
     ));

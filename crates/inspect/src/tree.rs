@@ -471,6 +471,9 @@ impl<'a> Builder<'a> {
         let window = self.window(volume.range);
         let filled = self.step(StepKind::Fill, volume.range.offset, || fill::detect(&window));
         if let Some(fill) = filled {
+            if fill.unread_bytes > HIDDEN_BYTES {
+                return Verdict::Unread;
+            }
             return Verdict::Empty {
                 fill: fill.byte,
                 examined_bytes: fill.examined_bytes,
@@ -631,6 +634,10 @@ impl<'a> Builder<'a> {
         }
     }
 }
+
+/// What was never read may hide as much of a volume that is nothing but filler otherwise, and it still counts as empty (R13): a bad sector or two of an
+/// erased partition. The smallest file systems are not much larger, and only the start of one need be lost for the rest to look empty.
+const HIDDEN_BYTES: u64 = 64 << 10;
 
 /// Whether the content of the volume is accounted for, so that nothing needs to be looked for in it.
 fn is_recognised(verdict: &Verdict) -> bool {

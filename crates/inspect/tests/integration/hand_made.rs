@@ -108,6 +108,19 @@ fn r13_unread_bytes_are_not_examined() {
     assert_eq!(tree.volumes.len(), 4);
 }
 
+/// R11, R13: zeros behind a start that was never rescued may be the free space of a file system.
+#[test]
+fn r13_a_volume_whose_start_is_unread_is_not_empty() {
+    let start = |len: u64| {
+        let unread = vec![ByteRange::new(0, len)];
+        build(&Masked::new(vec![0; 8 << 20], unread)).volumes[0]
+            .verdict
+            .clone()
+    };
+    assert_eq!(start(3 << 20), Verdict::Unread);
+    assert!(matches!(start(512), Verdict::Empty { .. }));
+}
+
 #[test]
 fn an_image_without_table_is_one_volume() {
     let tree = build(&vec![0xf6; 1_474_560]);

@@ -25,6 +25,12 @@ pub enum Error {
         /// The last version that this program can migrate to.
         known: i64,
     },
+    /// It belongs to another archive than the one that it was opened with (R37).
+    #[error("the catalogue {place} belongs to another archive")]
+    Foreign {
+        /// The database, without secrets.
+        place: String,
+    },
     /// Another process holds the catalogue for writing.
     #[error("the catalogue is held by another run")]
     Held,

@@ -107,6 +107,7 @@ impl From<ntt_catalogue::Error> for Failure {
         let kind = match &error {
             ntt_catalogue::Error::Unreachable { .. }
             | ntt_catalogue::Error::Missing { .. }
+            | ntt_catalogue::Error::Foreign { .. }
             | ntt_catalogue::Error::Version { .. } => FailureKind::Unreachable,
             ntt_catalogue::Error::Held => FailureKind::Held,
             _ => FailureKind::Failed,

@@ -36,7 +36,7 @@ impl Session {
         let root = archive_root(global)?;
         let config = config(global, &root, flags)?;
         if !Archive::exists(&root, &CataloguePlace::of(&config)?) {
-            return Err(Error::NoArchive(root).into());
+            return Err(Archive::absence(&root).into());
         }
         Self::open_at(global, &root, access, config)
     }
@@ -194,6 +194,12 @@ impl From<Error> for Failure {
             Error::NoArchive(_) => {
                 Some("name it with --archive DIR or NTT_ARCHIVE; `ntt ingest` makes a new one")
             }
+            Error::NoCatalogue(_) | Error::Catalogue(ntt_catalogue::Error::Damaged(_)) => {
+                Some("`ntt doctor --rebuild-catalogue` makes it again from the manifests")
+            }
+            Error::ForeignCatalogue(_) | Error::Catalogue(ntt_catalogue::Error::Foreign { .. }) => Some(
+                "one catalogue belongs to one archive: look at --archive, --catalogue, NTT_ARCHIVE and NTT_CATALOGUE",
+            ),
             Error::Catalogue(ntt_catalogue::Error::Missing { .. }) => {
                 Some("`ntt catalogue init` makes one, `ntt catalogue copy` fills one from another")
             }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use ntt_filesystem::Limits;
 use ntt_model::entry::ScanCounts;
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Statx, StatxFlags, openat, statx};
 
 mod attributes;
 mod entry;
@@ -32,8 +32,38 @@ pub struct LiveOptions {
     /// Whether the caller will walk the file systems mounted in the tree as volumes of their own. They are never merged into this
     /// one, whose inode numbers they would collide with (R24); this only decides what the finding says.
     pub cross_file_systems: bool,
+    /// A directory that is listed and not entered: the archive, should it lie in the tree that it takes in.
+    pub archive: Option<Place>,
     /// Bounds.
     pub limits: Limits,
+}
+
+/// Which directory of the host: its device (major, minor) and inode number there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    device: (u32, u32),
+    inode: u64,
+}
+
+impl Place {
+    /// The directory at `path`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let found = statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS)?;
+        Ok(Self::from(&found))
+    }
+}
+
+impl From<&Statx> for Place {
+    fn from(found: &Statx) -> Self {
+        Self {
+            device: (found.stx_dev_major, found.stx_dev_minor),
+            inode: found.stx_ino,
+        }
+    }
 }
 
 /// What a walk found.

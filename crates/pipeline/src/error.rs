@@ -10,6 +10,12 @@ pub enum Error {
     /// There is no archive where one was expected.
     #[error("{} holds no archive", .0.display())]
     NoArchive(PathBuf),
+    /// A store without its catalogue.
+    #[error("the catalogue of the archive {} is gone", .0.display())]
+    NoCatalogue(PathBuf),
+    /// A catalogue in a server that tells of media, for an archive that is yet to be made.
+    #[error("the catalogue has media already and {} holds no archive: it belongs to another one", .0.display())]
+    ForeignCatalogue(PathBuf),
     /// Another run writes to the archive.
     #[error("the archive is held by another run{}", holder_text(.holder))]
     Held {
@@ -132,9 +138,12 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Config { .. } | Self::Selection(_) => ErrorKind::Usage,
-            Self::NoArchive(_) | Self::Format { .. } | Self::Store(_) | Self::Sorting(_) => {
-                ErrorKind::Unreachable
-            }
+            Self::NoArchive(_)
+            | Self::NoCatalogue(_)
+            | Self::ForeignCatalogue(_)
+            | Self::Format { .. }
+            | Self::Store(_)
+            | Self::Sorting(_) => ErrorKind::Unreachable,
             Self::Held { .. } | Self::Catalogue(ntt_catalogue::Error::Held) => ErrorKind::Held,
             Self::Catalogue(ntt_catalogue::Error::NotFound { .. } | ntt_catalogue::Error::Conflict(_)) => {
                 ErrorKind::Failed

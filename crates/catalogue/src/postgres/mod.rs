@@ -21,6 +21,7 @@ mod kept;
 mod label;
 mod load;
 mod media;
+mod owner;
 mod paths;
 mod place;
 mod queue;

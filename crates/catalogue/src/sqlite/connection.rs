@@ -39,6 +39,14 @@ impl From<rusqlite::Error> for Error {
     }
 }
 
+/// A file that is no sound database is damaged, and all else is out of reach.
+fn not_opened(path: &Path, error: rusqlite::Error) -> Error {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::from(error),
+        _ => unreachable(path, error),
+    }
+}
+
 fn unreachable(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::Unreachable {
         place: path.display().to_string(),
@@ -69,7 +77,7 @@ pub(super) fn lock_for_writing(path: &Path) -> Result<File, Error> {
 pub(super) fn open_writer(path: &Path) -> Result<Connection, Error> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|error| unreachable(path, error))?;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| not_opened(path, error))?;
     super::schema::check_version(&connection)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
@@ -96,7 +104,7 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
             }
             _ => Err(error),
         })
-        .map_err(|error| unreachable(path, error))?;
+        .map_err(|error| not_opened(path, error))?;
     connection.pragma_update(None, "cache_size", READER_CACHE)?;
     keep_statements(&connection)?;
     Ok(connection)

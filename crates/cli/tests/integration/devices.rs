@@ -182,7 +182,8 @@ fn r24_a_directory_with_numbers_of_64_bits_is_taken_in() {
     let listed = environment.ntt(["find", "disk"]).code(0);
     assert_eq!(listed.lines().count(), 1, "{listed}");
     let back = environment.work().join("back");
-    let volume = format!("{source}/1");
+    let name = folder.file_name().and_then(|name| name.to_str()).expect("UTF-8");
+    let volume = format!("{name}/1");
     environment
         .ntt(["restore", &volume, back.to_str().expect("UTF-8")])
         .code(0);

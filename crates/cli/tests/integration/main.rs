@@ -5,6 +5,7 @@
     reason = "a test says what it skipped, and by which seed it can be repeated"
 )]
 
+mod archive;
 mod arrows;
 mod crash;
 mod devices;

@@ -254,6 +254,39 @@ fn a_host_finds_images_where_it_has_them() {
     assert!(!image.contains("mounted"), "the record stays as it was: {image}");
 }
 
+/// R37: what a catalogue calls stored lies in the store of its archive, and in no other.
+#[test]
+fn r37_a_catalogue_belongs_to_one_archive() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let first = served(&server, "one");
+    first.run(&["catalogue", "init"]).code(0);
+    first.run(&["ingest", "demo.img"]).code(0);
+    let new = Served {
+        environment: prepared(),
+        url: first.url.clone(),
+    };
+    let said = new.run(&["ingest", "demo.img"]).stderr(10);
+    assert!(said.contains("belongs to another"), "{said}");
+    assert!(!new.environment.archive().exists(), "nothing was made");
+    // One that has an archive, and names the wrong catalogue.
+    new.environment.ntt(["ingest", "demo.img"]).code(0);
+    for arguments in [
+        &["ingest", "demo.img"][..],
+        &["copy", "demo.img"],
+        &["medium", "list"],
+    ] {
+        let said = new.run(arguments).stderr(10);
+        assert!(
+            said.contains("belongs to another archive"),
+            "{arguments:?}: {said}"
+        );
+    }
+    first.run(&["medium", "list"]).code(0);
+    first.run(&["ingest", "demo.img"]).code(0);
+}
+
 #[test]
 fn r39_a_server_that_is_away_is_told_and_the_run_goes_on_when_it_is_back() {
     let Some(mut server) = PostgresServer::start() else {

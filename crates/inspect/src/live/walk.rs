@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::attributes::Attributes;
 use super::open::open_in;
-use super::{Error, LiveOptions, LiveSummary, LiveTree, entry};
+use super::{Error, LiveOptions, LiveSummary, LiveTree, Place, entry};
 
 /// Directories that are open at a time.
 pub(super) const OPEN_LEVELS: usize = 32;
@@ -303,6 +303,11 @@ impl Walk<'_> {
         let is_directory = entry::kind(&found) == Kind::Directory;
         if found.stx_nlink <= 1 || is_directory || self.linked.insert(inode) {
             self.inode(open, name, &found)?;
+        }
+        if is_directory && self.options.archive == Some(Place::from(&found)) {
+            let detail = "the archive itself lies here; not entered".to_owned();
+            self.say(Severity::Info, FindingCode::Loop, inode, detail)?;
+            return Ok(None);
         }
         Ok(is_directory.then(|| (name.to_vec(), inode)))
     }

@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use ntt_inspect::live::{Error, LiveOptions, LiveSummary, LiveTree};
+use ntt_inspect::live::{Error, LiveOptions, LiveSummary, LiveTree, Place};
 use ntt_model::entry::{Inode, Name};
 use ntt_model::{FailureClass, FindingCode, Kind, ScanEvent};
 use ntt_source::extents::Sink;
@@ -197,6 +197,28 @@ fn a_file_that_was_replaced_is_not_read() {
         .open_file(b"file", 1)
         .unwrap_err();
     assert_eq!(error.class(), FailureClass::Path);
+}
+
+/// R38: an archive in the tree that it takes in would grow by itself at every ingest.
+#[test]
+fn r38_the_archive_itself_is_listed_and_not_entered() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let archive = dir.path().join("below/archive");
+    fs::create_dir_all(archive.join("packs")).expect("directories");
+    let options = LiveOptions {
+        archive: Some(Place::of(&archive).expect("it is there")),
+        ..LiveOptions::default()
+    };
+    let mut events = Vec::new();
+    let mut take = |event| {
+        events.push(event);
+        Ok(())
+    };
+    let tree = LiveTree::open(dir.path()).expect("a directory");
+    let summary = tree.scan(&options, &mut take, &AtomicBool::new(false));
+    assert_eq!(summary.expect("a whole walk").counts.findings, 1);
+    let named: Vec<_> = names(&events).iter().map(|name| name.name.clone()).collect();
+    assert_eq!(named, [b"below".to_vec(), b"archive".to_vec()]);
 }
 
 #[test]

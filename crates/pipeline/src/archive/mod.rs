@@ -3,6 +3,7 @@
 //! Opening for writing creates what is missing, takes the lock, and lets the store and the catalogue recover from a crash. Opening to look
 //! creates nothing, recovers nothing and takes no lock (R40).
 
+mod identity;
 mod lock;
 
 use std::path::{Path, PathBuf};
@@ -78,7 +79,11 @@ impl CataloguePlace {
                 &catalogue_path(root),
                 Arc::new(SystemClock),
             )?),
-            Self::Server(url) => Box::new(PostgresCatalogue::open_read_only(url)?),
+            Self::Server(url) => {
+                let catalogue = PostgresCatalogue::open_read_only(url)?;
+                catalogue.check_owner(identity::of(root)?.as_deref())?;
+                Box::new(catalogue)
+            }
         })
     }
 
@@ -93,8 +98,38 @@ impl CataloguePlace {
                 &catalogue_path(root),
                 Arc::new(SystemClock),
             )?),
-            Self::Server(url) => Box::new(PostgresCatalogue::open(url, Some(spool_folder(root)))?),
+            Self::Server(url) => Box::new(open_server(url, root)?),
         })
+    }
+}
+
+/// The catalogue in a server, unless it belongs to another archive.
+fn open_server(url: &str, root: &Path) -> Result<PostgresCatalogue, Error> {
+    let catalogue = PostgresCatalogue::open(url, Some(spool_folder(root)))?;
+    catalogue.check_owner(identity::of(root)?.as_deref())?;
+    if !is_store(root) && !catalogue.media()?.is_empty() {
+        // It is nobody's yet, as a copy is, but what it calls stored cannot lie in an archive that is yet to be made.
+        return Err(Error::ForeignCatalogue(root.to_owned()));
+    }
+    Ok(catalogue)
+}
+
+fn is_store(root: &Path) -> bool {
+    root.join("FORMAT").is_file()
+}
+
+/// Whether the embedded catalogue is there. An empty file is none.
+fn has_catalogue(root: &Path) -> bool {
+    std::fs::metadata(catalogue_path(root)).is_ok_and(|file| file.is_file() && file.len() > 0)
+}
+
+/// Whether manifests tell of media: a catalogue that is made anew beside them would know of none, and keep them from being read again.
+fn has_manifests(root: &Path) -> Result<bool, Error> {
+    let media = root.join("media");
+    match std::fs::read_dir(&media) {
+        Ok(mut entries) => Ok(entries.next().is_some()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("listing the media", &media)(error)),
     }
 }
 
@@ -128,7 +163,7 @@ impl Archive {
 
     fn look(root: &Path, place: &CataloguePlace) -> Result<Self, Error> {
         if !Self::exists(root, place) {
-            return Err(Error::NoArchive(root.to_owned()));
+            return Err(Self::absence(root));
         }
         Ok(Self {
             root: root.to_owned(),
@@ -143,16 +178,24 @@ impl Archive {
     /// run held returns when its lease ends.
     fn join(root: &Path, place: &CataloguePlace) -> Result<Self, Error> {
         if !Self::exists(root, place) {
-            return Err(Error::NoArchive(root.to_owned()));
+            return Err(Self::absence(root));
         }
         let lock = match place {
             CataloguePlace::Embedded => Lock::take(root)?,
             CataloguePlace::Server(_) => Lock::share(root)?,
         };
-        let catalogue = place.open(root)?;
-        if *place == CataloguePlace::Embedded {
-            bury_workers(catalogue.as_ref())?;
-        }
+        let catalogue: Box<dyn Catalogue> = match place {
+            CataloguePlace::Embedded => {
+                let catalogue = place.open(root)?;
+                bury_workers(catalogue.as_ref())?;
+                catalogue
+            }
+            CataloguePlace::Server(url) => {
+                let catalogue = open_server(url, root)?;
+                catalogue.belong_to(&identity::made(root)?)?;
+                Box::new(catalogue)
+            }
+        };
         Ok(Self {
             root: root.to_owned(),
             store: Store::open(Arc::new(RealDisk), Arc::new(SystemRandom), root)?,
@@ -163,10 +206,13 @@ impl Archive {
     }
 
     fn hold(root: &Path, pack_threshold_bytes: u64, place: &CataloguePlace) -> Result<Self, Error> {
+        if *place == CataloguePlace::Embedded && !has_catalogue(root) && has_manifests(root)? {
+            return Err(Error::NoCatalogue(root.to_owned()));
+        }
         // A server that does not answer leaves no empty archive behind.
         let server = match place {
             CataloguePlace::Embedded => None,
-            CataloguePlace::Server(_) => Some(place.open(root)?),
+            CataloguePlace::Server(url) => Some(open_server(url, root)?),
         };
         RealDisk
             .create_dir_all(root)
@@ -177,8 +223,11 @@ impl Archive {
             ..StoreOptions::default()
         };
         let store = Store::create(Arc::new(RealDisk), Arc::new(SystemRandom), root, options)?;
-        let catalogue = match server {
-            Some(catalogue) => catalogue,
+        let catalogue: Box<dyn Catalogue> = match server {
+            Some(catalogue) => {
+                catalogue.belong_to(&identity::made(root)?)?;
+                Box::new(catalogue)
+            }
             None => place.open(root)?,
         };
         bury_workers(catalogue.as_ref())?;
@@ -193,8 +242,15 @@ impl Archive {
 
     /// Whether `root` holds an archive whose catalogue, if it is embedded, is there.
     pub fn exists(root: &Path, place: &CataloguePlace) -> bool {
-        root.join("FORMAT").is_file()
-            && (*place != CataloguePlace::Embedded || catalogue_path(root).is_file())
+        is_store(root) && (*place != CataloguePlace::Embedded || has_catalogue(root))
+    }
+
+    /// Why there is no archive to open in `root`, where [`Archive::exists`] says so.
+    pub fn absence(root: &Path) -> Error {
+        match is_store(root) {
+            true => Error::NoCatalogue(root.to_owned()),
+            false => Error::NoArchive(root.to_owned()),
+        }
     }
 
     /// The directory.

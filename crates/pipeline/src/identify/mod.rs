@@ -18,6 +18,7 @@ use std::path::Path;
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{Evidence, Image, MediumKind, MediumRow, NewMedium};
 use ntt_host::{Random, SystemRandom};
+use ntt_inspect::live::Place;
 use ntt_model::{ByteRange, Device, Finding, MediumId, MediumKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -128,6 +129,22 @@ pub struct IdentifyPlan {
     pub recognition: Recognition,
 }
 
+/// An archive does not take itself in: it would grow by itself at every ingest.
+fn refuse_archive(archive: &Archive, source: &Source) -> Result<(), Error> {
+    let (root, path) = (archive.root(), source.path.as_path());
+    if source.kind != SourceKind::Directory {
+        return Ok(());
+    }
+    let place = |path: &Path| Place::of(path).map_err(Error::io("examining", path));
+    if place(root)? != place(path)? {
+        return Ok(());
+    }
+    Err(Error::Source {
+        path: path.to_owned(),
+        reason: "it is the archive itself".to_owned(),
+    })
+}
+
 /// Looks at a source and asks the archive (if there is one) whether it knows it. Reads the whole image only when there is a medium
 /// with equal evidence to compare it with.
 ///
@@ -137,6 +154,9 @@ pub struct IdentifyPlan {
 pub fn plan(archive: Option<&Archive>, source: &Path, opener: &Opener<'_>) -> Result<IdentifyPlan, Error> {
     let interrupt = opener.interrupt;
     let source = Source::open(opener, source)?;
+    if let Some(archive) = archive {
+        refuse_archive(archive, &source)?;
+    }
     let evidence = evidence::gather(&source, interrupt)?;
     let recognition = match archive {
         Some(archive) => recognise::recognise(archive.catalogue(), &source, &evidence, interrupt)?,

@@ -2,7 +2,7 @@
 
 use ntt_filesystem::{Family, ScanOptions, Stop, Visitor};
 use ntt_inspect::ScanRequest;
-use ntt_inspect::live::{Error as LiveError, LiveOptions};
+use ntt_inspect::live::{Error as LiveError, LiveOptions, Place};
 use ntt_inspect::supervisor::Supervisor;
 use ntt_model::entry::ScanCounts;
 use ntt_model::{ByteRange, Mapping, ScanEvent};
@@ -149,8 +149,10 @@ impl<'a> Feed<'a> {
 
     fn directory(&self, mount_point: &[u8], take: &mut Take<'_>) -> Result<Told, Error> {
         let tree = open_tree(&self.source, mount_point)?;
+        let root = self.context.archive.root();
         let options = LiveOptions {
             cross_file_systems: self.settings.cross_file_systems,
+            archive: Some(Place::of(root).map_err(Error::io("examining", root))?),
             ..LiveOptions::default()
         };
         let mut batch = Batch {

@@ -1,0 +1,101 @@
+//! An archive and what belongs to it: its place, its catalogue, the words of people.
+
+use std::fs;
+
+use crate::environment::Environment;
+
+/// A tree that the archive lies in, as a home does.
+fn home_with_archive(environment: &Environment) -> std::path::PathBuf {
+    let root = environment.archive();
+    let home = root.parent().expect("a parent").to_owned();
+    fs::write(home.join("work/letter"), "dear diary").expect("a file");
+    home
+}
+
+/// R38: otherwise every ingest would take in what the one before had stored.
+#[test]
+fn r38_an_archive_does_not_take_itself_in() {
+    let environment = Environment::new();
+    let home = home_with_archive(&environment);
+    let home = home.to_str().expect("UTF-8");
+    environment.ntt(["ingest", home]).code(0);
+    let first = environment.ntt(["find", "letter"]).code(0);
+    let size = |environment: &Environment| {
+        let listed = environment.ntt(["--json", "medium", "list"]).document(0);
+        listed["media"][0]["paths"].as_u64().expect("a count")
+    };
+    let paths = size(&environment);
+    environment.ntt(["ingest", home]).code(0);
+    assert_eq!(environment.ntt(["find", "letter"]).code(0), first);
+    assert_eq!(size(&environment), paths);
+    let name = home.rsplit('/').next().expect("a name");
+    let findings = environment.ntt(["medium", "show", "--findings", name]).code(0);
+    assert!(findings.contains("the archive itself lies here"), "{findings}");
+    let archive = environment.archive();
+    let said = environment
+        .ntt(["ingest", archive.to_str().expect("UTF-8")])
+        .stderr(1);
+    assert!(said.contains("it is the archive itself"), "{said}");
+}
+
+/// R37: an empty catalogue beside the contents and manifests of media would hide them, and keep them from being read again.
+#[test]
+fn r37_a_lost_catalogue_is_not_replaced_by_an_empty_one() {
+    let environment = Environment::new();
+    let folder = environment.work().join("folder");
+    fs::create_dir(&folder).expect("a folder");
+    fs::write(folder.join("letter"), "dear diary").expect("a file");
+    environment.ntt(["ingest", "folder"]).code(0);
+    let catalogue = environment.archive().join("catalogue.db");
+    let others = fs::read_dir(environment.archive()).expect("listed");
+    let remains = others
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| {
+            path.to_string_lossy().contains("catalogue.db") && !path.to_string_lossy().ends_with("lock")
+        });
+    let remains: Vec<_> = remains.collect();
+    for lose in [true, false] {
+        for path in &remains {
+            let _ = fs::remove_file(path);
+        }
+        if !lose {
+            fs::write(&catalogue, "").expect("an empty file");
+        }
+        for arguments in [
+            &["find", "letter"][..],
+            &["ingest", "folder"],
+            &["copy", "folder"],
+        ] {
+            let said = environment.ntt(arguments).stderr(10);
+            assert!(said.contains("--rebuild-catalogue"), "{arguments:?}: {said}");
+        }
+        environment.ntt(["doctor", "--rebuild-catalogue"]).code(0);
+        assert_eq!(environment.ntt(["find", "letter"]).code(0).lines().count(), 1);
+    }
+    fs::write(
+        &catalogue,
+        "no database at all, and long enough to be taken for one",
+    )
+    .expect("written");
+    let said = environment.ntt(["find", "letter"]).stderr(10);
+    assert!(said.contains("--rebuild-catalogue"), "{said}");
+}
+
+/// R23: whoever labels a medium, no terminal obeys the label.
+#[test]
+fn r23_labels_are_shown_harmlessly() {
+    let environment = Environment::new();
+    let folder = environment.work().join("folder");
+    fs::create_dir(&folder).expect("a folder");
+    fs::write(folder.join("letter"), "dear diary").expect("a file");
+    environment.ntt(["ingest", "folder"]).code(0);
+    let label = "x\u{1b}[31m\ny";
+    let said = environment.ntt(["medium", "label", "folder", label]).code(0);
+    let listed = environment.ntt(["medium", "list"]).code(0);
+    let shown = environment.ntt(["medium", "show", label]).code(0);
+    let found = environment.ntt(["where", "folder/1/letter"]).code(0);
+    for text in [said, listed, shown, found] {
+        assert!(!text.contains('\u{1b}'), "{text}");
+        assert!(text.contains("x\\x1b[31m\\ny"), "{text}");
+    }
+}

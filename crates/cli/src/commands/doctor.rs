@@ -68,7 +68,7 @@ fn fix(global: &Global, dry_run: bool) -> CommandResult {
         return Ok(Exit::Done);
     }
     let session = Session::open(global, Access::Write, &[])?;
-    let summary = doctor::fix::run(&session.context(), &plan)?;
+    let summary = session.settle(doctor::fix::run(&session.context(), &plan))?;
     print_fixed(&mut out, &summary)?;
     Ok(summary.outcome.into())
 }

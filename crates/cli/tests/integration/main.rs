@@ -9,6 +9,7 @@ mod arrows;
 mod crash;
 mod devices;
 mod differential;
+mod doctor;
 mod environment;
 mod exclude;
 mod exit_codes;

@@ -161,7 +161,7 @@ pub(super) fn catalogue(archive: &Archive) -> Result<Check, Error> {
 
 /// Whether every medium has a manifest and every manifest its medium. A catalogue that lost media (its file damaged, or put back from an old
 /// copy) is whole in itself; only the manifests tell.
-pub(super) fn manifests(archive: &Archive) -> Result<Option<Check>, Error> {
+pub(super) fn manifests(archive: &Archive) -> Result<Check, Error> {
     let known: BTreeSet<String> = archive
         .catalogue()
         .media()?
@@ -171,7 +171,7 @@ pub(super) fn manifests(archive: &Archive) -> Result<Option<Check>, Error> {
     let kept = manifests_kept(archive)?;
     let unknown: Vec<String> = kept.difference(&known).cloned().collect();
     let without: Vec<String> = known.difference(&kept).cloned().collect();
-    Ok(Some(if !unknown.is_empty() {
+    Ok(if !unknown.is_empty() {
         let detail = format!(
             "{} of media that the catalogue does not know: {}",
             unknown.len(),
@@ -192,7 +192,7 @@ pub(super) fn manifests(archive: &Archive) -> Result<Option<Check>, Error> {
         let media = u64::try_from(known.len()).unwrap_or(u64::MAX);
         let media = units::counted(media, "medium", "media");
         Check::ok("manifests", format!("one for each of {media}"))
-    }))
+    })
 }
 
 /// Whether every scan that searches look at has a whole segment in the search index.

@@ -71,21 +71,27 @@ pub struct DoctorReport {
 /// When store or catalogue fails in a way that leaves nothing to report.
 pub fn run(context: &Context<'_>) -> Result<DoctorReport, Error> {
     let stage = Running::start(context.observer, Stage::Doctor, Subject::NOTHING);
+    let result = examine(context);
+    if let Ok(report) = &result {
+        stage.add(u64::try_from(report.checks.len()).unwrap_or(0), 0);
+    }
+    stage.conclude(result, |report| report.outcome)
+}
+
+fn examine(context: &Context<'_>) -> Result<DoctorReport, Error> {
     let mut checks = checks::environment(context);
     let report = context.archive.store().check()?;
     checks.extend(checks::store(&report));
     checks.push(checks::catalogue(context.archive)?);
     let agreement = agreement::compare(context, &report)?;
     checks.extend(agreement.checks());
-    checks.extend(checks::manifests(context.archive)?);
+    checks.push(checks::manifests(context.archive)?);
     checks.push(checks::search(context.archive)?);
     let worst = checks.iter().map(|check| check.status).max();
     let outcome = match worst {
         Some(CheckStatus::Problem) => RunOutcome::DamageFound,
         _ => RunOutcome::Complete,
     };
-    stage.add(u64::try_from(checks.len()).unwrap_or(0), 0);
-    stage.end(outcome);
     Ok(DoctorReport {
         checks,
         agreement,

@@ -32,6 +32,7 @@ mod restore;
 mod scale_small;
 mod search;
 mod sets;
+mod store_index;
 mod thirty_years;
 mod trees;
 mod verify_source;

@@ -73,17 +73,21 @@ fn clock() -> Check {
 /// The store's own consistency, without reading contents.
 pub(super) fn store(report: &CheckReport) -> Vec<Check> {
     let Kinds {
+        index,
         lost,
         unknown,
         strays,
         damage,
     } = Kinds::of(report);
-    let detail = format!(
-        "{}, {}, {}",
-        units::counted(report.blobs, "content", "contents"),
-        units::bytes(report.bytes),
-        units::counted(report.packs, "pack", "packs")
-    );
+    let packs = units::counted(report.packs, "pack", "packs");
+    let detail = match report.index_is_damaged() {
+        true => format!("{packs}; contents were not counted: the index cannot be read"),
+        false => format!(
+            "{}, {}, {packs}",
+            units::counted(report.blobs, "content", "contents"),
+            units::bytes(report.bytes),
+        ),
+    };
     let fix = "`ntt doctor --fix --dry-run` lists them, `ntt doctor --fix`";
     let mut checks = vec![match damage.len() {
         0 => Check::ok("store", detail),
@@ -100,6 +104,8 @@ pub(super) fn store(report: &CheckReport) -> Vec<Check> {
             checks.push(Check::new(name, status, detail, &advice));
         }
     };
+    let rebuild = "the contents are not touched by it: `ntt doctor --rebuild-index` makes the index again from them, `--dry-run` first".to_owned();
+    add("store index", CheckStatus::Problem, &index, rebuild);
     let strike = format!("{fix} strikes them from the index");
     add("index without bytes", CheckStatus::Problem, &lost, strike);
     let adopt = format!("{fix} hashes them and takes them in");
@@ -112,6 +118,7 @@ pub(super) fn store(report: &CheckReport) -> Vec<Check> {
 /// Problems of the store by what is to be done about them.
 #[derive(Default)]
 struct Kinds {
+    index: Vec<String>,
     lost: Vec<String>,
     unknown: Vec<String>,
     strays: Vec<String>,
@@ -131,6 +138,11 @@ impl Kinds {
                 Problem::StrayTemporary { path } => kinds.strays.push(shown(path)),
                 Problem::Foreign { path } => {
                     kinds.damage.push(format!("{} does not belong here", shown(path)));
+                }
+                Problem::DamagedIndex(damage) => {
+                    let (path, offset) = (shown(&damage.path), damage.offset);
+                    let told = format!("{path} at byte {offset}: {}", damage.detail);
+                    kinds.index.push(told);
                 }
                 Problem::Damaged { path, offset, detail } => {
                     kinds

@@ -213,10 +213,9 @@ fn items(stage: Stage) -> (&'static str, &'static str) {
         Stage::Rescue => ("gap", "gaps"),
         Stage::Inspect => ("volume", "volumes"),
         Stage::Scan => ("name", "names"),
-        Stage::Copy | Stage::Verify | Stage::Retry => ("content", "contents"),
-        Stage::Manifest => ("line", "lines"),
+        Stage::Copy | Stage::Verify | Stage::Retry | Stage::Reindex => ("content", "contents"),
+        Stage::Manifest | Stage::Rebuild => ("line", "lines"),
         Stage::Exclude | Stage::Restore | Stage::Compare => ("path", "paths"),
-        Stage::Rebuild => ("manifest", "manifests"),
         Stage::Transfer => ("entry", "entries"),
         Stage::Doctor => ("check", "checks"),
     }

@@ -208,6 +208,9 @@ impl From<Error> for Failure {
             {
                 Some("`ntt catalogue init` brings it to the version of this program")
             }
+            Error::Store(ntt_store::Error::DamagedIndex(_)) => Some(
+                "the contents are not touched by it: `ntt doctor --rebuild-index` makes the index again from them",
+            ),
             Error::Held { .. } => Some("wait for the other run to end; `ntt status` shows what it does"),
             _ => None,
         };

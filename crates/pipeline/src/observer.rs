@@ -38,6 +38,8 @@ pub enum Stage {
     Compare,
     /// Make the catalogue again from the manifests.
     Rebuild,
+    /// Make the index of the store again from the contents.
+    Reindex,
     /// Copying a catalogue into another one.
     Transfer,
     /// Check the archive.
@@ -60,6 +62,7 @@ impl Stage {
             Self::Restore => "restore",
             Self::Compare => "compare",
             Self::Rebuild => "rebuild",
+            Self::Reindex => "reindex",
             Self::Transfer => "transfer",
             Self::Doctor => "doctor",
         }

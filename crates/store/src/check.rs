@@ -8,11 +8,12 @@ use ntt_host::OpenMode;
 use ntt_model::BlobHash;
 
 use crate::error::During;
-use crate::index::list;
+use crate::index::{list, segment_numbers};
 use crate::journal;
 use crate::layout::stem;
 use crate::pack_scan::{Member, PackScan, Part};
 use crate::record::live;
+use crate::segment::Segment;
 use crate::{BlobInfo, CheckReport, Error, Location, PackId, Problem, Store};
 
 impl Store {
@@ -25,7 +26,8 @@ impl Store {
     /// [`Error::Io`] if a directory or file cannot be read at all; what is wrong is in the report.
     pub fn check(&self) -> Result<CheckReport, Error> {
         let mut report = CheckReport::default();
-        self.check_index_files(&mut report)?;
+        self.check_segments(&mut report)?;
+        self.check_journals(&mut report)?;
         if report.problems.is_empty() {
             self.check_blobs(&mut report)?;
             self.each_orphan(&mut |hash, path, _| {
@@ -41,23 +43,29 @@ impl Store {
         Ok(report)
     }
 
-    /// Segments and journals.
-    fn check_index_files(&self, report: &mut CheckReport) -> Result<(), Error> {
-        let segments: Vec<_> = self.shared.index().segments().values().cloned().collect();
-        for segment in segments {
-            match segment.verify() {
-                Err(Error::Corrupt {
-                    path,
-                    offset,
-                    expected,
-                    actual,
-                }) => {
-                    let detail = format!("expected {expected}, found {actual}");
-                    report.problems.push(Problem::Damaged { path, offset, detail });
+    /// Every block of the segments; also of those that could not be opened when the store was.
+    fn check_segments(&self, report: &mut CheckReport) -> Result<(), Error> {
+        let open = self.shared.index().segments().clone();
+        for segment in open.values() {
+            report.unless_damaged(segment.verify())?;
+        }
+        let disk = self.shared.disk.as_ref();
+        for number in segment_numbers(disk, &self.shared.layout)? {
+            if open.contains_key(&number) {
+                continue;
+            }
+            match Segment::open(disk, &self.shared.layout.segment(number)) {
+                // A living writer has merged it meanwhile.
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                opened => {
+                    report.unless_damaged(opened.and_then(|segment| segment.verify()))?;
                 }
-                done => done?,
             }
         }
+        Ok(())
+    }
+
+    fn check_journals(&self, report: &mut CheckReport) -> Result<(), Error> {
         for name in list(self.shared.disk.as_ref(), &self.shared.layout.journal())? {
             let path = self.shared.layout.journal().join(&name);
             if stem(&name, ".log").is_none() {
@@ -69,7 +77,9 @@ impl Store {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 file => file.during("open", &path)?,
             };
-            let scan = journal::scan(file.as_ref(), &path, 0)?;
+            let Some(scan) = report.unless_damaged(journal::scan(file.as_ref(), &path, 0))? else {
+                continue;
+            };
             let torn = (scan.torn_bytes > 0).then_some((scan.end, scan.torn_bytes));
             for (offset, len) in scan.damage.into_iter().chain(torn) {
                 let detail = format!("{len} bytes are no batch");
@@ -192,17 +202,7 @@ impl Store {
     /// Calls `each` with every blob's file and every member of a pack.
     pub(crate) fn each_stored(&self, each: &mut Found<'_>) -> Result<(), Error> {
         let disk = self.shared.disk.as_ref();
-        let blobs = self.shared.layout.blobs();
-        for first in list(disk, &blobs)? {
-            for second in list(disk, &blobs.join(&first))? {
-                let dir = blobs.join(&first).join(second);
-                for name in list(disk, &dir)? {
-                    if let Some(hash) = name.to_str().and_then(|name| name.parse::<BlobHash>().ok()) {
-                        each(hash, dir.join(name), None)?;
-                    }
-                }
-            }
-        }
+        self.each_blob_file(&mut |hash, path| each(hash, path, None))?;
         for pack in self.packs()? {
             let path = self.shared.layout.pack(pack);
             let file = disk.open(&path, OpenMode::Read).during("open", &path)?;
@@ -214,6 +214,39 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Calls `each` with every blob's file.
+    pub(crate) fn each_blob_file(
+        &self,
+        each: &mut dyn FnMut(BlobHash, PathBuf) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let disk = self.shared.disk.as_ref();
+        let blobs = self.shared.layout.blobs();
+        for first in list(disk, &blobs)? {
+            for second in list(disk, &blobs.join(&first))? {
+                let dir = blobs.join(&first).join(second);
+                for name in list(disk, &dir)? {
+                    if let Some(hash) = name.to_str().and_then(|name| name.parse::<BlobHash>().ok()) {
+                        each(hash, dir.join(name))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl CheckReport {
+    /// What reading the index gave; its damage is told instead.
+    fn unless_damaged<T>(&mut self, read: Result<T, Error>) -> Result<Option<T>, Error> {
+        match read {
+            Err(Error::DamagedIndex(damage)) => {
+                self.problems.push(Problem::DamagedIndex(damage));
+                Ok(None)
+            }
+            read => read.map(Some),
+        }
     }
 }
 

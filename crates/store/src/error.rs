@@ -5,6 +5,11 @@ use std::path::{Path, PathBuf};
 
 use ntt_model::BlobHash;
 
+use crate::IndexDamage;
+
+/// `EIO` of Linux, for which the standard library has no kind: the disk does not give the bytes.
+const IO_ERROR: i32 = 5;
+
 /// Why the store did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -32,7 +37,11 @@ pub enum Error {
     /// The store has no blob of this name.
     #[error("blob {0} is not in the store")]
     NotFound(BlobHash),
-    /// Bytes of the store are not what they must be.
+    /// A part of the index cannot be read or is not as it was written. The contents are not touched by it: [`crate::Store::rebuild`] makes
+    /// the index anew from them.
+    #[error("the index of the store is damaged: {0}")]
+    DamagedIndex(IndexDamage),
+    /// Bytes of a content are not all there.
     #[error("{} is damaged at byte {offset}: expected {expected}, found {actual}", path.display())]
     Corrupt {
         /// The file.
@@ -44,6 +53,9 @@ pub enum Error {
         /// What is there.
         actual: String,
     },
+    /// The caller of a long operation asked it to stop.
+    #[error("stopped on request")]
+    Stopped,
     /// The directory holds no store, or one that this version does not know.
     #[error("{} is not a store that this version can use: {found}", path.display())]
     Unsupported {
@@ -89,6 +101,27 @@ impl Error {
         }
     }
 
+    /// Bytes of the index, in `path` at `offset`, that break a rule of the format.
+    pub(crate) fn index(path: &Path, offset: u64, expected: &str, actual: &str) -> Self {
+        Self::DamagedIndex(IndexDamage {
+            path: path.to_owned(),
+            offset,
+            detail: format!("expected {expected}, found {actual}"),
+        })
+    }
+
+    /// What the system said when it was to read the index. Bytes that the disk does not give are as good as wrong ones.
+    pub(crate) fn reading_index(path: &Path, offset: u64, source: io::Error) -> Self {
+        match source.raw_os_error() {
+            Some(IO_ERROR) => Self::DamagedIndex(IndexDamage {
+                path: path.to_owned(),
+                offset,
+                detail: source.to_string(),
+            }),
+            _ => Self::io("read", path, source),
+        }
+    }
+
     /// Bytes of `path` at `offset` that break a rule of the format.
     pub(crate) fn corrupt(
         path: &Path,
@@ -114,5 +147,21 @@ pub(crate) trait During<T> {
 impl<T> During<T> for io::Result<T> {
     fn during(self, action: &'static str, path: &Path) -> Result<T, Error> {
         self.map_err(|source| Error::io(action, path, source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R37: a bad sector under the index is damage that a rebuild puts right; a process that may open no more files is not.
+    #[test]
+    fn r37_what_the_disk_does_not_give_is_damage() {
+        let read = |code| Error::reading_index(Path::new("0.seg"), 7, io::Error::from_raw_os_error(code));
+        assert!(matches!(
+            read(5),
+            Error::DamagedIndex(IndexDamage { offset: 7, .. })
+        ));
+        assert!(matches!(read(24), Error::Io { .. }));
     }
 }

@@ -16,7 +16,7 @@ use crate::journal;
 use crate::layout::{Layout, stem};
 use crate::record::{Entry, live};
 use crate::segment::{Cursor, Segment};
-use crate::{BlobInfo, Error};
+use crate::{BlobInfo, Error, IndexDamage};
 
 /// How often a list of segments is read again because one vanished, merged by another process.
 const RELOADS_MAX: u32 = 100;
@@ -45,11 +45,14 @@ pub(crate) struct Index {
     segments: BTreeMap<u64, Arc<Segment>>,
     /// By writer id.
     journals: BTreeMap<String, Recent>,
+    /// Why no question can be answered.
+    damage: Option<IndexDamage>,
 }
 
 impl Index {
     /// All that is known of a blob, removed places included.
     pub(crate) fn entries_of(&self, hash: &BlobHash) -> Result<Vec<Entry>, Error> {
+        self.is_whole()?;
         let mut found: Vec<Entry> = self.recent(hash).copied().collect();
         for segment in self.segments.values() {
             segment.look_up(hash, &mut found)?;
@@ -66,6 +69,7 @@ impl Index {
 
     /// Where the blob lies, if it is stored.
     pub(crate) fn look_up(&self, hash: &BlobHash) -> Result<Option<BlobInfo>, Error> {
+        self.is_whole()?;
         if self.has_removals() {
             return Ok(live(&self.entries_of(hash)?).next());
         }
@@ -80,6 +84,16 @@ impl Index {
             }
         }
         Ok(None)
+    }
+
+    /// From here on every question is answered with the damage: part of an index would give a silent no.
+    pub(crate) fn give_up(&mut self, damage: IndexDamage) {
+        self.damage = Some(damage);
+    }
+
+    fn is_whole(&self) -> Result<(), Error> {
+        let damage = self.damage.clone();
+        damage.map_or(Ok(()), |damage| Err(Error::DamagedIndex(damage)))
     }
 
     fn has_removals(&self) -> bool {
@@ -125,6 +139,7 @@ impl Index {
         }
         self.load_segments(disk, layout)?;
         self.journals.retain(|writer, _| writers.contains(writer));
+        self.damage = None;
         Ok(())
     }
 
@@ -180,6 +195,9 @@ impl Index {
     /// A walk over everything, grouped by hash, ascending. It keeps its own view: changes after this call are not seen.
     pub(crate) fn walk(&self) -> Groups {
         let mut cursors: Vec<Entries> = Vec::new();
+        if let Err(error) = self.is_whole() {
+            cursors.push(Box::new(std::iter::once(Err(error))));
+        }
         for segment in self.segments.values() {
             cursors.push(Box::new(Cursor::new(Arc::clone(segment))));
         }

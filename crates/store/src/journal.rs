@@ -68,12 +68,8 @@ pub(crate) struct Scan {
 pub(crate) fn scan(file: &dyn DiskFile, path: &Path, from: u64) -> Result<Scan, Error> {
     let len = file.len().during("measure", path)?.saturating_sub(from);
     if len > JOURNAL_BYTES_MAX {
-        return Err(Error::corrupt(
-            path,
-            from,
-            format!("at most {JOURNAL_BYTES_MAX} bytes"),
-            format!("{len}"),
-        ));
+        let most = format!("at most {JOURNAL_BYTES_MAX} bytes");
+        return Err(Error::index(path, from, &most, &len.to_string()));
     }
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
     file.read_exact_at(from, &mut bytes).during("read", path)?;

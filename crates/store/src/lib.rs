@@ -36,10 +36,11 @@ pub use error::Error;
 pub use large::LargeBlob;
 pub use ntt_source::extents::Piece;
 pub use reader::BlobReader;
+pub use rebuild::Watch;
 pub use store::Store;
 pub use types::{
-    BlobInfo, CheckReport, CommitReport, Known, Location, PackId, PackReport, Problem, Put, RebuildReport,
-    StoreOptions, Verified,
+    BlobInfo, CheckReport, CommitReport, IndexDamage, Known, Location, PackId, PackReport, Problem, Put,
+    RebuildExtent, RebuildReport, StoreOptions, Verified,
 };
 pub use verify::Verifier;
 pub use writer::Writer;

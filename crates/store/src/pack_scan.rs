@@ -27,6 +27,11 @@ impl Member {
         self.offset.saturating_add(padded(self.size))
     }
 
+    /// Bytes of the pack that it takes, header and padding included.
+    pub(crate) const fn len_in_pack(&self) -> u64 {
+        padded(self.size).saturating_add(BLOCK_BYTES)
+    }
+
     /// What the list of the pack says of it.
     pub(crate) const fn line(&self, sha256: Option<Sha256>) -> Line {
         Line {

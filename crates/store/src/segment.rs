@@ -45,13 +45,13 @@ impl Segment {
     pub(crate) fn open(disk: &dyn Disk, path: &Path) -> Result<Self, Error> {
         let file = disk.open(path, OpenMode::Read).during("open", path)?;
         let len = file.len().during("measure", path)?;
-        let wrong = |what: &str| Error::corrupt(path, len, "an index segment", what);
+        let wrong = |at: u64, what: &str| Error::index(path, at, "an index segment", what);
         let trailer_at = len
             .checked_sub(TRAILER_BYTES as u64)
-            .ok_or_else(|| wrong("a shorter file"))?;
+            .ok_or_else(|| wrong(len, "a shorter file"))?;
         let mut trailer = [0; TRAILER_BYTES];
         file.read_exact_at(trailer_at, &mut trailer)
-            .during("read", path)?;
+            .map_err(|error| Error::reading_index(path, trailer_at, error))?;
         let number = |at: usize| {
             trailer
                 .get(at..at + 8)
@@ -67,16 +67,18 @@ impl Segment {
                     .and_then(|at| at.checked_add(*bytes))
                     == Some(trailer_at)
         });
-        let fences_bytes = fences_bytes.ok_or_else(|| wrong("another trailer"))?;
-        let mut fences = vec![0; usize::try_from(fences_bytes).map_err(|_| wrong("too many blocks"))?];
-        file.read_exact_at(trailer_at - fences_bytes, &mut fences)
-            .during("read", path)?;
+        let fences_bytes = fences_bytes.ok_or_else(|| wrong(trailer_at, "another trailer"))?;
+        let fences_at = trailer_at - fences_bytes;
+        let too_many = |_| wrong(trailer_at, "too many blocks");
+        let mut fences = vec![0; usize::try_from(fences_bytes).map_err(too_many)?];
+        file.read_exact_at(fences_at, &mut fences)
+            .map_err(|error| Error::reading_index(path, fences_at, error))?;
         let digest = blake3::Hasher::new()
             .update(&fences)
             .update(&trailer[..32])
             .finalize();
         if digest.as_bytes() != &trailer[32..] {
-            return Err(wrong("fences with another digest"));
+            return Err(wrong(fences_at, "fences with another digest"));
         }
         let fences = fences
             .chunks_exact(8)
@@ -134,15 +136,11 @@ impl Segment {
         let offset = Self::offset_of(number);
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.read_exact_at(offset, &mut block)
-            .during("read", &self.path)?;
+            .map_err(|error| Error::reading_index(&self.path, offset, error))?;
         drop(file);
         if blake3::hash(&block[..DIGEST_AT]).as_bytes()[..16] != block[DIGEST_AT..] {
-            return Err(Error::corrupt(
-                &self.path,
-                offset,
-                "a block with its digest",
-                "another digest",
-            ));
+            let expected = "a block with its digest";
+            return Err(Error::index(&self.path, offset, expected, "another digest"));
         }
         Ok(block)
     }
@@ -160,7 +158,7 @@ impl Segment {
     }
 
     fn no_entries(&self, number: usize) -> Error {
-        Error::corrupt(&self.path, Self::offset_of(number), "entries", "other bytes")
+        Error::index(&self.path, Self::offset_of(number), "entries", "other bytes")
     }
 
     /// Reads every block; returns where the first wrong one lies.

@@ -108,7 +108,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] if there is no store of this format; [`Error::Corrupt`] if the index is damaged (see [`Store::rebuild`]).
+    /// [`Error::Unsupported`] if there is no store of this format; [`Error::DamagedIndex`] (see [`Store::rebuild`]).
     pub fn open(disk: Arc<dyn Disk>, random: Arc<dyn Random>, root: &Path) -> Result<Self, Error> {
         Self::open_with(disk, random, root, StoreOptions::default())
     }
@@ -132,6 +132,21 @@ impl Store {
     pub fn open_read_only(disk: Arc<dyn Disk>, random: Arc<dyn Random>, root: &Path) -> Result<Self, Error> {
         let store = Self::without_index(disk, random, root, StoreOptions::default(), true)?;
         store.refresh()?;
+        Ok(store)
+    }
+
+    /// As [`Store::open_read_only`], for [`Store::check`]: a damaged index is no error here. What is asked of it is answered with
+    /// [`Error::DamagedIndex`], never with a part of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] if there is no store of this format; [`Error::Io`].
+    pub fn open_to_check(disk: Arc<dyn Disk>, random: Arc<dyn Random>, root: &Path) -> Result<Self, Error> {
+        let store = Self::without_index(disk, random, root, StoreOptions::default(), true)?;
+        match store.refresh() {
+            Err(Error::DamagedIndex(damage)) => store.shared.index_mut().give_up(damage),
+            done => done?,
+        }
         Ok(store)
     }
 
@@ -174,7 +189,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`], or [`Error::Corrupt`] for a damaged index.
+    /// [`Error::Io`], [`Error::DamagedIndex`].
     pub fn refresh(&self) -> Result<(), Error> {
         self.shared.refresh()
     }
@@ -183,7 +198,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`], or [`Error::Corrupt`] for a damaged index: never a silent no.
+    /// [`Error::Io`], or [`Error::DamagedIndex`]: never a silent no.
     pub fn contains(&self, hash: &BlobHash) -> Result<bool, Error> {
         Ok(self.info(hash)?.is_some())
     }

@@ -185,7 +185,9 @@ pub enum Problem {
         /// The file.
         path: PathBuf,
     },
-    /// A file of the index, the journal or a pack's list that is not as it was written.
+    /// A part of the index by which it cannot be read: nothing can be said of single contents. [`crate::Store::rebuild`] makes it anew.
+    DamagedIndex(IndexDamage),
+    /// A file of the journal or a pack, or a pack's list, that is not as it was written.
     Damaged {
         /// The file.
         path: PathBuf,
@@ -203,10 +205,29 @@ impl std::fmt::Display for Problem {
             Self::Orphan { hash, path } => write!(f, "{hash} in {} is not in the index", path.display()),
             Self::StrayTemporary { path } => write!(f, "{} was left by a run that is gone", path.display()),
             Self::Foreign { path } => write!(f, "{} is no file of the store", path.display()),
+            Self::DamagedIndex(damage) => write!(f, "the index is damaged: {damage}"),
             Self::Damaged { path, offset, detail } => {
                 write!(f, "{} is damaged at byte {offset}: {detail}", path.display())
             }
         }
+    }
+}
+
+/// A place of the index that is not as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexDamage {
+    /// The file.
+    pub path: PathBuf,
+    /// Where in it.
+    pub offset: u64,
+    /// What is wrong.
+    pub detail: String,
+}
+
+impl std::fmt::Display for IndexDamage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { path, offset, detail } = self;
+        write!(f, "{} at byte {offset}: {detail}", path.display())
     }
 }
 
@@ -221,6 +242,27 @@ pub struct CheckReport {
     pub packs: u64,
     /// What is wrong.
     pub problems: Vec<Problem>,
+}
+
+impl CheckReport {
+    /// Whether the index could not be read. Then nothing was counted but packs, and no content was looked for.
+    pub fn index_is_damaged(&self) -> bool {
+        let mut problems = self.problems.iter();
+        problems.any(|problem| matches!(problem, Problem::DamagedIndex(_)))
+    }
+}
+
+/// What a rebuild of the index would read and replace.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct RebuildExtent {
+    /// Contents that are files of their own.
+    pub files: u64,
+    /// Packs.
+    pub packs: u64,
+    /// Bytes of both.
+    pub bytes: u64,
+    /// Files of the present index and of its journals.
+    pub replaced: Vec<PathBuf>,
 }
 
 /// What a repair of the index took in or set aside.

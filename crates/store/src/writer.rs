@@ -135,7 +135,7 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`], or [`Error::Corrupt`] for a damaged index: never a silent no.
+    /// [`Error::Io`], or [`Error::DamagedIndex`]: never a silent no.
     pub fn look_up(&self, hash: &BlobHash) -> Result<Option<Known>, Error> {
         // Before the index: a commit puts its contents there first and then gives its claims back.
         if let Some(Claim { batch, sha256 }) = self.shared.claims.find(hash) {

@@ -100,6 +100,8 @@ const COMMANDS: &[(&[&str], i32)] = &[
         0,
     ),
     (&["doctor"], 0),
+    (&["doctor", "--rebuild-index", "--dry-run"], 0),
+    (&["doctor", "--rebuild-index"], 0),
     (&["config", "show"], 0),
 ];
 

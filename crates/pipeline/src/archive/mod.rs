@@ -26,6 +26,8 @@ use crate::Error;
 pub enum Access {
     /// Only look; nothing is created, recovered or locked (R40).
     ReadOnly,
+    /// Only look, also at an archive whose index of the store is damaged: for the doctor. What is asked of that index is an error.
+    Examine,
     /// Copy what a scan left in the queue, beside other runs that do the same. With the embedded catalogue there is one such run at a time.
     Copy,
     /// Write; takes the lock, and creates the archive if there is none.
@@ -155,21 +157,25 @@ impl Archive {
         place: &CataloguePlace,
     ) -> Result<Self, Error> {
         match access {
-            Access::ReadOnly => Self::look(root, place),
+            Access::ReadOnly | Access::Examine => Self::look(root, access, place),
             Access::Copy => Self::join(root, place),
             Access::Write => Self::hold(root, pack_threshold_bytes, place),
         }
     }
 
-    fn look(root: &Path, place: &CataloguePlace) -> Result<Self, Error> {
+    fn look(root: &Path, access: Access, place: &CataloguePlace) -> Result<Self, Error> {
         if !Self::exists(root, place) {
             return Err(Self::absence(root));
         }
+        let open = match access {
+            Access::Examine => Store::open_to_check,
+            _ => Store::open_read_only,
+        };
         Ok(Self {
             root: root.to_owned(),
-            store: Store::open_read_only(Arc::new(RealDisk), Arc::new(SystemRandom), root)?,
+            store: open(Arc::new(RealDisk), Arc::new(SystemRandom), root)?,
             catalogue: place.look(root)?,
-            access: Access::ReadOnly,
+            access,
             _lock: None,
         })
     }

@@ -34,6 +34,10 @@ pub struct Agreement {
 
 /// Merges the two lists, both ascending by hash. The catalogue's is held in memory (32 bytes per content). What the store's index has and
 /// `report` found no bytes for does not count as stored.
+///
+/// # Errors
+///
+/// When catalogue or index cannot be read; a damaged index is [`ntt_store::Error::DamagedIndex`].
 pub(super) fn compare(context: &Context<'_>, report: &CheckReport) -> Result<Agreement, Error> {
     let store = context.archive.store();
     let lost = lost(store, report)?;
@@ -119,6 +123,16 @@ impl Agreement {
         };
         vec![missing, orphans]
     }
+}
+
+/// What is said of the agreement when the index gives no contents to compare.
+pub(super) fn skipped() -> Check {
+    Check::new(
+        "contents",
+        CheckStatus::Warning,
+        "not compared with the catalogue: the index of the store cannot be read",
+        "",
+    )
 }
 
 fn sample(samples: &mut Vec<String>, hash: &BlobHash) {

@@ -73,17 +73,21 @@ fn clock() -> Check {
 /// The store's own consistency, without reading contents.
 pub(super) fn store(report: &CheckReport) -> Vec<Check> {
     let Kinds {
+        index,
         lost,
         unknown,
         strays,
         damage,
     } = Kinds::of(report);
-    let detail = format!(
-        "{}, {}, {}",
-        units::counted(report.blobs, "content", "contents"),
-        units::bytes(report.bytes),
-        units::counted(report.packs, "pack", "packs")
-    );
+    let packs = units::counted(report.packs, "pack", "packs");
+    let detail = match report.index_is_damaged() {
+        true => format!("{packs}; contents were not counted: the index cannot be read"),
+        false => format!(
+            "{}, {}, {packs}",
+            units::counted(report.blobs, "content", "contents"),
+            units::bytes(report.bytes),
+        ),
+    };
     let fix = "`ntt doctor --fix --dry-run` lists them, `ntt doctor --fix`";
     let mut checks = vec![match damage.len() {
         0 => Check::ok("store", detail),
@@ -100,6 +104,8 @@ pub(super) fn store(report: &CheckReport) -> Vec<Check> {
             checks.push(Check::new(name, status, detail, &advice));
         }
     };
+    let rebuild = "the contents are not touched by it: `ntt doctor --rebuild-index` makes the index again from them, `--dry-run` first".to_owned();
+    add("store index", CheckStatus::Problem, &index, rebuild);
     let strike = format!("{fix} strikes them from the index");
     add("index without bytes", CheckStatus::Problem, &lost, strike);
     let adopt = format!("{fix} hashes them and takes them in");
@@ -112,6 +118,7 @@ pub(super) fn store(report: &CheckReport) -> Vec<Check> {
 /// Problems of the store by what is to be done about them.
 #[derive(Default)]
 struct Kinds {
+    index: Vec<String>,
     lost: Vec<String>,
     unknown: Vec<String>,
     strays: Vec<String>,
@@ -131,6 +138,11 @@ impl Kinds {
                 Problem::StrayTemporary { path } => kinds.strays.push(shown(path)),
                 Problem::Foreign { path } => {
                     kinds.damage.push(format!("{} does not belong here", shown(path)));
+                }
+                Problem::DamagedIndex(damage) => {
+                    let (path, offset) = (shown(&damage.path), damage.offset);
+                    let told = format!("{path} at byte {offset}: {}", damage.detail);
+                    kinds.index.push(told);
                 }
                 Problem::Damaged { path, offset, detail } => {
                     kinds
@@ -161,7 +173,7 @@ pub(super) fn catalogue(archive: &Archive) -> Result<Check, Error> {
 
 /// Whether every medium has a manifest and every manifest its medium. A catalogue that lost media (its file damaged, or put back from an old
 /// copy) is whole in itself; only the manifests tell.
-pub(super) fn manifests(archive: &Archive) -> Result<Option<Check>, Error> {
+pub(super) fn manifests(archive: &Archive) -> Result<Check, Error> {
     let known: BTreeSet<String> = archive
         .catalogue()
         .media()?
@@ -171,7 +183,7 @@ pub(super) fn manifests(archive: &Archive) -> Result<Option<Check>, Error> {
     let kept = manifests_kept(archive)?;
     let unknown: Vec<String> = kept.difference(&known).cloned().collect();
     let without: Vec<String> = known.difference(&kept).cloned().collect();
-    Ok(Some(if !unknown.is_empty() {
+    Ok(if !unknown.is_empty() {
         let detail = format!(
             "{} of media that the catalogue does not know: {}",
             unknown.len(),
@@ -192,7 +204,7 @@ pub(super) fn manifests(archive: &Archive) -> Result<Option<Check>, Error> {
         let media = u64::try_from(known.len()).unwrap_or(u64::MAX);
         let media = units::counted(media, "medium", "media");
         Check::ok("manifests", format!("one for each of {media}"))
-    }))
+    })
 }
 
 /// Whether every scan that searches look at has a whole segment in the search index.

@@ -58,34 +58,47 @@ impl Check {
 pub struct DoctorReport {
     /// The checks, in order.
     pub checks: Vec<Check>,
-    /// Store against catalogue.
-    pub agreement: Agreement,
+    /// Store against catalogue; `None` if the index of the store cannot be read.
+    pub agreement: Option<Agreement>,
     /// Complete, or DamageFound if any check is a problem.
     pub outcome: RunOutcome,
 }
 
-/// Checks everything that can be checked without reading contents. Changes nothing; works on an archive opened read-only.
+/// Checks everything that can be checked without reading contents. Changes nothing; works on an archive opened with
+/// [`Access::Examine`](crate::archive::Access::Examine), so that a damaged index is one of the problems and hides none of the others.
 ///
 /// # Errors
 ///
 /// When store or catalogue fails in a way that leaves nothing to report.
 pub fn run(context: &Context<'_>) -> Result<DoctorReport, Error> {
     let stage = Running::start(context.observer, Stage::Doctor, Subject::NOTHING);
+    let result = examine(context);
+    if let Ok(report) = &result {
+        stage.add(u64::try_from(report.checks.len()).unwrap_or(0), 0);
+    }
+    stage.conclude(result, |report| report.outcome)
+}
+
+fn examine(context: &Context<'_>) -> Result<DoctorReport, Error> {
     let mut checks = checks::environment(context);
     let report = context.archive.store().check()?;
     checks.extend(checks::store(&report));
     checks.push(checks::catalogue(context.archive)?);
-    let agreement = agreement::compare(context, &report)?;
-    checks.extend(agreement.checks());
-    checks.extend(checks::manifests(context.archive)?);
+    let agreement = match report.index_is_damaged() {
+        true => None,
+        false => Some(agreement::compare(context, &report)?),
+    };
+    match &agreement {
+        Some(agreement) => checks.extend(agreement.checks()),
+        None => checks.push(agreement::skipped()),
+    }
+    checks.push(checks::manifests(context.archive)?);
     checks.push(checks::search(context.archive)?);
     let worst = checks.iter().map(|check| check.status).max();
     let outcome = match worst {
         Some(CheckStatus::Problem) => RunOutcome::DamageFound,
         _ => RunOutcome::Complete,
     };
-    stage.add(u64::try_from(checks.len()).unwrap_or(0), 0);
-    stage.end(outcome);
     Ok(DoctorReport {
         checks,
         agreement,

@@ -1,8 +1,9 @@
 //! The catalogue made again from the manifests of the media (R37), with the keys and times that it had.
 //!
 //! A new file is filled beside the old one and put in its place only when every line of every manifest was taken; the old one is kept. In a server an
-//! empty database is filled.
+//! empty database is filled. [`index`] does the same for the index of the store.
 
+pub mod index;
 mod load;
 
 use std::fs::File;

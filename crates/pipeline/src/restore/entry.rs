@@ -22,15 +22,29 @@ use crate::{Error, Interrupt};
 /// Largest extended attribute that is restored; Linux takes no larger ones.
 const XATTR_BYTES_MAX: u64 = 64 * 1024;
 
+/// Name and value of an extended attribute.
+type Xattr = (Vec<u8>, Vec<u8>);
+
 /// Why content was not written.
 enum Stop {
     Interrupted,
+    /// The index of the store is damaged: no fault of one file.
+    Index(ntt_store::Error),
     Io(io::Error),
 }
 
 impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
+    }
+}
+
+impl From<ntt_store::Error> for Stop {
+    fn from(error: ntt_store::Error) -> Self {
+        match error {
+            ntt_store::Error::DamagedIndex(_) => Self::Index(error),
+            other => Self::Io(io::Error::other(other)),
+        }
     }
 }
 
@@ -147,10 +161,11 @@ impl Restorer<'_> {
         match self.fill(&file, &blob) {
             Ok(()) => {}
             Err(Stop::Interrupted) => return Err(Error::Interrupted),
+            Err(Stop::Index(error)) => return Err(error.into()),
             Err(Stop::Io(error)) => return self.refused(path, error),
         }
         self.tell_damage(path, &states);
-        let xattrs = self.large_xattrs(path, &states);
+        let xattrs = self.large_xattrs(path, &states)?;
         if let Err(problem) = attributes::apply(&file, inode, &xattrs) {
             self.problem(path, problem);
         }
@@ -172,12 +187,7 @@ impl Restorer<'_> {
 
     /// Writes a content; zeros of sparse contents become holes.
     fn fill(&self, file: &File, blob: &BlobHash) -> Result<(), Stop> {
-        let reader = self
-            .context
-            .archive
-            .store()
-            .reader(blob)
-            .map_err(io::Error::other)?;
+        let reader = self.context.archive.store().reader(blob)?;
         file.set_len(reader.len())?;
         let mut offset = 0;
         reader.pieces::<Stop>(&mut |piece| {
@@ -216,7 +226,7 @@ impl Restorer<'_> {
     }
 
     /// Extended attributes that are too big to travel with their inode.
-    fn large_xattrs(&mut self, path: &[u8], states: &[StreamState]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    fn large_xattrs(&mut self, path: &[u8], states: &[StreamState]) -> Result<Vec<Xattr>, Error> {
         let mut xattrs = Vec::new();
         for state in states {
             let StreamKind::Xattr(name) = &state.kind else {
@@ -224,30 +234,25 @@ impl Restorer<'_> {
             };
             match self.xattr_value(state) {
                 Ok(value) => xattrs.push((name.clone(), value)),
-                Err(problem) => {
+                Err(Stop::Interrupted) => return Err(Error::Interrupted),
+                Err(Stop::Index(error)) => return Err(error.into()),
+                Err(Stop::Io(problem)) => {
                     let name = ntt_model::name::escape(name).into_owned();
                     self.problem(path, format!("attribute {name}: {problem}"));
                 }
             }
         }
-        xattrs
+        Ok(xattrs)
     }
 
-    fn xattr_value(&self, state: &StreamState) -> Result<Vec<u8>, String> {
-        let blob = content_of(state)?;
-        let reader = self
-            .context
-            .archive
-            .store()
-            .reader(&blob)
-            .map_err(|error| error.to_string())?;
+    fn xattr_value(&self, state: &StreamState) -> Result<Vec<u8>, Stop> {
+        let blob = content_of(state).map_err(io::Error::other)?;
+        let reader = self.context.archive.store().reader(&blob)?;
         if reader.len() > XATTR_BYTES_MAX {
-            return Err(format!("{} bytes are too many", reader.len()));
+            return Err(io::Error::other(format!("{} bytes are too many", reader.len())).into());
         }
-        let mut value = vec![0; usize::try_from(reader.len()).map_err(|error| error.to_string())?];
-        reader
-            .read_exact_at(0, &mut value)
-            .map_err(|error| error.to_string())?;
+        let mut value = vec![0; usize::try_from(reader.len()).map_err(io::Error::other)?];
+        reader.read_exact_at(0, &mut value)?;
         Ok(value)
     }
 

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 
 use ntt_model::BlobHash;
 use ntt_pipeline::RunOutcome::{Complete, DamageFound};
-use ntt_pipeline::doctor::{self, CheckStatus, DoctorReport, fix};
+use ntt_pipeline::archive::CataloguePlace::Embedded;
+use ntt_pipeline::doctor::{self, Agreement, CheckStatus, DoctorReport, fix};
+use ntt_pipeline::observer::Silent;
+use ntt_pipeline::rebuild::index;
 use ntt_pipeline::verify::{self, VerifyRequest};
-use ntt_pipeline::{copy, ingest};
+use ntt_pipeline::{Error, Interrupt, copy, ingest};
 use ntt_store::ContentHasher;
 
 use crate::world::World;
@@ -50,6 +53,10 @@ fn examine(world: &World) -> DoctorReport {
     doctor::run(&world.context()).unwrap()
 }
 
+fn agreement_of(report: &DoctorReport) -> &Agreement {
+    report.agreement.as_ref().expect("the index reads")
+}
+
 fn advice(report: &DoctorReport, name: &str) -> String {
     let found = report.checks.iter().find(|check| check.name == name);
     found.unwrap().advice.clone()
@@ -76,7 +83,8 @@ fn assert_healthy(world: &World) {
         .filter(|check| check.status == CheckStatus::Problem)
         .collect();
     assert_eq!((bad, report.outcome), (vec![], Complete));
-    assert_eq!(report.agreement.store_blobs, report.agreement.catalogue_blobs);
+    let agreement = agreement_of(&report);
+    assert_eq!(agreement.store_blobs, agreement.catalogue_blobs);
     let plan = verify::plan(&world.archive, &VerifyRequest::default()).unwrap();
     let verified = verify::run(&world.context(), &plan).unwrap();
     assert_eq!((verified.good, verified.outcome), (3, Complete));
@@ -101,7 +109,7 @@ fn r37_a_lost_file_is_told_and_fetched_again() {
     let world = archive();
     remove_below(&world, "blobs");
     let report = examine(&world);
-    let agreement = &report.agreement;
+    let agreement = agreement_of(&report);
     assert_eq!((agreement.store_blobs, agreement.catalogue_blobs), (2, 3));
     assert_eq!((agreement.missing, agreement.orphans), (1, 0));
     let large = BlobHash::of(&[7; 300_000]).to_hex();
@@ -123,7 +131,7 @@ fn r37_a_lost_file_is_told_and_fetched_again() {
     let (_, summary) = repair(&world);
     assert_eq!((summary.struck, summary.reopened[0].streams), (1, 1));
     assert_eq!(
-        examine(&world).agreement.missing,
+        agreement_of(&examine(&world)).missing,
         1,
         "still lost until it is fetched"
     );
@@ -135,7 +143,8 @@ fn r37_a_lost_file_is_told_and_fetched_again() {
 fn r37_a_lost_pack_is_fetched_again() {
     let world = archive();
     remove_below(&world, "packs");
-    let agreement = examine(&world).agreement;
+    let report = examine(&world);
+    let agreement = agreement_of(&report);
     assert_eq!((agreement.store_blobs, agreement.missing), (1, 2));
     let (_, summary) = repair(&world);
     assert_eq!((summary.struck, summary.reopened[0].streams), (2, 2));
@@ -184,7 +193,7 @@ fn r37_orphans_are_kept_until_they_are_adopted() {
     writer.commit().unwrap();
     writer.seal().unwrap();
     let report = examine(&world);
-    assert_eq!((report.agreement.orphans, report.outcome), (1, Complete));
+    assert_eq!((agreement_of(&report).orphans, report.outcome), (1, Complete));
     assert!(advice(&report, "orphans").contains("nothing is deleted"));
     repair(&world);
     assert!(world.archive.store().contains(&hash).unwrap());
@@ -194,5 +203,37 @@ fn r37_orphans_are_kept_until_they_are_adopted() {
         world.ingest(&source(&world)).unwrap().media[0].copied.new_blobs,
         0
     );
-    assert_eq!(examine(&world).agreement.orphans, 0);
+    assert_eq!(agreement_of(&examine(&world)).orphans, 0);
+}
+
+/// R38, R46: a rebuild of the index that is interrupted leaves the index in force, says so in the log, and is simply done again. While another
+/// run has the archive there is none.
+#[test]
+fn r38_an_interrupted_rebuild_of_the_index_is_done_again() {
+    let world = archive();
+    let root = world.archive.root().to_owned();
+    let plan = index::plan(&root, &Embedded).unwrap();
+    assert_eq!((plan.files, plan.packs), (1, 1));
+    let run = |interrupt: &Interrupt| index::run(&root, &Embedded, &plan, &Silent, interrupt);
+    assert!(matches!(run(&Interrupt::new()), Err(Error::Held { .. })));
+
+    let interrupt = Interrupt::new();
+    interrupt.raise();
+    let world = world.reopened_after(|_| assert!(matches!(run(&interrupt), Err(Error::Interrupted))));
+    assert_healthy(&world);
+    let world = world.reopened_after(|_| {
+        let summary = run(&Interrupt::new()).unwrap();
+        assert_eq!(
+            (summary.contents, summary.refused, summary.outcome),
+            (3, 0, Complete)
+        );
+    });
+    assert_healthy(&world);
+    let log = world.archive.catalogue().events(None).unwrap();
+    let results: Vec<&str> = log
+        .iter()
+        .filter(|event| event.stage == "reindex")
+        .map(|event| event.result.as_str())
+        .collect();
+    assert_eq!(results, ["interrupted", "ok"]);
 }

@@ -7,13 +7,14 @@ mod model;
 mod mounts;
 mod power;
 mod real_disk;
+mod rebuild;
 
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
 use ntt_model::BlobHash;
-use ntt_store::{ContentHasher, Error, Put, Store, StoreOptions, Writer};
+use ntt_store::{ContentHasher, Error, Put, RebuildReport, Store, StoreOptions, Watch, Writer};
 use ntt_testkit::sim_disk::{SeededRandom, SimDisk};
 
 const ROOT: &str = "/archive";
@@ -35,6 +36,11 @@ fn create(disk: &SimDisk, seed: u64) -> Result<Store, Error> {
         Path::new(ROOT),
         SMALL,
     )
+}
+
+fn rebuild(disk: &SimDisk, watch: &mut Watch<'_>) -> Result<(Store, RebuildReport), Error> {
+    let random = Arc::new(SeededRandom::new(disk.steps()));
+    Store::rebuild(Arc::new(disk.clone()), random, Path::new(ROOT), watch)
 }
 
 fn put(writer: &mut Writer, content: &[u8]) -> Result<Put, Error> {

@@ -1,0 +1,74 @@
+//! `ntt doctor --fix`.
+
+use ntt_pipeline::archive::Access;
+use ntt_pipeline::doctor::fix::{self, FixPlan, FixSummary};
+
+use crate::args::Global;
+use crate::exit::{CommandResult, Exit};
+use crate::output::Output;
+use crate::session::Session;
+use crate::units;
+
+pub(super) fn run(global: &Global, dry_run: bool) -> CommandResult {
+    // The plan is made before the archive is opened for writing, which removes temporary files.
+    let plan = fix::plan(&Session::open(global, Access::ReadOnly, &[])?.context())?;
+    let mut out = Output::new(global);
+    if dry_run {
+        print_plan(&mut out, &plan)?;
+        return Ok(Exit::Done);
+    }
+    let session = Session::open(global, Access::Write, &[])?;
+    let summary = session.settle(fix::run(&session.context(), &plan))?;
+    print_fixed(&mut out, &summary)?;
+    Ok(summary.outcome.into())
+}
+
+fn print_plan(out: &mut Output, plan: &FixPlan) -> std::io::Result<()> {
+    if out.json() {
+        return out.document("doctor-fix-plan", plan);
+    }
+    for path in &plan.adopt {
+        out.line(format!("would be taken in    {path}"))?;
+    }
+    for blob in &plan.strike {
+        out.line(format!("would be struck      {blob}"))?;
+    }
+    for blob in &plan.refetch {
+        out.line(format!("would become pending {blob}"))?;
+    }
+    for path in &plan.temporaries {
+        out.line(format!("would be removed     {path}"))?;
+    }
+    for scan in &plan.index {
+        out.line(format!("would be indexed     scan {scan}"))?;
+    }
+    if plan.is_empty() {
+        out.line("nothing to put right")?;
+    }
+    out.flush()
+}
+
+fn print_fixed(out: &mut Output, summary: &FixSummary) -> std::io::Result<()> {
+    if out.json() {
+        return out.document("doctor-fix", summary);
+    }
+    let taken = units::counted(summary.adopted, "content", "contents");
+    out.line(format!(
+        "taken in {taken}, refused {}, struck {}, temporary files removed {}",
+        units::count(summary.refused),
+        units::count(summary.struck),
+        units::count(summary.temporaries),
+    ))?;
+    if summary.indexed > 0 {
+        let scans = units::counted(summary.indexed, "scan", "scans");
+        out.line(format!("made the search index of {scans}"))?;
+    }
+    for reopened in &summary.reopened {
+        let files = units::counted(reopened.streams, "content is", "contents are");
+        out.line(format!(
+            "{files} to be fetched again: ntt copy {}",
+            reopened.medium
+        ))?;
+    }
+    out.flush()
+}

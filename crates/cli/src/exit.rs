@@ -175,7 +175,7 @@ fn print_failure(global: &Global, failure: &Failure) {
     if failure.kind == FailureKind::ClosedPipe {
         return;
     }
-    let causes = causes(failure.error.as_ref());
+    let causes = ntt_pipeline::causes(failure.error.as_ref());
     if global.json {
         let line = serde_json::json!({
             "schema_version": crate::output::SCHEMA_VERSION,
@@ -192,18 +192,4 @@ fn print_failure(global: &Global, failure: &Failure) {
             .iter()
             .for_each(|hint| tell(&format!("hint: {hint}")));
     }
-}
-
-/// The error and what caused it, outermost first, without repetitions.
-fn causes(error: &(dyn StdError + 'static)) -> Vec<String> {
-    let mut texts = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        if texts.last() != Some(&text) {
-            texts.push(text);
-        }
-        source = cause.source();
-    }
-    texts
 }

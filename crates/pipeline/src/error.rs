@@ -165,6 +165,20 @@ impl Error {
     }
 }
 
+/// The error and what caused it, outermost first, without repetitions.
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
+    let mut texts = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if texts.last() != Some(&text) {
+            texts.push(text);
+        }
+        source = cause.source();
+    }
+    texts
+}
+
 fn holder_text(holder: &str) -> String {
     if holder.is_empty() {
         String::new()

@@ -48,7 +48,7 @@ mod xattr;
 
 pub use archive::Archive;
 pub use config::Config;
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, causes};
 pub use observer::{Event, Interrupt, Observer, Stage};
 pub use outcome::RunOutcome;
 pub use paths::HostPath;

@@ -12,7 +12,7 @@ use crate::Error;
 /// Fewer digits of a medium's id are not taken as an id.
 const ID_PREFIX_MIN: usize = 4;
 
-/// A parsed `MEDIUM[/VOLUME[/PATH]]`, not yet looked up.
+/// A parsed `MEDIUM[/VOLUME[/PATH]]`; which part names the medium is looked up.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Selector {
     /// Id, a prefix of at least four digits of it, the label, or the source's file name.
@@ -35,25 +35,37 @@ pub struct Selection {
 }
 
 impl Selector {
-    /// Splits the text of a command line argument.
+    /// Splits the text of a command line argument. A label may hold slashes: the longest beginning that is one names the medium.
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] if it is empty or its volume is not a number.
-    pub fn parse(text: &[u8]) -> Result<Self, Error> {
-        let mut parts = text.splitn(3, |byte| *byte == b'/');
-        let medium = parts.next().unwrap_or_default().to_vec();
+    /// [`Error::Usage`] if it is empty or its volume is not a number; what the catalogue says.
+    pub fn parse(catalogue: &dyn Catalogue, text: &[u8]) -> Result<Self, Error> {
+        let media = catalogue.media()?;
+        let label = media
+            .iter()
+            .map(|row| row.medium.label.as_bytes())
+            .filter(|label| label.contains(&b'/') && is_beginning(label, text))
+            .max_by_key(|label| label.len());
+        let slash = text.iter().position(|byte| *byte == b'/');
+        let medium_len = label.map_or(slash.unwrap_or(text.len()), <[u8]>::len);
+        Self::split(text, medium_len)
+    }
+
+    fn split(text: &[u8], medium_len: usize) -> Result<Self, Error> {
+        let (medium, rest) = text.split_at(medium_len);
         if medium.is_empty() {
             return Err(Error::Usage(
                 "a medium is named MEDIUM[/VOLUME[/PATH]]".to_owned(),
             ));
         }
+        let mut parts = rest.splitn(3, |byte| *byte == b'/').skip(1);
         let volume = match parts.next() {
             None | Some(b"") => None,
             Some(digits) => Some(parse_volume(digits)?),
         };
         Ok(Self {
-            medium,
+            medium: medium.to_vec(),
             volume,
             path: parts.next().unwrap_or_default().to_vec(),
         })
@@ -273,6 +285,12 @@ pub fn find_medium(catalogue: &dyn Catalogue, name: &[u8]) -> Result<MediumRow, 
     }
 }
 
+/// Whether a label, or a label with more behind a slash, is what was typed.
+fn is_beginning(label: &[u8], text: &[u8]) -> bool {
+    text.strip_prefix(label)
+        .is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+}
+
 /// A medium in a few words: the first digits of its id and its label or source.
 fn describe(row: &MediumRow) -> String {
     let id = row.medium.id.to_string();
@@ -291,7 +309,7 @@ fn parse_volume(digits: &[u8]) -> Result<u32, Error> {
         .filter(|number| *number > 0)
         .ok_or_else(|| {
             Error::Usage(format!(
-                "`{}` is not the number of a volume (1, 2, ...)",
+                "`{}` is not the number of a volume (1, 2, ...): a path follows the volume, as in MEDIUM/1/PATH",
                 escape(digits)
             ))
         })
@@ -301,24 +319,36 @@ fn parse_volume(digits: &[u8]) -> Result<u32, Error> {
 mod tests {
     use super::*;
 
+    fn split(text: &[u8]) -> Result<Selector, Error> {
+        let slash = text.iter().position(|byte| *byte == b'/');
+        Selector::split(text, slash.unwrap_or(text.len()))
+    }
+
+    #[test]
+    fn a_label_with_slashes_is_a_beginning_of_whole_names() {
+        assert!(is_beginning(b"box 7/slides", b"box 7/slides"));
+        assert!(is_beginning(b"box 7/slides", b"box 7/slides/1/a"));
+        assert!(!is_beginning(b"box 7/slides", b"box 7/slides 2/1"));
+    }
+
     #[test]
     fn a_selector_has_up_to_three_parts() {
-        let selector = Selector::parse(b"disk/2/a/b c/").expect("well-formed");
+        let selector = split(b"disk/2/a/b c/").expect("well-formed");
         assert_eq!(
             (selector.medium.as_slice(), selector.volume),
             (&b"disk"[..], Some(2))
         );
         assert_eq!(selector.path_readings(), [b"a/b c".to_vec()]);
-        assert_eq!(Selector::parse(b"disk").expect("well-formed").volume, None);
-        assert!(Selector::parse(b"").is_err());
-        assert!(Selector::parse(b"disk/zero").is_err());
-        assert!(Selector::parse(b"disk/0").is_err());
+        assert_eq!(split(b"disk").expect("well-formed").volume, None);
+        assert!(split(b"").is_err());
+        assert!(split(b"disk/zero").is_err());
+        assert!(split(b"disk/0").is_err());
     }
 
     /// R23: what a listing shows escaped can be typed, and so can the raw bytes.
     #[test]
     fn r23_paths_are_tried_raw_and_unescaped() {
-        let selector = Selector::parse(b"disk/1/a\\nb").expect("well-formed");
+        let selector = split(b"disk/1/a\\nb").expect("well-formed");
         assert_eq!(selector.path_readings(), [b"a\\nb".to_vec(), b"a\nb".to_vec()]);
     }
 }

@@ -148,7 +148,9 @@ impl Store {
     fn check_packs(&self, report: &mut CheckReport) -> Result<(), Error> {
         for pack in self.packs()? {
             report.packs += 1;
-            if let Some(Err(detail)) = self.read_list(pack)? {
+            let list = self.read_list(pack)?;
+            let is_open = list.is_none();
+            if let Some(Err(detail)) = list {
                 report.problems.push(Problem::Damaged {
                     path: self.shared.layout.pack_list(pack),
                     offset: 0,
@@ -162,16 +164,29 @@ impl Store {
                 .open(&path, OpenMode::Read)
                 .during("open", &path)?;
             let mut scan = PackScan::new(file.as_ref()).during("read", &path)?;
+            let mut bad = Vec::new();
+            let mut ends_well = true;
             while let Some(part) = scan.next().during("read", &path)? {
+                ends_well = matches!(part, Part::Member(_));
                 if let Part::Bad(offset, len) = part {
-                    let detail = format!("{len} bytes are no member");
-                    report.problems.push(Problem::Damaged {
-                        path: path.clone(),
-                        offset,
-                        detail,
-                    });
+                    bad.push((offset, len));
                 }
             }
+            if is_open && !ends_well {
+                let torn = bad.pop().map(|(offset, len)| Problem::TornEnd {
+                    path: path.clone(),
+                    offset,
+                    len,
+                });
+                report.problems.extend(torn);
+            }
+            report
+                .problems
+                .extend(bad.into_iter().map(|(offset, len)| Problem::Damaged {
+                    path: path.clone(),
+                    offset,
+                    detail: format!("{len} bytes are no member"),
+                }));
         }
         Ok(())
     }

@@ -187,6 +187,16 @@ pub enum Problem {
     },
     /// A part of the index by which it cannot be read: nothing can be said of single contents. [`crate::Store::rebuild`] makes it anew.
     DamagedIndex(IndexDamage),
+    /// An open pack ends in bytes that are no member: what its writer was about to write when it was killed, or is writing now. Whoever takes the
+    /// pack over cuts them off; a member that the index has among them is [`Problem::Missing`] besides.
+    TornEnd {
+        /// The pack.
+        path: PathBuf,
+        /// Where its last member ends.
+        offset: u64,
+        /// How many bytes follow.
+        len: u64,
+    },
     /// A file of the journal or a pack, or a pack's list, that is not as it was written.
     Damaged {
         /// The file.
@@ -206,6 +216,7 @@ impl std::fmt::Display for Problem {
             Self::StrayTemporary { path } => write!(f, "{} was left by a run that is gone", path.display()),
             Self::Foreign { path } => write!(f, "{} is no file of the store", path.display()),
             Self::DamagedIndex(damage) => write!(f, "the index is damaged: {damage}"),
+            Self::TornEnd { path, len, .. } => write!(f, "{len} bytes at the end of {}", path.display()),
             Self::Damaged { path, offset, detail } => {
                 write!(f, "{} is damaged at byte {offset}: {detail}", path.display())
             }

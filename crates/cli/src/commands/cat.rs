@@ -71,7 +71,7 @@ fn content(catalogue: &dyn Catalogue, target: &[u8], stream: &[u8]) -> Result<(B
             )),
         };
     }
-    let selector = Selector::parse(target)?;
+    let selector = Selector::parse(catalogue, target)?;
     let scans = selector.find_scans(catalogue)?;
     let failed = |text: &str| Failure::new(FailureKind::Failed, format!("{} {text}", escape(target)));
     let mut reason = failed("has no content");

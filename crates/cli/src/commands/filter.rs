@@ -102,7 +102,7 @@ impl FilterArgs {
     pub(crate) fn options(&self, catalogue: &dyn Catalogue) -> Result<FindOptions, Failure> {
         let mut options = conditions(self)?;
         for name in &self.medium {
-            let selector = Selector::parse(name.as_bytes())?;
+            let selector = Selector::parse(catalogue, name.as_bytes())?;
             options.media.push(selector.find_medium(catalogue)?.key);
             if selector.volume.is_some() && self.medium.len() > 1 {
                 return Err(Failure::usage("a volume can be given with one --medium only"));

@@ -39,7 +39,7 @@ pub(crate) struct LsArgs {
 pub(crate) fn run(global: &Global, args: &LsArgs) -> CommandResult {
     let archive = session::look(global)?;
     let catalogue = archive.catalogue();
-    let selector = Selector::parse(args.target.as_bytes())?;
+    let selector = Selector::parse(catalogue, args.target.as_bytes())?;
     let scans = selector.find_scans(catalogue)?;
     let mut out = Output::new(global);
     let names = if args.null { Names::Null } else { Names::Escaped };

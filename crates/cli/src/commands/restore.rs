@@ -42,8 +42,9 @@ pub(crate) struct RestoreArgs {
 
 pub(crate) fn run(global: &Global, args: &RestoreArgs) -> CommandResult {
     let session = Session::open(global, Access::ReadOnly, &[])?;
+    let catalogue = session.archive().catalogue();
     let request = RestoreRequest {
-        selection: Selector::parse(args.target.as_bytes())?.select(session.archive().catalogue())?,
+        selection: Selector::parse(catalogue, args.target.as_bytes())?.select(catalogue)?,
         destination: args.destination.clone().into(),
         into_existing: args.into_existing,
     };

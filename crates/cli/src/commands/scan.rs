@@ -43,8 +43,8 @@ pub(crate) fn run(global: &Global, args: &ScanArgs) -> CommandResult {
         .into_iter()
         .collect();
     let session = Session::open(global, access, &flags)?;
-    let selector = Selector::parse(args.target.as_bytes())?;
     let catalogue = session.archive().catalogue();
+    let selector = Selector::parse(catalogue, args.target.as_bytes())?;
     let medium = selector.find_medium(catalogue)?;
     let volume = match selector.volume {
         Some(_) => Some(selector.find_volume(catalogue, &medium)?),

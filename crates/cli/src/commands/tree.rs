@@ -35,7 +35,7 @@ pub(crate) struct TreeArgs {
 pub(crate) fn run(global: &Global, args: &TreeArgs) -> CommandResult {
     let archive = session::look(global)?;
     let catalogue = archive.catalogue();
-    let selector = Selector::parse(args.target.as_bytes())?;
+    let selector = Selector::parse(catalogue, args.target.as_bytes())?;
     let scans = selector.find_scans(catalogue)?;
     let options = ListOptions {
         alternates: args.alternates,

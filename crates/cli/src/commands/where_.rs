@@ -57,7 +57,7 @@ fn hashes(catalogue: &dyn Catalogue, content: &[u8]) -> Result<Vec<BlobHash>, Fa
             Failure::new(FailureKind::Failed, format!("{}: {error}", escape(content)))
         })?]);
     }
-    let selector = Selector::parse(content)?;
+    let selector = Selector::parse(catalogue, content)?;
     let scans = selector.find_scans(catalogue).map_err(|error| {
         Failure::from(error).hint(format!("{} is no file of this machine either", escape(content)))
     })?;

@@ -99,3 +99,27 @@ fn r23_labels_are_shown_harmlessly() {
         assert!(text.contains("x\\x1b[31m\\ny"), "{text}");
     }
 }
+
+/// R5, R39: a label may hold slashes, and why a source could not be used is told to the end.
+#[test]
+fn labels_with_slashes_name_places_and_failures_have_causes() {
+    let environment = Environment::new();
+    let folder = environment.work().join("folder");
+    fs::create_dir(&folder).expect("a folder");
+    fs::write(folder.join("letter"), "dear diary").expect("a file");
+    environment
+        .ntt(["ingest", "--label", "Box 7/slides", "folder"])
+        .code(0);
+    let read = environment.ntt(["cat", "Box 7/slides/1/letter"]).code(0);
+    assert_eq!(read, "dear diary");
+    environment.ntt(["ls", "Box 7/slides/1"]).code(0);
+    environment.ntt(["find", "-m", "Box 7/slides", "letter"]).code(0);
+    let said = environment.ntt(["cat", "folder/letter"]).stderr(2);
+    assert!(said.contains("a path follows the volume"), "{said}");
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, &vec![7; 4 << 20]).expect("packed");
+    environment.write("zeros.img.gz", &packed.finish().expect("packed"));
+    let limit = [("NTT_UNPACK_LIMIT", "1MiB")];
+    let said = environment.ntt_with(&limit, ["ingest", "zeros.img.gz"]).stderr(1);
+    assert!(said.contains("unpack_limit"), "{said}");
+}

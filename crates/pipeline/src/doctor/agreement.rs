@@ -46,6 +46,8 @@ pub(super) fn compare(context: &Context<'_>, report: &CheckReport) -> Result<Agr
         wanted.push(blob.hash);
         Ok(())
     })?;
+    // What was stored by another run after this one opened the store, before it told the catalogue.
+    store.refresh()?;
     let mut agreement = Agreement {
         catalogue_blobs: count(wanted.len()),
         ..Agreement::default()

@@ -110,8 +110,9 @@ pub(super) fn store(report: &CheckReport) -> Vec<Check> {
     add("index without bytes", CheckStatus::Problem, &lost, strike);
     let adopt = format!("{fix} hashes them and takes them in");
     add("bytes without index", CheckStatus::Warning, &unknown, adopt);
-    let remove = "left by a run that was killed; the next run that writes removes them".to_owned();
-    add("temporary files", CheckStatus::Warning, &strays, remove);
+    let remove =
+        "of a run that writes now, or was killed: then the next run that writes removes it".to_owned();
+    add("unfinished work", CheckStatus::Warning, &strays, remove);
     checks
 }
 
@@ -136,6 +137,11 @@ impl Kinds {
                 }
                 Problem::Orphan { path, .. } => kinds.unknown.push(shown(path)),
                 Problem::StrayTemporary { path } => kinds.strays.push(shown(path)),
+                Problem::TornEnd { path, len, .. } => {
+                    kinds
+                        .strays
+                        .push(format!("the last {len} bytes of {}", shown(path)));
+                }
                 Problem::Foreign { path } => {
                     kinds.damage.push(format!("{} does not belong here", shown(path)));
                 }

@@ -24,7 +24,7 @@ use crate::identify::{self, IdentifyPlan, Recognition};
 use crate::image::Opener;
 use crate::rescue::{self, RescuePlan, RescueSettings};
 use crate::scan::ScanSettings;
-use crate::{Archive, Config, Context, Error, ErrorKind, HostPath, Interrupt, RunOutcome, inspect};
+use crate::{Archive, Config, Context, Error, ErrorKind, HostPath, Interrupt, RunOutcome, causes, inspect};
 
 /// What the user asked for.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -261,7 +261,7 @@ fn failure(path: &Path, error: Error) -> Result<SourceFailure, Error> {
     match kind {
         ErrorKind::Failed | ErrorKind::Usage => Ok(SourceFailure {
             path: path.into(),
-            error: error.to_string(),
+            error: causes(&error).join(": "),
         }),
         ErrorKind::Unreachable | ErrorKind::Held | ErrorKind::Interrupted => Err(error),
     }

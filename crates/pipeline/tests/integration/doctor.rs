@@ -237,3 +237,55 @@ fn r38_an_interrupted_rebuild_of_the_index_is_done_again() {
         .collect();
     assert_eq!(results, ["interrupted", "ok"]);
 }
+
+/// R37: what another run stores and records while the doctor looks is not missing.
+#[test]
+fn r37_what_is_copied_meanwhile_is_not_missing() {
+    let world = archive();
+    let access = ntt_pipeline::archive::Access::ReadOnly;
+    let looking = ntt_pipeline::Archive::open(world.archive.root(), access, 0, &Embedded).unwrap();
+    let later = world.dir.path().join("later");
+    fs::create_dir(&later).unwrap();
+    fs::write(later.join("new"), b"stored after the look began").unwrap();
+    assert_eq!(world.ingest(&later).unwrap().outcome, Complete);
+    let context = ntt_pipeline::Context {
+        archive: &looking,
+        ..world.context()
+    };
+    let report = doctor::run(&context).unwrap();
+    assert_eq!(agreement_of(&report).missing, 0, "{:?}", report.checks);
+    assert_eq!(agreement_of(&report).store_blobs, 4);
+}
+
+/// R37, R38: an open pack that ends in the middle of a member is what a killed run leaves, and the next one cuts it. In the middle of a pack it is damage.
+#[test]
+fn r37_the_end_of_a_killed_run_is_no_damage() {
+    let torn = |damage: &dyn Fn(&mut Vec<u8>)| {
+        let world = archive();
+        let packs = files_below(&world.archive.root().join("packs"));
+        let pack = packs
+            .iter()
+            .find(|path| path.extension().is_some_and(|suffix| suffix == "tar"))
+            .expect("a pack");
+        assert!(!pack.with_extension("idx").exists(), "it is open");
+        let mut bytes = fs::read(pack).unwrap();
+        damage(&mut bytes);
+        fs::write(pack, bytes).unwrap();
+        let access = ntt_pipeline::archive::Access::ReadOnly;
+        let looking = ntt_pipeline::Archive::open(world.archive.root(), access, 0, &Embedded).unwrap();
+        let context = ntt_pipeline::Context {
+            archive: &looking,
+            ..world.context()
+        };
+        let report = doctor::run(&context).unwrap();
+        let status = |name: &str| {
+            let found = report.checks.iter().find(|check| check.name == name);
+            found.map(|check| check.status)
+        };
+        (status("store"), status("unfinished work"))
+    };
+    let cut = torn(&|bytes| bytes.extend([0xa5; 700]));
+    assert_eq!(cut, (Some(CheckStatus::Ok), Some(CheckStatus::Warning)));
+    let damaged = torn(&|bytes| bytes[..512].fill(0xa5));
+    assert_eq!(damaged.0, Some(CheckStatus::Problem));
+}

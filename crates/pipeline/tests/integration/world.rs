@@ -73,7 +73,7 @@ impl World {
         let media = self.archive.catalogue().media().unwrap();
         let id = media[0].medium.id.to_string();
         RestoreRequest {
-            selection: Selector::parse(id.as_bytes())
+            selection: Selector::parse(self.archive.catalogue(), id.as_bytes())
                 .unwrap()
                 .select(self.archive.catalogue())
                 .unwrap(),

@@ -41,11 +41,6 @@ pub enum Lease {
 }
 
 impl Lease {
-    /// Whether a worker may claim the chunk at `now`.
-    pub fn is_claimable(&self, now: Timestamp) -> bool {
-        matches!(self, Self::Free { not_before } if *not_before <= now)
-    }
-
     /// Whether a completion or release by `worker` under `epoch` counts.
     pub fn accepts(&self, worker: WorkerId, epoch: i64) -> bool {
         *self == Self::Held { owner: worker, epoch }

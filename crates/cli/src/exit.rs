@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::process::ExitCode;
 
-use ntt_pipeline::RunOutcome;
+use ntt_pipeline::{ErrorKind, RunOutcome};
 
 use crate::args::Global;
 use crate::output::tell;
@@ -151,20 +151,20 @@ fn place_to_look(what: &str) -> Option<&'static str> {
 /// Prints a failure, if there is one, and gives the exit code.
 pub(crate) fn report(global: &Global, outcome: CommandResult) -> ExitCode {
     let code = match outcome {
-        Ok(Exit::Done) => 0,
-        Ok(Exit::NotFound | Exit::Failed) => 1,
-        Ok(Exit::Losses) => 3,
-        Ok(Exit::Damage) => 12,
-        Ok(Exit::Interrupted) => 130,
+        Ok(Exit::Done) => RunOutcome::Complete.exit_code(),
+        Ok(Exit::NotFound | Exit::Failed) => RunOutcome::Failed.exit_code(),
+        Ok(Exit::Losses) => RunOutcome::Losses.exit_code(),
+        Ok(Exit::Damage) => RunOutcome::DamageFound.exit_code(),
+        Ok(Exit::Interrupted) => RunOutcome::Interrupted.exit_code(),
         Err(failure) => {
             print_failure(global, &failure);
             match failure.kind {
                 FailureKind::ClosedPipe => 0,
-                FailureKind::Failed => 1,
-                FailureKind::Usage => 2,
-                FailureKind::Unreachable => 10,
-                FailureKind::Held => 11,
-                FailureKind::Interrupted => 130,
+                FailureKind::Failed => ErrorKind::Failed.exit_code(),
+                FailureKind::Usage => ErrorKind::Usage.exit_code(),
+                FailureKind::Unreachable => ErrorKind::Unreachable.exit_code(),
+                FailureKind::Held => ErrorKind::Held.exit_code(),
+                FailureKind::Interrupted => ErrorKind::Interrupted.exit_code(),
             }
         }
     };

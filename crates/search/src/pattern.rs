@@ -29,14 +29,19 @@ pub enum Pattern {
 }
 
 impl Pattern {
-    /// Compiles the pattern. The case of substrings and exact names is ignored in ASCII, that of globs and regular expressions in Unicode.
+    /// Compiles the pattern. Case is ignored as Unicode folds it; of exact names, and of substrings that are no UTF-8, only that of ASCII letters.
     ///
     /// # Errors
     ///
     /// [`Error::Pattern`] with what is wrong with it.
     pub fn compile(&self, ignore_case: bool) -> Result<Matcher, Error> {
         match self {
-            Self::Substring(bytes) => substring(bytes, ignore_case),
+            Self::Substring(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) if ignore_case && !text.is_ascii() => {
+                    compile_regex(&regex_syntax::escape(text), true)
+                }
+                _ => substring(bytes, ignore_case),
+            },
             Self::Glob(glob) => {
                 let built = globset::GlobBuilder::new(glob)
                     .literal_separator(true)
@@ -224,6 +229,14 @@ mod tests {
         let exact = Pattern::Exact(HashSet::from([b"a\xffB".to_vec()]));
         assert!(matches(&exact, false, b"a\xffB") && !matches(&exact, false, b"a\xffb"));
         assert!(matches(&exact, true, b"A\xffb"));
+    }
+
+    /// As globs and expressions find them.
+    #[test]
+    fn substrings_ignore_the_case_of_all_letters() {
+        let pattern = Pattern::Substring("CAFÉ (".as_bytes().to_vec());
+        assert!(matches(&pattern, true, "a café (2)".as_bytes()));
+        assert!(!matches(&pattern, false, "a café (2)".as_bytes()));
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl<T> Setting<T> {
     }
 }
 
-/// A number of bytes, written as an integer or as `64KiB`, `2MiB`, `1GiB`.
+/// A number of bytes, written as an integer or as `64KiB`, `2MiB`, `1.5GiB`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Size(pub(crate) u64);
 
@@ -89,10 +89,16 @@ const SIZE_UNITS: [(&str, u64); 8] = [
 const TIME_UNITS: [(&str, u64); 3] = [("s", 1), ("m", 60), ("h", 3600)];
 
 fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
-    let split = text.find(|c: char| !c.is_ascii_digit())?;
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at(split);
     let factor = units.iter().find(|(name, _)| *name == unit.trim())?.1;
-    number.parse::<u64>().ok()?.checked_mul(factor)
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    let whole = whole.parse::<u64>().ok()?.checked_mul(factor)?;
+    // Digits beyond these are less than a byte of any unit.
+    let part = part.get(..part.len().min(9))?;
+    let scale = 10_u128.pow(u32::try_from(part.len()).ok()?);
+    let part = u128::from(part.parse::<u64>().ok()?) * u128::from(factor) / scale;
+    whole.checked_add(u64::try_from(part).ok()?)
 }
 
 fn number<'de, D: Deserializer<'de>>(
@@ -119,5 +125,21 @@ impl<'de> Deserialize<'de> for Size {
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         number(deserializer, &TIME_UNITS, "90s").map(|seconds| Self(Duration::from_secs(seconds)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_may_have_fractions() {
+        let size = |text| with_unit(text, &SIZE_UNITS);
+        assert_eq!(size("1.5GiB"), Some(3 << 29));
+        assert_eq!(size("0.1kB"), Some(100));
+        assert_eq!(size("2MiB"), Some(2 << 20));
+        for wrong in ["1.5.5GiB", ".GiB", "1.GiB", "99999999999TiB", "GiB"] {
+            assert_eq!(size(wrong), None, "{wrong}");
+        }
     }
 }

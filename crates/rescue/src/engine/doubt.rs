@@ -10,8 +10,9 @@ use crate::breaker::Sentinel;
 use crate::error::Error;
 use crate::log::Event;
 
-/// The first wait for a device that went away; each next one is twice as long.
+/// The first wait for a device that went away; each next one is twice as long, up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 impl Engine<'_> {
     /// Whether the medium is the one that the image is of: one place that is the same is enough, one that differs too much.
@@ -152,7 +153,7 @@ impl Engine<'_> {
         let (mut back, mut attempt) = (false, 0);
         while !back && self.parts.watch.elapsed() < end && !self.parts.monitor.is_stopping() {
             self.sleep(pause.min(end.saturating_sub(self.parts.watch.elapsed())));
-            pause *= 2;
+            pause = LONGEST_WAIT.min(pause * 2);
             back = self.is_back(attempt);
             attempt += 1;
         }

@@ -230,8 +230,11 @@ fn open_image(
 fn open_tree(disk: &dyn Disk, paths: &Paths, size_bytes: u64, map: &Mapfile) -> Result<TreeWriter, Error> {
     let path = &paths.tree;
     let fits = tree_file::position(HashTree::new(size_bytes).groups());
-    // A file that is too long is no tree of this image; it is begun anew below.
-    let bytes = read_file(disk, path, fits).unwrap_or_default();
+    let bytes = match read_file(disk, path, fits) {
+        // A file that is too long is no tree of this image; it is begun anew below.
+        Err(Error::Refused(_)) => None,
+        read => read?,
+    };
     let tree = tree_file::load(bytes.as_deref().unwrap_or_default(), size_bytes, map);
     let exists = disk
         .entry(path)

@@ -207,7 +207,7 @@ fn r39_what_is_wrong_with_a_server_is_told() {
 
 /// The server ends a short transaction whose client falls silent in its middle, and a client that wakes up runs it again.
 #[test]
-fn r34_a_client_that_slept_in_a_transaction_runs_it_again() {
+fn a_client_that_slept_in_a_transaction_runs_it_again() {
     let Some(server) = PostgresServer::start() else {
         return;
     };

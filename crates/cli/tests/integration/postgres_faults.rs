@@ -335,7 +335,7 @@ fn served_at(server: &PostgresServer) -> Served {
 
 /// A pooler gives every transaction another connection: nothing may live in a session.
 #[test]
-fn r34_runs_behind_a_pooler_do_the_same() {
+fn runs_behind_a_pooler_do_the_same() {
     let Some(server) = PostgresServer::start() else {
         return;
     };

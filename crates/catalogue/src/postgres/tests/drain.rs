@@ -130,3 +130,49 @@ fn r34_an_old_snapshot_does_not_matter() {
         .get(0);
     assert_eq!(pending, 12, "the snapshot is old");
 }
+
+/// R34: a claim looks at a handful of rows, be the queue short or long, full or nearly worked off.
+#[test]
+fn r34_a_claim_looks_at_as_many_rows_in_any_queue() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let rows_of_five = |name: &str, chunks: u32, done: &str| {
+        let url = server.create_database(name, None);
+        init(&url).unwrap();
+        let scan = load(&PostgresCatalogue::open(&url, None).unwrap(), 600);
+        server.psql(
+            name,
+            &format!(
+                "INSERT INTO chunk SELECT (jsonb_populate_record(c, jsonb_build_object('id', 100 + n, 'seq', 100 + n))).* \
+                     FROM chunk c, generate_series(1, {chunks}) n WHERE c.seq = (SELECT min(seq) FROM chunk); \
+                 INSERT INTO chunk_members SELECT c.id, (SELECT m.members FROM chunk_members m LIMIT 1) FROM chunk c \
+                     WHERE NOT EXISTS (SELECT 1 FROM chunk_members m WHERE m.chunk = c.id); \
+                 UPDATE chunk SET state = 2 WHERE {done}"
+            ),
+        );
+        server.psql(name, "VACUUM ANALYZE chunk");
+        server.psql(name, "SELECT pg_stat_reset()");
+        let catalogue = PostgresCatalogue::open(&url, None).unwrap();
+        let worker = catalogue.register_worker("w").unwrap();
+        for _ in 0..5 {
+            assert!(catalogue.claim_chunk(scan, worker).unwrap().is_some());
+        }
+        // A session tells what it read when it ends.
+        drop(catalogue);
+        let sql = "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relname = 'chunk'";
+        let mut rows = 0_u32;
+        for _ in 0..100 {
+            rows = server.psql(name, sql).parse().unwrap();
+            if rows > 0 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        assert!(rows > 0, "nothing was told");
+        rows
+    };
+    let most = 5 * 12;
+    assert!(rows_of_five("full", 5_000, "false") <= most);
+    assert!(rows_of_five("nearly_empty", 5_000, "seq < 5050") <= most);
+}

@@ -46,7 +46,7 @@ fn a_statement_is_planned_once_and_few_are_kept() {
 }
 
 #[test]
-fn r34_a_session_that_lost_a_statement_or_has_it_from_another_gets_it() {
+fn a_session_that_lost_a_statement_or_has_it_from_another_gets_it() {
     let Some(server) = PostgresServer::start() else {
         return;
     };
@@ -63,7 +63,7 @@ fn r34_a_session_that_lost_a_statement_or_has_it_from_another_gets_it() {
 
 /// COPY needs a name for a moment, which another client may have left behind a pooler.
 #[test]
-fn r34_names_that_are_left_are_taken_away_and_kept_statements_stay() {
+fn names_that_are_left_are_taken_away_and_kept_statements_stay() {
     let Some(server) = PostgresServer::start() else {
         return;
     };
@@ -86,7 +86,7 @@ fn r34_names_that_are_left_are_taken_away_and_kept_statements_stay() {
 
 /// Two clients of a pooler, each statement of which may meet any session.
 #[test]
-fn r34_behind_a_pooler_every_session_answers_the_same() {
+fn behind_a_pooler_every_session_answers_the_same() {
     let Some(server) = PostgresServer::start() else {
         return;
     };

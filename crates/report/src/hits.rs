@@ -2,7 +2,7 @@
 
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{Census, Image, MediumRow, Tally, VolumeRow};
-use ntt_model::{ByteRange, FailureClass, FindingCode, Layer};
+use ntt_model::{ByteRange, FailureClass, Finding, FindingCode, Layer, Severity};
 use serde::Serialize;
 
 use crate::Error;
@@ -72,6 +72,11 @@ fn unread(census: &Census) -> Tally {
         .filter(|(class, _)| *class == FailureClass::Unread)
         .map(|(_, tally)| *tally)
         .fold(census.damaged, add)
+}
+
+/// Whether a finding says that bytes of the image itself are missing.
+pub fn is_of_unread_image(finding: &Finding) -> bool {
+    (finding.severity, finding.layer, finding.code) == (Severity::Loss, Layer::Image, FindingCode::Unread)
 }
 
 /// Findings of structures that were not rescued. One whose place was rescued since is history.

@@ -7,6 +7,7 @@
 mod digest;
 mod evidence;
 mod look;
+mod lost_map;
 mod map;
 mod old_id;
 mod recognise;
@@ -25,12 +26,13 @@ pub use look::{Alike, Identification, look};
 pub use old_id::OldIds;
 
 pub(crate) use digest::{Digests, digest_image, digest_range};
+pub(crate) use lost_map::keep_unread;
 pub(crate) use recognise::is_rescued_further;
 pub(crate) use stated::{Outcome as StatedOutcome, StatedDigests};
 
 use crate::image::{Contained, Opener};
 use crate::stage::{Running, Subject};
-use crate::{Archive, Context, Error, HostPath, RunOutcome, Stage};
+use crate::{Archive, Context, Error, HostPath, Interrupt, RunOutcome, Stage};
 
 /// What sort of source it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -114,6 +116,12 @@ impl Recognition {
             Self::Resume { why, .. } | Self::Known { why, .. } => Some(why),
         }
     }
+
+    fn add_to_why(&mut self, more: &str) {
+        if let Self::Resume { why, .. } | Self::Known { why, .. } = self {
+            *why = format!("{why}; {more}");
+        }
+    }
 }
 
 /// What identification found; nothing has been written.
@@ -138,15 +146,34 @@ pub fn plan(archive: Option<&Archive>, source: &Path, opener: &Opener<'_>) -> Re
     let interrupt = opener.interrupt;
     let source = Source::open(opener, source)?;
     let evidence = evidence::gather(&source, interrupt)?;
-    let recognition = match archive {
-        Some(archive) => recognise::recognise(archive.catalogue(), &source, &evidence, interrupt)?,
-        None => Recognition::New,
-    };
-    Ok(IdentifyPlan {
+    let mut plan = IdentifyPlan {
         source,
         evidence,
-        recognition,
-    })
+        recognition: Recognition::New,
+    };
+    if let Some(archive) = archive {
+        let catalogue = archive.catalogue();
+        plan.recognition = recognise::recognise(catalogue, &plan.source, &plan.evidence, interrupt)?;
+        plan.keep_unread(catalogue, interrupt)?;
+    }
+    Ok(plan)
+}
+
+impl IdentifyPlan {
+    /// What is on record as unread stays so if the mapfile is gone (R11); then evidence is what the rest of the bytes tells.
+    fn keep_unread(&mut self, catalogue: &dyn Catalogue, interrupt: &Interrupt) -> Result<(), Error> {
+        let Some(key) = self.recognition.key() else {
+            return Ok(());
+        };
+        let Some(known) = catalogue.image(key)? else {
+            return Ok(());
+        };
+        if let Some(told) = lost_map::keep_unread(catalogue, key, &known, &mut self.source)? {
+            self.evidence = evidence::gather(&self.source, interrupt)?;
+            self.recognition.add_to_why(&told);
+        }
+        Ok(())
+    }
 }
 
 /// Adds the medium with its evidence and the place of its bytes, or finds the known one. `label` is the human's words (R5): an
@@ -302,7 +329,8 @@ fn relocate(context: &Context<'_>, plan: &IdentifyPlan, key: MediumKey) -> Resul
             &Image {
                 path: now.path,
                 modified: now.modified,
-                mapfile: now.mapfile,
+                // One that is gone stays on record: its image is not one that never had a map.
+                mapfile: now.mapfile.or(earlier.mapfile.clone()),
                 ..earlier
             },
         )?;

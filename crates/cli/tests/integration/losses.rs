@@ -223,6 +223,28 @@ fn r07_the_record_of_a_rescue_tells_of_a_lost_mapfile() {
     assert_eq!(only_state(&environment), "partial", "{said}");
 }
 
+/// R14, R44: a chunk of a forensic image whose checksum is wrong is a loss, whether a file lies in it or not, as it is if a mapfile tells of it.
+#[test]
+fn r14_a_damaged_chunk_outside_any_file_is_a_loss() {
+    let environment = Environment::new();
+    let Some(image) = images::ewf(&environment, &images::demo()) else {
+        return;
+    };
+    let whole = fs::metadata(&image).expect("a file").len();
+    // Free space at the end of the last file system: it lies before the digests that end the image.
+    images::put(&image, whole - 100_000, b"rotten");
+    let summary = environment.ntt(["ingest", "--json", "disk.E01"]).summary(3);
+    assert_eq!(summary["media"][0]["partial"], true, "{summary}");
+    assert_eq!(summary["media"][0]["findings"][2], 1, "{summary}");
+    let said = environment
+        .ntt(["medium", "show", "--findings", "disk.E01"])
+        .code(0);
+    assert!(said.contains("of the image in EWF (E01): "), "{said}");
+    assert_eq!(only_state(&environment), "files-complete", "{said}");
+    let _ = environment.ntt(["ingest", "disk.E01"]).code(3);
+    assert_eq!(only_state(&environment), "files-complete");
+}
+
 /// R12: an image that ends before its tables do is incomplete; what lies before its end is read.
 #[test]
 fn r12_a_truncated_image_is_incomplete_and_read_to_its_end() {

@@ -4,12 +4,12 @@ use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{Evidence, Image, MediumKind};
 use ntt_model::{ByteRange, MediumKey};
 
-use super::evidence::STRONG;
+use super::evidence::{SAMPLED, STRONG, TAIL, is_covered};
 use super::lost_map;
 use super::stated::StatedDigests;
 use super::{Digests, Recognition, Source, SourceKind, digest_image};
 use crate::content::open_image;
-use crate::{Error, Interrupt};
+use crate::{Error, HostPath, Interrupt};
 
 /// Compares the source with every medium that shares evidence with it.
 pub(super) fn recognise(
@@ -88,6 +88,9 @@ fn image(
         }
         if known.digest.is_none() && is_same_file(&known, source) {
             return resume(catalogue, *key);
+        }
+        if known.digest.is_none() && has_moved(&known, source, shared) {
+            return moved(catalogue, *key, &known);
         }
     }
     Ok(Recognition::New)
@@ -213,6 +216,33 @@ fn rescued_further(catalogue: &dyn Catalogue, key: MediumKey) -> Result<Recognit
 
 fn is_same_file(known: &Image, source: &Source) -> bool {
     known.path == source.path.as_bytes() && known.modified == source.modified
+}
+
+/// Whether a source is an image that was never read to its end, and whose file is not any more where it was. Two images can share head, tail and
+/// samples, as those of one machine on two days do, and taking one for the other would lose its files. So its time must be the very same too, which
+/// moving keeps and writing does not; unless the digests leave nothing of it out.
+fn has_moved(known: &Image, source: &Source, shared: &[Evidence]) -> bool {
+    let is_shared = |kind| shared.iter().any(|piece| piece.kind == kind);
+    if known.imported || !is_shared(SAMPLED) {
+        return false;
+    }
+    let is_same_time = known.modified.is_some() && known.modified == source.modified;
+    is_covered(known.size_bytes, is_shared(TAIL)) || (is_same_time && !is_there(known))
+}
+
+/// Whether the image's own file lies where it did, as it was.
+fn is_there(known: &Image) -> bool {
+    Source::look(HostPath::from_bytes(&known.path).as_path())
+        .is_ok_and(|source| source.modified == known.modified)
+}
+
+fn moved(catalogue: &dyn Catalogue, key: MediumKey, known: &Image) -> Result<Recognition, Error> {
+    let why = format!(
+        "as much is equal as is known of it: size, head, tail and samples; its ingest from {} was not finished",
+        ntt_model::name::escape(&known.path)
+    );
+    let medium = catalogue.medium(key)?.medium.id;
+    Ok(Recognition::Resume { key, medium, why })
 }
 
 fn equal(catalogue: &dyn Catalogue, key: MediumKey, shared: &[Evidence]) -> Result<Recognition, Error> {

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use ntt_catalogue::rows::{Image, MediumKind, MediumRow};
 use ntt_inspect::ImageFiles;
 use ntt_inspect::live::LiveTree;
-use ntt_model::Device;
+use ntt_model::{Device, Severity};
 use ntt_source::{FileSource, Masked, ReadAt, ReadError, Space};
 
 use crate::identify::{self, Source, SourceKind};
 use crate::image::OpenImage;
-use crate::{Archive, Context, Error, inspect, rescue, set};
+use crate::{Archive, Context, Error, Event, inspect, rescue, set};
 
 /// The bytes of an image, or of the images of a set.
 pub(crate) struct ImageBytes {
@@ -158,7 +158,14 @@ fn members_of(context: &Context<'_>, set: &MediumRow) -> Result<Vec<Source>, Err
 
 fn source_of_one(context: &Context<'_>, medium: &MediumRow) -> Result<Source, Error> {
     let image = image_row(context.archive, medium)?;
-    let source = Source::open(&context.opener(), &place_of(context, medium, &image))?;
+    let mut source = Source::open(&context.opener(), &place_of(context, medium, &image))?;
+    let told = identify::keep_unread(context.archive.catalogue(), medium.key, &image, &mut source)?;
+    if let Some(text) = told {
+        context.observer.event(&Event::Message {
+            severity: Severity::Warning,
+            text: format!("{}: {text}", source.path),
+        });
+    }
     let refuse = |reason: &str| {
         Err(Error::Source {
             path: source.path.as_path().to_owned(),

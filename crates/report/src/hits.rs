@@ -2,7 +2,7 @@
 
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{Census, Image, MediumRow, Tally, VolumeRow};
-use ntt_model::{ByteRange, FailureClass, FindingCode, Layer};
+use ntt_model::{ByteRange, FailureClass, Finding, FindingCode, Layer, Severity};
 use serde::Serialize;
 
 use crate::Error;
@@ -74,14 +74,25 @@ fn unread(census: &Census) -> Tally {
         .fold(census.damaged, add)
 }
 
-/// Findings of structures that were not rescued. One whose place was rescued since is history.
+/// Whether a finding says that bytes of the image itself are missing.
+pub fn is_of_unread_image(finding: &Finding) -> bool {
+    (finding.severity, finding.layer, finding.code) == (Severity::Loss, Layer::Image, FindingCode::Unread)
+}
+
+/// Findings of structures that were not rescued, or that lie where the image itself is damaged. One whose place was rescued since is history.
 fn structures(catalogue: &dyn Catalogue, medium: &MediumRow, image: &Image) -> Result<u64, Error> {
     let is_unread = |offset: u64| met(&ByteRange::new(offset, 1), &image.unread);
     let findings = current_findings(catalogue, medium)?;
-    let hit = findings.iter().filter(|row| {
-        row.finding.code == FindingCode::Unread
-            && row.finding.layer != Layer::Content
-            && row.finding.image_offset.is_none_or(is_unread)
-    });
+    // Where a container cannot give bytes, readers call what they need of it damaged.
+    let is_damaged = findings.iter().any(|row| is_of_unread_image(&row.finding));
+    let is_hit = |finding: &Finding| match (finding.code, finding.layer) {
+        (_, Layer::Content) => false,
+        (FindingCode::Unread, _) => finding.image_offset.is_none_or(is_unread),
+        (FindingCode::Corrupt | FindingCode::Io, layer) => {
+            is_damaged && layer != Layer::Image && finding.severity == Severity::Loss
+        }
+        _ => false,
+    };
+    let hit = findings.iter().filter(|row| is_hit(&row.finding));
     Ok(u64::try_from(hit.count()).unwrap_or(u64::MAX))
 }

@@ -6,7 +6,7 @@ use ntt_model::{MediumId, Severity, Timestamp};
 use serde::Serialize;
 
 use crate::Error;
-use crate::hits::hits;
+use crate::hits::{hits, is_of_unread_image};
 use crate::selector::{current_findings, current_scans, sets_of};
 
 /// Whether everything on a medium is safe.
@@ -182,8 +182,9 @@ fn summarise(
             .map(tally)
             .fold(Tally::default(), add)
     };
+    let is_unread = lacks_bytes(catalogue, row, image.as_ref())?;
     let files_hit = match &image {
-        Some(image) if !image.unread.is_empty() => hits(catalogue, row, image)?.files_hit,
+        Some(image) if is_unread => hits(catalogue, row, image)?.files_hit,
         _ => None,
     };
     let summary = MediumSummary {
@@ -193,7 +194,7 @@ fn summarise(
         kind: row.medium.kind,
         added: row.added,
         size_bytes: image.as_ref().map_or(0, |image| image.size_bytes),
-        completeness: completeness(&volumes, image.as_ref(), files_hit),
+        completeness: completeness(&volumes, image.as_ref(), is_unread, files_hit),
         volumes: catalogue.volumes(row.key)?.len() as u64,
         paths: volumes
             .iter()
@@ -278,7 +279,21 @@ pub fn add(left: Tally, right: Tally) -> Tally {
     }
 }
 
-fn completeness(volumes: &[VolumeReport], image: Option<&Image>, files_hit: Option<bool>) -> Completeness {
+/// Whether bytes of the image itself are missing, by its map or by a finding.
+fn lacks_bytes(catalogue: &dyn Catalogue, row: &MediumRow, image: Option<&Image>) -> Result<bool, Error> {
+    if image.is_some_and(|image| !image.unread.is_empty()) {
+        return Ok(true);
+    }
+    let findings = current_findings(catalogue, row)?;
+    Ok(findings.iter().any(|row| is_of_unread_image(&row.finding)))
+}
+
+fn completeness(
+    volumes: &[VolumeReport],
+    image: Option<&Image>,
+    is_unread: bool,
+    files_hit: Option<bool>,
+) -> Completeness {
     let Some(image) = image else {
         return Completeness::Unreadable;
     };
@@ -303,9 +318,9 @@ fn completeness(volumes: &[VolumeReport], image: Option<&Image>, files_hit: Opti
     if volumes.is_empty() || short || losses || !volumes.iter().all(explained) {
         return Completeness::Partial;
     }
-    match (image.unread.is_empty(), files_hit) {
-        (true, _) => Completeness::Complete,
-        (false, Some(false)) => Completeness::FilesComplete,
-        (false, _) => Completeness::Partial,
+    match (is_unread, files_hit) {
+        (false, _) => Completeness::Complete,
+        (true, Some(false)) => Completeness::FilesComplete,
+        (true, _) => Completeness::Partial,
     }
 }

@@ -12,6 +12,7 @@ use ntt_testkit::loop_device::LoopDevice;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::environment::Environment;
+use crate::images;
 
 const DEMO: &[u8] = include_bytes!("../../../../test_data/demo.img.gz");
 const MIB: u64 = 1 << 20;
@@ -232,6 +233,23 @@ fn r38_an_interrupted_rescue_is_on_record_and_goes_on() {
     assert!(reads < 16 * MIB, "{reads} bytes read again");
     let after = media(&environment);
     assert_eq!((after.len(), &after[0]["label"]), (1, &"from the attic".into()));
+}
+
+/// R38, R39: for what there is no room nothing goes on record; else each attempt would leave one more medium.
+#[test]
+fn r38_a_rescue_without_room_leaves_no_medium() {
+    let environment = Environment::new();
+    let source = environment.work().join("huge.img");
+    images::sparse(&source, 8 << 40);
+    for _ in 0..2 {
+        let said = environment
+            .ntt(["ingest", "--rescue", "--label", "Box 9", "huge.img"])
+            .stderr(10);
+        assert!(said.contains("bytes free, "), "{said}");
+        assert_eq!(media(&environment), Vec::<serde_json::Value>::new());
+    }
+    let folders = std::fs::read_dir(environment.archive().join("media"));
+    assert_eq!(folders.map_or(0, Iterator::count), 0);
 }
 
 /// R8, R39, R44: a device that goes away for good costs neither the summary of those before it nor the one behind it, and can be gone on with.

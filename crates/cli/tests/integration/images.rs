@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 
 use ntt_testkit::corpus::have;
 
+use crate::environment::Environment;
+
 /// The bytes of the demonstration image that the repository ships.
 pub(crate) fn demo() -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test_data/demo.img.gz");
@@ -154,4 +156,21 @@ pub(crate) fn write_tree(root: &Path, files: usize) {
     let hole = root.join("hole");
     sparse(&hole, 8 << 20);
     put(&hole, 5_000_000, b"an island");
+}
+
+/// The bytes as a forensic image `disk.E01` of several files, chunk by chunk as they are; `None` where `ewfacquire` is missing.
+pub(crate) fn ewf(environment: &Environment, bytes: &[u8]) -> Option<PathBuf> {
+    if !have("ewfacquire") {
+        return None;
+    }
+    environment.write("disk.raw", bytes);
+    let made = Command::new("ewfacquire")
+        .args([
+            "-u", "-q", "-c", "none", "-d", "sha1", "-S", "10MiB", "-t", "disk", "disk.raw",
+        ])
+        .current_dir(environment.work())
+        .output()
+        .expect("a run");
+    assert!(made.status.success(), "{made:?}");
+    Some(environment.work().join("disk.E01"))
 }

@@ -291,6 +291,57 @@ fn r40_dry_runs_change_nothing() {
     }
 }
 
+/// R2, R3: an image that was only scanned and then moved goes on; one that merely resembles it is a medium of its own, and that is said.
+#[test]
+fn r3_an_unfinished_image_is_known_where_it_was_moved_to() {
+    let environment = Environment::new();
+    let first = environment.write("a.img", &images::demo());
+    let place = |name: &str| environment.work().join(name);
+    let _ = environment.ntt(["ingest", "--no-copy", "a.img"]).code(3);
+    let count = || {
+        let list = environment.ntt(["medium", "list", "--json"]).document(0);
+        list["media"].as_array().expect("media").len()
+    };
+    std::fs::rename(first, place("b.img")).expect("moved");
+    let said = environment.ntt(["ingest", "b.img"]).code(0);
+    assert!(
+        said.contains("known already: as much is equal as is known of it"),
+        "{said}"
+    );
+    assert_eq!(count(), 1, "{said}");
+
+    let environment = Environment::new();
+    let first = environment.write("a.img", &images::demo());
+    let _ = environment.ntt(["ingest", "--no-copy", "a.img"]).code(3);
+    std::fs::remove_file(first).expect("mine");
+    // Another day's image of the same machine: a byte differs where no sample lies.
+    let mut other = images::demo();
+    other[DEMO_EXT.end - (4 << 20) + 70_000] ^= 1;
+    environment.write("b.img", &other);
+    let run = environment.ntt(["ingest", "b.img"]);
+    let said = run.everything();
+    assert!(said.contains("looks like medium"), "{said}");
+    let list = environment.ntt(["medium", "list", "--json"]).document(0);
+    assert_eq!(list["media"].as_array().expect("media").len(), 2);
+}
+
+/// R1, R3: a blank image that is ingested again where it was is the same medium; another blank one is another medium.
+#[test]
+fn r3_a_blank_image_is_known_again_in_its_place_only() {
+    let environment = Environment::new();
+    for name in ["blank.img", "other.img"] {
+        images::sparse(&environment.work().join(name), 2 << 20);
+    }
+    let media = || environment.ntt(["medium", "list", "--json"]).document(0)["media"].clone();
+    let count = || media().as_array().expect("media").len();
+    environment.ntt(["ingest", "blank.img"]).everything();
+    let said = environment.ntt(["ingest", "blank.img"]).everything();
+    assert!(said.contains("known already: every byte is equal"), "{said}");
+    assert_eq!(count(), 1, "{said}");
+    environment.ntt(["ingest", "other.img"]).everything();
+    assert_eq!(count(), 2);
+}
+
 /// R3: the same image, and a copy of it under another name elsewhere, is the same medium; nothing of it is read for contents again.
 #[test]
 fn r3_an_image_ingested_twice_is_recognised() {

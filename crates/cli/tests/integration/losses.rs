@@ -137,6 +137,114 @@ fn r33_a_better_rescue_completes_the_medium() {
     }
 }
 
+/// What `medium list` says of the only medium.
+fn only_state(environment: &Environment) -> String {
+    let list = environment.ntt(["medium", "list", "--json"]).document(0);
+    let media = list["media"].as_array().expect("media");
+    assert_eq!(media.len(), 1, "{list}");
+    media[0]["completeness"].as_str().expect("a state").to_owned()
+}
+
+/// R7, R11: without its map an image looks whole, and says nothing of what was rescued: what was unread stays so, whatever command opens it again.
+#[test]
+fn r11_a_lost_mapfile_turns_nothing_into_rescued_zeros() {
+    let environment = Environment::new();
+    let Some(image) = PartlyRescued::new(&environment) else {
+        return;
+    };
+    let place = |name: &str| environment.work().join(name);
+    let map = fs::read(place("disk.img.map")).expect("the map");
+    let _ = environment.ntt(["ingest", "disk.img"]).code(3);
+    fs::remove_file(place("disk.img.map")).expect("mine");
+    let still_damaged = |said: &str| {
+        assert_eq!(only_state(&environment), "partial", "{said}");
+        let damaged = environment.ntt(["find", "--json", "--state", "damaged"]).json(0);
+        assert_eq!(damaged.len(), 1, "{said}");
+        let _ = environment.ntt(["cat", "disk.img/1/second.bin"]).bytes(3);
+    };
+    let commands: [(&[&str], i32); 5] = [
+        (&["ingest", "disk.img"], 3),
+        (&["retry", "disk.img"], 3),
+        (&["copy", "disk.img"], 3),
+        (&["scan", "--again", "disk.img"], 0),
+        (&["copy", "disk.img"], 3),
+    ];
+    for (command, code) in commands {
+        let run = environment.ntt(command);
+        let said = run.everything();
+        assert_eq!(run.exit(), Some(code), "{command:?}: {said}");
+        if command[0] != "copy" {
+            assert!(said.contains("disk.img.map is missing"), "{command:?}: {said}");
+        }
+        if command[0] != "scan" {
+            still_damaged(&said);
+        }
+    }
+    let _ = environment.ntt(["verify", "--source", "disk.img"]).code(0);
+    // Elsewhere, without its map; and changed there, as by a program that keeps none.
+    fs::create_dir(place("other")).expect("created");
+    fs::rename(place("disk.img"), place("other/disk.img")).expect("moved");
+    let said = environment.ntt(["ingest", "other/disk.img"]).code(3);
+    assert!(said.contains("other/disk.img.map"), "{said}");
+    still_damaged(&said);
+    fs::write(place("other/disk.img"), &image.whole).expect("written");
+    still_damaged(&environment.ntt(["ingest", "other/disk.img"]).code(3));
+    // Only a map says that more was rescued.
+    fs::write(place("other/disk.img.map"), &map).expect("written");
+    still_damaged(&environment.ntt(["ingest", "other/disk.img"]).code(3));
+    let whole = format!("0x0 + 1\n0x0 {:#x} +\n", image.whole.len());
+    fs::write(place("other/disk.img.map"), whole).expect("written");
+    let said = environment.ntt(["ingest", "other/disk.img"]).code(0);
+    assert_eq!(only_state(&environment), "complete", "{said}");
+}
+
+/// R7, R11: what a rescue wrote of an image beside it tells of missing bytes although the map is gone.
+#[test]
+fn r07_the_record_of_a_rescue_tells_of_a_lost_mapfile() {
+    let environment = Environment::new();
+    let Some(image) = PartlyRescued::new(&environment) else {
+        return;
+    };
+    environment.write("source.img", &image.whole);
+    let _ = environment
+        .ntt(["rescue", "source.img", "--output", "new.img"])
+        .code(0);
+    let record = environment.work().join("new.img.health.json");
+    let mut told: Value = serde_json::from_slice(&fs::read(&record).expect("a record")).expect("JSON");
+    told["health"]["missing_bytes"] = 1024.into();
+    fs::write(&record, told.to_string()).expect("written");
+    fs::remove_file(environment.work().join("new.img.map")).expect("mine");
+
+    let said = environment.ntt(["ingest", "new.img"]).code(3);
+    let shown = environment
+        .ntt(["medium", "show", "--findings", "new.img"])
+        .code(0);
+    assert!(shown.contains("1024 bytes were never rescued"), "{shown}");
+    assert_eq!(only_state(&environment), "partial", "{said}");
+}
+
+/// R14, R44: a chunk of a forensic image whose checksum is wrong is a loss, whether a file lies in it or not, as it is if a mapfile tells of it.
+#[test]
+fn r14_a_damaged_chunk_outside_any_file_is_a_loss() {
+    let environment = Environment::new();
+    let Some(image) = images::ewf(&environment, &images::demo()) else {
+        return;
+    };
+    let whole = fs::metadata(&image).expect("a file").len();
+    // Free space at the end of the last file system: it lies before the digests that end the image.
+    images::put(&image, whole - 100_000, b"rotten");
+    let summary = environment.ntt(["ingest", "--json", "disk.E01"]).summary(3);
+    assert_eq!(summary["media"][0]["partial"], true, "{summary}");
+    assert_eq!(summary["media"][0]["findings"][2], 1, "{summary}");
+    let said = environment
+        .ntt(["medium", "show", "--findings", "disk.E01"])
+        .code(0);
+    assert!(said.contains("of the image in EWF (E01): "), "{said}");
+    assert_eq!(only_state(&environment), "files-complete", "{said}");
+    let _ = environment.ntt(["ingest", "disk.E01"]).code(3);
+    assert_eq!(only_state(&environment), "files-complete");
+}
+
 /// R12: an image that ends before its tables do is incomplete; what lies before its end is read.
 #[test]
 fn r12_a_truncated_image_is_incomplete_and_read_to_its_end() {

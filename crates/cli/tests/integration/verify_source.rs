@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::process::Command;
 
 use ntt_testkit::corpus::have;
 use ntt_testkit::lab::make;
@@ -44,19 +43,10 @@ fn a_source_is_compared_with_what_was_taken_in() {
 /// The digests that a forensic image states are compared again, and a damaged chunk is named with its place.
 #[test]
 fn a_forensic_image_says_where_it_is_damaged() {
-    if !have("ewfacquire") {
+    let environment = Environment::new();
+    if images::ewf(&environment, &images::demo()).is_none() {
         return;
     }
-    let environment = Environment::new();
-    environment.write("disk.raw", &images::demo());
-    let made = Command::new("ewfacquire")
-        .args([
-            "-u", "-q", "-c", "none", "-d", "sha1", "-S", "10MiB", "-t", "disk", "disk.raw",
-        ])
-        .current_dir(environment.work())
-        .output()
-        .expect("a run");
-    assert!(made.status.success(), "{made:?}");
     environment.ntt(["ingest", "disk.E01"]).code(0);
     let said = environment.ntt(["verify", "--source", "disk.E01"]).code(0);
     assert!(
@@ -94,17 +84,10 @@ fn a_forensic_image_says_where_it_is_damaged() {
 /// R38: an image that can never be read whole has no digest, which is found out once.
 #[test]
 fn r38_a_digest_that_cannot_be_had_is_not_tried_for_again() {
-    if !have("ewfacquire") {
+    let environment = Environment::new();
+    if images::ewf(&environment, &images::demo()).is_none() {
         return;
     }
-    let environment = Environment::new();
-    environment.write("disk.raw", &images::demo());
-    let made = Command::new("ewfacquire")
-        .args(["-u", "-q", "-c", "none", "-S", "10MiB", "-t", "disk", "disk.raw"])
-        .current_dir(environment.work())
-        .output()
-        .expect("a run");
-    assert!(made.status.success(), "{made:?}");
     let second = environment.work().join("disk.E02");
     let middle = std::fs::metadata(&second).expect("a file").len() / 2;
     rot(&second, middle, b"rotten");

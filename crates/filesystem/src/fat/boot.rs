@@ -1,8 +1,8 @@
 //! Finding the boot sector, or what stands for it, and telling it from the boot sectors of other formats.
 
-use ntt_model::FindingCode;
-use ntt_source::ReadAt;
+use ntt_model::{ByteRange, FindingCode};
 use ntt_source::field::{array, le_u32, u8_at};
+use ntt_source::{ReadAt, SubRange};
 
 use super::geometry::{Geometry, SECTOR_SIZES, Variant};
 use super::{floppy, rebuilt};
@@ -116,6 +116,9 @@ fn without_bpb(source: &dyn ReadAt) -> Option<Found> {
 /// What remains of a FAT12 or FAT16 volume without a boot sector. Not for a probe: some thousand reads.
 pub(super) fn remains(source: &dyn ReadAt, fault: String) -> Option<Found> {
     let geometry = rebuilt::find(source)?;
+    if begins_later(source, &geometry) {
+        return None;
+    }
     Some(Found {
         evidence: format!(
             "two equal tables and directories that lie where the tables say, no boot sector; {} clusters",
@@ -124,6 +127,21 @@ pub(super) fn remains(source: &dyn ReadAt, fault: String) -> Option<Found> {
         geometry,
         origin: Origin::Rebuilt,
         primary_fault: Some(fault),
+    })
+}
+
+/// Whether a boot sector before the tables calls them its own: then the volume begins with it, and no boot sector is lost (R15).
+fn begins_later(source: &dyn ReadAt, geometry: &Geometry) -> bool {
+    let step = u64::from(geometry.sector_bytes);
+    let before = geometry.table_offset.checked_div(step).unwrap_or(0);
+    (1..before).any(|number| {
+        let offset = number.saturating_mul(step);
+        let later = SubRange::new(
+            source,
+            ByteRange::new(offset, source.len().saturating_sub(offset)),
+        );
+        let claimed = primary(&later).map(|found| found.geometry.table_offset.saturating_add(offset));
+        claimed == Ok(geometry.table_offset)
     })
 }
 

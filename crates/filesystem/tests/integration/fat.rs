@@ -350,6 +350,23 @@ fn r22_a_broken_chain_costs_only_its_file() {
     }
 }
 
+/// R15: a volume that begins later, as on a Zip disk, is no volume at 0 that lost its boot sector.
+#[test]
+fn r15_a_boot_sector_further_on_is_not_lost() {
+    for mkfs in [&["-F", "12", "2000"][..], FAT16] {
+        let Some(made) = Made::new(mkfs) else { return };
+        let image = made.image();
+        for sectors in [1, 31, 32] {
+            let mut later = vec![0; sectors * 512];
+            later.extend_from_slice(&image);
+            assert_eq!(ntt_filesystem::probe_deep(&later), [], "{mkfs:?}: {sectors}");
+            // Without it, the tables are all there is to go by.
+            later[sectors * 512..][..512].fill(0);
+            assert_eq!(ntt_filesystem::probe_deep(&later).len(), 1, "{mkfs:?}: {sectors}");
+        }
+    }
+}
+
 /// R22: FAT12 and FAT16 keep no copy of the boot sector; tables and directories tell the layout.
 #[test]
 fn r22_a_volume_without_a_boot_sector_is_read() {

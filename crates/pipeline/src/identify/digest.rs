@@ -14,6 +14,8 @@ const BLOCK_BYTES: u64 = 1 << 20;
 pub(crate) struct Digests {
     /// Of the whole image with zeros for what was never rescued; `None` if the device failed on some of it.
     pub(crate) image: Option<BlobHash>,
+    /// Whether the whole image, with the same zeros, is one byte over and over: then its digest tells nothing (R1).
+    pub(crate) is_blank: bool,
     /// Of each range asked for; `None` where some of it was never rescued or could not be read.
     pub(crate) ranges: Vec<Option<BlobHash>>,
 }
@@ -71,6 +73,7 @@ pub(crate) fn digest_image(
     let mut whole = Part::new(ByteRange::new(0, len), len);
     let mut parts: Vec<Part> = ranges.iter().map(|range| Part::new(*range, len)).collect();
     let mut buffer = Vec::new();
+    let (mut filler, mut is_blank) = (None, true);
     let mut offset = 0;
     while offset < len {
         interrupt.check()?;
@@ -86,6 +89,8 @@ pub(crate) fn digest_image(
             parts.iter_mut().for_each(|part| part.spoil(block));
             stated.spoil(block);
         }
+        let first = *filler.get_or_insert(buffer.first().copied().unwrap_or_default());
+        is_blank = is_blank && buffer.iter().all(|byte| *byte == first);
         whole.update(block, &buffer);
         stated.update(block, &buffer);
         parts.iter_mut().for_each(|part| part.update(block, &buffer));
@@ -94,6 +99,7 @@ pub(crate) fn digest_image(
     }
     Ok(Digests {
         image: whole.finish(),
+        is_blank,
         ranges: parts.into_iter().map(Part::finish).collect(),
     })
 }

@@ -17,8 +17,13 @@ const EDGE_BYTES: u64 = 1 << 20;
 const SAMPLES: u64 = 64;
 const SAMPLE_BYTES: u64 = 64 * 1024;
 
+/// The kind of evidence that tells of the end of an image.
+pub(super) const TAIL: &str = "tail-digest";
+/// The kind of evidence that tells of samples taken over the whole image.
+pub(super) const SAMPLED: &str = "sampled-digest";
+
 /// Kinds of evidence that alone make a medium worth comparing byte by byte.
-pub(super) const STRONG: [&str; 4] = ["head-digest", "tail-digest", "sampled-digest", "directory-root"];
+pub(super) const STRONG: [&str; 4] = ["head-digest", TAIL, SAMPLED, "directory-root"];
 
 /// Gathers the evidence of a source.
 pub(super) fn gather(source: &Source, interrupt: &Interrupt) -> Result<Vec<Evidence>, Error> {
@@ -40,8 +45,8 @@ fn of_image(source: &Source, interrupt: &Interrupt) -> Result<Vec<Evidence>, Err
         Ok(())
     };
     add("head-digest", &[(0, edge)])?;
-    add("tail-digest", &[(len - edge, edge)])?;
-    add("sampled-digest", &samples(len))?;
+    add(TAIL, &[(len - edge, edge)])?;
+    add(SAMPLED, &samples(len))?;
     evidence.extend(files(source));
     Ok(evidence)
 }
@@ -79,6 +84,14 @@ fn samples(len: u64) -> Vec<(u64, u64)> {
     let mut offsets: Vec<u64> = (0..SAMPLES).map(|index| index * step).collect();
     offsets.dedup();
     offsets.into_iter().map(|offset| (offset, size)).collect()
+}
+
+/// Whether the samples, with the tail if that was digested, leave nothing of an image out.
+pub(super) fn is_covered(len: u64, has_tail: bool) -> bool {
+    let samples = samples(len);
+    let goes_on = |pair: &[(u64, u64)]| matches!(pair, [before, next] if before.0 + before.1 >= next.0);
+    let end = samples.last().map_or(0, |(offset, size)| offset + size);
+    samples.windows(2).all(goes_on) && (end == len || has_tail)
 }
 
 /// Digest of the ranges, or `None` if any of it cannot be read or all of it is one filler byte (R1).
@@ -148,6 +161,8 @@ mod tests {
                     .all(|(offset, size)| offset + size <= len && *size > 0)
             );
             assert!(samples.len() <= 64);
+            assert_eq!(is_covered(len, true), len <= SAMPLES * SAMPLE_BYTES);
+            assert_eq!(is_covered(len, false), len <= SAMPLE_BYTES);
         }
     }
 }

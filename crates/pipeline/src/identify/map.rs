@@ -7,6 +7,7 @@ use std::path::Path;
 use ntt_mapfile::{FILE_BYTES_MAX, Mapfile};
 use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity};
 
+use super::lost_map;
 use crate::{Error, HostPath};
 
 /// How much of a file tells whether it means to be a mapfile.
@@ -21,7 +22,7 @@ pub(super) struct Beside {
     pub(super) path: Option<HostPath>,
     /// What it calls unread.
     pub(super) unread: Vec<ByteRange>,
-    /// Files that could be mapfiles by their names, and are none.
+    /// Files that could be mapfiles by their names, and are none; and that the map is missing, if something says that there was one.
     pub(super) notes: Vec<Finding>,
 }
 
@@ -51,6 +52,7 @@ pub(super) fn beside(image: &HostPath, len: u64) -> Result<Beside, Error> {
             Err(unusable) => return Err(unusable.error),
         }
     }
+    found.notes.extend(lost_map::told_by_record(image));
     Ok(found)
 }
 

@@ -2,11 +2,12 @@
 //!
 //! Evidence that two media share only makes them worth comparing. Two images are the same medium when every byte is: the
 //! whole-image digest, known since the first ingest verified, decides (R3). An ingest that never got that far is resumed when path, size and time are
-//! unchanged. A directory is the same when its root is the same inode, born at the same time, of the same file system.
+//! unchanged, or when size, time and samples are and the file is gone from its path. A directory is the same when its root is the same inode, born at the same time, of the same file system.
 
 mod digest;
 mod evidence;
 mod look;
+mod lost_map;
 mod map;
 mod old_id;
 mod recognise;
@@ -19,19 +20,20 @@ use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{Evidence, Image, MediumKind, MediumRow, NewMedium};
 use ntt_host::{Random, SystemRandom};
 use ntt_inspect::live::Place;
-use ntt_model::{ByteRange, Device, Finding, MediumId, MediumKey, Timestamp};
+use ntt_model::{ByteRange, Device, Finding, MediumId, MediumKey, Severity, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use look::{Alike, Identification, look};
 pub use old_id::OldIds;
 
 pub(crate) use digest::{Digests, digest_image, digest_range};
+pub(crate) use lost_map::keep_unread;
 pub(crate) use recognise::is_rescued_further;
 pub(crate) use stated::{Outcome as StatedOutcome, StatedDigests};
 
 use crate::image::{Contained, Opener};
 use crate::stage::{Running, Subject};
-use crate::{Archive, Context, Error, HostPath, RunOutcome, Stage};
+use crate::{Archive, Context, Error, Event, HostPath, Interrupt, RunOutcome, Stage};
 
 /// What sort of source it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -115,6 +117,12 @@ impl Recognition {
             Self::Resume { why, .. } | Self::Known { why, .. } => Some(why),
         }
     }
+
+    fn add_to_why(&mut self, more: &str) {
+        if let Self::Resume { why, .. } | Self::Known { why, .. } = self {
+            *why = format!("{why}; {more}");
+        }
+    }
 }
 
 /// What identification found; nothing has been written.
@@ -158,15 +166,34 @@ pub fn plan(archive: Option<&Archive>, source: &Path, opener: &Opener<'_>) -> Re
         refuse_archive(archive, &source)?;
     }
     let evidence = evidence::gather(&source, interrupt)?;
-    let recognition = match archive {
-        Some(archive) => recognise::recognise(archive.catalogue(), &source, &evidence, interrupt)?,
-        None => Recognition::New,
-    };
-    Ok(IdentifyPlan {
+    let mut plan = IdentifyPlan {
         source,
         evidence,
-        recognition,
-    })
+        recognition: Recognition::New,
+    };
+    if let Some(archive) = archive {
+        let catalogue = archive.catalogue();
+        plan.recognition = recognise::recognise(catalogue, &plan.source, &plan.evidence, interrupt)?;
+        plan.keep_unread(catalogue, interrupt)?;
+    }
+    Ok(plan)
+}
+
+impl IdentifyPlan {
+    /// What is on record as unread stays so if the mapfile is gone (R11); then evidence is what the rest of the bytes tells.
+    fn keep_unread(&mut self, catalogue: &dyn Catalogue, interrupt: &Interrupt) -> Result<(), Error> {
+        let Some(key) = self.recognition.key() else {
+            return Ok(());
+        };
+        let Some(known) = catalogue.image(key)? else {
+            return Ok(());
+        };
+        if let Some(told) = lost_map::keep_unread(catalogue, key, &known, &mut self.source)? {
+            self.evidence = evidence::gather(&self.source, interrupt)?;
+            self.recognition.add_to_why(&told);
+        }
+        Ok(())
+    }
 }
 
 /// Adds the medium with its evidence and the place of its bytes, or finds the known one. `label` is the human's words (R5): an
@@ -180,7 +207,10 @@ pub fn run(context: &Context<'_>, plan: &IdentifyPlan, label: Option<&str>) -> R
     let catalogue = context.archive.catalogue();
     let mut detail = plan.recognition.why().unwrap_or("new medium").to_owned();
     let key = match &plan.recognition {
-        Recognition::New => add(context, plan, label)?,
+        Recognition::New => {
+            tell_alike(context, plan)?;
+            add(context, plan, label)?
+        }
         Recognition::Resume { key, .. } | Recognition::Known { key, .. } => {
             // The log is where a second copy of a medium stays visible: a path is no evidence.
             if let Some(elsewhere) = elsewhere(catalogue, plan, *key)? {
@@ -198,6 +228,31 @@ pub fn run(context: &Context<'_>, plan: &IdentifyPlan, label: Option<&str>) -> R
     stage.add(1, plan.source.size_bytes);
     stage.end_logged(catalogue, Some(&medium), RunOutcome::Complete, detail)?;
     Ok(medium)
+}
+
+/// Tells of a medium that may be the same, but of which too little is known: its ingest was not finished, and the time of its file is another, or the file is still where it was.
+fn tell_alike(context: &Context<'_>, plan: &IdentifyPlan) -> Result<(), Error> {
+    let catalogue = context.archive.catalogue();
+    for (key, shared) in catalogue.media_with_evidence(&plan.evidence)? {
+        let known = catalogue.image(key)?;
+        let is_unfinished = known.is_some_and(|image| {
+            image.digest.is_none() && !image.imported && image.size_bytes == plan.source.size_bytes
+        });
+        if !is_unfinished || !shared.iter().any(|piece| piece.kind == evidence::SAMPLED) {
+            continue;
+        }
+        let medium = catalogue.medium(key)?;
+        let text = format!(
+            "{} looks like medium {} ({}), whose ingest was not finished; as too little is known of that, it becomes a medium of its own; what is equal: ntt identify {}",
+            plan.source.path,
+            medium.medium.id,
+            crate::stage::display_name(&medium),
+            plan.source.path
+        );
+        let severity = Severity::Warning;
+        context.observer.event(&Event::Message { severity, text });
+    }
+    Ok(())
 }
 
 /// The path of a source that was found in another place than the one on record.
@@ -322,7 +377,8 @@ fn relocate(context: &Context<'_>, plan: &IdentifyPlan, key: MediumKey) -> Resul
             &Image {
                 path: now.path,
                 modified: now.modified,
-                mapfile: now.mapfile,
+                // One that is gone stays on record: its image is not one that never had a map.
+                mapfile: now.mapfile.or(earlier.mapfile.clone()),
                 ..earlier
             },
         )?;

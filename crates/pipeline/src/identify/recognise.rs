@@ -2,13 +2,14 @@
 
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{Evidence, Image, MediumKind};
-use ntt_model::{BlobHash, ByteRange, MediumKey};
+use ntt_model::{ByteRange, MediumKey};
 
-use super::evidence::STRONG;
+use super::evidence::{SAMPLED, STRONG, TAIL, is_covered};
+use super::lost_map;
 use super::stated::StatedDigests;
-use super::{Recognition, Source, SourceKind, digest_image};
+use super::{Digests, Recognition, Source, SourceKind, digest_image};
 use crate::content::open_image;
-use crate::{Error, Interrupt};
+use crate::{Error, HostPath, Interrupt};
 
 /// Compares the source with every medium that shares evidence with it.
 pub(super) fn recognise(
@@ -61,7 +62,7 @@ fn image(
     if let Some(recognition) = rescued_here(catalogue, source, candidates)? {
         return Ok(recognition);
     }
-    let mut digest = None;
+    let mut whole = Whole::of(source, interrupt);
     for (key, shared) in candidates {
         let Some(known) = catalogue.image(*key)? else {
             continue;
@@ -69,24 +70,27 @@ fn image(
         if known.size_bytes != source.size_bytes {
             continue;
         }
+        let is_likely = strength(shared) > 0 || known.path == source.path.as_bytes();
+        if lost_map::is_missing(catalogue, *key, &known, source)? {
+            if is_same_without_map(&known, &mut whole, is_likely)? {
+                return without_map(catalogue, *key);
+            }
+            continue;
+        }
         if known.unread != source.unread {
-            let is_likely = strength(shared) > 0 || known.path == source.path.as_bytes();
             if is_likely && is_rescued_further(&known, source, interrupt)? {
                 return rescued_further(catalogue, *key);
             }
             continue;
         }
-        let same = match known.digest {
-            Some(known) if strength(shared) > 0 => {
-                whole_digest(source, &mut digest, interrupt)? == Some(known)
-            }
-            _ => false,
-        };
-        if same {
+        if is_likely && whole.equals(&known, is_likely)? {
             return equal(catalogue, *key, shared);
         }
         if known.digest.is_none() && is_same_file(&known, source) {
             return resume(catalogue, *key);
+        }
+        if known.digest.is_none() && has_moved(&known, source, shared) {
+            return moved(catalogue, *key, &known);
         }
     }
     Ok(Recognition::New)
@@ -113,19 +117,40 @@ fn rescued_here(
     Ok(None)
 }
 
-/// The digest of the whole source, computed once and only when there is something to compare it with.
-fn whole_digest(
-    source: &Source,
-    digest: &mut Option<Option<BlobHash>>,
-    interrupt: &Interrupt,
-) -> Result<Option<BlobHash>, Error> {
-    if let Some(digest) = digest {
-        return Ok(*digest);
+/// The whole source, read once and only when there is something to compare it with.
+struct Whole<'a> {
+    source: &'a Source,
+    interrupt: &'a Interrupt,
+    digests: Option<Digests>,
+}
+
+impl<'a> Whole<'a> {
+    fn of(source: &'a Source, interrupt: &'a Interrupt) -> Self {
+        Self {
+            source,
+            interrupt,
+            digests: None,
+        }
     }
+
+    /// Whether every byte is equal to those of an earlier image, zeros for what was unread included. `is_telling` says whether something else is equal
+    /// too that only this medium has: two blank ones share every byte, and are not the same (R1).
+    fn equals(&mut self, known: &Image, is_telling: bool) -> Result<bool, Error> {
+        if known.digest.is_none() {
+            return Ok(false);
+        }
+        let digests = match self.digests.take() {
+            Some(digests) => digests,
+            None => digests_of(self.source, self.interrupt)?,
+        };
+        let digests = self.digests.insert(digests);
+        Ok(digests.image == known.digest && (is_telling || !digests.is_blank))
+    }
+}
+
+fn digests_of(source: &Source, interrupt: &Interrupt) -> Result<Digests, Error> {
     let image = open_image(source)?;
-    let computed = digest_image(&image, &[], &mut StatedDigests::default(), interrupt, &|_| {})?.image;
-    *digest = Some(computed);
-    Ok(computed)
+    digest_image(&image, &[], &mut StatedDigests::default(), interrupt, &|_| {})
 }
 
 /// Whether the source is what the medium's image became by more rescuing: nothing that was read is unread now, and all that was read is equal.
@@ -143,6 +168,11 @@ pub(crate) fn is_rescued_further(
     if is_same_file(known, source) {
         return Ok(true);
     }
+    is_equal_as_known(known, source, interrupt)
+}
+
+/// Whether every byte of the source is equal that was read before.
+fn is_equal_as_known(known: &Image, source: &Source, interrupt: &Interrupt) -> Result<bool, Error> {
     let Some(digest) = known.digest else {
         return Ok(false);
     };
@@ -150,8 +180,24 @@ pub(crate) fn is_rescued_further(
         unread: known.unread.clone(),
         ..source.clone()
     };
-    let image = open_image(&as_before)?;
-    Ok(digest_image(&image, &[], &mut StatedDigests::default(), interrupt, &|_| {})?.image == Some(digest))
+    Ok(digests_of(&as_before, interrupt)?.image == Some(digest))
+}
+
+/// Whether a source that comes without the map that it had is the medium: the same file, or every byte is equal, zeros included. If there is something
+/// else where it was unread, what was read must be equal, and must be enough to tell media apart that only begin alike.
+fn is_same_without_map(known: &Image, whole: &mut Whole<'_>, is_likely: bool) -> Result<bool, Error> {
+    if is_same_file(known, whole.source) || whole.equals(known, is_likely)? {
+        return Ok(true);
+    }
+    let unread_bytes: u64 = known.unread.iter().map(|range| range.len).sum();
+    let is_enough = known.path == whole.source.path.as_bytes() || unread_bytes < known.size_bytes / 2;
+    Ok(is_likely && is_enough && is_equal_as_known(known, whole.source, whole.interrupt)?)
+}
+
+fn without_map(catalogue: &dyn Catalogue, key: MediumKey) -> Result<Recognition, Error> {
+    let why = "every byte that was known before is equal".to_owned();
+    let medium = catalogue.medium(key)?.medium.id;
+    Ok(Recognition::Resume { key, medium, why })
 }
 
 /// Whether every byte of `inner` lies in `outer`; both ascending and without neighbours that touch.
@@ -170,6 +216,33 @@ fn rescued_further(catalogue: &dyn Catalogue, key: MediumKey) -> Result<Recognit
 
 fn is_same_file(known: &Image, source: &Source) -> bool {
     known.path == source.path.as_bytes() && known.modified == source.modified
+}
+
+/// Whether a source is an image that was never read to its end, and whose file is not any more where it was. Two images can share head, tail and
+/// samples, as those of one machine on two days do, and taking one for the other would lose its files. So its time must be the very same too, which
+/// moving keeps and writing does not; unless the digests leave nothing of it out.
+fn has_moved(known: &Image, source: &Source, shared: &[Evidence]) -> bool {
+    let is_shared = |kind| shared.iter().any(|piece| piece.kind == kind);
+    if known.imported || !is_shared(SAMPLED) {
+        return false;
+    }
+    let is_same_time = known.modified.is_some() && known.modified == source.modified;
+    is_covered(known.size_bytes, is_shared(TAIL)) || (is_same_time && !is_there(known))
+}
+
+/// Whether the image's own file lies where it did, as it was.
+fn is_there(known: &Image) -> bool {
+    Source::look(HostPath::from_bytes(&known.path).as_path())
+        .is_ok_and(|source| source.modified == known.modified)
+}
+
+fn moved(catalogue: &dyn Catalogue, key: MediumKey, known: &Image) -> Result<Recognition, Error> {
+    let why = format!(
+        "as much is equal as is known of it: size, head, tail and samples; its ingest from {} was not finished",
+        ntt_model::name::escape(&known.path)
+    );
+    let medium = catalogue.medium(key)?.medium.id;
+    Ok(Recognition::Resume { key, medium, why })
 }
 
 fn equal(catalogue: &dyn Catalogue, key: MediumKey, shared: &[Evidence]) -> Result<Recognition, Error> {

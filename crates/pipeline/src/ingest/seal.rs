@@ -1,10 +1,11 @@
 //! The digests by which an image and its volumes will be recognised (R2, R3).
 
 use ntt_catalogue::rows::{EventRow, Evidence, Image, MediumRow, NewVolume, VolumeRow};
-use ntt_model::BlobHash;
+use ntt_model::{BlobHash, Finding, FindingCode};
 use ntt_source::ReadAt;
 
 use crate::content::{image_row, open_image};
+use crate::damage::Recorder;
 use crate::identify::{Digests, Source, SourceKind, StatedDigests, StatedOutcome, digest_image};
 use crate::inspect::{add_new_findings, content_range, digest_volume, mapping};
 use crate::stage::{Running, Subject};
@@ -38,9 +39,11 @@ pub(super) fn digests(context: &Context<'_>, medium: &MediumRow, source: &Source
     let ranges: Vec<_> = ranges.collect::<Result<_, Error>>()?;
     let mut stated = StatedDigests::of(source);
     let progress = |len| stage.add(0, len);
+    let recorder = Recorder::of(&bytes);
     let result =
-        digest_image(&bytes, &ranges, &mut stated, context.interrupt, &progress).and_then(|digests| {
-            compare(context, medium, stated, &stage)?;
+        digest_image(&recorder, &ranges, &mut stated, context.interrupt, &progress).and_then(|digests| {
+            let lost = recorder.findings(source, FindingCode::Unread);
+            compare(context, medium, (stated, lost), &stage)?;
             for row in pieces {
                 let digest = digest_volume(context, &bytes, &row.volume)?;
                 put_digest(context, medium, row, digest)?;
@@ -119,14 +122,15 @@ fn of_set(context: &Context<'_>, medium: &MediumRow, source: &Source) -> Result<
 }
 
 /// What the containers state of the image against what was read of it: a finding where they differ or cannot be compared, evidence where all is well.
+/// What could not be read goes on record with it.
 fn compare(
     context: &Context<'_>,
     medium: &MediumRow,
-    stated: StatedDigests,
+    (stated, lost): (StatedDigests, Vec<Finding>),
     stage: &Running<'_>,
 ) -> Result<(), Error> {
     let catalogue = context.archive.catalogue();
-    let mut findings = Vec::new();
+    let mut findings = lost;
     for outcome in stated.finish() {
         match outcome {
             StatedOutcome::Equal(value, origin) => {

@@ -1,7 +1,7 @@
 //! What became of a medium, in numbers that balance (R29).
 
 use ntt_catalogue::Catalogue;
-use ntt_catalogue::rows::{Census, MediumRow, Tally, VolumeRow};
+use ntt_catalogue::rows::{Census, FindingRow, MediumRow, Tally, VolumeRow};
 use ntt_model::{Severity, VolumeKey};
 
 use super::{MediumSummary, VolumeSummary};
@@ -10,6 +10,7 @@ use crate::copy::CopySummary;
 use crate::identify::IdentifyPlan;
 use crate::stage::display_name;
 use crate::{Context, Error, RunOutcome};
+use ntt_report::hits::is_of_unread_image;
 use ntt_report::selector::{current_findings, current_scans};
 
 /// Checks that found = stored + damaged + excluded + failed + retryable + pending, in streams and in bytes (R29).
@@ -55,8 +56,10 @@ pub(super) fn of(
         volumes.extend(volume(catalogue, &row)?);
     }
     let image = image_row(context.archive, medium)?;
-    let findings = findings(catalogue, medium)?;
-    let incomplete = image.expected_bytes > image.size_bytes || !image.unread.is_empty();
+    let current = current_findings(catalogue, medium)?;
+    let findings = by_severity(&current);
+    let lacks_bytes = current.iter().any(|row| is_of_unread_image(&row.finding));
+    let incomplete = image.expected_bytes > image.size_bytes || !image.unread.is_empty() || lacks_bytes;
     let partial = incomplete || volumes.is_empty() || volumes.iter().any(is_unread);
     let mut outcome = worst;
     if partial || findings[2] > 0 || volumes.iter().any(has_losses) {
@@ -134,9 +137,9 @@ fn has_losses(volume: &VolumeSummary) -> bool {
     })
 }
 
-fn findings(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<[u64; 3], Error> {
+fn by_severity(findings: &[FindingRow]) -> [u64; 3] {
     let mut counts = [0; 3];
-    for row in current_findings(catalogue, medium)? {
+    for row in findings {
         let slot = match row.finding.severity {
             Severity::Info => 0,
             Severity::Warning => 1,
@@ -144,5 +147,5 @@ fn findings(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<[u64; 3], E
         };
         counts[slot] += 1;
     }
-    Ok(counts)
+    counts
 }

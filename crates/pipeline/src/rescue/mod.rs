@@ -26,7 +26,7 @@ use ntt_rescue::policy::Policy;
 use ntt_rescue::real::RealDevice;
 use ntt_rescue::record::Record;
 use ntt_rescue::session::{self, Request, World};
-use ntt_rescue::sink::OpenOptions;
+use ntt_rescue::sink::{OpenOptions, require_space};
 use ntt_rescue::watch::SystemStopwatch;
 use serde::{Deserialize, Serialize};
 
@@ -180,6 +180,10 @@ pub(crate) fn run(
     settings: &RescueSettings,
     label: Option<&str>,
 ) -> Result<Rescued, Error> {
+    // A medium that is on record is rescued into what it has; a new one for which there is no room would be one more at each attempt (R38).
+    if plan.recognition == Recognition::New && !settings.accept_space {
+        require_space(&RealDisk, context.archive.root(), plan.geometry.size_bytes)?;
+    }
     let medium = put_on_record(context, plan, label)?;
     let paths = paths(context.archive.root(), medium.medium.id);
     let image = paths.image.clone();

@@ -4,21 +4,18 @@
 //! checksum: a container of its image (EWF, disk images of Apple), a file system of the content of its files (btrfs).
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
 
 use ntt_catalogue::rows::{MediumRow, ScanRow, VolumeRow};
-use ntt_model::{ByteRange, Finding, FindingCode, Layer, MediumId, Severity};
+use ntt_model::{Finding, FindingCode, Layer, MediumId, Severity};
 use ntt_report::selector::current_scans;
-use ntt_source::{ReadAt, ReadError};
 use serde::{Deserialize, Serialize};
 
 use crate::content::{image_row, open_image, source_of};
+use crate::damage::Recorder;
 use crate::identify::{Source, SourceKind, StatedDigests, StatedOutcome, digest_image};
 use crate::stage::{Running, Subject};
 use crate::{Context, Error, RunOutcome, Stage, scan};
 
-/// Damaged ranges of an image that are told one by one.
-const RANGES_MAX: usize = 1000;
 /// Findings that are told one by one; those behind are counted.
 const FINDINGS_MAX: usize = 10_000;
 /// Findings that are recorded together.
@@ -133,28 +130,11 @@ impl<'a> Check<'a> {
     /// The image from start to end: what its containers state, what cannot be read of them, and the digest that it had.
     fn image(&mut self, source: &Source) -> Result<(), Error> {
         let image = open_image(source)?;
-        let recorder = Recorder {
-            inner: &image,
-            damage: Mutex::default(),
-        };
+        let recorder = Recorder::of(&image);
         let mut stated = StatedDigests::of(source);
         let progress = |len| self.stage.add(0, len);
         let digests = digest_image(&recorder, &[], &mut stated, self.context.interrupt, &progress)?;
-        let formats: Vec<&str> = source
-            .container
-            .iter()
-            .flat_map(|contained| contained.layers.iter().map(|layer| layer.format.as_str()))
-            .collect();
-        let damage = recorder.found();
-        for (range, what) in damage.ranges {
-            let detail = format!("bytes {range} of the image in {}: {what}", formats.join(" in "));
-            let finding = Finding::new(Severity::Loss, Layer::Image, FindingCode::Corrupt, detail);
-            self.tell(None, &[], finding.at(range.offset))?;
-        }
-        if damage.is_more {
-            let detail =
-                format!("more than {RANGES_MAX} places of the image are damaged; the others are not listed");
-            let finding = Finding::new(Severity::Loss, Layer::Image, FindingCode::Limit, detail);
+        for finding in recorder.findings(source, FindingCode::Corrupt) {
             self.tell(None, &[], finding)?;
         }
         for outcome in stated.finish() {
@@ -254,76 +234,6 @@ impl<'a> Check<'a> {
             self.new.clear();
         }
         Ok(())
-    }
-}
-
-/// Notes where an image cannot be read although it is there.
-struct Recorder<'a> {
-    inner: &'a dyn ReadAt,
-    damage: Mutex<Damage>,
-}
-
-#[derive(Default)]
-struct Damage {
-    ranges: Vec<(ByteRange, String)>,
-    /// Whether there is more than was noted.
-    is_more: bool,
-}
-
-impl Recorder<'_> {
-    /// The damage, ascending, each range once.
-    fn found(self) -> Damage {
-        let mut found = self.damage.into_inner().unwrap_or_else(PoisonError::into_inner);
-        found.ranges.sort();
-        found.ranges.dedup();
-        found
-    }
-
-    /// Looks behind the first damage of a read for more of it.
-    fn note_all(&self, wanted: ByteRange, first: ReadError) {
-        let mut error = Some(first);
-        let mut buffer = Vec::new();
-        while let Some(now) = error.take() {
-            let (range, what) = match now {
-                ReadError::Corrupt { range, what } => (range, what),
-                ReadError::Io { source, .. } => (wanted, source.to_string()),
-                ReadError::Unread { .. } | ReadError::BeyondEnd { .. } => return,
-                other => (wanted, other.to_string()),
-            };
-            let end = range.end();
-            let mut damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
-            if damage.ranges.len() >= RANGES_MAX {
-                damage.is_more = true;
-                return;
-            }
-            damage.ranges.push((range, what));
-            drop(damage);
-            if end <= wanted.offset || end >= wanted.end() {
-                return;
-            }
-            let rest = usize::try_from(wanted.end() - end).unwrap_or(0);
-            buffer.resize(rest, 0);
-            error = self.inner.read_exact_at(end, &mut buffer).err();
-        }
-    }
-}
-
-impl ReadAt for Recorder<'_> {
-    fn len(&self) -> u64 {
-        self.inner.len()
-    }
-
-    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        let read = self.inner.read_exact_at(offset, buffer);
-        if let Err(ReadError::Corrupt { range, what }) = &read {
-            let first = ReadError::Corrupt {
-                range: *range,
-                what: what.clone(),
-            };
-            let len = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
-            self.note_all(ByteRange::new(offset, len), first);
-        }
-        read
     }
 }
 

@@ -8,6 +8,7 @@ mod stage;
 mod tree_file;
 mod writing;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use ntt_host::{Disk, DiskFile};
@@ -91,7 +92,7 @@ impl Sink {
             return Ok(());
         }
         self.since_look_bytes = 0;
-        require_space(self.disk.as_ref(), &self.paths, LOOK_BYTES)
+        require_space(self.disk.as_ref(), directory_of(&self.paths.image), LOOK_BYTES)
     }
 
     /// Whether a checkpoint can begin without waiting for the last one.
@@ -170,9 +171,12 @@ fn complete_group(
     writer.save(group)
 }
 
-/// Refuses to go on with too little space on the target.
-pub(crate) fn require_space(disk: &dyn Disk, paths: &Paths, bytes: u64) -> Result<(), Error> {
-    let directory = directory_of(&paths.image);
+/// Refuses a directory whose file system has too little room for so many bytes.
+///
+/// # Errors
+///
+/// [`Error::Full`]; any error of the target.
+pub fn require_space(disk: &dyn Disk, directory: &Path, bytes: u64) -> Result<(), Error> {
     let free_bytes = disk
         .free_bytes(directory)
         .map_err(Error::target("looking at the free space", directory))?;

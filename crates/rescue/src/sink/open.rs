@@ -102,7 +102,7 @@ impl Sink {
         let image = open_image(disk.as_ref(), &paths, &map, resumed, size_bytes, locked)?;
         if !options.accept_space {
             let missing_bytes = size_bytes - map.totals().finished.bytes;
-            require_space(disk.as_ref(), &paths, missing_bytes)?;
+            require_space(disk.as_ref(), directory_of(&paths.image), missing_bytes)?;
         }
         let tree = open_tree(disk.as_ref(), &paths, size_bytes, &map)?;
         verify_samples(&tree.tree, &map, image.as_ref(), &paths)?;

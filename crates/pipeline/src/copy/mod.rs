@@ -17,6 +17,7 @@ mod intake;
 mod ledger;
 mod packed;
 mod stream;
+mod suspects;
 mod worker;
 
 use std::collections::HashSet;
@@ -137,6 +138,7 @@ fn copy_all(
     stage: &Running<'_>,
 ) -> Result<CopySummary, Error> {
     let totals = Totals::default();
+    let suspects = suspects::Suspects::of(context.archive)?;
     if plan.tasks.iter().any(|task| task.queue.pending_streams > 0) {
         let source = source_of(context, medium)?;
         let volumes = own_volumes(context.archive, medium)?;
@@ -149,6 +151,7 @@ fn copy_all(
                 contents: contents.as_ref(),
                 stage,
                 totals: &totals,
+                suspects: &suspects,
                 ledger: ledger::Ledger::default(),
                 failing: Mutex::default(),
                 stop: AtomicBool::new(false),
@@ -160,9 +163,13 @@ fn copy_all(
             );
         }
     }
+    suspects.settle(context.archive)?;
     let mut summary = totals.summary();
     if something_is_missing(context, plan)? {
         summary.outcome = summary.outcome.max(RunOutcome::Losses);
+    }
+    if something_is_damaged(context, plan)? {
+        summary.outcome = summary.outcome.max(RunOutcome::DamageFound);
     }
     Ok(summary)
 }
@@ -174,6 +181,17 @@ fn something_is_missing(context: &Context<'_>, plan: &CopyPlan) -> Result<bool, 
     for task in &plan.tasks {
         let is_queued = catalogue.progress(task.scan)?.pending_streams > 0;
         if is_queued || !catalogue.reopenable(task.scan)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether contents that these scans refer to are on record as damaged in the store (R44).
+fn something_is_damaged(context: &Context<'_>, plan: &CopyPlan) -> Result<bool, Error> {
+    let catalogue = context.archive.catalogue();
+    for task in &plan.tasks {
+        if !catalogue.bad_blobs(Some(task.scan))?.is_empty() {
             return Ok(true);
         }
     }
@@ -223,6 +241,7 @@ struct Shared<'a> {
     contents: &'a dyn Contents,
     stage: &'a Running<'a>,
     totals: &'a Totals,
+    suspects: &'a suspects::Suspects,
     ledger: ledger::Ledger,
     /// Streams, by inode and ordinal, whose last attempt in this run failed.
     failing: Mutex<HashSet<(u64, u32)>>,

@@ -3,6 +3,7 @@
 //! [`run`] looks and advises. What it advises are other commands, each with a dry run of its own, and [`fix`], which never deletes a content.
 
 mod agreement;
+mod bad;
 mod checks;
 pub mod fix;
 
@@ -77,6 +78,7 @@ pub fn run(context: &Context<'_>) -> Result<DoctorReport, Error> {
     checks.push(checks::catalogue(context.archive)?);
     let agreement = agreement::compare(context, &report)?;
     checks.extend(agreement.checks());
+    checks.extend(bad::check(context.archive, &agreement)?);
     checks.extend(checks::manifests(context.archive)?);
     checks.push(checks::search(context.archive)?);
     let worst = checks.iter().map(|check| check.status).max();

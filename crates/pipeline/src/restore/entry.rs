@@ -22,9 +22,14 @@ use crate::{Error, Interrupt};
 /// Largest extended attribute that is restored; Linux takes no larger ones.
 const XATTR_BYTES_MAX: u64 = 64 * 1024;
 
+/// What is said of a content that the store does not have right any more.
+const DAMAGED: &str =
+    "damaged in the store: its bytes are not those that were put in; `ntt verify` and `ntt doctor` tell more";
+
 /// Why content was not written.
 enum Stop {
     Interrupted,
+    Store(ntt_store::Error),
     Io(io::Error),
 }
 
@@ -145,8 +150,14 @@ impl Restorer<'_> {
         };
         self.restored.insert(inode.number);
         match self.fill(&file, &blob) {
-            Ok(()) => {}
+            Ok(true) => {}
+            // Most of it may be right, and nothing better may be left: it is kept, and said.
+            Ok(false) => self.damage(path, DAMAGED),
             Err(Stop::Interrupted) => return Err(Error::Interrupted),
+            Err(Stop::Store(error)) => {
+                self.damage(path, format!("the store does not give its content: {error}"));
+                return Ok(());
+            }
             Err(Stop::Io(error)) => return self.refused(path, error),
         }
         self.tell_damage(path, &states);
@@ -170,17 +181,12 @@ impl Restorer<'_> {
         Ok(())
     }
 
-    /// Writes a content; zeros of sparse contents become holes.
-    fn fill(&self, file: &File, blob: &BlobHash) -> Result<(), Stop> {
-        let reader = self
-            .context
-            .archive
-            .store()
-            .reader(blob)
-            .map_err(io::Error::other)?;
+    /// Writes a content; zeros of sparse contents become holes. Answers whether it is what was put into the store (R42).
+    fn fill(&self, file: &File, blob: &BlobHash) -> Result<bool, Stop> {
+        let reader = self.context.archive.store().reader(blob).map_err(Stop::Store)?;
         file.set_len(reader.len())?;
         let mut offset = 0;
-        reader.pieces::<Stop>(&mut |piece| {
+        let digest = reader.hashed_pieces::<Stop>(&mut |piece| {
             check(self.context.interrupt)?;
             offset += match piece {
                 Piece::Zeros(len) => len,
@@ -192,7 +198,7 @@ impl Restorer<'_> {
             Ok(())
         })?;
         self.stage.add(0, offset);
-        Ok(())
+        Ok(digest == *blob)
     }
 
     fn tell_damage(&mut self, path: &[u8], states: &[StreamState]) {
@@ -223,7 +229,13 @@ impl Restorer<'_> {
                 continue;
             };
             match self.xattr_value(state) {
-                Ok(value) => xattrs.push((name.clone(), value)),
+                Ok((value, is_right)) => {
+                    xattrs.push((name.clone(), value));
+                    if !is_right {
+                        let name = ntt_model::name::escape(name).into_owned();
+                        self.damage(path, format!("attribute {name}: {DAMAGED}"));
+                    }
+                }
                 Err(problem) => {
                     let name = ntt_model::name::escape(name).into_owned();
                     self.problem(path, format!("attribute {name}: {problem}"));
@@ -233,7 +245,8 @@ impl Restorer<'_> {
         xattrs
     }
 
-    fn xattr_value(&self, state: &StreamState) -> Result<Vec<u8>, String> {
+    /// The value, and whether it is what was put into the store.
+    fn xattr_value(&self, state: &StreamState) -> Result<(Vec<u8>, bool), String> {
         let blob = content_of(state)?;
         let reader = self
             .context
@@ -248,7 +261,8 @@ impl Restorer<'_> {
         reader
             .read_exact_at(0, &mut value)
             .map_err(|error| error.to_string())?;
-        Ok(value)
+        let is_right = BlobHash::of(&value) == blob;
+        Ok((value, is_right))
     }
 
     fn special(&mut self, directory: &OwnedFd, name: &OsStr, path: &[u8], inode: &Inode) {

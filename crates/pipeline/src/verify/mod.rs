@@ -37,7 +37,7 @@ pub struct VerifyRequest {
     pub medium: Option<MediumRow>,
     /// Only about this share of the contents, in percent (at least one), those verified longest ago first.
     pub sample_percent: Option<u8>,
-    /// Only contents not verified since; this is what makes a verification resumable.
+    /// Only contents not verified since, and those on record as damaged; this is what makes a verification resumable.
     pub not_since: Option<Timestamp>,
 }
 
@@ -159,7 +159,9 @@ fn add(
     places: &mut Places,
     blob: &BlobRow,
 ) -> Result<(), Error> {
-    if matches!((blob.verified, request.not_since), (Some(at), Some(since)) if at >= since) {
+    // What is on record as damaged is judged anew by whoever asks: it may have been stored again, and must not pass for good.
+    let is_fresh = matches!((blob.verified, request.not_since), (Some(at), Some(since)) if at >= since);
+    if is_fresh && !blob.bad {
         return Ok(());
     }
     let stored = archive.store().info(&blob.hash)?;

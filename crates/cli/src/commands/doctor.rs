@@ -22,8 +22,8 @@ use crate::units;
 /// Exits with 12 if something is wrong.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// Put right what can be: take in contents that the index does not know, strike entries without bytes, make files whose content is
-    /// lost pending for `ntt copy`, make the search index where it is missing or damaged. Never deletes a content.
+    /// Put right what can be: take in contents that the index does not know, strike entries without bytes, set damaged contents aside, make
+    /// files whose content is lost pending for `ntt copy`, make the search index where it is missing or damaged. Never deletes a content.
     #[arg(long)]
     fix: bool,
     /// Make the catalogue again from the manifests of the media and the store; the earlier one is kept beside it. With a catalogue in a
@@ -83,6 +83,9 @@ fn print_plan(out: &mut Output, plan: &FixPlan) -> std::io::Result<()> {
     for blob in &plan.strike {
         out.line(format!("would be struck      {blob}"))?;
     }
+    for blob in &plan.set_aside {
+        out.line(format!("would be set aside   {blob}, if it is damaged indeed"))?;
+    }
     for blob in &plan.refetch {
         out.line(format!("would become pending {blob}"))?;
     }
@@ -109,6 +112,11 @@ fn print_fixed(out: &mut Output, summary: &FixSummary) -> std::io::Result<()> {
         units::count(summary.struck),
         units::count(summary.temporaries),
     ))?;
+    if summary.set_aside + summary.good > 0 {
+        let contents = units::counted(summary.set_aside, "damaged copy", "damaged copies");
+        let good = units::count(summary.good);
+        out.line(format!("set aside {contents}, found good {good}"))?;
+    }
     if summary.indexed > 0 {
         let scans = units::counted(summary.indexed, "scan", "scans");
         out.line(format!("made the search index of {scans}"))?;

@@ -13,7 +13,7 @@ use ntt_pipeline::verify::{self, SourceCheck, VerifyPlan, VerifyRequest, VerifyS
 use crate::args::Global;
 use crate::commands::filter::parse_date;
 use crate::exit::{CommandResult, Exit};
-use crate::output::Output;
+use crate::output::{Output, tell};
 use crate::session::{self, Session};
 use crate::units;
 
@@ -135,5 +135,9 @@ fn print_summary(out: &mut Output, summary: &VerifySummary) -> std::io::Result<(
         "{good} good, {bad} damaged; {} read{rate}",
         units::bytes(summary.bytes)
     ))?;
-    out.flush()
+    out.flush()?;
+    if bad > 0 {
+        tell("hint: set them aside and make their files pending with: ntt doctor --fix");
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@
 
 mod arrows;
 mod crash;
+mod damaged_store;
 mod devices;
 mod differential;
 mod environment;

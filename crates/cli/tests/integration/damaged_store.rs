@@ -144,7 +144,8 @@ fn r44_damage_in_the_store_is_told_by_whatever_meets_it() {
     assert!(said.contains("damaged") && !said.contains("complete"), "{said}");
     assert_eq!(state(&environment, "tree"), "damaged");
     for command in ["copy", "retry"] {
-        let _ = environment.ntt([command, "tree"]).code(12);
+        let said = environment.ntt([command, "tree"]).code(12);
+        assert!(said.contains("2 contents are damaged in the store"), "{said}");
     }
 }
 

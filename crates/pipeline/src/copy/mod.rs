@@ -80,6 +80,8 @@ pub struct CopySummary {
     pub new_blobs: u64,
     /// Their bytes.
     pub new_bytes: u64,
+    /// Contents of the medium that are on record as damaged in the store when it ended.
+    pub bad: u64,
     /// How it ended.
     pub outcome: RunOutcome,
 }
@@ -168,7 +170,8 @@ fn copy_all(
     if something_is_missing(context, plan)? {
         summary.outcome = summary.outcome.max(RunOutcome::Losses);
     }
-    if something_is_damaged(context, plan)? {
+    summary.bad = damaged_contents(context, plan)?;
+    if summary.bad > 0 {
         summary.outcome = summary.outcome.max(RunOutcome::DamageFound);
     }
     Ok(summary)
@@ -187,15 +190,13 @@ fn something_is_missing(context: &Context<'_>, plan: &CopyPlan) -> Result<bool, 
     Ok(false)
 }
 
-/// Whether contents that these scans refer to are on record as damaged in the store (R44).
-fn something_is_damaged(context: &Context<'_>, plan: &CopyPlan) -> Result<bool, Error> {
-    let catalogue = context.archive.catalogue();
+/// How many contents that these scans refer to are on record as damaged in the store (R44).
+fn damaged_contents(context: &Context<'_>, plan: &CopyPlan) -> Result<u64, Error> {
+    let mut damaged = HashSet::new();
     for task in &plan.tasks {
-        if !catalogue.bad_blobs(Some(task.scan))?.is_empty() {
-            return Ok(true);
-        }
+        damaged.extend(context.archive.catalogue().bad_blobs(Some(task.scan))?);
     }
-    Ok(false)
+    Ok(u64::try_from(damaged.len()).unwrap_or(u64::MAX))
 }
 
 /// The contents of a volume.
@@ -286,6 +287,7 @@ impl Totals {
             bytes_read: get(&self.bytes_read),
             new_blobs: get(&self.new_blobs),
             new_bytes: get(&self.new_bytes),
+            bad: 0,
             outcome: if lost > 0 {
                 RunOutcome::Losses
             } else {

@@ -27,6 +27,7 @@ mod packed;
 mod parquet;
 mod postgres;
 mod postgres_faults;
+mod read_only_disk;
 mod rescue;
 mod restore;
 mod scale_small;

@@ -1,7 +1,8 @@
 //! Reads contents back and compares their digests (R42). Never deletes anything (R43).
 //!
 //! Contents verified longest ago come first, those of one age in the order in which they lie on the disk. Each batch of results is recorded as it
-//! is known; so a verification that was stopped goes on where it was when it is asked again with `not_since` set to the time of the first.
+//! is known; so a verification that was stopped goes on where it was when it is asked again with `not_since` set to the time of the first. Of an
+//! archive that was opened to look nothing is recorded.
 
 mod source;
 mod targets;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use source::{SourceCheck, SourceFinding, source};
 use targets::{Gathering, Places, Target, Targets};
 
+use crate::archive::Access;
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, RunOutcome, Stage};
 use ntt_report::selector::current_scans;
@@ -189,6 +191,9 @@ pub fn run(context: &Context<'_>, plan: &VerifyPlan) -> Result<VerifySummary, Er
         totals.1,
     );
     let result = verify_all(context, plan, &stage);
+    if context.archive.access() == Access::ReadOnly {
+        return stage.conclude(result, |summary| summary.outcome);
+    }
     stage.settle(
         context.archive.catalogue(),
         plan.medium.as_ref(),
@@ -360,11 +365,10 @@ impl Results {
 
     fn record(&mut self, shared: &Shared<'_>) -> Result<(), Error> {
         if !self.verified.is_empty() {
-            shared
-                .context
-                .archive
-                .catalogue()
-                .record_verified(&self.verified)?;
+            let archive = shared.context.archive;
+            if archive.access() != Access::ReadOnly {
+                archive.catalogue().record_verified(&self.verified)?;
+            }
             self.verified.clear();
             let mut bad = shared
                 .bad

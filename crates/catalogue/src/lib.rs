@@ -217,6 +217,8 @@ pub trait Catalogue: Send + Sync {
     ) -> Result<(), Error>;
     /// Number of blobs.
     fn blob_count(&self) -> Result<u64, Error>;
+    /// The blobs that did not match when they were last re-read, ascending by hash; of a scan only those that it refers to.
+    fn bad_blobs(&self, scan: Option<ScanId>) -> Result<Vec<BlobHash>, Error>;
     /// Records that blobs were re-read and matched, or did not.
     fn record_verified(&self, verified: &[(BlobHash, bool)]) -> Result<(), Error>;
 

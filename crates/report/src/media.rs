@@ -1,5 +1,7 @@
 //! Media and volumes with what became of their content.
 
+use std::collections::HashSet;
+
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{Census, EventRow, Evidence, Image, MediumKind, MediumRow, Tally, VolumeRow};
 use ntt_model::{MediumId, Severity, Timestamp};
@@ -25,6 +27,8 @@ pub enum Completeness {
     NotScanned,
     /// Nothing of it could ever be read; it is on record as a thing.
     Unreadable,
+    /// Contents of it are on record as damaged in the store.
+    Damaged,
 }
 
 impl Completeness {
@@ -37,6 +41,7 @@ impl Completeness {
             Self::NotScanned => "not-scanned",
             Self::FilesComplete => "files-complete",
             Self::Unreadable => "unreadable",
+            Self::Damaged => "damaged",
         }
     }
 }
@@ -68,6 +73,8 @@ pub struct MediumSummary {
     pub stored: Tally,
     /// Content streams of which a part or all is missing.
     pub lost: Tally,
+    /// Contents that are on record as damaged in the store.
+    pub bad: u64,
 }
 
 /// `medium show`: everything known of one medium.
@@ -187,6 +194,7 @@ fn summarise(
         Some(image) if is_unread => hits(catalogue, row, image)?.files_hit,
         _ => None,
     };
+    let bad = bad_contents(catalogue, row)?;
     let summary = MediumSummary {
         id: row.medium.id,
         label: row.medium.label.clone(),
@@ -194,7 +202,10 @@ fn summarise(
         kind: row.medium.kind,
         added: row.added,
         size_bytes: image.as_ref().map_or(0, |image| image.size_bytes),
-        completeness: completeness(&volumes, image.as_ref(), is_unread, files_hit),
+        completeness: match bad {
+            0 => completeness(&volumes, image.as_ref(), is_unread, files_hit),
+            _ => Completeness::Damaged,
+        },
         volumes: catalogue.volumes(row.key)?.len() as u64,
         paths: volumes
             .iter()
@@ -204,8 +215,20 @@ fn summarise(
         found: sum(|census| census.found),
         stored: sum(|census| census.stored),
         lost: sum(lost),
+        bad,
     };
     Ok((summary, volumes))
+}
+
+/// How many contents of a medium the store does not have right any more, as far as is on record (R44).
+fn bad_contents(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<u64, Error> {
+    let mut bad = HashSet::new();
+    for row in catalogue.volumes(medium.key)? {
+        for scan in current_scans(catalogue, &row)? {
+            bad.extend(catalogue.bad_blobs(Some(scan.id))?);
+        }
+    }
+    Ok(bad.len() as u64)
 }
 
 fn volumes(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<VolumeReport>, Error> {

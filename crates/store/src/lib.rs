@@ -17,6 +17,7 @@ mod names;
 mod pack;
 mod pack_list;
 mod pack_scan;
+mod quarantine;
 mod reader;
 mod rebuild;
 mod record;

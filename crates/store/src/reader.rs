@@ -119,6 +119,24 @@ impl BlobReader {
         Ok(())
     }
 
+    /// As [`BlobReader::pieces`], and tells the BLAKE3 of what was handed over: the bytes are right if it is the name of the blob, and nothing
+    /// else tells (R42).
+    ///
+    /// # Errors
+    ///
+    /// As [`BlobReader::pieces`].
+    pub fn hashed_pieces<E: From<io::Error>>(
+        &self,
+        sink: &mut dyn FnMut(Piece<'_>) -> Result<(), E>,
+    ) -> Result<BlobHash, E> {
+        let mut hasher = ContentHasher::without_sha256();
+        self.pieces::<E>(&mut |piece| {
+            update(&mut hasher, piece);
+            sink(piece)
+        })?;
+        Ok(hasher.finish().0)
+    }
+
     /// The next run of data within the content: start and length; an empty one at its end.
     fn data_after(&self, at: u64) -> io::Result<(u64, u64)> {
         let Some((start, len)) = self.file.next_data(self.start + at)? else {
@@ -148,28 +166,29 @@ impl BlobReader {
 
     /// Digests of the content.
     pub(crate) fn digest(&self) -> io::Result<Sums> {
-        self.hash(ContentHasher::new())
-    }
-
-    /// BLAKE3 of the content.
-    pub(crate) fn blake3(&self) -> io::Result<BlobHash> {
-        Ok(self.hash(ContentHasher::without_sha256())?.0)
-    }
-
-    fn hash(&self, mut hasher: ContentHasher) -> io::Result<Sums> {
+        let mut hasher = ContentHasher::new();
         self.pieces::<io::Error>(&mut |piece| {
-            match piece {
-                Piece::Bytes(bytes) => hasher.update(bytes),
-                Piece::Zeros(len) => hasher.zeros(len),
-            }
+            update(&mut hasher, piece);
             Ok(())
         })?;
         Ok(hasher.finish())
     }
 
+    /// BLAKE3 of the content.
+    pub(crate) fn blake3(&self) -> io::Result<BlobHash> {
+        self.hashed_pieces::<io::Error>(&mut |_| Ok(()))
+    }
+
     /// The file in which it lies.
     pub(crate) fn into_file(self) -> Box<dyn DiskFile> {
         self.file
+    }
+}
+
+fn update(hasher: &mut ContentHasher, piece: Piece<'_>) {
+    match piece {
+        Piece::Bytes(bytes) => hasher.update(bytes),
+        Piece::Zeros(len) => hasher.zeros(len),
     }
 }
 

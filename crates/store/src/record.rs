@@ -33,6 +33,11 @@ impl Entry {
         Self { info, removed: false }
     }
 
+    /// An entry that strikes the location of another.
+    pub(crate) const fn struck(info: BlobInfo) -> Self {
+        Self { info, removed: true }
+    }
+
     /// An entry that tells nothing but a pack.
     pub(crate) fn of_pack(pack: PackId) -> Self {
         Self::stored(BlobInfo {

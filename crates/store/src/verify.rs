@@ -1,4 +1,4 @@
-//! Re-hashing what is stored (R42), and setting aside what is damaged.
+//! Re-hashing what is stored (R42).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,11 +7,9 @@ use ntt_host::{DiskFile, OpenMode};
 use ntt_model::BlobHash;
 
 use crate::error::During;
-use crate::journal::Kind;
-use crate::maintain::new_writer;
 use crate::pack_list::{Line, PackList};
 use crate::pack_scan::{PackScan, Part};
-use crate::record::{Entry, live};
+use crate::record::live;
 use crate::{BlobInfo, BlobReader, Error, Location, PackId, PackReport, Store, Verified};
 
 /// Re-hashes blobs from the disk, not from the cache. The pack of the last one stays open, and what the system read ahead of it is used: contents asked for in the
@@ -42,7 +40,7 @@ impl Verifier {
     }
 
     /// As [`Verifier::verify_copy`], but what is no fault of this copy is an error.
-    fn judge_copy(&mut self, info: &BlobInfo) -> Result<Verified, Error> {
+    pub(crate) fn judge_copy(&mut self, info: &BlobInfo) -> Result<Verified, Error> {
         match self.verify_copy(info) {
             Verified::Io { error } if error.is_of_process() => Err(error),
             Verified::Good => Ok(Verified::Good),
@@ -191,56 +189,5 @@ impl Store {
             }
         });
         Ok(Some(list))
-    }
-
-    /// Strikes the copies of a blob that are not good from the index, never deleting a byte: a loose file is moved into `quarantine/`, a
-    /// member of a pack stays where it lies. If no good copy remains, the blob is absent afterwards and can be put again. Durable when it
-    /// returns; returns how many copies were struck.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::ReadOnly`], [`Error::NotFound`], [`Error::Io`]; then nothing is struck.
-    pub fn quarantine(&self, hash: &BlobHash) -> Result<u64, Error> {
-        self.shared.refuse_read_only()?;
-        let entries = self.shared.index().entries_of(hash)?;
-        let copies: Vec<BlobInfo> = live(&entries).collect();
-        if copies.is_empty() {
-            return Err(Error::NotFound(*hash));
-        }
-        let (mut verifier, mut bad) = (self.verifier(), Vec::new());
-        for info in copies {
-            if !matches!(verifier.judge_copy(&info)?, Verified::Good) {
-                bad.push(info);
-            }
-        }
-        for info in bad
-            .iter()
-            .filter(|info| matches!(info.location, Location::Loose { .. }))
-        {
-            let path = self.shared.layout.file_of(info);
-            if self.shared.disk.entry(&path).during("look up", &path)?.is_some() {
-                self.shared.set_aside(&path)?;
-            }
-        }
-        let removals: Vec<Entry> = bad
-            .iter()
-            .map(|info| Entry {
-                info: *info,
-                removed: true,
-            })
-            .collect();
-        self.record(&removals)?;
-        Ok(removals.len() as u64)
-    }
-
-    /// Makes entries part of the index, durably.
-    pub(crate) fn record(&self, entries: &[Entry]) -> Result<(), Error> {
-        if entries.is_empty() {
-            return Ok(());
-        }
-        let (id, mut journal) = new_writer(&self.shared)?;
-        journal.append(Kind::Stored, entries)?;
-        self.shared.index_mut().add(&id, entries, journal.end());
-        Ok(())
     }
 }

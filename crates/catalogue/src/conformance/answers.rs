@@ -348,9 +348,17 @@ fn verified_blobs_are_recorded(fixture: &Fixture) {
     fixture.complete(worker, &chunk, &stored(b"good"));
     let blob = BlobHash::of(b"good");
     fixture.catalogue.record_verified(&[(blob, true)]).unwrap();
-    fixture.catalogue.record_verified(&[(blob, false)]).unwrap();
-    let row = fixture.catalogue.blob(&blob).unwrap().unwrap();
-    assert!(row.bad && row.verified.is_some());
+    let volume = fixture.volume(fixture.medium(2), 1);
+    let (none, _) = fixture.load(volume, &flat(&files(1, 4)), &Labels::NONE, None);
+    for matched in [false, true, false] {
+        fixture.catalogue.record_verified(&[(blob, matched)]).unwrap();
+        let row = fixture.catalogue.blob(&blob).unwrap().unwrap();
+        assert!(row.bad != matched && row.verified.is_some());
+        let bad = |scan| fixture.catalogue.bad_blobs(scan).unwrap();
+        assert_eq!(bad(None), if matched { vec![] } else { vec![blob] });
+        assert_eq!(bad(Some(scan)), bad(None));
+        assert_eq!(bad(Some(none)), []);
+    }
     assert!(
         fixture
             .catalogue

@@ -431,6 +431,13 @@ fn unchanged_results_are_carried_over(fixture: &Fixture) {
     assert!(matches!(fixture.state(second, 10), State::Stored { .. }));
     assert_eq!(fixture.state(second, 12), State::Pending);
     fixture.assert_consistent(second);
+
+    let good = (BlobHash::of(b"good"), false);
+    fixture.catalogue.record_verified(&[good]).unwrap();
+    let (third, report) = fixture.load(volume, &flat(&changed), &Labels::NONE, Some(second));
+    assert_eq!((report.carried_streams, report.pending_streams), (0, 4));
+    assert_eq!(fixture.state(third, 10), State::Pending, "damaged: read again");
+    fixture.assert_consistent(third);
 }
 
 fn all_streams_of_an_inode_are_wanted(fixture: &Fixture) {

@@ -167,6 +167,15 @@ pub(super) fn each(
     }
 }
 
+/// Blobs on record as not matching, ascending by hash. They are few: the partial index has them all.
+pub(super) fn bad(connection: &Connection, scan: Option<ScanId>) -> Result<Vec<BlobHash>, Error> {
+    let used = scan.map_or(String::new(), |scan| {
+        format!("AND EXISTS (SELECT FROM result_{scan} r WHERE r.blob = b.id)")
+    });
+    let sql = format!("SELECT hash FROM blob b WHERE bad {used} ORDER BY hash");
+    connection.collect(&sql, &[], |row| Ok(BlobHash::from_bytes(fixed(get(row, 0)?)?)))
+}
+
 /// Number of blobs.
 pub(super) fn count(connection: &Connection) -> Result<u64, Error> {
     let count: i64 = connection.one("SELECT count(*) FROM blob", &[])?;

@@ -146,7 +146,8 @@ pub(super) fn tree_problem(connection: &Connection, scan: ScanId) -> Result<Opti
 
 /// Copies results of stored streams from the previous scan where number, size, modification and change time are equal.
 ///
-/// Only what is stored whole: a damaged or failed stream may do better this time, since the image may have been rescued further.
+/// Only what is stored whole: a damaged or failed stream may do better this time, since the image may have been rescued further. What the store
+/// does not have right any more is read again.
 fn carry_over(connection: &Connection, row: &ScanRow) -> Result<u64, Error> {
     let Some(previous) = row.scan.previous else {
         return Ok(0);
@@ -159,7 +160,7 @@ fn carry_over(connection: &Connection, row: &ScanRow) -> Result<u64, Error> {
          LEFT JOIN stream_{scan} y ON y.ino = r.ino AND y.stream = r.stream \
          WHERE r.state = {STORED} AND a.mtime = b.mtime AND a.size = b.size AND (a.bits & 768) = (b.bits & 768) \
          AND x.kind IS NOT DISTINCT FROM y.kind AND x.name IS NOT DISTINCT FROM y.name \
-         AND x.size IS NOT DISTINCT FROM y.size"
+         AND x.size IS NOT DISTINCT FROM y.size AND r.blob NOT IN (SELECT id FROM blob WHERE bad)"
     );
     let pages = connection.pages(&sql, PAGE)?;
     let table = format!("result_{scan} (ino, blob, scan, stream, state)");

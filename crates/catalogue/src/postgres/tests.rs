@@ -118,7 +118,7 @@ fn r31_results_of_the_version_before_are_read_and_added_to() {
     // As the fourth migration left it; one stream failed.
     server.psql(
         "old",
-        "DROP VIEW paths; CREATE VIEW paths AS SELECT 1 AS one; \
+        "DROP INDEX blob_bad; DROP VIEW paths; CREATE VIEW paths AS SELECT 1 AS one; \
          ALTER TABLE result DROP CONSTRAINT failed_has_a_class, DROP COLUMN failure, \
              ADD COLUMN attempts int4 NOT NULL DEFAULT 0, ADD COLUMN strikes int4 NOT NULL DEFAULT 0, \
              ADD COLUMN code int4, ADD COLUMN class text, ADD COLUMN detail text, \
@@ -126,7 +126,7 @@ fn r31_results_of_the_version_before_are_read_and_added_to() {
          DROP TYPE stream_failure; \
          UPDATE result SET state = 4, blob = NULL, attempts = 3, strikes = 2, code = 5, class = 'io', detail = 'gone' WHERE ino = 10; \
          UPDATE inode SET rare = ''; ALTER TABLE inode ALTER COLUMN rare SET NOT NULL; \
-         ALTER TABLE blob ALTER COLUMN id SET CACHE 1; UPDATE ntt_schema SET version = 4",
+         ALTER TABLE ntt_schema DROP COLUMN archive; ALTER TABLE blob ALTER COLUMN id SET CACHE 1; UPDATE ntt_schema SET version = 4",
     );
     assert!(matches!(
         PostgresCatalogue::open(&url, None),

@@ -109,6 +109,15 @@ pub(super) fn each(
     Ok(())
 }
 
+/// Blobs on record as not matching, ascending by hash. They are few: the partial index has them all.
+pub(super) fn bad(connection: &Connection, scan: Option<ScanId>) -> Result<Vec<BlobHash>, Error> {
+    let used = scan.map_or(String::new(), |scan| {
+        format!("AND EXISTS (SELECT 1 FROM result_{scan} r WHERE r.blob = b.id)")
+    });
+    let sql = format!("SELECT hash FROM blob b INDEXED BY blob_bad WHERE bad = 1 {used} ORDER BY hash");
+    collect(connection, &sql, [], |row| Ok(BlobHash::from_bytes(row.get(0)?)))
+}
+
 /// Number of blobs.
 pub(super) fn count(connection: &Connection) -> Result<u64, Error> {
     let count: i64 = connection.query_row("SELECT count(*) FROM blob", [], |row| row.get(0))?;

@@ -32,6 +32,7 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("migrations/0003_facts_and_layout.sql"),
         rewrite: repack_inodes,
     },
+    Migration::of(include_str!("migrations/0004_bad_blobs.sql")),
 ];
 
 /// The last version that this program knows.

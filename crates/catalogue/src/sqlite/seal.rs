@@ -85,7 +85,8 @@ pub(super) fn tree_problem(connection: &Connection, scan: ScanId) -> Result<Opti
 
 /// Copies results of stored streams from the previous scan where number, size, modification and change time are equal.
 ///
-/// Only what is stored whole: a damaged or failed stream may do better this time, since the image may have been rescued further.
+/// Only what is stored whole: a damaged or failed stream may do better this time, since the image may have been rescued further. What the store
+/// does not have right any more is read again.
 fn carry_over(connection: &Connection, scan: ScanId) -> Result<u64, Error> {
     let sql = "SELECT previous FROM scan WHERE id = ?1";
     let Some(previous) = connection.query_row(sql, [scan.0], |row| row.get::<_, Option<i64>>(0))? else {
@@ -97,7 +98,8 @@ fn carry_over(connection: &Connection, scan: ScanId) -> Result<u64, Error> {
          LEFT JOIN stream_{previous} x ON x.ino = r.ino AND x.stream = r.stream \
          LEFT JOIN stream_{scan} y ON y.ino = r.ino AND y.stream = r.stream \
          WHERE r.state = {} AND a.mtime IS b.mtime AND a.size IS b.size \
-         AND x.kind IS y.kind AND x.name IS y.name AND x.size IS y.size",
+         AND x.kind IS y.kind AND x.name IS y.name AND x.size IS y.size \
+         AND r.blob NOT IN (SELECT id FROM blob WHERE bad = 1)",
         state::STORED
     );
     let mut carried = 0;

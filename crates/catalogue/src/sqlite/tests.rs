@@ -155,7 +155,7 @@ fn r31_a_newer_or_foreign_schema_is_refused_and_left_alone() {
         let clock = || Arc::new(ManualClock::default());
         assert!(matches!(
             SqliteCatalogue::open(&path, clock()),
-            Err(Error::Version { known: 3, .. })
+            Err(Error::Version { known: 4, .. })
         ));
         assert!(matches!(
             SqliteCatalogue::open_read_only(&path, clock()),

@@ -332,6 +332,15 @@ impl Catalogue for SqliteCatalogue {
         self.read(blob::count)
     }
 
+    fn bad_blobs(&self, scan: Option<ScanId>) -> Result<Vec<BlobHash>, Error> {
+        self.read(|connection| {
+            if let Some(scan) = scan {
+                queue::sealed(connection, scan)?;
+            }
+            blob::bad(connection, scan)
+        })
+    }
+
     fn record_verified(&self, verified: &[(BlobHash, bool)]) -> Result<(), Error> {
         self.write(Power, |connection| {
             blob::record_verified(connection, verified, self.clock.now())

@@ -8,19 +8,22 @@ use clap::Args;
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{State, StreamState};
 use ntt_model::{BlobHash, name::escape};
+use ntt_pipeline::Archive;
 use ntt_report::listing::entries_at;
 use ntt_report::occurrences::{self, stream_name};
 use ntt_report::selector::Selector;
-use ntt_store::Store;
+use ntt_store::{Piece, Verified};
 
 use crate::args::Global;
+use crate::commands::DAMAGED_IN_STORE;
 use crate::exit::{CommandResult, Exit, Failure, FailureKind};
 use crate::output::{Output, tell};
 use crate::session;
 
 /// Write the content of files to stdout, byte for byte.
 ///
-/// Exits with 3 if bytes of a damaged file are missing; they come as zeros.
+/// Exits with 3 if bytes of a damaged file are missing; they come as zeros. Exits with 12 if a content is damaged in the store: nothing of it is written if that
+/// is on record, else it shows when it has been read.
 #[derive(Debug, Args)]
 pub(crate) struct CatArgs {
     /// MEDIUM/VOLUME/PATH, or the 64 hexadecimal digits of a content.
@@ -43,11 +46,16 @@ pub(crate) fn run(global: &Global, args: &CatArgs) -> CommandResult {
     let mut exit = Exit::Done;
     for target in &args.targets {
         let (blob, damaged) = content(catalogue, target.as_bytes(), wanted)?;
-        write(archive.store(), &blob, out.raw())?;
-        if damaged {
-            exit = Exit::Losses;
+        let name = escape(target.as_bytes()).into_owned();
+        if !write(&archive, &blob, out.raw())? {
+            exit = Exit::Damage;
             out.flush()?;
-            let name = escape(target.as_bytes()).into_owned();
+            tell(&format!("ntt: {name}: {DAMAGED_IN_STORE}"));
+        } else if damaged {
+            if exit == Exit::Done {
+                exit = Exit::Losses;
+            }
+            out.flush()?;
             tell(&format!(
                 "ntt: {name} is damaged: its missing bytes are shown as zeros"
             ));
@@ -104,13 +112,24 @@ fn stored(state: &StreamState) -> Option<(BlobHash, bool)> {
     }
 }
 
-fn write(store: &Store, blob: &BlobHash, out: &mut impl Write) -> Result<(), Failure> {
-    let mut reader = store.reader(blob)?;
+/// Writes a content; answers whether it is what was put into the store (R42). Of one that is on record as damaged nothing is written, unless it is right
+/// again.
+fn write(archive: &Archive, blob: &BlobHash, out: &mut impl Write) -> Result<bool, Failure> {
+    let store = archive.store();
+    let is_suspect = occurrences::blob(archive.catalogue(), blob)?.is_some_and(|row| row.bad);
+    if is_suspect && !matches!(store.verifier().verify(blob)?, Verified::Good) {
+        return Ok(false);
+    }
     if std::io::stdout().is_terminal() {
         refuse_controls(&mut store.reader(blob)?)?;
     }
-    std::io::copy(&mut reader, out)?;
-    Ok(())
+    let digest = store
+        .reader(blob)?
+        .hashed_pieces::<std::io::Error>(&mut |piece| match piece {
+            Piece::Bytes(bytes) => out.write_all(bytes),
+            Piece::Zeros(len) => std::io::copy(&mut std::io::repeat(0).take(len), out).map(drop),
+        })?;
+    Ok(digest == *blob)
 }
 
 /// Content is hostile: what could take over a terminal goes to a file or a pager.

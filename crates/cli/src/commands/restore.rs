@@ -22,7 +22,7 @@ use crate::units;
 ///
 /// Names, content, holes, links, modes and times come back as they were; owners when the system permits it.
 ///
-/// Exits with 3 if something could not be restored as it was, and with 12 if --compare finds a difference.
+/// Exits with 3 if something could not be restored as it was, and with 12 if a content is damaged in the store or --compare finds a difference.
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArgs {
     /// MEDIUM[/VOLUME[/PATH]].

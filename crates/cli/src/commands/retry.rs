@@ -9,6 +9,7 @@ use ntt_pipeline::archive::Access;
 use ntt_pipeline::{copy, retry};
 
 use crate::args::Global;
+use crate::commands::DAMAGED_IN_STORE;
 use crate::commands::summary::print_copy;
 use crate::exit::{CommandResult, Exit};
 use crate::output::Output;
@@ -43,13 +44,19 @@ pub(crate) fn run(global: &Global, args: &RetryArgs) -> CommandResult {
                 units::counted(*count, "content", "contents")
             ))?;
         }
-        if plan.streams.is_empty() {
+        if plan.bad > 0 {
+            let contents = units::counted(plan.bad, "content is", "contents are");
+            out.line(format!("{contents} {DAMAGED_IN_STORE}"))?;
+        } else if plan.streams.is_empty() {
             out.line("nothing failed, waits or is damaged")?;
         }
     }
     out.flush()?;
-    if args.dry_run || plan.streams.is_empty() {
+    if args.dry_run {
         return Ok(Exit::Done);
+    }
+    if plan.streams.is_empty() {
+        return Ok(if plan.bad > 0 { Exit::Damage } else { Exit::Done });
     }
     let summary = session.settle(retry::run(&session.context(), &medium, &plan))?;
     if !out.json() {

@@ -4,6 +4,7 @@ use ntt_pipeline::copy::CopySummary;
 use ntt_pipeline::ingest::{IngestSummary, MediumSummary, SourceFailure, VolumeSummary};
 use ntt_rescue::health::{Health, Verdict};
 
+use crate::commands::DAMAGED_IN_STORE;
 use crate::commands::volume::{VolumeTitle, print_census, short, short_volume};
 use crate::output::{Output, tell};
 use crate::units;
@@ -116,6 +117,10 @@ pub(crate) fn print_copy(out: &mut Output, summary: &CopySummary) -> std::io::Re
 }
 
 fn print_copied(out: &mut Output, summary: &CopySummary) -> std::io::Result<()> {
+    if summary.bad > 0 {
+        let contents = units::counted(summary.bad, "content is", "contents are");
+        out.line(format!("  {contents} {DAMAGED_IN_STORE}"))?;
+    }
     if summary.stored_streams + summary.damaged_streams + summary.failed_streams == 0 {
         return out.line("  nothing was left to copy");
     }

@@ -6,14 +6,14 @@ use std::os::unix::ffi::OsStrExt;
 use clap::Args;
 use ntt_model::Timestamp;
 use ntt_model::name::escape;
-use ntt_pipeline::RunOutcome;
 use ntt_pipeline::archive::Access;
 use ntt_pipeline::verify::{self, SourceCheck, VerifyPlan, VerifyRequest, VerifySummary};
+use ntt_pipeline::{Archive, RunOutcome};
 
 use crate::args::Global;
 use crate::commands::filter::parse_date;
-use crate::exit::{CommandResult, Exit};
-use crate::output::Output;
+use crate::exit::{CommandResult, Exit, Failure, FailureKind};
+use crate::output::{Output, tell};
 use crate::session::{self, Session};
 use crate::units;
 
@@ -43,7 +43,12 @@ pub(crate) struct VerifyArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &VerifyArgs) -> CommandResult {
-    let access = Access::Write.unless_dry(args.dry_run);
+    let is_read_only = Archive::is_on_read_only_disk(&session::archive_root(global)?);
+    if is_read_only && args.source {
+        let reason = "the archive is on a read-only file system, and what --source finds must be recorded";
+        return Err(Failure::new(FailureKind::Failed, reason));
+    }
+    let access = Access::Write.unless_dry(args.dry_run || is_read_only);
     let flags: Vec<_> = args
         .jobs
         .as_deref()
@@ -66,8 +71,17 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> CommandResult {
         print_plan(&mut out, &plan)?;
         return Ok(Exit::Done);
     }
-    let summary = session.settle(verify::run(&session.context(), &plan))?;
+    let verified = verify::run(&session.context(), &plan);
+    let summary = match is_read_only {
+        true => verified?,
+        false => session.settle(verified)?,
+    };
     print_summary(&mut out, &summary)?;
+    if is_read_only {
+        tell("ntt: the archive is on a read-only file system: nothing of this is recorded");
+    } else if !summary.bad.is_empty() && !global.quiet {
+        tell("hint: set them aside and make their files pending with: ntt doctor --fix");
+    }
     if summary.outcome == RunOutcome::Interrupted {
         session::say_how_to_resume(global);
     }

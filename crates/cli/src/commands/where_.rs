@@ -14,6 +14,7 @@ use ntt_report::occurrences::{self, Place};
 use ntt_report::selector::Selector;
 
 use crate::args::Global;
+use crate::commands::DAMAGED_IN_STORE;
 use crate::commands::volume::short;
 use crate::exit::{CommandResult, Exit, Failure, FailureKind};
 use crate::output::Output;
@@ -22,7 +23,7 @@ use crate::{session, units};
 /// Show every place at which a content stands on any medium.
 ///
 /// The content is named by its BLAKE3, by a path in the archive, or by a file on this machine: is its content archived? Exits with 0 if the
-/// content is in the archive and 1 if it is not.
+/// content is in the archive, 1 if it is not, and 12 if it is damaged there.
 #[derive(Debug, Args)]
 pub(crate) struct WhereArgs {
     /// 64 hexadecimal digits, MEDIUM/VOLUME/PATH, or a file on this machine (write `./FILE` if it could be taken for something else).
@@ -34,12 +35,31 @@ pub(crate) fn run(global: &Global, args: &WhereArgs) -> CommandResult {
     let catalogue = archive.catalogue();
     let hashes = hashes(catalogue, args.content.as_bytes())?;
     let mut out = Output::new(global);
-    let mut known = false;
+    let mut standings = Vec::new();
     for hash in hashes {
-        known |= print(catalogue, &mut out, &hash)?;
+        standings.push(print(catalogue, &mut out, &hash)?);
     }
     out.flush()?;
-    if known { Ok(Exit::Done) } else { Ok(Exit::NotFound) }
+    Ok(exit_of(&standings))
+}
+
+/// How a content stands in the archive.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Unknown,
+    Archived,
+    /// On record as damaged in the store.
+    Damaged,
+}
+
+fn exit_of(standings: &[Standing]) -> Exit {
+    if standings.contains(&Standing::Damaged) {
+        Exit::Damage
+    } else if standings.contains(&Standing::Archived) {
+        Exit::Done
+    } else {
+        Exit::NotFound
+    }
 }
 
 /// What the argument names, tried as digest, file of this machine, and place in the archive.
@@ -97,15 +117,15 @@ fn hash_file(path: &Path) -> std::io::Result<BlobHash> {
     Ok(BlobHash::from_bytes(*hasher.finalize().as_bytes()))
 }
 
-/// Prints one content and its places; false if the archive does not have it.
-fn print(catalogue: &dyn Catalogue, out: &mut Output, hash: &BlobHash) -> Result<bool, Failure> {
+/// Prints one content and its places.
+fn print(catalogue: &dyn Catalogue, out: &mut Output, hash: &BlobHash) -> Result<Standing, Failure> {
     let Some(blob) = occurrences::blob(catalogue, hash)? else {
         if out.json() {
             out.json_line("content", &serde_json::json!({ "hash": hash, "archived": false }))?;
         } else {
             out.line(format!("{hash} is not in the archive"))?;
         }
-        return Ok(false);
+        return Ok(Standing::Unknown);
     };
     if out.json() {
         out.json_line(
@@ -119,6 +139,9 @@ fn print(catalogue: &dyn Catalogue, out: &mut Output, hash: &BlobHash) -> Result
             "{hash}  {bytes}, {kind}, verified {}",
             units::time(blob.verified)
         ))?;
+        if blob.bad {
+            out.line(format!("  {DAMAGED_IN_STORE}"))?;
+        }
     }
     let mut places = 0;
     occurrences::places(catalogue, hash, &mut |place| {
@@ -133,7 +156,11 @@ fn print(catalogue: &dyn Catalogue, out: &mut Output, hash: &BlobHash) -> Result
     if !out.json() {
         out.line(format!("  {}", units::counted(places, "place", "places")))?;
     }
-    Ok(true)
+    Ok(if blob.bad {
+        Standing::Damaged
+    } else {
+        Standing::Archived
+    })
 }
 
 fn place_line(place: &Place) -> String {

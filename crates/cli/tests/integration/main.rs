@@ -8,6 +8,7 @@
 mod archive;
 mod arrows;
 mod crash;
+mod damaged_store;
 mod devices;
 mod differential;
 mod doctor;
@@ -28,6 +29,7 @@ mod packed;
 mod parquet;
 mod postgres;
 mod postgres_faults;
+mod read_only_disk;
 mod rescue;
 mod restore;
 mod scale_small;

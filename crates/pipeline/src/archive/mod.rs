@@ -259,6 +259,11 @@ impl Archive {
         }
     }
 
+    /// Whether the archive lies on a file system that takes no changes, whoever asks: it can be looked at and verified, and that is all.
+    pub fn is_on_read_only_disk(root: &Path) -> bool {
+        rustix::fs::access(root, rustix::fs::Access::WRITE_OK) == Err(rustix::io::Errno::ROFS)
+    }
+
     /// The directory.
     pub fn root(&self) -> &Path {
         &self.root

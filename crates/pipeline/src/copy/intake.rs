@@ -5,6 +5,8 @@ use ntt_model::{BlobHash, Sha256};
 use ntt_source::extents::{Piece, Sink};
 use ntt_store::{BatchId, ContentHasher, LargeBlob, Put, Writer};
 
+use super::suspects::Suspects;
+
 /// Bytes from which the type of a content is recognised.
 const HEAD_BYTES: usize = 8 * 1024;
 /// Zeros taken between two looks at the interrupt: up to the next multiple of this, since such a run is known to the hasher as a whole.
@@ -45,6 +47,7 @@ enum Keep<'w> {
 /// A content being read. Dropped unfinished, it leaves nothing.
 pub(super) struct Intake<'w> {
     keep: Keep<'w>,
+    suspects: &'w Suspects,
     stop: &'w dyn Fn() -> bool,
     /// Bytes taken, zeros included.
     pub(super) len: u64,
@@ -63,17 +66,19 @@ pub(super) struct Taken {
 }
 
 /// What a thread takes contents with, one after the other.
-pub(super) struct Desk {
+pub(super) struct Desk<'a> {
     pub(super) writer: Writer,
+    suspects: &'a Suspects,
     /// Contents up to this size are held in memory.
     memory_bytes: u64,
     content: PageBuffer,
 }
 
-impl Desk {
-    pub(super) const fn new(writer: Writer, memory_bytes: u64) -> Self {
+impl<'a> Desk<'a> {
+    pub(super) const fn new(writer: Writer, suspects: &'a Suspects, memory_bytes: u64) -> Self {
         Self {
             writer,
+            suspects,
             memory_bytes,
             content: PageBuffer::new(),
         }
@@ -106,6 +111,7 @@ impl Desk {
         };
         Ok(Intake {
             keep,
+            suspects: self.suspects,
             stop,
             len: 0,
             bytes_read: 0,
@@ -136,6 +142,7 @@ impl Intake<'_> {
             Keep::Memory { content, writer } => {
                 let content = content.as_slice();
                 let blob = ContentHasher::blake3(content);
+                self.suspects.make_way(&blob)?;
                 let (sha256, batch) = put(writer, content, blob)?;
                 let content_type = content_type(&content[..content.len().min(HEAD_BYTES)]);
                 Ok(Taken {
@@ -148,6 +155,7 @@ impl Intake<'_> {
             }
             Keep::Store { hasher, head, blob } => {
                 let (hash, sha256) = hasher.finish();
+                self.suspects.make_way(&hash)?;
                 let running = blob.batch();
                 Ok(Taken {
                     blob: hash,

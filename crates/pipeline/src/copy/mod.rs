@@ -17,6 +17,7 @@ mod intake;
 mod ledger;
 mod packed;
 mod stream;
+mod suspects;
 mod worker;
 
 use std::collections::HashSet;
@@ -79,6 +80,8 @@ pub struct CopySummary {
     pub new_blobs: u64,
     /// Their bytes.
     pub new_bytes: u64,
+    /// Contents of the medium that are on record as damaged in the store when it ended.
+    pub bad: u64,
     /// How it ended.
     pub outcome: RunOutcome,
 }
@@ -137,6 +140,7 @@ fn copy_all(
     stage: &Running<'_>,
 ) -> Result<CopySummary, Error> {
     let totals = Totals::default();
+    let suspects = suspects::Suspects::of(context.archive)?;
     if plan.tasks.iter().any(|task| task.queue.pending_streams > 0) {
         let source = source_of(context, medium)?;
         let volumes = own_volumes(context.archive, medium)?;
@@ -149,6 +153,7 @@ fn copy_all(
                 contents: contents.as_ref(),
                 stage,
                 totals: &totals,
+                suspects: &suspects,
                 ledger: ledger::Ledger::default(),
                 failing: Mutex::default(),
                 stop: AtomicBool::new(false),
@@ -160,9 +165,14 @@ fn copy_all(
             );
         }
     }
+    suspects.settle(context.archive)?;
     let mut summary = totals.summary();
     if something_is_missing(context, plan)? {
         summary.outcome = summary.outcome.max(RunOutcome::Losses);
+    }
+    summary.bad = damaged_contents(context, plan)?;
+    if summary.bad > 0 {
+        summary.outcome = summary.outcome.max(RunOutcome::DamageFound);
     }
     Ok(summary)
 }
@@ -178,6 +188,15 @@ fn something_is_missing(context: &Context<'_>, plan: &CopyPlan) -> Result<bool, 
         }
     }
     Ok(false)
+}
+
+/// How many contents that these scans refer to are on record as damaged in the store (R44).
+fn damaged_contents(context: &Context<'_>, plan: &CopyPlan) -> Result<u64, Error> {
+    let mut damaged = HashSet::new();
+    for task in &plan.tasks {
+        damaged.extend(context.archive.catalogue().bad_blobs(Some(task.scan))?);
+    }
+    Ok(u64::try_from(damaged.len()).unwrap_or(u64::MAX))
 }
 
 /// The contents of a volume.
@@ -223,6 +242,7 @@ struct Shared<'a> {
     contents: &'a dyn Contents,
     stage: &'a Running<'a>,
     totals: &'a Totals,
+    suspects: &'a suspects::Suspects,
     ledger: ledger::Ledger,
     /// Streams, by inode and ordinal, whose last attempt in this run failed.
     failing: Mutex<HashSet<(u64, u32)>>,
@@ -267,6 +287,7 @@ impl Totals {
             bytes_read: get(&self.bytes_read),
             new_blobs: get(&self.new_blobs),
             new_bytes: get(&self.new_bytes),
+            bad: 0,
             outcome: if lost > 0 {
                 RunOutcome::Losses
             } else {

@@ -36,7 +36,7 @@ pub(super) fn copy(
     contents: &dyn Contents,
     item: &ChunkItem,
     wanted: &WantedStream,
-    desk: &mut Desk,
+    desk: &mut Desk<'_>,
     stop: &dyn Fn() -> bool,
 ) -> Result<Copied, Halt> {
     let (ordinal, stream) = (wanted.ordinal, &wanted.stream);

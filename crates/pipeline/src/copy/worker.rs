@@ -194,7 +194,7 @@ fn wait(pause: Duration, interrupt: &Interrupt) -> Result<(), Error> {
 struct Batch<'a> {
     shared: &'a Shared<'a>,
     id: WorkerId,
-    desk: Desk,
+    desk: Desk<'a>,
     copied: Vec<ledger::Copied>,
     since: Instant,
 }
@@ -207,7 +207,7 @@ impl<'a> Batch<'a> {
         Ok(Self {
             shared,
             id,
-            desk: Desk::new(store.writer()?, memory),
+            desk: Desk::new(store.writer()?, shared.suspects, memory),
             copied: Vec::new(),
             since: Instant::now(),
         })

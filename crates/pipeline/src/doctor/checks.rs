@@ -52,6 +52,12 @@ fn permission(archive: &Archive) -> Check {
     let access = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
     match rustix::fs::access(archive.root(), access) {
         Ok(()) => Check::ok("permission", "the archive can be read and written"),
+        Err(rustix::io::Errno::ROFS) => Check::new(
+            "permission",
+            CheckStatus::Warning,
+            "the archive is on a read-only file system: it can be read, not written",
+            "`ntt verify` reads it as it is and records nothing; to change the archive, mount it so that it can be written",
+        ),
         Err(error) => Check::new(
             "permission",
             CheckStatus::Problem,

@@ -1,7 +1,8 @@
 //! What can be put right without losing a byte (R37, R43).
 //!
 //! Stored contents that the index does not know are hashed again and taken in. Entries of the index whose bytes are gone or cut short are
-//! struck; a file that is not what its name says moves to `quarantine/`. Streams whose content is lost become pending, so that the next
+//! struck; contents on record as damaged are read once more and set aside if they are: a file moves to `quarantine/`, a member of a pack is struck
+//! and stays where it lies. Streams whose content is lost become pending, so that the next
 //! copy of their medium fetches them again. Contents that no medium refers to stay where they are: the copy that was killed adopts them
 //! when it goes on. What the search index lacks is made from the catalogue. Nothing is deleted but temporary files of runs that have ended, which opening an archive for writing always removes.
 
@@ -13,7 +14,7 @@ use ntt_report::selector::current_scans;
 use ntt_store::{CheckReport, Problem};
 use serde::{Deserialize, Serialize};
 
-use super::agreement;
+use super::{agreement, bad};
 use crate::stage::{Running, Subject};
 use crate::{Context, Error, HostPath, RunOutcome, Stage};
 
@@ -24,6 +25,8 @@ pub struct FixPlan {
     pub adopt: Vec<HostPath>,
     /// Contents of the index whose bytes are not all there, to be struck from it; as hex.
     pub strike: Vec<String>,
+    /// Contents on record as damaged, to be read once more and set aside if they are, whose streams then become pending; as hex.
+    pub set_aside: Vec<String>,
     /// Contents of the catalogue that the store has lost, whose streams become pending; as hex.
     pub refetch: Vec<String>,
     /// Temporary files of runs that have ended.
@@ -57,6 +60,10 @@ pub struct FixSummary {
     pub refused: u64,
     /// Copies struck from the index.
     pub struck: u64,
+    /// Damaged copies of contents that were set aside.
+    pub set_aside: u64,
+    /// Contents that were on record as damaged and are not.
+    pub good: u64,
     /// Media of which contents are to be fetched again with `ntt copy`.
     pub reopened: Vec<Reopened>,
     /// Temporary files removed.
@@ -95,6 +102,10 @@ pub fn plan(context: &Context<'_>) -> Result<FixPlan, Error> {
     let lost = agreement::compare(context, &report)?.missing_hashes;
     let refetch = lost.iter().filter(|hash| !adoptable.contains(hash));
     plan.refetch = refetch.map(BlobHash::to_hex).collect();
+    let lost = lost_copies(&report);
+    let suspects = bad::suspects(context.archive)?;
+    let suspects = suspects.iter().filter(|hash| !lost.contains(hash));
+    plan.set_aside = suspects.map(BlobHash::to_hex).collect();
     Ok(plan)
 }
 
@@ -108,7 +119,7 @@ pub fn run(context: &Context<'_>, plan: &FixPlan) -> Result<FixSummary, Error> {
     let result = fix(context, plan);
     if let Ok(summary) = &result {
         let reopened: u64 = summary.reopened.iter().map(|medium| medium.streams).sum();
-        stage.add(summary.adopted + summary.struck + reopened, 0);
+        stage.add(summary.adopted + summary.struck + summary.set_aside + reopened, 0);
     }
     stage.settle(context.archive.catalogue(), None, result, |summary| {
         summary.outcome
@@ -127,6 +138,8 @@ fn fix(context: &Context<'_>, plan: &FixPlan) -> Result<FixSummary, Error> {
         context.interrupt.check()?;
         summary.struck += store.quarantine(&hash)?;
     }
+    let judged = bad::set_aside(context)?;
+    (summary.set_aside, summary.good) = (judged.set_aside, judged.good);
     let lost = agreement::compare(context, &store.check()?)?.missing_hashes;
     for medium in context.archive.catalogue().media()? {
         let streams = reopen(context, &medium, &lost)?;

@@ -3,6 +3,7 @@
 //! [`run`] looks and advises. What it advises are other commands, each with a dry run of its own, and [`fix`], which never deletes a content.
 
 mod agreement;
+mod bad;
 mod checks;
 pub mod fix;
 
@@ -89,7 +90,10 @@ fn examine(context: &Context<'_>) -> Result<DoctorReport, Error> {
         false => Some(agreement::compare(context, &report)?),
     };
     match &agreement {
-        Some(agreement) => checks.extend(agreement.checks()),
+        Some(agreement) => {
+            checks.extend(agreement.checks());
+            checks.extend(bad::check(context.archive, agreement)?);
+        }
         None => checks.push(agreement::skipped()),
     }
     checks.push(checks::manifests(context.archive)?);

@@ -24,12 +24,17 @@ const XATTR_BYTES_MAX: u64 = 64 * 1024;
 
 /// Name and value of an extended attribute.
 type Xattr = (Vec<u8>, Vec<u8>);
+/// What is said of a content that the store does not have right any more.
+const DAMAGED: &str =
+    "damaged in the store: its bytes are not those that were put in; `ntt verify` and `ntt doctor` tell more";
 
 /// Why content was not written.
 enum Stop {
     Interrupted,
     /// The index of the store is damaged: no fault of one file.
     Index(ntt_store::Error),
+    /// The store does not give the content.
+    Store(ntt_store::Error),
     Io(io::Error),
 }
 
@@ -43,7 +48,7 @@ impl From<ntt_store::Error> for Stop {
     fn from(error: ntt_store::Error) -> Self {
         match error {
             ntt_store::Error::DamagedIndex(_) => Self::Index(error),
-            other => Self::Io(io::Error::other(other)),
+            other => Self::Store(other),
         }
     }
 }
@@ -159,9 +164,15 @@ impl Restorer<'_> {
         };
         self.restored.insert(inode.number);
         match self.fill(&file, &blob) {
-            Ok(()) => {}
+            Ok(true) => {}
+            // Most of it may be right, and nothing better may be left: it is kept, and said.
+            Ok(false) => self.damage(path, DAMAGED),
             Err(Stop::Interrupted) => return Err(Error::Interrupted),
             Err(Stop::Index(error)) => return Err(error.into()),
+            Err(Stop::Store(error)) => {
+                self.damage(path, format!("the store does not give its content: {error}"));
+                return Ok(());
+            }
             Err(Stop::Io(error)) => return self.refused(path, error),
         }
         self.tell_damage(path, &states);
@@ -185,12 +196,12 @@ impl Restorer<'_> {
         Ok(())
     }
 
-    /// Writes a content; zeros of sparse contents become holes.
-    fn fill(&self, file: &File, blob: &BlobHash) -> Result<(), Stop> {
+    /// Writes a content; zeros of sparse contents become holes. Answers whether it is what was put into the store (R42).
+    fn fill(&self, file: &File, blob: &BlobHash) -> Result<bool, Stop> {
         let reader = self.context.archive.store().reader(blob)?;
         file.set_len(reader.len())?;
         let mut offset = 0;
-        reader.pieces::<Stop>(&mut |piece| {
+        let digest = reader.hashed_pieces::<Stop>(&mut |piece| {
             check(self.context.interrupt)?;
             offset += match piece {
                 Piece::Zeros(len) => len,
@@ -202,7 +213,7 @@ impl Restorer<'_> {
             Ok(())
         })?;
         self.stage.add(0, offset);
-        Ok(())
+        Ok(digest == *blob)
     }
 
     fn tell_damage(&mut self, path: &[u8], states: &[StreamState]) {
@@ -233,9 +244,19 @@ impl Restorer<'_> {
                 continue;
             };
             match self.xattr_value(state) {
-                Ok(value) => xattrs.push((name.clone(), value)),
+                Ok((value, is_right)) => {
+                    xattrs.push((name.clone(), value));
+                    if !is_right {
+                        let name = ntt_model::name::escape(name).into_owned();
+                        self.damage(path, format!("attribute {name}: {DAMAGED}"));
+                    }
+                }
                 Err(Stop::Interrupted) => return Err(Error::Interrupted),
                 Err(Stop::Index(error)) => return Err(error.into()),
+                Err(Stop::Store(problem)) => {
+                    let name = ntt_model::name::escape(name).into_owned();
+                    self.problem(path, format!("attribute {name}: {problem}"));
+                }
                 Err(Stop::Io(problem)) => {
                     let name = ntt_model::name::escape(name).into_owned();
                     self.problem(path, format!("attribute {name}: {problem}"));
@@ -245,7 +266,8 @@ impl Restorer<'_> {
         Ok(xattrs)
     }
 
-    fn xattr_value(&self, state: &StreamState) -> Result<Vec<u8>, Stop> {
+    /// The value, and whether it is what was put into the store.
+    fn xattr_value(&self, state: &StreamState) -> Result<(Vec<u8>, bool), Stop> {
         let blob = content_of(state).map_err(io::Error::other)?;
         let reader = self.context.archive.store().reader(&blob)?;
         if reader.len() > XATTR_BYTES_MAX {
@@ -253,7 +275,8 @@ impl Restorer<'_> {
         }
         let mut value = vec![0; usize::try_from(reader.len()).map_err(io::Error::other)?];
         reader.read_exact_at(0, &mut value)?;
-        Ok(value)
+        let is_right = BlobHash::of(&value) == blob;
+        Ok((value, is_right))
     }
 
     fn special(&mut self, directory: &OwnedFd, name: &OsStr, path: &[u8], inode: &Inode) {

@@ -141,7 +141,7 @@ fn restore_all(
     stage: &Running<'_>,
 ) -> Result<RestoreSummary, Error> {
     let root = Destination::create(request.destination.as_path())?;
-    let mut problems = Vec::new();
+    let (mut problems, mut store_is_damaged) = (Vec::new(), false);
     for tree in tree::trees(context.archive.catalogue(), &request.selection)? {
         let root = root.subdirectory(&tree.subdirectory)?;
         let mut restorer = Restorer {
@@ -153,6 +153,7 @@ fn restore_all(
             restored: HashSet::new(),
             directories: Vec::new(),
             problems: &mut problems,
+            store_is_damaged: &mut store_is_damaged,
         };
         tree::walk(
             context.archive.catalogue(),
@@ -163,10 +164,10 @@ fn restore_all(
         restorer.finish_directories();
     }
     let done = stage.done();
-    let outcome = if problems.is_empty() {
-        RunOutcome::Complete
-    } else {
-        RunOutcome::Losses
+    let outcome = match (store_is_damaged, problems.is_empty()) {
+        (true, _) => RunOutcome::DamageFound,
+        (false, false) => RunOutcome::Losses,
+        (false, true) => RunOutcome::Complete,
     };
     Ok(RestoreSummary {
         paths: done.items,
@@ -189,6 +190,8 @@ struct Restorer<'a> {
     /// Directories made, parents first, for their attributes.
     directories: Vec<(Vec<u8>, u64)>,
     problems: &'a mut Vec<Unrestored>,
+    /// Set when the store does not give a content as it was put.
+    store_is_damaged: &'a mut bool,
 }
 
 impl Restorer<'_> {
@@ -197,6 +200,12 @@ impl Restorer<'_> {
             path: format!("{}/{}", self.tree.volume, escape(path)),
             problem: problem.into(),
         });
+    }
+
+    /// A content that the store does not have right any more.
+    fn damage(&mut self, path: &[u8], problem: impl Into<String>) {
+        *self.store_is_damaged = true;
+        self.problem(path, problem);
     }
 
     /// Gives directories their attributes, deepest first.

@@ -15,6 +15,8 @@ pub struct RetryPlan {
     pub streams: Vec<(FailureClass, u64)>,
     /// Only this class is reopened; all if `None`.
     pub class: Option<FailureClass>,
+    /// Contents on record as damaged in the store, of all volumes; they are not reopened (see [`crate::doctor::fix`]).
+    pub bad: u64,
 }
 
 /// What was reopened.
@@ -33,8 +35,10 @@ pub fn plan(archive: &Archive, medium: &MediumRow, class: Option<FailureClass>) 
     let mut plan = RetryPlan {
         streams: Vec::new(),
         class,
+        bad: 0,
     };
     for task in copy::plan(archive, medium)?.tasks {
+        plan.bad += archive.catalogue().bad_blobs(Some(task.scan))?.len() as u64;
         for (found, count) in archive.catalogue().reopenable(task.scan)? {
             if class.is_none_or(|class| class == found) {
                 plan.add(found, count);

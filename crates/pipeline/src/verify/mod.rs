@@ -1,7 +1,8 @@
 //! Reads contents back and compares their digests (R42). Never deletes anything (R43).
 //!
 //! Contents verified longest ago come first, those of one age in the order in which they lie on the disk. Each batch of results is recorded as it
-//! is known; so a verification that was stopped goes on where it was when it is asked again with `not_since` set to the time of the first.
+//! is known; so a verification that was stopped goes on where it was when it is asked again with `not_since` set to the time of the first. Of an
+//! archive that was opened to look nothing is recorded.
 
 mod source;
 mod targets;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use source::{SourceCheck, SourceFinding, source};
 use targets::{Gathering, Places, Target, Targets};
 
+use crate::archive::Access;
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, RunOutcome, Stage};
 use ntt_report::selector::current_scans;
@@ -37,7 +39,7 @@ pub struct VerifyRequest {
     pub medium: Option<MediumRow>,
     /// Only about this share of the contents, in percent (at least one), those verified longest ago first.
     pub sample_percent: Option<u8>,
-    /// Only contents not verified since; this is what makes a verification resumable.
+    /// Only contents not verified since, and those on record as damaged; this is what makes a verification resumable.
     pub not_since: Option<Timestamp>,
 }
 
@@ -159,7 +161,9 @@ fn add(
     places: &mut Places,
     blob: &BlobRow,
 ) -> Result<(), Error> {
-    if matches!((blob.verified, request.not_since), (Some(at), Some(since)) if at >= since) {
+    // What is on record as damaged is judged anew by whoever asks: it may have been stored again, and must not pass for good.
+    let is_fresh = matches!((blob.verified, request.not_since), (Some(at), Some(since)) if at >= since);
+    if is_fresh && !blob.bad {
         return Ok(());
     }
     let stored = archive.store().info(&blob.hash)?;
@@ -187,6 +191,9 @@ pub fn run(context: &Context<'_>, plan: &VerifyPlan) -> Result<VerifySummary, Er
         totals.1,
     );
     let result = verify_all(context, plan, &stage);
+    if context.archive.access() == Access::ReadOnly {
+        return stage.conclude(result, |summary| summary.outcome);
+    }
     stage.settle(
         context.archive.catalogue(),
         plan.medium.as_ref(),
@@ -358,11 +365,10 @@ impl Results {
 
     fn record(&mut self, shared: &Shared<'_>) -> Result<(), Error> {
         if !self.verified.is_empty() {
-            shared
-                .context
-                .archive
-                .catalogue()
-                .record_verified(&self.verified)?;
+            let archive = shared.context.archive;
+            if archive.access() != Access::ReadOnly {
+                archive.catalogue().record_verified(&self.verified)?;
+            }
             self.verified.clear();
             let mut bad = shared
                 .bad

@@ -6,6 +6,7 @@ mod damage;
 mod model;
 mod mounts;
 mod power;
+mod quarantine;
 mod real_disk;
 mod rebuild;
 

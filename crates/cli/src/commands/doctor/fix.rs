@@ -33,6 +33,9 @@ fn print_plan(out: &mut Output, plan: &FixPlan) -> std::io::Result<()> {
     for blob in &plan.strike {
         out.line(format!("would be struck      {blob}"))?;
     }
+    for blob in &plan.set_aside {
+        out.line(format!("would be set aside   {blob}, if it is damaged indeed"))?;
+    }
     for blob in &plan.refetch {
         out.line(format!("would become pending {blob}"))?;
     }
@@ -59,6 +62,11 @@ fn print_fixed(out: &mut Output, summary: &FixSummary) -> std::io::Result<()> {
         units::count(summary.struck),
         units::count(summary.temporaries),
     ))?;
+    if summary.set_aside + summary.good > 0 {
+        let contents = units::counted(summary.set_aside, "damaged copy", "damaged copies");
+        let good = units::count(summary.good);
+        out.line(format!("set aside {contents}, found good {good}"))?;
+    }
     if summary.indexed > 0 {
         let scans = units::counted(summary.indexed, "scan", "scans");
         out.line(format!("made the search index of {scans}"))?;

@@ -21,8 +21,8 @@ use crate::units;
 /// Exits with 12 if something is wrong.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// Put right what can be: take in contents that the index does not know, strike entries without bytes, make files whose content is
-    /// lost pending for `ntt copy`, make the search index where it is missing or damaged. Never deletes a content.
+    /// Put right what can be: take in contents that the index does not know, strike entries without bytes, set damaged contents aside, make
+    /// files whose content is lost pending for `ntt copy`, make the search index where it is missing or damaged. Never deletes a content.
     #[arg(long)]
     fix: bool,
     /// Make the catalogue again from the manifests of the media and the store; the earlier one is kept beside it. With a catalogue in a

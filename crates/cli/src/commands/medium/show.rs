@@ -65,6 +65,12 @@ fn print_identity(out: &mut Output, report: &MediumReport) -> std::io::Result<()
     out.line(format!("source   {}", summary.source_name))?;
     out.line(format!("added    {}", units::time(Some(summary.added))))?;
     out.line(format!("state    {}", summary.completeness.as_str()))?;
+    if summary.bad > 0 {
+        let contents = units::counted(summary.bad, "content is", "contents are");
+        out.line(format!(
+            "damaged  {contents} damaged in the store: see `ntt doctor`"
+        ))?;
+    }
     if let Some(image) = &report.image {
         if report.summary.kind == MediumKind::Set {
             out.line("lies at  the images that it is made of")?;

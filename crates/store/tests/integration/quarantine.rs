@@ -1,0 +1,184 @@
+//! What is damaged is set aside and put anew, whatever ends in between (R36, R42, R43).
+
+use std::path::PathBuf;
+
+use ntt_store::Verified;
+
+use crate::*;
+
+/// A content in a pack and one that is a file of its own.
+fn contents() -> [Vec<u8>; 2] {
+    [content(3, 900), content(100, 5000)]
+}
+
+/// Both contents, sealed, each with a flipped byte.
+fn damaged() -> Result<SimDisk, Error> {
+    let disk = SimDisk::new();
+    let store = create(&disk, 1)?;
+    let mut writer = store.writer()?;
+    for seed in 0..10 {
+        put(&mut writer, &content(seed, 900))?;
+    }
+    put(&mut writer, &contents()[1])?;
+    writer.commit()?;
+    writer.seal()?;
+    drop(store);
+    for bytes in contents() {
+        let (path, at) = place(&disk, &bytes).expect("it is stored");
+        disk.flip(&path, at + 10).expect("the byte is there");
+    }
+    Ok(disk)
+}
+
+/// Where in which file bytes stand.
+fn place(disk: &SimDisk, bytes: &[u8]) -> Option<(PathBuf, usize)> {
+    disk.files().into_iter().find_map(|(path, held)| {
+        let at = held.windows(bytes.len()).position(|window| window == bytes)?;
+        Some((path, at))
+    })
+}
+
+/// Sets what is damaged aside, as one does who finds that it is or learns that it is gone, and puts it anew.
+fn repair(disk: &SimDisk, seed: u64) -> Result<(), Error> {
+    let store = create(disk, seed)?;
+    for bytes in contents() {
+        match store.quarantine(&BlobHash::of(&bytes)) {
+            Ok(_) | Err(Error::NotFound(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut writer = store.writer()?;
+    for bytes in contents() {
+        put(&mut writer, &bytes)?;
+    }
+    writer.commit()?;
+    writer.seal()
+}
+
+/// Whether no content reads as good that is not, and those that are not damaged are all there.
+fn assert_true_or_absent(disk: &SimDisk, seed: u64, case: &str) {
+    let store = create(disk, seed).unwrap_or_else(|error| panic!("{case}: {error}"));
+    let mut verifier = store.verifier();
+    for seed in (0..10).filter(|seed| *seed != 3) {
+        let hash = BlobHash::of(&content(seed, 900));
+        let verified = verifier.verify(&hash);
+        assert!(matches!(verified, Ok(Verified::Good)), "{case}: {verified:?}");
+    }
+    for bytes in contents() {
+        let hash = BlobHash::of(&bytes);
+        let verified = verifier.verify(&hash).expect("the index reads");
+        match verified {
+            Verified::Good => assert_eq!(read(&store, &hash).expect("it is good"), bytes, "{case}"),
+            Verified::Bad { .. } | Verified::Missing => {}
+            Verified::Io { error } => panic!("{case}: {error}"),
+        }
+    }
+}
+
+/// Whatever has happened: when it is done again both are right, and nothing of the damaged bytes is deleted.
+fn assert_repaired(disk: &SimDisk, seed: u64, case: &str) {
+    repair(disk, seed).unwrap_or_else(|error| panic!("{case}: again: {error}"));
+    let store = create(disk, seed + 1).expect("it opens");
+    assert_eq!(store.count().expect("the index reads"), 11, "{case}");
+    assert_eq!(store.check().expect("it is readable").problems, [], "{case}");
+    assert_names_are_true(&store, disk);
+    let aside = |path: &PathBuf| path.starts_with("/archive/quarantine");
+    let kept = disk.files().keys().filter(|path| aside(path)).count();
+    assert_eq!(kept, 1, "{case}: the damaged file is kept");
+    for bytes in contents() {
+        assert_eq!(
+            store.quarantine(&BlobHash::of(&bytes)).expect("it reads"),
+            0,
+            "{case}"
+        );
+    }
+}
+
+fn steps() -> Result<u64, Error> {
+    let whole = damaged()?;
+    let before = whole.steps();
+    repair(&whole, 2)?;
+    Ok(whole.steps() - before)
+}
+
+#[test]
+fn r43_a_power_cut_while_damage_is_set_aside_and_put_anew() -> Result<(), Error> {
+    let steps = steps()?;
+    assert!(steps > 20, "{steps} steps");
+    for (at, seed) in (0..=steps).flat_map(|at| [(at, 2 * at), (at, 2 * at + 1)]) {
+        let disk = damaged()?;
+        disk.crash_after(disk.steps() + at);
+        assert_eq!(repair(&disk, 2).is_ok(), at >= steps);
+        let (disk, case) = (disk.reboot(seed), format!("cut after step {at}, seed {seed}"));
+        assert_true_or_absent(&disk, 3, &case);
+        assert_repaired(&disk, 5, &case);
+    }
+    Ok(())
+}
+
+#[test]
+fn r39_an_error_while_damage_is_set_aside_strikes_nothing_that_is_good() -> Result<(), Error> {
+    for at in 0..steps()? {
+        let disk = damaged()?;
+        disk.fail_at(disk.steps() + at, [28, 5][usize::try_from(at % 2).unwrap_or(0)]);
+        let _ = repair(&disk, 2);
+        let case = format!("error at step {at}");
+        assert_true_or_absent(&disk, 3, &case);
+        assert_repaired(&disk, 5, &case);
+    }
+    Ok(())
+}
+
+/// R43: what was struck and lies in a pack does not return, neither as an orphan nor when the index is made anew.
+#[test]
+fn r43_struck_members_do_not_return() -> Result<(), Error> {
+    let disk = damaged()?;
+    let store = create(&disk, 2)?;
+    for bytes in contents() {
+        assert_eq!(store.quarantine(&BlobHash::of(&bytes))?, 1);
+    }
+    drop(store);
+    let store = create(&disk, 3)?;
+    assert_eq!(store.adopt_orphans()?.blobs, 0);
+    for bytes in contents() {
+        assert!(!store.contains(&BlobHash::of(&bytes))?);
+    }
+    assert_eq!(store.check()?.problems, []);
+    Ok(())
+}
+
+/// R36: whoever comes later with an index of before does not strike what came in the place of the damaged file.
+#[test]
+fn r36_what_was_put_anew_is_not_struck_by_another() -> Result<(), Error> {
+    let disk = damaged()?;
+    let late = create(&disk, 2)?;
+    repair(&disk, 3)?;
+    for bytes in contents() {
+        let hash = BlobHash::of(&bytes);
+        assert_eq!(late.quarantine(&hash)?, 0);
+        assert_eq!(read(&late, &hash)?, bytes);
+    }
+    Ok(())
+}
+
+/// R42: the digest of what is handed over tells whether it is right.
+#[test]
+fn r42_whoever_reads_learns_what_was_read() -> Result<(), Error> {
+    let disk = damaged()?;
+    let store = create(&disk, 2)?;
+    for (bytes, is_right) in [(content(4, 900), true), (content(3, 900), false)] {
+        let (hash, mut read) = (BlobHash::of(&bytes), Vec::new());
+        let digest = store
+            .reader(&hash)?
+            .hashed_pieces::<std::io::Error>(&mut |piece| {
+                if let ntt_store::Piece::Bytes(bytes) = piece {
+                    read.extend_from_slice(bytes);
+                }
+                Ok(())
+            })
+            .expect("it reads");
+        assert_eq!(digest, BlobHash::of(&read));
+        assert_eq!(digest == hash, is_right);
+    }
+    Ok(())
+}

@@ -22,11 +22,12 @@ use crate::{Error, Interrupt};
 /// Largest extended attribute that is restored; Linux takes no larger ones.
 const XATTR_BYTES_MAX: u64 = 64 * 1024;
 
-/// Name and value of an extended attribute.
-type Xattr = (Vec<u8>, Vec<u8>);
 /// What is said of a content that the store does not have right any more.
 const DAMAGED: &str =
     "damaged in the store: its bytes are not those that were put in; `ntt verify` and `ntt doctor` tell more";
+
+/// Name and value of an extended attribute.
+type Xattr = (Vec<u8>, Vec<u8>);
 
 /// Why content was not written.
 enum Stop {
@@ -253,9 +254,12 @@ impl Restorer<'_> {
                 }
                 Err(Stop::Interrupted) => return Err(Error::Interrupted),
                 Err(Stop::Index(error)) => return Err(error.into()),
-                Err(Stop::Store(problem)) => {
+                Err(Stop::Store(error)) => {
                     let name = ntt_model::name::escape(name).into_owned();
-                    self.problem(path, format!("attribute {name}: {problem}"));
+                    self.damage(
+                        path,
+                        format!("attribute {name}: the store does not give it: {error}"),
+                    );
                 }
                 Err(Stop::Io(problem)) => {
                     let name = ntt_model::name::escape(name).into_owned();

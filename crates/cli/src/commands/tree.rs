@@ -59,8 +59,9 @@ pub(crate) fn run(global: &Global, args: &TreeArgs) -> CommandResult {
     })?;
     if !out.json() {
         let directories = units::counted(directories, "directory", "directories");
+        out.line("")?;
         out.line(format!(
-            "\n{directories}, {}",
+            "{directories}, {}",
             units::counted(others, "other entry", "other entries")
         ))?;
     }

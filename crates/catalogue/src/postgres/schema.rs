@@ -32,7 +32,7 @@ pub(super) fn newest_version() -> i64 {
 
 /// The version of the catalogue in the database, and whether it is whole; `None` if the database is empty.
 fn version(connection: &Connection) -> Result<Option<(i64, bool)>, Error> {
-    if connection.one::<bool>("SELECT to_regclass('ntt_schema') IS NOT NULL", &[])? {
+    if is_there(connection)? {
         let row = connection.first("SELECT version::int8, state = 'ready' FROM ntt_schema", &[])?;
         let row = row.ok_or_else(|| Error::Damaged("ntt_schema is empty".to_owned()))?;
         return Ok(Some((get(&row, 0)?, get(&row, 1)?)));
@@ -63,6 +63,11 @@ pub(super) fn check(connection: &Connection, place: &Place) -> Result<(), Error>
             known: newest_version(),
         }),
     }
+}
+
+/// Whether the database has a catalogue at all; takes no lock on it.
+fn is_there(connection: &Connection) -> Result<bool, Error> {
+    connection.one("SELECT to_regclass('ntt_schema') IS NOT NULL", &[])
 }
 
 fn check_server(connection: &Connection, place: &Place) -> Result<(), Error> {
@@ -96,7 +101,8 @@ pub(super) fn check_writable(connection: &Connection) -> Result<(), Error> {
 /// that try at once the later one waits, and finds it done.
 pub(super) fn migrate(connection: &Connection) -> Result<(i64, i64), Error> {
     connection.transact(seal::BEGIN, |connection| {
-        if version(connection)?.is_some() {
+        // Before it is read: two that have read it and then want to change it wait for each other.
+        if is_there(connection)? {
             connection.batch("LOCK TABLE ntt_schema IN EXCLUSIVE MODE")?;
         }
         let found = version(connection)?;

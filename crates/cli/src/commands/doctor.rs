@@ -139,8 +139,9 @@ fn print_report(out: &mut Output, report: &DoctorReport) -> std::io::Result<()> 
         }
     }
     let agreement = &report.agreement;
+    out.line("")?;
     out.line(format!(
-        "\nstore {}, catalogue {}, missing {}, orphans {}",
+        "store {}, catalogue {}, missing {}, orphans {}",
         units::count(agreement.store_blobs),
         units::count(agreement.catalogue_blobs),
         units::count(agreement.missing),

@@ -6,40 +6,8 @@ use ntt_model::{MediumId, Severity, Timestamp};
 use serde::Serialize;
 
 use crate::Error;
-use crate::hits::hits;
+use crate::completeness::{Completeness, Reading, judge};
 use crate::selector::{current_findings, current_scans, sets_of};
-
-/// Whether everything on a medium is safe.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Completeness {
-    /// Every volume was read and every content is stored or deliberately excluded.
-    Complete,
-    /// Copy work is waiting or was interrupted.
-    Unfinished,
-    /// Every content is stored, and the places of the medium that could not be read hold no file and no structure.
-    FilesComplete,
-    /// Finished, but something could not be read: a volume, a file, a part of the image (R14).
-    Partial,
-    /// No volume has been scanned yet.
-    NotScanned,
-    /// Nothing of it could ever be read; it is on record as a thing.
-    Unreadable,
-}
-
-impl Completeness {
-    /// One word for tables.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Complete => "complete",
-            Self::Unfinished => "unfinished",
-            Self::Partial => "partial",
-            Self::NotScanned => "not-scanned",
-            Self::FilesComplete => "files-complete",
-            Self::Unreadable => "unreadable",
-        }
-    }
-}
 
 /// One line of `medium list`.
 #[derive(Clone, Debug, Serialize)]
@@ -130,6 +98,17 @@ pub struct VolumeReport {
     pub census: Option<Census>,
 }
 
+impl VolumeReport {
+    /// What decides whether the medium is complete.
+    fn reading(&self) -> Reading<'_> {
+        Reading {
+            verdict: &self.verdict,
+            type_name: &self.type_name,
+            census: self.census.as_ref(),
+        }
+    }
+}
+
 /// All media.
 ///
 /// # Errors
@@ -182,10 +161,8 @@ fn summarise(
             .map(tally)
             .fold(Tally::default(), add)
     };
-    let files_hit = match &image {
-        Some(image) if !image.unread.is_empty() => hits(catalogue, row, image)?.files_hit,
-        _ => None,
-    };
+    let readings: Vec<Reading<'_>> = volumes.iter().map(VolumeReport::reading).collect();
+    let judgement = judge(catalogue, row, image.as_ref(), &readings)?;
     let summary = MediumSummary {
         id: row.medium.id,
         label: row.medium.label.clone(),
@@ -193,7 +170,7 @@ fn summarise(
         kind: row.medium.kind,
         added: row.added,
         size_bytes: image.as_ref().map_or(0, |image| image.size_bytes),
-        completeness: completeness(&volumes, image.as_ref(), files_hit),
+        completeness: judgement.completeness,
         volumes: catalogue.volumes(row.key)?.len() as u64,
         paths: volumes
             .iter()
@@ -245,7 +222,11 @@ fn volume_report(row: &VolumeRow, same_as: Option<String>, read: Option<(String,
 }
 
 /// `MEDIUM-ID/NUMBER` of a volume.
-fn volume_name(catalogue: &dyn Catalogue, key: ntt_model::VolumeKey) -> Result<String, Error> {
+///
+/// # Errors
+///
+/// [`Error::NotFound`]; what the catalogue says.
+pub fn volume_name(catalogue: &dyn Catalogue, key: ntt_model::VolumeKey) -> Result<String, Error> {
     for medium in catalogue.media()? {
         if let Some(row) = catalogue
             .volumes(medium.key)?
@@ -275,37 +256,5 @@ pub fn add(left: Tally, right: Tally) -> Tally {
     Tally {
         count: left.count + right.count,
         bytes: left.bytes.saturating_add(right.bytes),
-    }
-}
-
-fn completeness(volumes: &[VolumeReport], image: Option<&Image>, files_hit: Option<bool>) -> Completeness {
-    let Some(image) = image else {
-        return Completeness::Unreadable;
-    };
-    let censuses: Vec<&Census> = volumes
-        .iter()
-        .filter_map(|volume| volume.census.as_ref())
-        .collect();
-    if censuses.is_empty() && volumes.iter().all(|volume| volume.verdict == "readable") {
-        return Completeness::NotScanned;
-    }
-    if censuses
-        .iter()
-        .any(|census| census.pending.count + census.retryable.count > 0)
-    {
-        return Completeness::Unfinished;
-    }
-    let explained = |volume: &VolumeReport| {
-        volume.census.is_some() || matches!(volume.verdict.as_str(), "empty" | "table")
-    };
-    let short = image.expected_bytes > image.size_bytes;
-    let losses = censuses.iter().any(|census| lost(census).count > 0);
-    if volumes.is_empty() || short || losses || !volumes.iter().all(explained) {
-        return Completeness::Partial;
-    }
-    match (image.unread.is_empty(), files_hit) {
-        (true, _) => Completeness::Complete,
-        (false, Some(false)) => Completeness::FilesComplete,
-        (false, _) => Completeness::Partial,
     }
 }

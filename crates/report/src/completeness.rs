@@ -107,8 +107,8 @@ pub fn judge(
 /// Whether a volume holds no files by what it is: nobody need scan it (R14).
 pub(crate) fn holds_no_files(verdict: &str, type_name: &str) -> bool {
     match verdict {
-        "empty" | "table" => true,
-        "identified" => type_name == "swap",
+        "empty" | "table" | "same-as" => true,
+        "identified" => matches!(type_name, "swap" | "swsuspend"),
         _ => false,
     }
 }

@@ -454,3 +454,27 @@ fn r44_a_scan_that_was_cut_short_is_made_again() {
     let scanned = environment.ntt(["scan", "disk.img"]).code(0);
     assert!(scanned.contains("scanned already"), "{scanned}");
 }
+
+/// R14, R44: swap holds no files, and a disk with nothing else that was not read is complete; a file system that cannot be read is not.
+#[test]
+fn r14_what_holds_no_files_does_not_keep_a_medium_from_being_complete() {
+    let environment = Environment::new();
+    let mut swap = vec![0; 1 << 20];
+    swap[1024..1028].copy_from_slice(&1_u32.to_le_bytes());
+    swap[1028..1032].copy_from_slice(&255_u32.to_le_bytes());
+    swap[4086..4096].copy_from_slice(b"SWAPSPACE2");
+    environment.write("swap.img", &swap);
+    let summary = environment.ntt(["ingest", "--json", "swap.img"]).summary(0);
+    assert_eq!(volumes(&summary)[0]["type_name"], "swap", "{summary}");
+    assert_eq!(completeness(&environment), "complete");
+
+    let environment = Environment::new();
+    let mut luks = b"LUKS\xba\xbe\0\x01aes".to_vec();
+    luks.resize(1 << 20, 0);
+    environment.write("luks.img", &luks);
+    let summary = environment.ntt(["ingest", "--json", "luks.img"]).summary(3);
+    assert_eq!(summary["media"][0]["partial"], true, "{summary}");
+    assert_eq!(completeness(&environment), "partial");
+    let said = environment.ntt(["ingest", "luks.img"]).code(3);
+    assert!(said.contains("not scanned (identified)"), "{said}");
+}

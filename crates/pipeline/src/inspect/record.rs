@@ -342,6 +342,7 @@ fn verdict_word(verdict: &Verdict) -> String {
         Verdict::Unknown { .. } => "unknown",
         Verdict::BeyondEnd => "beyond-end",
         Verdict::Unread => "unread",
+        Verdict::SameAs { .. } => "same-as",
         _ => "other",
     };
     word.to_owned()

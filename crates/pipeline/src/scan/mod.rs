@@ -299,7 +299,7 @@ impl Job<'_> {
         let number = self.volume.volume.number;
         let mut outcome = RunOutcome::Complete;
         let mut ended_early = false;
-        let told = feed.read(reader, &mut |events| {
+        let mut told = feed.read(reader, &mut |events| {
             for event in &events {
                 if let ScanEvent::Finding(finding) = event {
                     stage.finding(Some(number), finding);
@@ -321,8 +321,16 @@ impl Job<'_> {
             return self.keep(previous, scan);
         }
         // Before the seal: a run that ends between the two would take this volume for scanned and never learn of the others.
-        if self.settings.cross_file_systems && self.mounts(feed, &told.mount_points, stage, mounted)? {
-            outcome = RunOutcome::Losses;
+        if self.settings.cross_file_systems {
+            let refused = self.mounts(feed, &told.mount_points, mounted)?;
+            for event in &refused {
+                told.counts.add(event);
+                if let ScanEvent::Finding(finding) = event {
+                    stage.finding(Some(number), finding);
+                    outcome = RunOutcome::Losses;
+                }
+            }
+            catalogue.append(scan, &refused)?;
         }
         let sealed = with_labels(self.rules, |labels| {
             catalogue.seal_scan(scan, &told.counts, labels)
@@ -366,26 +374,22 @@ impl Job<'_> {
         })
     }
 
-    /// Makes each file system mounted in the volume a volume of its own; tells whether one of them cannot be entered.
+    /// Makes each file system mounted in the volume a volume of its own. Answers with a finding for each that cannot be entered: one of this scan, because the
+    /// next may enter it.
     fn mounts(
         &self,
         feed: &Feed<'_>,
         mount_points: &[Vec<u8>],
-        stage: &Running<'_>,
         mounted: &mut Vec<VolumeRow>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Vec<ScanEvent>, Error> {
         let mut refused = Vec::new();
         for mount_point in mount_points {
             match feed.can_enter(mount_point) {
                 Ok(()) => mounted.push(inspect::mounted(self.context, self.medium, mount_point)?),
-                Err(error) => refused.push(not_entered(mount_point, &error)),
+                Err(error) => refused.push(ScanEvent::Finding(not_entered(mount_point, &error))),
             }
         }
-        let volume = Some(self.volume.volume.number);
-        refused.iter().for_each(|finding| stage.finding(volume, finding));
-        let catalogue = self.context.archive.catalogue();
-        catalogue.add_findings(self.medium.key, Some(self.volume.key), &refused)?;
-        Ok(!refused.is_empty())
+        Ok(refused)
     }
 }
 

@@ -82,15 +82,16 @@ fn print_report(out: &mut Output, report: &DoctorReport) -> std::io::Result<()> 
             out.line(format!("{:<31} -> {}", "", check.advice))?;
         }
     }
+    out.line("")?;
     out.line(match &report.agreement {
         Some(agreement) => format!(
-            "\nstore {}, catalogue {}, missing {}, orphans {}",
+            "store {}, catalogue {}, missing {}, orphans {}",
             units::count(agreement.store_blobs),
             units::count(agreement.catalogue_blobs),
             units::count(agreement.missing),
             units::count(agreement.orphans),
         ),
-        None => "\nstore and catalogue were not compared: the index of the store cannot be read".to_owned(),
+        None => "store and catalogue were not compared: the index of the store cannot be read".to_owned(),
     })?;
     out.flush()
 }

@@ -6,6 +6,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use ntt_testkit::corpus::{corpus_image, have};
+
 use crate::environment::Environment;
 use crate::images::{self, noise};
 use crate::trees;
@@ -230,4 +232,48 @@ fn large_and_small_contents_come_back() {
         trees::contents(&environment.work().join("out")),
         trees::contents(&environment.work().join("tree"))
     );
+}
+
+/// Restores `image` and compares at once, in an environment of its own.
+fn restored_is_equal(image: &[u8], restored: &[i32]) {
+    let environment = Environment::new();
+    environment.write("disk.img", image);
+    let ingest = environment.ntt(["ingest", "disk.img"]);
+    assert!(matches!(ingest.exit(), Some(0 | 3)), "{}", ingest.everything());
+    let restore = environment.ntt(["restore", "disk.img", "out"]);
+    let code = restore.exit().expect("an exit code");
+    assert!(restored.contains(&code), "{}", restore.everything());
+    let _ = environment
+        .ntt(["restore", "--compare", "disk.img", "out"])
+        .code(0);
+}
+
+#[test]
+fn r45_every_naming_tree_of_a_disc_is_expected_by_compare() {
+    if !have("genisoimage") {
+        return;
+    }
+    let environment = Environment::new();
+    let tree = environment.work().join("tree");
+    images::write_tree(&tree, 5);
+    let image = environment.work().join("disc.iso");
+    for options in [&["-J"][..], &["-J", "-R"], &["-R"]] {
+        let arguments = options
+            .iter()
+            .map(OsStr::new)
+            .chain([OsStr::new("-quiet"), OsStr::new("-o")])
+            .chain([image.as_os_str(), tree.as_os_str()]);
+        images::run("genisoimage", arguments);
+        restored_is_equal(&fs::read(&image).expect("a disc"), &[0]);
+    }
+}
+
+#[test]
+fn r45_entries_without_a_place_are_expected_by_compare() {
+    for name in ["f_badroot", "f_lpffile"] {
+        let Some(image) = corpus_image(&format!("damaged-ext/{name}.img.gz")) else {
+            return;
+        };
+        restored_is_equal(&fs::read(image.path()).expect("an image"), &[0, 3]);
+    }
 }

@@ -1,6 +1,5 @@
 //! One name of a tree against one name of the directory.
 
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,16 +13,17 @@ use ntt_model::{BlobHash, Kind, Timestamp};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
 use super::Comparer;
+use crate::Error;
 use crate::restore::MISLEADING;
+use crate::tree::{self, Met, Names};
 use crate::xattr::host_name;
-use crate::{Error, tree};
 
 /// How much of a content is read at a time.
 const BLOCK_BYTES: usize = 256 * 1024;
 
 impl Comparer<'_> {
     /// Names that stand in the directory and not in the catalogue. Only for whole directories, not for a single restored entry.
-    pub(super) fn extra(&mut self, directory: &OwnedFd, path: &[u8], expected: &HashSet<Vec<u8>>) {
+    pub(super) fn extra(&mut self, directory: &OwnedFd, path: &[u8], expected: &Names) {
         if path.is_empty() && self.tree.is_single_entry() {
             return;
         }
@@ -31,7 +31,7 @@ impl Comparer<'_> {
             Ok(names) => names,
             Err(error) => return self.differ(path, "unreadable", "a directory", error.to_string()),
         };
-        for name in names.iter().filter(|name| !expected.contains(name.as_slice())) {
+        for name in names.iter().filter(|name| !expected.contains(name)) {
             self.differ(&tree::join(path, name), "extra", "nothing", "an entry");
         }
     }
@@ -42,6 +42,7 @@ impl Comparer<'_> {
         directory: &OwnedFd,
         path: &[u8],
         child: &ChildRow,
+        names: &mut Names,
     ) -> Result<bool, Error> {
         self.stage.add(1, 0);
         if !can_stand_in_path(&child.name) {
@@ -52,6 +53,15 @@ impl Comparer<'_> {
             self.differ(path, "unreadable", "an inode", "none was read from the medium");
             return Ok(false);
         };
+        match names.met(&child.name, inode) {
+            Met::Nothing => names.take_in(&child.name, inode),
+            Met::Same => return Ok(inode.kind == Kind::Directory),
+            Met::Other => {
+                let actual = "another entry of the same name";
+                self.differ(path, "missing", kind_name(inode.kind), actual);
+                return Ok(false);
+            }
+        }
         let name = OsStr::from_bytes(&child.name);
         let stat = match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,

@@ -6,14 +6,14 @@
 
 mod entry;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use ntt_model::name::escape;
 use serde::{Deserialize, Serialize};
 
 use crate::restore::{Destination, RestoreRequest};
 use crate::stage::{Running, Subject};
-use crate::tree::{self, Enter, Tree, Visible, Visit};
+use crate::tree::{self, Enter, Names, Tree, Visible, Visit};
 use crate::{Context, Error, RunOutcome, Stage};
 
 /// One difference.
@@ -156,18 +156,17 @@ impl Visit for Comparer<'_> {
                 return Ok(Vec::new());
             }
         };
-        let mut known = HashSet::new();
+        let mut names = Names::default();
         let mut enter = Vec::new();
         for child in children {
             self.context.interrupt.check()?;
             let child = child?;
             let path = tree::join(path, &child.name);
-            if self.entry(&directory, &path, &child)? {
-                enter.push((child.name.clone(), child.number));
+            if self.entry(&directory, &path, &child, &mut names)? {
+                enter.push((child.name, child.number));
             }
-            known.insert(child.name);
         }
-        self.extra(&directory, path, &known);
+        self.extra(&directory, path, &names);
         Ok(enter)
     }
 }

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use super::destination::MISLEADING;
 use super::{Restorer, attributes};
+use crate::tree::Met;
 use crate::{Error, Interrupt};
 
 /// Largest extended attribute that is restored; Linux takes no larger ones.
@@ -51,22 +52,42 @@ impl Restorer<'_> {
             self.problem(path, "its inode could not be read");
             return Ok(false);
         };
+        match self.made.met(&child.name, inode) {
+            Met::Nothing => {}
+            Met::Same => return Ok(inode.kind == Kind::Directory),
+            Met::Other => {
+                self.in_the_way(path);
+                return Ok(false);
+            }
+        }
         let name = OsStr::from_bytes(&child.name);
+        if self.make(directory, name, path, inode)? {
+            self.made.take_in(&child.name, inode);
+            return Ok(inode.kind == Kind::Directory);
+        }
+        Ok(false)
+    }
+
+    /// Makes one name; answers whether it stands there now.
+    fn make(&mut self, directory: &OwnedFd, name: &OsStr, path: &[u8], inode: &Inode) -> Result<bool, Error> {
         if inode.kind == Kind::Directory {
             return Ok(self.make_directory(directory, name, path, inode));
         }
-        if self.link(directory, name, path, inode) {
-            return Ok(false);
+        if let Some(linked) = self.link(directory, name, path, inode) {
+            return Ok(linked);
         }
-        match inode.kind {
+        let made = match inode.kind {
             Kind::File => self.file(directory, name, path, inode)?,
-            Kind::Unknown => self.problem(path, "of a kind that cannot be made"),
+            Kind::Unknown => {
+                self.problem(path, "of a kind that cannot be made");
+                false
+            }
             _ => self.special(directory, name, path, inode),
-        }
-        if inode.links > 1 && self.restored.contains(&inode.number) {
+        };
+        if made && inode.links > 1 {
             self.links.insert(inode.number, path.to_vec());
         }
-        Ok(false)
+        Ok(made)
     }
 
     fn make_directory(&mut self, directory: &OwnedFd, name: &OsStr, path: &[u8], inode: &Inode) -> bool {
@@ -82,11 +103,9 @@ impl Restorer<'_> {
         true
     }
 
-    /// Makes a further name of an inode that has one already.
-    fn link(&mut self, directory: &OwnedFd, name: &OsStr, path: &[u8], inode: &Inode) -> bool {
-        let Some(first) = self.links.get(&inode.number) else {
-            return false;
-        };
+    /// Makes a further name of an inode that has one already; answers whether it stands there now. `None` if there is no first name to link to.
+    fn link(&mut self, directory: &OwnedFd, name: &OsStr, path: &[u8], inode: &Inode) -> Option<bool> {
+        let first = self.links.get(&inode.number)?;
         let (parent, first_name) = split(first);
         let linked = self.root.open(parent).and_then(|parent| {
             let first_name = OsStr::from_bytes(first_name);
@@ -99,29 +118,26 @@ impl Restorer<'_> {
             )?)
         });
         match linked {
-            Ok(()) => true,
+            Ok(()) => Some(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                self.in_the_way(path, inode);
-                true
+                self.in_the_way(path);
+                Some(false)
             }
             Err(error) => {
                 self.problem(
                     path,
                     format!("restored as a file of its own, the hard link was refused: {error}"),
                 );
-                false
+                None
             }
         }
     }
 
-    /// Something stands under the name. That is no news if it is this very inode, met in another naming tree.
-    fn in_the_way(&mut self, path: &[u8], inode: &Inode) {
-        if !self.restored.contains(&inode.number) {
-            self.problem(path, "not restored: another entry stands under this name");
-        }
+    fn in_the_way(&mut self, path: &[u8]) {
+        self.problem(path, "not restored: another entry stands under this name");
     }
 
-    fn file(&mut self, directory: &OwnedFd, name: &OsStr, path: &[u8], inode: &Inode) -> Result<(), Error> {
+    fn file(&mut self, directory: &OwnedFd, name: &OsStr, path: &[u8], inode: &Inode) -> Result<bool, Error> {
         let states = self
             .context
             .archive
@@ -131,19 +147,18 @@ impl Restorer<'_> {
             Ok(blob) => blob,
             Err(problem) => {
                 self.problem(path, problem);
-                return Ok(());
+                return Ok(false);
             }
         };
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o600)) {
             Ok(file) => File::from(file),
             Err(Errno::EXIST) => {
-                self.in_the_way(path, inode);
-                return Ok(());
+                self.in_the_way(path);
+                return Ok(false);
             }
             Err(errno) => return self.refused(path, errno.into()),
         };
-        self.restored.insert(inode.number);
         match self.fill(&file, &blob) {
             Ok(()) => {}
             Err(Stop::Interrupted) => return Err(Error::Interrupted),
@@ -154,11 +169,11 @@ impl Restorer<'_> {
         if let Err(problem) = attributes::apply(&file, inode, &xattrs) {
             self.problem(path, problem);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// A full disk ends the restore; anything else costs one file.
-    fn refused(&mut self, path: &[u8], error: io::Error) -> Result<(), Error> {
+    fn refused(&mut self, path: &[u8], error: io::Error) -> Result<bool, Error> {
         if matches!(
             error.kind(),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
@@ -167,7 +182,7 @@ impl Restorer<'_> {
             return Err(Error::io("restoring", path.as_path())(error));
         }
         self.problem(path, format!("its content could not be written: {error}"));
-        Ok(())
+        Ok(false)
     }
 
     /// Writes a content; zeros of sparse contents become holes.
@@ -251,18 +266,23 @@ impl Restorer<'_> {
         Ok(value)
     }
 
-    fn special(&mut self, directory: &OwnedFd, name: &OsStr, path: &[u8], inode: &Inode) {
-        let made = make_special(directory, name, inode);
-        match made {
+    fn special(&mut self, directory: &OwnedFd, name: &OsStr, path: &[u8], inode: &Inode) -> bool {
+        match make_special(directory, name, inode) {
             Ok(()) => {
-                self.restored.insert(inode.number);
                 let is_link = inode.kind == Kind::Symlink;
                 if let Err(problem) = attributes::apply_at(directory.as_fd(), name, inode, is_link) {
                     self.problem(path, problem);
                 }
+                true
             }
-            Err(Errno::EXIST) => self.in_the_way(path, inode),
-            Err(errno) => self.problem(path, format!("cannot be made: {errno}")),
+            Err(Errno::EXIST) => {
+                self.in_the_way(path);
+                false
+            }
+            Err(errno) => {
+                self.problem(path, format!("cannot be made: {errno}"));
+                false
+            }
         }
     }
 }

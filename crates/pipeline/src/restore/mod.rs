@@ -8,7 +8,7 @@ mod attributes;
 mod destination;
 mod entry;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use ntt_model::Kind;
 use ntt_model::name::escape;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use destination::{Destination, MISLEADING};
 
 use crate::stage::{Running, Subject};
-use crate::tree::{self, Enter, Tree, Visible, Visit};
+use crate::tree::{self, Enter, Met, Names, Tree, Visible, Visit};
 use crate::{Archive, Context, Error, HostPath, Interrupt, RunOutcome, Stage};
 use ntt_report::selector::Selection;
 
@@ -95,7 +95,7 @@ struct Counter {
 
 impl Visit for Counter {
     fn directory(&mut self, path: &[u8], children: &mut Visible<'_>) -> Result<Enter, Error> {
-        let mut names: HashMap<Vec<u8>, u64> = HashMap::new();
+        let mut names = Names::default();
         let mut enter = Vec::new();
         for child in children {
             let child = child?;
@@ -105,14 +105,16 @@ impl Visit for Counter {
             if tree::kind_of(&child) == Some(Kind::Directory) {
                 enter.push((child.name.clone(), child.number));
             }
-            let conflict = names.get(&child.name).is_some_and(|other| *other != child.number);
-            if conflict {
+            let Some(inode) = &child.inode else {
+                continue;
+            };
+            if names.met(&child.name, inode) == Met::Other {
                 let path = tree::join(path, &child.name);
                 self.plan
                     .conflicts
                     .push(format!("{}/{}", self.volume, escape(&path)));
             }
-            names.insert(child.name, child.number);
+            names.take_in(&child.name, inode);
         }
         Ok(enter)
     }
@@ -150,7 +152,7 @@ fn restore_all(
             tree: &tree,
             root: &root,
             links: HashMap::new(),
-            restored: HashSet::new(),
+            made: Names::default(),
             directories: Vec::new(),
             problems: &mut problems,
         };
@@ -184,8 +186,8 @@ struct Restorer<'a> {
     root: &'a Destination,
     /// First path of every inode that has several names.
     links: HashMap<u64, Vec<u8>>,
-    /// Inodes that stand in the destination already.
-    restored: HashSet<u64>,
+    /// What this run made in the directory at hand.
+    made: Names,
     /// Directories made, parents first, for their attributes.
     directories: Vec<(Vec<u8>, u64)>,
     problems: &'a mut Vec<Unrestored>,
@@ -227,6 +229,7 @@ impl Visit for Restorer<'_> {
                 return Ok(Vec::new());
             }
         };
+        self.made = Names::default();
         let mut enter = Vec::new();
         for child in children {
             self.context.interrupt.check()?;

@@ -38,6 +38,7 @@ pub mod transfer;
 pub mod verify;
 
 mod content;
+mod digest;
 mod entries;
 mod error;
 mod outcome;

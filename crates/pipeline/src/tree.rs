@@ -34,6 +34,19 @@ impl Tree {
     pub(crate) const fn is_single_entry(&self) -> bool {
         matches!(self.start, Start::Entry(_))
     }
+
+    /// The inode of the directory that the walk begins with: of the first naming tree that has one.
+    pub(crate) fn root(&self, catalogue: &dyn Catalogue) -> Result<Option<Inode>, Error> {
+        let Start::Directories(directories) = &self.start else {
+            return Ok(None);
+        };
+        for directory in directories {
+            if let Some(inode) = catalogue.inode(self.scan, *directory)? {
+                return Ok(Some(inode));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// Names that people see, one after the other: a directory may hold more than fits in memory.

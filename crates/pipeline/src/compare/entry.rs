@@ -2,29 +2,27 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use ntt_catalogue::rows::{ChildRow, State};
 use ntt_model::entry::{Inode, StreamKind};
 use ntt_model::name::{can_stand_in_path, escape};
-use ntt_model::{BlobHash, Kind, Timestamp};
+use ntt_model::{Kind, Timestamp};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
 use super::Comparer;
-use crate::Error;
 use crate::restore::MISLEADING;
 use crate::tree::{self, Met, Names};
 use crate::xattr::host_name;
-
-/// How much of a content is read at a time.
-const BLOCK_BYTES: usize = 256 * 1024;
+use crate::{Error, digest};
 
 impl Comparer<'_> {
-    /// Names that stand in the directory and not in the catalogue. Only for whole directories, not for a single restored entry.
+    /// Names that stand in the directory and not in the catalogue. Only for whole directories, not for a single restored entry, and not where others
+    /// were before.
     pub(super) fn extra(&mut self, directory: &OwnedFd, path: &[u8], expected: &Names) {
-        if path.is_empty() && self.tree.is_single_entry() {
+        if self.into_existing || (path.is_empty() && self.tree.is_single_entry()) {
             return;
         }
         let names = match names_in(directory) {
@@ -148,7 +146,7 @@ impl Comparer<'_> {
             }
         };
         self.xattrs(path, inode, &file);
-        self.content(path, inode, file)
+        self.content(path, inode, &file)
     }
 
     fn xattrs(&mut self, path: &[u8], inode: &Inode, file: &File) {
@@ -164,7 +162,7 @@ impl Comparer<'_> {
         }
     }
 
-    fn content(&mut self, path: &[u8], inode: &Inode, file: File) -> Result<(), Error> {
+    fn content(&mut self, path: &[u8], inode: &Inode, file: &File) -> Result<(), Error> {
         let states = self
             .context
             .archive
@@ -178,28 +176,12 @@ impl Comparer<'_> {
                 return Ok(());
             }
         };
-        match self.digest(file)? {
+        let found = digest::of_file(file, self.context.interrupt, |bytes| self.stage.add(0, bytes))?;
+        match found {
             Ok(actual) => self.check(path, "content", &expected, &actual),
             Err(error) => self.differ(path, "content", expected.to_hex(), error.to_string()),
         }
         Ok(())
-    }
-
-    /// The outer error is an interruption, the inner one the file's.
-    fn digest(&self, mut file: File) -> Result<io::Result<BlobHash>, Error> {
-        let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; BLOCK_BYTES];
-        loop {
-            self.context.interrupt.check()?;
-            let len = match file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(len) => len,
-                Err(error) => return Ok(Err(error)),
-            };
-            hasher.update(&buffer[..len]);
-            self.stage.add(0, u64::try_from(len).unwrap_or(0));
-        }
-        Ok(Ok(BlobHash::from_bytes(*hasher.finalize().as_bytes())))
     }
 }
 

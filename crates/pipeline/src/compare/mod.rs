@@ -94,6 +94,7 @@ fn compare_all(
             stage,
             tree: &tree,
             root: &root,
+            into_existing: request.into_existing,
             identities: HashMap::new(),
             summary: &mut summary,
         };
@@ -119,6 +120,8 @@ struct Comparer<'a> {
     stage: &'a Running<'a>,
     tree: &'a Tree,
     root: &'a Destination,
+    /// Whether the directory held something before, so that names besides are no difference.
+    into_existing: bool,
     /// Device and inode number in the directory of every inode that has several names.
     identities: HashMap<u64, (u64, u64)>,
     summary: &'a mut CompareSummary,

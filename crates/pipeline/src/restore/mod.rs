@@ -1,12 +1,15 @@
 //! Writes a tree back to a directory: names, kinds, content, holes, links, modes, owners, attributes, times (R45).
 //!
 //! Every name is created relative to an open directory and never through a symbolic link, so a tree with hostile links cannot reach
-//! outside the destination. Nothing that stands in the destination is replaced. Directories get their attributes last, deepest first, because
+//! outside the destination. Nothing that stands in the destination is replaced, and no file has its name before it is whole. Directories get their attributes last, deepest first, because
 //! writing into them changes their times. What could not be restored as it was is listed; nothing is left out silently.
 
 mod attributes;
+mod content;
 mod destination;
+mod draft;
 mod entry;
+mod existing;
 
 use std::collections::HashMap;
 
@@ -28,7 +31,8 @@ pub struct RestoreRequest {
     pub selection: Selection,
     /// Where to; created if it is missing.
     pub destination: HostPath,
-    /// Accept a directory that is not empty; what stands there is never replaced.
+    /// Accept a directory that is not empty. What stands there is never replaced; what is equal counts as restored, so that an interrupted
+    /// restore goes on.
     pub into_existing: bool,
 }
 
@@ -151,6 +155,7 @@ fn restore_all(
             stage,
             tree: &tree,
             root: &root,
+            into_existing: request.into_existing,
             links: HashMap::new(),
             made: Names::default(),
             directories: Vec::new(),
@@ -184,6 +189,8 @@ struct Restorer<'a> {
     stage: &'a Running<'a>,
     tree: &'a Tree,
     root: &'a Destination,
+    /// Whether what stands there already and is equal counts as restored.
+    into_existing: bool,
     /// First path of every inode that has several names.
     links: HashMap<u64, Vec<u8>>,
     /// What this run made in the directory at hand.

@@ -1,0 +1,246 @@
+//! Files: their contents, and what belongs to a file besides.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+
+use ntt_catalogue::rows::{State, StreamState};
+use ntt_model::BlobHash;
+use ntt_model::entry::{Inode, StreamKind};
+use ntt_source::extents::Piece;
+use rustix::io::Errno;
+
+use super::draft::Draft;
+use super::{Restorer, attributes, existing};
+use crate::{Error, Interrupt};
+
+/// Largest extended attribute that is restored; Linux takes no larger ones.
+const XATTR_BYTES_MAX: u64 = 64 * 1024;
+
+/// A file, its streams, and the digest of its data.
+type Content<'a> = (&'a Inode, &'a [StreamState], &'a BlobHash);
+
+/// Why content was not written.
+enum Stop {
+    Interrupted,
+    Io(io::Error),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Restorer<'_> {
+    /// Restores a file; answers whether it stands there now.
+    pub(super) fn file(
+        &mut self,
+        directory: &OwnedFd,
+        name: &OsStr,
+        path: &[u8],
+        inode: &Inode,
+    ) -> Result<bool, Error> {
+        let states = self
+            .context
+            .archive
+            .catalogue()
+            .stream_states(self.tree.scan, inode.number)?;
+        let blob = match content(&states) {
+            Ok(blob) => blob,
+            Err(problem) => {
+                self.problem(path, problem);
+                return Ok(false);
+            }
+        };
+        let looked = existing::look(directory, name);
+        match looked {
+            Ok(None) => self.write_file(directory, name, path, (inode, &states, &blob)),
+            Ok(Some(_)) => self.keep_file(directory, name, path, (inode, &states, &blob)),
+            Err(errno) => self.refused(path, errno.into()),
+        }
+    }
+
+    /// Writes a file that is not there. It has its final name only when it is whole.
+    fn write_file(
+        &mut self,
+        directory: &OwnedFd,
+        name: &OsStr,
+        path: &[u8],
+        (inode, states, blob): Content<'_>,
+    ) -> Result<bool, Error> {
+        let draft = match Draft::create(directory) {
+            Ok(draft) => draft,
+            Err(errno) => return self.refused(path, errno.into()),
+        };
+        match self.fill(draft.file(), blob) {
+            Ok(()) => {}
+            Err(Stop::Interrupted) => return Err(Error::Interrupted),
+            Err(Stop::Io(error)) => return self.refused(path, error),
+        }
+        self.finish_file(draft.file(), path, (inode, states, blob));
+        match draft.publish(name) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => {
+                self.in_the_way(path);
+                Ok(false)
+            }
+            Err(errno) => self.refused(path, errno.into()),
+        }
+    }
+
+    /// Takes what stands there for restored if that was asked for and it is equal: so an interrupted restore goes on.
+    fn keep_file(
+        &mut self,
+        directory: &OwnedFd,
+        name: &OsStr,
+        path: &[u8],
+        (inode, states, blob): Content<'_>,
+    ) -> Result<bool, Error> {
+        if !self.into_existing {
+            self.in_the_way(path);
+            return Ok(false);
+        }
+        let size_bytes = match self.context.archive.store().reader(blob) {
+            Ok(reader) => reader.len(),
+            Err(error) => return self.refused(path, io::Error::other(error)),
+        };
+        let content = (blob, size_bytes);
+        let Some(file) = existing::equal_file(directory, name, content, self.context.interrupt)? else {
+            self.in_the_way(path);
+            return Ok(false);
+        };
+        self.stage.add(0, size_bytes);
+        self.finish_file(&file, path, (inode, states, blob));
+        Ok(true)
+    }
+
+    /// Tells what is missing of a file and gives it its attributes.
+    fn finish_file(&mut self, file: &File, path: &[u8], (inode, states, _): Content<'_>) {
+        self.tell_damage(path, states);
+        let xattrs = self.large_xattrs(path, states);
+        if let Err(problem) = attributes::apply(file, inode, &xattrs) {
+            self.problem(path, problem);
+        }
+    }
+
+    /// A full disk ends the restore; anything else costs one file.
+    fn refused(&mut self, path: &[u8], error: io::Error) -> Result<bool, Error> {
+        if matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        ) {
+            let path = crate::HostPath::from_bytes(path);
+            return Err(Error::io("restoring", path.as_path())(error));
+        }
+        self.problem(path, format!("its content could not be written: {error}"));
+        Ok(false)
+    }
+
+    /// Writes a content; zeros of sparse contents become holes.
+    fn fill(&self, file: &File, blob: &BlobHash) -> Result<(), Stop> {
+        let reader = self
+            .context
+            .archive
+            .store()
+            .reader(blob)
+            .map_err(io::Error::other)?;
+        file.set_len(reader.len())?;
+        let mut offset = 0;
+        reader.pieces::<Stop>(&mut |piece| {
+            check(self.context.interrupt)?;
+            offset += match piece {
+                Piece::Zeros(len) => len,
+                Piece::Bytes(bytes) => {
+                    file.write_all_at(bytes, offset)?;
+                    u64::try_from(bytes.len()).map_err(io::Error::other)?
+                }
+            };
+            Ok(())
+        })?;
+        self.stage.add(0, offset);
+        Ok(())
+    }
+
+    fn tell_damage(&mut self, path: &[u8], states: &[StreamState]) {
+        for state in states {
+            if let State::Damaged { missing, failure, .. } = &state.state {
+                let ranges: Vec<String> = missing.iter().map(ToString::to_string).collect();
+                let ranges = ranges.join(", ");
+                self.problem(
+                    path,
+                    format!("damaged, zeros stand at {ranges}: {}", failure.detail),
+                );
+            }
+            if let StreamKind::Named(name) = &state.kind {
+                let name = ntt_model::name::escape(name).into_owned();
+                self.problem(
+                    path,
+                    format!("its stream `{name}` has no place in a directory; `ntt cat` shows it"),
+                );
+            }
+        }
+    }
+
+    /// Extended attributes that are too big to travel with their inode.
+    fn large_xattrs(&mut self, path: &[u8], states: &[StreamState]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut xattrs = Vec::new();
+        for state in states {
+            let StreamKind::Xattr(name) = &state.kind else {
+                continue;
+            };
+            match self.xattr_value(state) {
+                Ok(value) => xattrs.push((name.clone(), value)),
+                Err(problem) => {
+                    let name = ntt_model::name::escape(name).into_owned();
+                    self.problem(path, format!("attribute {name}: {problem}"));
+                }
+            }
+        }
+        xattrs
+    }
+
+    fn xattr_value(&self, state: &StreamState) -> Result<Vec<u8>, String> {
+        let blob = content_of(state)?;
+        let reader = self
+            .context
+            .archive
+            .store()
+            .reader(&blob)
+            .map_err(|error| error.to_string())?;
+        if reader.len() > XATTR_BYTES_MAX {
+            return Err(format!("{} bytes are too many", reader.len()));
+        }
+        let mut value = vec![0; usize::try_from(reader.len()).map_err(|error| error.to_string())?];
+        reader
+            .read_exact_at(0, &mut value)
+            .map_err(|error| error.to_string())?;
+        Ok(value)
+    }
+}
+
+fn check(interrupt: &Interrupt) -> Result<(), Stop> {
+    interrupt.check().map_err(|_| Stop::Interrupted)
+}
+
+/// The content of a file: the blob of its data stream, or why there is none.
+fn content(states: &[StreamState]) -> Result<BlobHash, String> {
+    match states.iter().find(|state| state.kind == StreamKind::Data) {
+        Some(state) => content_of(state),
+        None => Err("not restored: nothing is recorded of its content".to_owned()),
+    }
+}
+
+fn content_of(state: &StreamState) -> Result<BlobHash, String> {
+    match &state.state {
+        State::Stored { blob } | State::Damaged { blob, .. } => Ok(*blob),
+        State::Pending => Err("not restored: not copied yet".to_owned()),
+        State::Excluded { rule } => Err(format!("not restored: excluded by rule {rule}")),
+        State::Retryable { failure, .. } | State::Failed { failure, .. } => Err(format!(
+            "not restored: {} failure: {}",
+            failure.class, failure.detail
+        )),
+    }
+}

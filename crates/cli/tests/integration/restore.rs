@@ -10,6 +10,7 @@ use ntt_testkit::corpus::{corpus_image, have};
 
 use crate::environment::Environment;
 use crate::images::{self, noise};
+use crate::losses::as_nobody;
 use crate::trees;
 
 /// A tree with every attribute that a restore must bring back. Gives its path's name in the working directory.
@@ -276,4 +277,85 @@ fn r45_entries_without_a_place_are_expected_by_compare() {
         };
         restored_is_equal(&fs::read(image.path()).expect("an image"), &[0, 3]);
     }
+}
+
+/// R44: who may not give files away is told so in one line, and the exit status says it.
+#[test]
+fn r45_owners_that_a_user_cannot_set_are_one_problem() {
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root && !have("setpriv") {
+        return;
+    }
+    let environment = Environment::new();
+    environment.open_to_all();
+    let tree = environment.work().join("tree");
+    images::write_tree(&tree, 5);
+    if images::ext4(&environment.work().join("disk.img"), 16, &tree).is_none() {
+        return;
+    }
+    let _ = as_nobody(&environment, &["ingest", "disk.img"]).code(0);
+    let said = as_nobody(&environment, &["restore", "disk.img", "out"]).code(3);
+    let told: Vec<&str> = said
+        .lines()
+        .filter(|line| line.contains("owners not set"))
+        .collect();
+    assert_eq!(told.len(), 1, "{said}");
+    let compared = as_nobody(&environment, &["restore", "--compare", "disk.img", "out"]).code(0);
+    assert!(
+        compared.contains("equal"),
+        "only root can have restored owners: {compared}"
+    );
+    if is_root {
+        let compared = environment
+            .ntt(["restore", "--compare", "disk.img", "out"])
+            .code(12);
+        assert!(
+            compared.contains("1/empty: owner is 65534, should be 0"),
+            "{compared}"
+        );
+        assert!(
+            compared.contains("1/empty: group is 65534, should be 0"),
+            "{compared}"
+        );
+    }
+}
+
+#[test]
+fn r45_a_time_that_was_not_kept_is_told() {
+    let environment = Environment::new();
+    let tree = environment.work().join("tree");
+    fs::create_dir(&tree).expect("a new directory");
+    fs::write(tree.join("late"), b"from the year 2310").expect("a file");
+    let image = environment.work().join("disk.img");
+    if images::ext4(&image, 16, &tree).is_none() || !have("debugfs") {
+        return;
+    }
+    for field in ["mtime @0x7fffffff", "mtime_extra 3"] {
+        let request = format!("set_inode_field /late {field}");
+        let arguments = [
+            OsStr::new("-w"),
+            OsStr::new("-R"),
+            OsStr::new(&request),
+            image.as_os_str(),
+        ];
+        images::run("debugfs", arguments);
+    }
+    let _ = environment.ntt(["ingest", "disk.img"]);
+    let said = environment.ntt(["restore", "disk.img", "out"]).code(3);
+    assert!(
+        said.contains("1/late: times: no time of last change is known"),
+        "{said}"
+    );
+}
+
+#[test]
+fn r45_hints_can_be_pasted() {
+    let environment = Environment::new();
+    environment.write("the tree/file", b"content");
+    let _ = environment.ntt(["ingest", "the tree"]).code(0);
+    let said = environment
+        .ntt(["restore", "the tree", "an out's place"])
+        .stderr(0);
+    let hint = r"ntt restore --compare 'the tree' 'an out'\''s place'";
+    assert!(said.contains(hint), "{said}");
 }

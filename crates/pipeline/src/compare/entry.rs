@@ -15,7 +15,6 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use super::Comparer;
 use crate::restore::MISLEADING;
 use crate::tree::{self, Met, Names};
-use crate::xattr::host_name;
 use crate::{Error, digest};
 
 impl Comparer<'_> {
@@ -75,6 +74,8 @@ impl Comparer<'_> {
         }
         self.attributes(path, inode, &stat);
         self.identity(path, inode, &stat);
+        self.xattrs(directory, name, path, inode)?;
+        self.streams(path, inode);
         match inode.kind {
             Kind::File => self.file(directory, name, path, inode, &stat)?,
             Kind::Symlink => self.target(directory, name, path, inode),
@@ -90,7 +91,7 @@ impl Comparer<'_> {
         }
         if rustix::process::geteuid().is_root() {
             self.check(path, "owner", &inode.uid.unwrap_or(stat.st_uid), &stat.st_uid);
-            self.check(path, "owner", &inode.gid.unwrap_or(stat.st_gid), &stat.st_gid);
+            self.check(path, "group", &inode.gid.unwrap_or(stat.st_gid), &stat.st_gid);
         }
         let nanos = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
         let modified = Timestamp::from_parts(stat.st_mtime, nanos);
@@ -145,20 +146,13 @@ impl Comparer<'_> {
                 return Ok(());
             }
         };
-        self.xattrs(path, inode, &file);
         self.content(path, inode, &file)
     }
 
-    fn xattrs(&mut self, path: &[u8], inode: &Inode, file: &File) {
-        for xattr in &inode.xattrs {
-            let mut value = vec![0; xattr.value.len() + 1];
-            let read = rustix::fs::fgetxattr(file, &*host_name(&xattr.name), &mut value[..]);
-            let actual = read.ok().and_then(|len| value.get(..len));
-            if actual != Some(xattr.value.as_slice()) {
-                let actual = actual.map_or("absent or longer".into(), escape);
-                let expected = format!("{}={}", escape(&xattr.name), escape(&xattr.value));
-                self.differ(path, "xattr", expected, actual);
-            }
+    /// Forks and alternate streams, which a directory of the host has no place for.
+    fn streams(&mut self, path: &[u8], inode: &Inode) {
+        for name in inode.named_streams() {
+            self.differ(path, "stream", format!("`{}`", escape(name)), "absent");
         }
     }
 

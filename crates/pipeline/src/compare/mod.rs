@@ -1,10 +1,11 @@
 //! Compares a directory with what the catalogue says it should hold (R45).
 //!
 //! Every attribute that the medium had is compared: kind, content by its digest, size, mode, owner (by the one user who could have restored it),
-//! modification time to the nanosecond, link target, which names are one file, extended attributes; and names that should not be there. Access
+//! modification time to the nanosecond, link target, which names are one file, extended attributes, forks and streams; and names that should not be there. Access
 //! times are not: reading changes them.
 
 mod entry;
+mod xattrs;
 
 use std::collections::HashMap;
 
@@ -21,8 +22,8 @@ use crate::{Context, Error, RunOutcome, Stage};
 pub struct Difference {
     /// `volume/path`, escaped.
     pub path: String,
-    /// Which attribute: `missing`, `extra`, `kind`, `content`, `size`, `mode`, `owner`, `modified`, `target`, `device`, `link`, `xattr`,
-    /// `unreadable`.
+    /// Which attribute: `missing`, `extra`, `kind`, `content`, `size`, `mode`, `owner`, `group`, `modified`, `target`, `device`, `link`, `xattr`,
+    /// `stream`, `unreadable`.
     pub attribute: String,
     /// What the catalogue says.
     pub expected: String,
@@ -73,8 +74,9 @@ fn compare_all(
     request: &RestoreRequest,
     stage: &Running<'_>,
 ) -> Result<CompareSummary, Error> {
+    let catalogue = context.archive.catalogue();
     let mut summary = CompareSummary::default();
-    for tree in tree::trees(context.archive.catalogue(), &request.selection)? {
+    for tree in tree::trees(catalogue, &request.selection)? {
         let path = request.destination.as_path().join(&tree.subdirectory);
         let root = match Destination::existing(&path) {
             // The directory to compare must be there; a volume that is missing in it is a difference.
@@ -98,12 +100,7 @@ fn compare_all(
             identities: HashMap::new(),
             summary: &mut summary,
         };
-        tree::walk(
-            context.archive.catalogue(),
-            &tree,
-            context.interrupt,
-            &mut comparer,
-        )?;
+        tree::walk(catalogue, &tree, context.interrupt, &mut comparer)?;
     }
     let done = stage.done();
     summary.paths = done.items;

@@ -16,9 +16,6 @@ use super::draft::Draft;
 use super::{Restorer, attributes, existing};
 use crate::{Error, Interrupt};
 
-/// Largest extended attribute that is restored; Linux takes no larger ones.
-const XATTR_BYTES_MAX: u64 = 64 * 1024;
-
 /// A file, its streams, and the digest of its data.
 type Content<'a> = (&'a Inode, &'a [StreamState], &'a BlobHash);
 
@@ -59,7 +56,7 @@ impl Restorer<'_> {
         match looked {
             Ok(None) => self.write_file(directory, name, path, (inode, &states, &blob)),
             Ok(Some(_)) => self.keep_file(directory, name, path, (inode, &states, &blob)),
-            Err(errno) => self.refused(path, errno.into()),
+            Err(errno) => self.unwritten(path, errno.into()),
         }
     }
 
@@ -73,21 +70,21 @@ impl Restorer<'_> {
     ) -> Result<bool, Error> {
         let draft = match Draft::create(directory) {
             Ok(draft) => draft,
-            Err(errno) => return self.refused(path, errno.into()),
+            Err(errno) => return self.unwritten(path, errno.into()),
         };
         match self.fill(draft.file(), blob) {
             Ok(()) => {}
             Err(Stop::Interrupted) => return Err(Error::Interrupted),
-            Err(Stop::Io(error)) => return self.refused(path, error),
+            Err(Stop::Io(error)) => return self.unwritten(path, error),
         }
-        self.finish_file(draft.file(), path, (inode, states, blob));
+        self.finish_file(draft.file(), path, (inode, states, blob))?;
         match draft.publish(name) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => {
                 self.in_the_way(path);
                 Ok(false)
             }
-            Err(errno) => self.refused(path, errno.into()),
+            Err(errno) => self.unwritten(path, errno.into()),
         }
     }
 
@@ -105,7 +102,7 @@ impl Restorer<'_> {
         }
         let size_bytes = match self.context.archive.store().reader(blob) {
             Ok(reader) => reader.len(),
-            Err(error) => return self.refused(path, io::Error::other(error)),
+            Err(error) => return self.unwritten(path, io::Error::other(error)),
         };
         let content = (blob, size_bytes);
         let Some(file) = existing::equal_file(directory, name, content, self.context.interrupt)? else {
@@ -113,21 +110,26 @@ impl Restorer<'_> {
             return Ok(false);
         };
         self.stage.add(0, size_bytes);
-        self.finish_file(&file, path, (inode, states, blob));
+        self.finish_file(&file, path, (inode, states, blob))?;
         Ok(true)
     }
 
     /// Tells what is missing of a file and gives it its attributes.
-    fn finish_file(&mut self, file: &File, path: &[u8], (inode, states, _): Content<'_>) {
+    fn finish_file(
+        &mut self,
+        file: &File,
+        path: &[u8],
+        (inode, states, _): Content<'_>,
+    ) -> Result<(), Error> {
         self.tell_damage(path, states);
-        let xattrs = self.large_xattrs(path, states);
-        if let Err(problem) = attributes::apply(file, inode, &xattrs) {
-            self.problem(path, problem);
-        }
+        self.tell_streams(path, inode);
+        let xattrs = self.xattrs(path, inode)?;
+        self.refused(path, &attributes::apply(file, inode, &xattrs));
+        Ok(())
     }
 
     /// A full disk ends the restore; anything else costs one file.
-    fn refused(&mut self, path: &[u8], error: io::Error) -> Result<bool, Error> {
+    fn unwritten(&mut self, path: &[u8], error: io::Error) -> Result<bool, Error> {
         if matches!(
             error.kind(),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
@@ -174,50 +176,16 @@ impl Restorer<'_> {
                     format!("damaged, zeros stand at {ranges}: {}", failure.detail),
                 );
             }
-            if let StreamKind::Named(name) = &state.kind {
-                let name = ntt_model::name::escape(name).into_owned();
-                self.problem(
-                    path,
-                    format!("its stream `{name}` has no place in a directory; `ntt cat` shows it"),
-                );
-            }
         }
     }
 
-    /// Extended attributes that are too big to travel with their inode.
-    fn large_xattrs(&mut self, path: &[u8], states: &[StreamState]) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let mut xattrs = Vec::new();
-        for state in states {
-            let StreamKind::Xattr(name) = &state.kind else {
-                continue;
-            };
-            match self.xattr_value(state) {
-                Ok(value) => xattrs.push((name.clone(), value)),
-                Err(problem) => {
-                    let name = ntt_model::name::escape(name).into_owned();
-                    self.problem(path, format!("attribute {name}: {problem}"));
-                }
-            }
+    /// Forks and alternate streams have no place in a directory of the host.
+    pub(super) fn tell_streams(&mut self, path: &[u8], inode: &Inode) {
+        for name in inode.named_streams() {
+            let name = ntt_model::name::escape(name);
+            let problem = format!("its stream `{name}` has no place in a directory; `ntt cat` shows it");
+            self.problem(path, problem);
         }
-        xattrs
-    }
-
-    fn xattr_value(&self, state: &StreamState) -> Result<Vec<u8>, String> {
-        let blob = content_of(state)?;
-        let reader = self
-            .context
-            .archive
-            .store()
-            .reader(&blob)
-            .map_err(|error| error.to_string())?;
-        if reader.len() > XATTR_BYTES_MAX {
-            return Err(format!("{} bytes are too many", reader.len()));
-        }
-        let mut value = vec![0; usize::try_from(reader.len()).map_err(|error| error.to_string())?];
-        reader
-            .read_exact_at(0, &mut value)
-            .map_err(|error| error.to_string())?;
-        Ok(value)
     }
 }
 
@@ -233,7 +201,7 @@ fn content(states: &[StreamState]) -> Result<BlobHash, String> {
     }
 }
 
-fn content_of(state: &StreamState) -> Result<BlobHash, String> {
+pub(super) fn content_of(state: &StreamState) -> Result<BlobHash, String> {
     match &state.state {
         State::Stored { blob } | State::Damaged { blob, .. } => Ok(*blob),
         State::Pending => Err("not restored: not copied yet".to_owned()),

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use ntt_catalogue::rows::ChildRow;
@@ -64,7 +64,7 @@ impl Restorer<'_> {
                 self.problem(path, "of a kind that cannot be made");
                 false
             }
-            _ => self.special(directory, name, path, inode),
+            _ => self.special(directory, name, path, inode)?,
         };
         if made && inode.links > 1 {
             self.links.insert(inode.number, path.to_vec());
@@ -118,25 +118,29 @@ impl Restorer<'_> {
         self.problem(path, "not restored: another entry stands under this name");
     }
 
-    fn special(&mut self, directory: &OwnedFd, name: &OsStr, path: &[u8], inode: &Inode) -> bool {
+    fn special(
+        &mut self,
+        directory: &OwnedFd,
+        name: &OsStr,
+        path: &[u8],
+        inode: &Inode,
+    ) -> Result<bool, Error> {
         match make_special(directory, name, inode) {
             Ok(()) => {}
             Err(Errno::EXIST) if self.into_existing && existing::is_equal_special(directory, name, inode) => {
             }
             Err(Errno::EXIST) => {
                 self.in_the_way(path);
-                return false;
+                return Ok(false);
             }
             Err(errno) => {
                 self.problem(path, format!("cannot be made: {errno}"));
-                return false;
+                return Ok(false);
             }
         }
-        let is_link = inode.kind == Kind::Symlink;
-        if let Err(problem) = attributes::apply_at(directory.as_fd(), name, inode, is_link) {
-            self.problem(path, problem);
-        }
-        true
+        let xattrs = self.xattrs(path, inode)?;
+        self.refused(path, &attributes::apply_at(directory, name, inode, &xattrs));
+        Ok(true)
     }
 }
 

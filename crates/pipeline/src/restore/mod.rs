@@ -10,6 +10,7 @@ mod destination;
 mod draft;
 mod entry;
 mod existing;
+mod xattrs;
 
 use std::collections::HashMap;
 
@@ -18,6 +19,8 @@ use ntt_model::name::escape;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use destination::{Destination, MISLEADING};
+
+use attributes::Refused;
 
 use crate::stage::{Running, Subject};
 use crate::tree::{self, Enter, Met, Names, Tree, Visible, Visit};
@@ -147,8 +150,9 @@ fn restore_all(
     stage: &Running<'_>,
 ) -> Result<RestoreSummary, Error> {
     let root = Destination::create(request.destination.as_path())?;
+    let catalogue = context.archive.catalogue();
     let mut problems = Vec::new();
-    for tree in tree::trees(context.archive.catalogue(), &request.selection)? {
+    for tree in tree::trees(catalogue, &request.selection)? {
         let root = root.subdirectory(&tree.subdirectory)?;
         let mut restorer = Restorer {
             context,
@@ -159,15 +163,12 @@ fn restore_all(
             links: HashMap::new(),
             made: Names::default(),
             directories: Vec::new(),
+            owners_refused: 0,
             problems: &mut problems,
         };
-        tree::walk(
-            context.archive.catalogue(),
-            &tree,
-            context.interrupt,
-            &mut restorer,
-        )?;
-        restorer.finish_directories();
+        tree::walk(catalogue, &tree, context.interrupt, &mut restorer)?;
+        restorer.finish_directories()?;
+        restorer.tell_owners();
     }
     let done = stage.done();
     let outcome = if problems.is_empty() {
@@ -197,6 +198,8 @@ struct Restorer<'a> {
     made: Names,
     /// Directories made, parents first, for their attributes.
     directories: Vec<(Vec<u8>, u64)>,
+    /// Entries whose owner could not be set.
+    owners_refused: u64,
     problems: &'a mut Vec<Unrestored>,
 }
 
@@ -208,22 +211,45 @@ impl Restorer<'_> {
         });
     }
 
-    /// Gives directories their attributes, deepest first.
-    fn finish_directories(&mut self) {
-        for (path, inode) in std::mem::take(&mut self.directories).into_iter().rev() {
-            if let Err(problem) = self.finish_directory(&path, inode) {
-                self.problem(&path, problem);
-            }
+    /// Takes down what could not be set.
+    fn refused(&mut self, path: &[u8], refused: &Refused) {
+        self.owners_refused += u64::from(refused.owner);
+        if !refused.others.is_empty() {
+            self.problem(path, refused.others.join("; "));
         }
     }
 
-    fn finish_directory(&self, path: &[u8], inode: u64) -> Result<(), String> {
-        let row = self.context.archive.catalogue().inode(self.tree.scan, inode);
-        let Some(inode) = row.map_err(|error| error.to_string())? else {
+    /// Gives directories their attributes, deepest first.
+    fn finish_directories(&mut self) -> Result<(), Error> {
+        for (path, inode) in std::mem::take(&mut self.directories).into_iter().rev() {
+            self.finish_directory(&path, inode)?;
+        }
+        Ok(())
+    }
+
+    fn finish_directory(&mut self, path: &[u8], inode: u64) -> Result<(), Error> {
+        let catalogue = self.context.archive.catalogue();
+        let Some(inode) = catalogue.inode(self.tree.scan, inode)? else {
             return Ok(());
         };
-        let directory = self.root.open(path).map_err(|error| error.to_string())?;
-        attributes::apply(&directory, &inode, &[])
+        self.tell_streams(path, &inode);
+        let xattrs = self.xattrs(path, &inode)?;
+        match self.root.open(path) {
+            Ok(directory) => self.refused(path, &attributes::apply(&directory, &inode, &xattrs)),
+            Err(error) => self.problem(path, error.to_string()),
+        }
+        Ok(())
+    }
+
+    /// One line for all owners: a user who may not give files away would else read one for each.
+    fn tell_owners(&mut self) {
+        let refused = self.owners_refused;
+        if refused > 0 {
+            let problem = format!(
+                "owners not set, of entries: {refused} (only root can, and not on every file system)"
+            );
+            self.problem(b"", problem);
+        }
     }
 }
 

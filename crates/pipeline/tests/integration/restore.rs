@@ -44,7 +44,9 @@ fn interrupted(world: &World, request: &RestoreRequest, out: &Path) -> Error {
                     .and_then(|entry| entry.metadata())
                     .is_ok_and(|metadata| metadata.len() > 1 << 20)
             };
-            while !ended.load(Ordering::Relaxed) && !fs::read_dir(out).into_iter().flatten().any(is_big) {}
+            while !ended.load(Ordering::Relaxed) && !fs::read_dir(out).into_iter().flatten().any(is_big) {
+                thread::yield_now();
+            }
             world.interrupt.raise();
         });
         let error = restore::run(&world.context(), request);
@@ -111,4 +113,30 @@ fn r45_what_differs_is_never_replaced_and_what_is_equal_counts_as_restored() {
             .iter()
             .all(|difference| difference.attribute != "extra")
     );
+}
+
+/// Needs root: only `trusted.` and `security.` attributes can be on a link.
+#[test]
+fn r45_attributes_of_links_come_back_and_are_compared() {
+    let world = World::new();
+    let source = world.dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    std::os::unix::fs::symlink("nowhere", source.join("link")).unwrap();
+    let (name, flags) = ("trusted.note", rustix::fs::XattrFlags::empty());
+    if rustix::fs::lsetxattr(source.join("link"), name, b"of a link", flags).is_err() {
+        return;
+    }
+    world.ingest(&source).unwrap();
+    let out = world.dir.path().join("out");
+    let request = world.request(&out);
+    let summary = restore::run(&world.context(), &request).unwrap();
+    assert_eq!(summary.problems, []);
+    let mut value = [0; 16];
+    let len = rustix::fs::lgetxattr(out.join("link"), name, &mut value[..]).unwrap();
+    assert_eq!(&value[..len], b"of a link");
+    let listed = || compare::run(&world.context(), &request).unwrap().listed;
+    assert_eq!(listed(), []);
+    rustix::fs::lsetxattr(out.join("link"), name, b"another", flags).unwrap();
+    let listed = listed();
+    assert_eq!((&*listed[0].attribute, listed.len()), ("xattr", 1), "{listed:?}");
 }

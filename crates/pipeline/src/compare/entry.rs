@@ -33,6 +33,23 @@ impl Comparer<'_> {
         }
     }
 
+    /// Compares the directory that everything was written into.
+    pub(super) fn root(&mut self, inode: &Inode) -> Result<(), Error> {
+        let found = self
+            .root
+            .open(b"")
+            .and_then(|root| Ok((rustix::fs::fstat(&root)?, root)));
+        match found {
+            Ok((stat, root)) => {
+                self.attributes(b"", inode, &stat);
+                self.xattrs(&root, OsStr::new("."), b"", inode)?;
+                self.streams(b"", inode);
+            }
+            Err(error) => self.differ(b"", "unreadable", "a directory", error.to_string()),
+        }
+        Ok(())
+    }
+
     /// Compares one name; answers whether it is a directory to enter.
     pub(super) fn entry(
         &mut self,

@@ -100,6 +100,9 @@ fn compare_all(
             identities: HashMap::new(),
             summary: &mut summary,
         };
+        if let Some(inode) = request.root(catalogue, &tree)? {
+            comparer.root(&inode)?;
+        }
         tree::walk(catalogue, &tree, context.interrupt, &mut comparer)?;
     }
     let done = stage.done();

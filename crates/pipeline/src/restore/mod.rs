@@ -14,7 +14,9 @@ mod xattrs;
 
 use std::collections::HashMap;
 
+use ntt_catalogue::Catalogue;
 use ntt_model::Kind;
+use ntt_model::entry::Inode;
 use ntt_model::name::escape;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +39,17 @@ pub struct RestoreRequest {
     /// Accept a directory that is not empty. What stands there is never replaced; what is equal counts as restored, so that an interrupted
     /// restore goes on.
     pub into_existing: bool,
+}
+
+impl RestoreRequest {
+    /// The inode of the directory that a tree is written into, if that one is to be as it was, too. A directory that held something before
+    /// is the user's and stays as it is.
+    pub(crate) fn root(&self, catalogue: &dyn Catalogue, tree: &Tree) -> Result<Option<Inode>, Error> {
+        if self.into_existing && tree.subdirectory.is_empty() {
+            return Ok(None);
+        }
+        tree.root(catalogue)
+    }
 }
 
 /// What a restore would write.
@@ -166,6 +179,9 @@ fn restore_all(
             owners_refused: 0,
             problems: &mut problems,
         };
+        if let Some(inode) = request.root(catalogue, &tree)? {
+            restorer.directories.push((Vec::new(), inode.number));
+        }
         tree::walk(catalogue, &tree, context.interrupt, &mut restorer)?;
         restorer.finish_directories()?;
         restorer.tell_owners();
@@ -196,7 +212,7 @@ struct Restorer<'a> {
     links: HashMap<u64, Vec<u8>>,
     /// What this run made in the directory at hand.
     made: Names,
-    /// Directories made, parents first, for their attributes.
+    /// Directories made, parents first, for their attributes; the one that everything is written into first of all.
     directories: Vec<(Vec<u8>, u64)>,
     /// Entries whose owner could not be set.
     owners_refused: u64,

@@ -140,3 +140,49 @@ fn r45_attributes_of_links_come_back_and_are_compared() {
     let listed = listed();
     assert_eq!((&*listed[0].attribute, listed.len()), ("xattr", 1), "{listed:?}");
 }
+
+#[test]
+fn r45_the_directory_itself_comes_back_and_is_compared() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    let source = world.dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), b"content").unwrap();
+    fs::set_permissions(&source, fs::Permissions::from_mode(0o751)).unwrap();
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_049_522_828);
+    let times = fs::FileTimes::new().set_modified(time);
+    fs::File::open(&source).unwrap().set_times(times).unwrap();
+    let flags = rustix::fs::XattrFlags::empty();
+    let noted = rustix::fs::setxattr(&source, "user.note", b"mine", flags).is_ok();
+    world.ingest(&source).unwrap();
+
+    let out = world.dir.path().join("out");
+    let mut request = world.request(&out);
+    let summary = restore::run(&world.context(), &request).unwrap();
+    assert_eq!(summary.problems, []);
+    let metadata = fs::metadata(&out).unwrap();
+    assert_eq!(metadata.permissions().mode() & 0o7777, 0o751);
+    assert_eq!(metadata.modified().unwrap(), time);
+    let mut value = [0; 4];
+    assert!(!noted || rustix::fs::getxattr(&out, "user.note", &mut value[..]).is_ok());
+    let compare = |request: &RestoreRequest| compare::run(&world.context(), request).unwrap().listed;
+    assert_eq!(compare(&request), []);
+    fs::set_permissions(&out, fs::Permissions::from_mode(0o700)).unwrap();
+    let listed = compare(&request);
+    assert_eq!(
+        (&*listed[0].path, &*listed[0].attribute),
+        ("1/", "mode"),
+        "{listed:?}"
+    );
+
+    // A directory that held something is the user's.
+    let mine = world.dir.path().join("mine");
+    fs::create_dir(&mine).unwrap();
+    fs::write(mine.join("besides"), b"mine").unwrap();
+    fs::set_permissions(&mine, fs::Permissions::from_mode(0o700)).unwrap();
+    (request.destination, request.into_existing) = (mine.clone().into(), true);
+    let summary = restore::run(&world.context(), &request).unwrap();
+    assert_eq!(summary.problems, []);
+    assert_eq!(fs::metadata(&mine).unwrap().permissions().mode() & 0o7777, 0o700);
+    assert_eq!(compare(&request), []);
+}

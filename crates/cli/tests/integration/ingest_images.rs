@@ -239,7 +239,7 @@ fn r21_every_command_leaves_image_and_directory_as_they_were() {
         (&["where", "sources/tree/twice"], 0),
         (&["status"], 0),
         (&["doctor"], 0),
-        (&["restore", "demo.img", "out"], 0),
+        (&["restore", "demo.img/1", "out"], 0),
         (&["restore", "--compare", "tree", "sources/tree"], 0),
     ];
     for (arguments, code) in commands {

@@ -313,7 +313,7 @@ fn r14_every_partition_is_listed_whatever_it_holds() {
 }
 
 /// Runs `ntt` as a user whom permissions bind.
-fn as_nobody(environment: &Environment, arguments: &[&str]) -> Run {
+pub(crate) fn as_nobody(environment: &Environment, arguments: &[&str]) -> Run {
     let inner = environment.command(arguments);
     if !rustix::process::geteuid().is_root() {
         return Run::of(inner);

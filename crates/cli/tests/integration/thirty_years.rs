@@ -9,7 +9,7 @@ use std::process::Command;
 
 use ntt_testkit::corpus::have;
 
-use super::environment::Environment;
+use super::environment::{Environment, restored_code};
 
 const SCRIPT: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -135,7 +135,7 @@ fn r36_a_medium_is_restored_with_common_tools_and_no_database() {
             OsStr::new("demo.img"),
             restored.as_os_str(),
         ])
-        .code(0);
+        .code(restored_code());
     std::fs::remove_file(env.archive().join("catalogue.db")).expect("the catalogue");
     let trees: Vec<PathBuf> = media(&env)
         .iter()

@@ -2,7 +2,8 @@
 # Restores a medium from an archive without ntt: sh restore-without-ntt.sh ARCHIVE MEDIUM-ID DEST
 #
 # Needs tar, find, b3sum, zstd, jq, awk, and what every Unix has (sh, mkdir, cp, ln, chmod, touch, sort, base64). Each volume becomes a
-# directory DEST/volume-N. Every content is checked with b3sum before it is used. Exit status: 0 all restored, 1 something could not be.
+# directory DEST/volume-N, also one that is a copy of another medium's. Every content is checked with b3sum before it is used. Exit status:
+# 0 all restored, 1 something could not be.
 set -eu
 umask 077
 LC_ALL=C
@@ -13,31 +14,64 @@ if [ $# -ne 3 ]; then
     exit 2
 fi
 archive=$(cd "$1" && pwd)
-manifest=$archive/media/$2/manifest.jsonl.zst
 mkdir -p "$3"
 dest=$(cd "$3" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 lost=0
 
-zstd -dcq "$manifest" > "$work/manifest"
-[ "$(tail -n 1 "$work/manifest" | jq -r .line)" = end ] || { echo "$manifest is cut short" >&2; exit 1; }
+lose() {
+    printf 'not restored: %s: %s\n' "$1" "$2" >&2
+    lost=1
+}
+
+# The manifest of medium $1, whole, as a file whose name is left in $manifest.
+unpack() {
+    packed=$archive/media/$1/manifest.jsonl.zst
+    manifest=$work/manifest-$1
+    [ -f "$manifest" ] && return
+    [ -f "$packed" ] || { echo "$packed is not there" >&2; return 1; }
+    zstd -dcq "$packed" > "$manifest" && [ "$(tail -n 1 "$manifest" | jq -r .line)" = end ] && return
+    rm -f "$manifest"
+    echo "$packed is damaged or cut short" >&2
+    return 1
+}
+
+# Adds to the paths the names people see in $manifest, of the newest scan of each reader on each volume; one line of words each, names in base64 so that any
+# byte may be in them. $1 is an object: the number of a volume there, and the number under which it is to be restored.
+list() {
+    jq -n 'reduce (inputs | select(.line == "scan")) as $scan ({}; .["\($scan.volume) \($scan.reader)"] = $scan.id) | .[]' \
+        "$manifest" > "$work/scans"
+    jq -r --slurpfile scans "$work/scans" --argjson numbers "$1" '
+      def b64: if . == null then "-" elif type == "object" then .base64 else @base64 end;
+      select(.line == "path" and (.alternate | not) and .allocation == "allocated" and .rule == null)
+      | select(.scan as $scan | any($scans[]; . == $scan))
+      | $numbers[.volume | tostring] as $number | select($number)
+      | [$number, (.kind // "unknown"), .inode, (.blob // "-"),
+         (if .mode == null then "-" else .mode end), (.modified // "-"), (.target | b64), (.path | b64), (.missing | length)]
+      | map(tostring) | join(" ")' "$manifest" >> "$work/paths"
+}
+
+unpack "$2" || exit 1
+jq -c -n 'reduce (inputs | select(.line == "volume" and .same_as == null)) as $volume ({}; .[$volume.number | tostring] = $volume.number)' \
+    "$manifest" > "$work/own"
+# Of a volume that is a copy of another medium's, the paths stand in that medium's manifest.
+jq -r 'select(.line == "volume" and .same_as != null) | "\(.number) \(.copy_of // "-")"' "$manifest" > "$work/copies"
+list "$(cat "$work/own")"
+while read -r number original; do
+    if [ "$original" = - ]; then
+        lose "$dest/volume-$number" "it is a copy of a volume of another medium, and this manifest, of an older ntt, does not say which"
+    elif unpack "${original%/*}"; then
+        list "{\"${original#*/}\": $number}"
+    else
+        lose "$dest/volume-$number" "it is a copy of volume ${original#*/} of medium ${original%/*}, whose manifest cannot be read"
+    fi
+done < "$work/copies"
 
 # The packs that hold wanted contents: digest and tar, one a line.
 find "$archive/packs" -name '*.tar' -print | while IFS= read -r pack; do
     tar -tf "$pack" | awk -v pack="$pack" 'length($0) == 64 { print $0 " " pack }'
 done > "$work/packed"
-
-# Names people see, of the newest scan of each reader on each volume; one line of words each, names in base64 so that any byte may be in them.
-jq -n 'reduce (inputs | select(.line == "scan")) as $scan ({}; .["\($scan.volume) \($scan.reader)"] = $scan.id) | .[]' \
-    "$work/manifest" > "$work/scans"
-jq -r --slurpfile scans "$work/scans" '
-  def b64: if . == null then "-" elif type == "object" then .base64 else @base64 end;
-  select(.line == "path" and (.alternate | not) and .allocation == "allocated" and .rule == null)
-  | select(.scan as $scan | any($scans[]; . == $scan))
-  | [.volume, (.kind // "unknown"), .inode, (.blob // "-"),
-     (if .mode == null then "-" else .mode end), (.modified // "-"), (.target | b64), (.path | b64), (.missing | length)]
-  | map(tostring) | join(" ")' "$work/manifest" > "$work/paths"
 
 # Bytes to a shell variable: the x keeps newlines at the end.
 decode() {
@@ -59,11 +93,6 @@ fetch() {
         tar -xOf "$pack" "$1" > "$content" || return 1
     fi
     [ "$(b3sum --no-names < "$content")" = "$1" ]
-}
-
-lose() {
-    printf 'not restored: %s: %s\n' "$1" "$2" >&2
-    lost=1
 }
 
 # Directories first, then all else, so that times of directories can be set last.

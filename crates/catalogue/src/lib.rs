@@ -193,7 +193,8 @@ pub trait Catalogue: Send + Sync {
         blob: &BlobHash,
         each: &mut dyn FnMut(&Occurrence) -> Result<(), Error>,
     ) -> Result<(), Error>;
-    /// The scans that [`Catalogue::find`] and [`Catalogue::occurrences`] look at, by medium and volume number.
+    /// The scans that [`Catalogue::find`] and [`Catalogue::occurrences`] look at, by medium and volume number. One that was made of a volume of which
+    /// there are copies stands here for each of them too (R3).
     fn searched_scans(&self) -> Result<Vec<SearchedScan>, Error>;
     /// Visits every name of a sealed scan in the order of its ids, which count from 1: the path of its directory relative to the root, and
     /// the name. Cheaper than [`Catalogue::each_path`]: nothing is asked of inodes.

@@ -35,14 +35,14 @@ pub struct FindQuery<'a> {
     pub index: Option<&'a dyn NameIndex>,
 }
 
-/// A scan that searches look at.
+/// A scan that searches look at, for one of the volumes for which it stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SearchedScan {
     /// The scan.
     pub scan: ScanId,
-    /// Its medium.
+    /// The medium of the volume.
     pub medium: MediumKey,
-    /// The number of its volume on the medium.
+    /// The number of the volume on the medium.
     pub volume_number: u32,
     /// Which reader made it: several file systems may stand over the same bytes.
     pub reader: String,

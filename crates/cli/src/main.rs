@@ -10,6 +10,7 @@ mod logging;
 mod output;
 mod progress;
 mod session;
+mod shell;
 mod units;
 
 use std::process::ExitCode;

@@ -241,6 +241,14 @@ impl Inode {
         self.data().map_or(0, |stream| stream.size_bytes)
     }
 
+    /// Names of its forks and alternate streams.
+    pub fn named_streams(&self) -> impl Iterator<Item = &[u8]> {
+        self.streams.iter().filter_map(|stream| match &stream.kind {
+            StreamKind::Named(name) => Some(name.as_slice()),
+            _ => None,
+        })
+    }
+
     /// The data stream, if there is one.
     pub fn data(&self) -> Option<&Stream> {
         self.streams.iter().find(|stream| stream.kind == StreamKind::Data)

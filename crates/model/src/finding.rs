@@ -98,6 +98,16 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// How the detail of every finding about a dead scan child begins.
+    pub const SCAN_CHILD: &str = "the scan child ";
+
+    /// Whether it tells that a scan child ended early and left something out: more memory or time, or a better reader, may find it.
+    pub fn is_cut_short(&self) -> bool {
+        self.layer == Layer::Scanner
+            && self.severity == Severity::Loss
+            && self.detail.starts_with(Self::SCAN_CHILD)
+    }
+
     /// A finding without place; add one with [`Finding::at`] and [`Finding::on_inode`].
     pub fn new(severity: Severity, layer: Layer, code: FindingCode, detail: impl Into<String>) -> Self {
         Self {

@@ -39,6 +39,7 @@ pub mod verify;
 
 mod content;
 mod damage;
+mod digest;
 mod entries;
 mod error;
 mod outcome;

@@ -31,7 +31,10 @@ pub(crate) struct Standing {
 pub(crate) fn standing(archive: &Archive) -> Result<Standing, Error> {
     let folder = archive.search();
     let mut standing = Standing::default();
-    let searched = archive.catalogue().searched_scans()?;
+    let mut searched = archive.catalogue().searched_scans()?;
+    // One that stands for several volumes has one segment.
+    searched.sort_by_key(|scan| scan.scan);
+    searched.dedup_by_key(|scan| scan.scan);
     for scan in &searched {
         let checked = folder.open(&identity(scan)).and_then(|segment| match segment {
             Some(segment) => segment.verify().map(|()| true),

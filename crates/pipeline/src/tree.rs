@@ -1,10 +1,10 @@
 //! Walks the tree of a scan, directory by directory, as `restore` and `compare` need it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use ntt_catalogue::rows::{ChildRow, VolumeRow};
 use ntt_catalogue::{Catalogue, Children};
-use ntt_model::entry::Allocation;
+use ntt_model::entry::{Allocation, Inode};
 use ntt_model::name::escape;
 use ntt_model::{Kind, ScanId};
 
@@ -34,6 +34,19 @@ impl Tree {
     pub(crate) const fn is_single_entry(&self) -> bool {
         matches!(self.start, Start::Entry(_))
     }
+
+    /// The inode of the directory that the walk begins with: of the first naming tree that has one.
+    pub(crate) fn root(&self, catalogue: &dyn Catalogue) -> Result<Option<Inode>, Error> {
+        let Start::Directories(directories) = &self.start else {
+            return Ok(None);
+        };
+        for directory in directories {
+            if let Some(inode) = catalogue.inode(self.scan, *directory)? {
+                return Ok(Some(inode));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// Names that people see, one after the other: a directory may hold more than fits in memory.
@@ -42,10 +55,11 @@ pub(crate) type Visible<'c> = dyn Iterator<Item = Result<ChildRow, Error>> + 'c;
 /// Subdirectories to enter: name and inode number.
 pub(crate) type Enter = Vec<(Vec<u8>, u64)>;
 
-/// Is shown every directory once, parents first.
+/// Is shown every path that is a directory once, parents first.
 pub(crate) trait Visit {
     /// `path` is relative to the start of the walk, without leading `/`; `children` are the names that people see: no alternates, nothing
-    /// deleted. Answers which subdirectories to enter.
+    /// deleted. Several directories under one path, as the naming trees of a disc or a volume with lost entries have them, are shown as one, so that
+    /// a name may come twice. Answers which subdirectories to enter.
     fn directory(&mut self, path: &[u8], children: &mut Visible<'_>) -> Result<Enter, Error>;
 }
 
@@ -116,50 +130,104 @@ pub(crate) fn kind_of(child: &ChildRow) -> Option<Kind> {
     child.inode.as_ref().map(|inode| inode.kind)
 }
 
-/// Walks a tree. Every directory is visited once, however many names or loops lead to it.
+/// Walks a tree. Every path is visited once, and every directory once, however many names or loops lead to it.
 pub(crate) fn walk(
     catalogue: &dyn Catalogue,
     tree: &Tree,
     interrupt: &Interrupt,
     visitor: &mut dyn Visit,
 ) -> Result<(), Error> {
-    let directories = match &tree.start {
-        Start::Directories(directories) => directories,
+    let roots = match &tree.start {
+        Start::Directories(directories) => directories.clone(),
         Start::Entry(entry) => {
             visitor.directory(b"", &mut std::iter::once(Ok(entry.as_ref().clone())))?;
             return Ok(());
         }
     };
-    let mut waiting: Vec<(Vec<u8>, u64)> = directories
-        .iter()
-        .rev()
-        .map(|inode| (Vec::new(), *inode))
-        .collect();
+    let mut waiting = vec![(Vec::new(), roots)];
     let mut seen = HashSet::new();
-    while let Some((path, inode)) = waiting.pop() {
+    while let Some((path, mut inodes)) = waiting.pop() {
         interrupt.check()?;
-        if !seen.insert(inode) {
+        inodes.retain(|inode| seen.insert(*inode));
+        if inodes.is_empty() {
             continue;
         }
-        let children = match Children::of(catalogue, tree.scan, inode) {
-            Ok(children) => Some(children),
-            // The name is there, and the scan did not enter it: a limit or a defect, which a finding tells.
-            Err(ntt_catalogue::Error::NotFound { .. }) => None,
-            Err(error) => return Err(error.into()),
-        };
-        let children = children.into_iter().flatten();
-        let mut visible = children
-            .filter(|child| child.as_ref().map_or(true, is_visible))
-            .map(|child| child.map_err(Error::from));
-        let enter = visitor.directory(&path, &mut visible)?;
-        waiting.extend(
-            enter
-                .into_iter()
-                .rev()
-                .map(|(name, inode)| (join(&path, &name), inode)),
-        );
+        let enter = visitor.directory(&path, &mut visible(catalogue, tree.scan, &inodes))?;
+        let subdirectories = laid_over(enter).into_iter().rev();
+        waiting.extend(subdirectories.map(|(name, inodes)| (join(&path, &name), inodes)));
     }
     Ok(())
+}
+
+/// What people see in directories that stand under one path.
+fn visible<'c>(
+    catalogue: &'c dyn Catalogue,
+    scan: ScanId,
+    directories: &'c [u64],
+) -> impl Iterator<Item = Result<ChildRow, Error>> + 'c {
+    let children = directories.iter().flat_map(move |directory| {
+        let (children, failed) = match Children::of(catalogue, scan, *directory) {
+            Ok(children) => (Some(children), None),
+            // The name is there, and the scan did not enter it: a limit or a defect, which a finding tells.
+            Err(ntt_catalogue::Error::NotFound { .. }) => (None, None),
+            Err(error) => (None, Some(Err(error))),
+        };
+        children.into_iter().flatten().chain(failed)
+    });
+    children
+        .filter(|child| child.as_ref().map_or(true, is_visible))
+        .map(|child| child.map_err(Error::from))
+}
+
+/// Subdirectories of one name, which several naming trees may have, belong together. The order stays.
+fn laid_over(enter: Enter) -> Vec<(Vec<u8>, Vec<u64>)> {
+    let mut places = HashMap::new();
+    let mut together: Vec<(Vec<u8>, Vec<u64>)> = Vec::new();
+    for (name, inode) in enter {
+        let place = *places.entry(name.clone()).or_insert(together.len());
+        match together.get_mut(place) {
+            Some((_, inodes)) => inodes.push(inode),
+            None => together.push((name, vec![inode])),
+        }
+    }
+    together
+}
+
+/// Names that were met under one path, so that one which comes twice is restored and compared once.
+#[derive(Default)]
+pub(crate) struct Names(HashMap<Vec<u8>, (u64, Kind)>);
+
+/// What stands under a name already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Met {
+    /// Nothing.
+    Nothing,
+    /// The same inode, or a directory where this is one too: two naming trees say the same.
+    Same,
+    /// Something else.
+    Other,
+}
+
+impl Names {
+    /// What was taken in under the name of `inode`.
+    pub(crate) fn met(&self, name: &[u8], inode: &Inode) -> Met {
+        match self.0.get(name) {
+            None => Met::Nothing,
+            Some((number, _)) if *number == inode.number => Met::Same,
+            Some((_, Kind::Directory)) if inode.kind == Kind::Directory => Met::Same,
+            Some(_) => Met::Other,
+        }
+    }
+
+    /// Takes in a name, which keeps the first inode that it was met with.
+    pub(crate) fn take_in(&mut self, name: &[u8], inode: &Inode) {
+        self.0.entry(name.to_vec()).or_insert((inode.number, inode.kind));
+    }
+
+    /// Whether anything was taken in under the name.
+    pub(crate) fn contains(&self, name: &[u8]) -> bool {
+        self.0.contains_key(name)
+    }
 }
 
 /// `name` in the directory `path`.

@@ -6,8 +6,9 @@ use ntt_model::{ByteRange, FailureClass, Finding, FindingCode, Layer, Severity};
 use serde::Serialize;
 
 use crate::Error;
+use crate::completeness::holds_no_files;
 use crate::media::add;
-use crate::selector::{current_findings, current_scans};
+use crate::selector::{current_scans, own_findings};
 
 /// What was hit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
@@ -36,7 +37,7 @@ pub fn hits(catalogue: &dyn Catalogue, medium: &MediumRow, image: &Image) -> Res
         let is_met = met(&volume.volume.range, &image.unread);
         let scans = current_scans(catalogue, &volume)?;
         is_scanned |= !scans.is_empty();
-        is_known &= !is_met || !scans.is_empty() || holds_no_files(&volume);
+        is_known &= !is_met || !scans.is_empty() || needs_no_scan(&volume);
         for scan in scans {
             let census = catalogue.census(scan.id)?;
             is_known &= !is_met || census.pending.count + census.retryable.count == 0;
@@ -54,15 +55,17 @@ pub fn hits(catalogue: &dyn Catalogue, medium: &MediumRow, image: &Image) -> Res
     Ok(hits)
 }
 
-fn met(range: &ByteRange, unread: &[ByteRange]) -> bool {
+/// Whether a range has bytes that were not read.
+pub(crate) fn met(range: &ByteRange, unread: &[ByteRange]) -> bool {
     unread.iter().any(|unread| unread.intersection(range).is_some())
 }
 
-/// A volume that is a table, swap, or another one's bytes has no files of its own.
-fn holds_no_files(volume: &VolumeRow) -> bool {
-    volume.volume.same_as.is_some()
-        || volume.volume.verdict == "table"
-        || (volume.volume.verdict == "identified" && volume.volume.type_name == "swap")
+/// Whether nothing of a volume's own can be missing: its bytes are another one's, or it holds no files. What was not read of one that looks empty is not known
+/// to be.
+fn needs_no_scan(volume: &VolumeRow) -> bool {
+    let volume = &volume.volume;
+    volume.same_as.is_some()
+        || (volume.verdict != "empty" && holds_no_files(&volume.verdict, &volume.type_name))
 }
 
 fn unread(census: &Census) -> Tally {
@@ -82,9 +85,8 @@ pub fn is_of_unread_image(finding: &Finding) -> bool {
 /// Findings of structures that were not rescued, or that lie where the image itself is damaged. One whose place was rescued since is history.
 fn structures(catalogue: &dyn Catalogue, medium: &MediumRow, image: &Image) -> Result<u64, Error> {
     let is_unread = |offset: u64| met(&ByteRange::new(offset, 1), &image.unread);
-    let findings = current_findings(catalogue, medium)?;
     // Where a container cannot give bytes, readers call what they need of it damaged.
-    let is_damaged = findings.iter().any(|row| is_of_unread_image(&row.finding));
+    let is_damaged = !own_findings(catalogue, medium, &is_of_unread_image)?.is_empty();
     let is_hit = |finding: &Finding| match (finding.code, finding.layer) {
         (_, Layer::Content) => false,
         (FindingCode::Unread, _) => finding.image_offset.is_none_or(is_unread),
@@ -93,6 +95,6 @@ fn structures(catalogue: &dyn Catalogue, medium: &MediumRow, image: &Image) -> R
         }
         _ => false,
     };
-    let hit = findings.iter().filter(|row| is_hit(&row.finding));
-    Ok(u64::try_from(hit.count()).unwrap_or(u64::MAX))
+    let hit = own_findings(catalogue, medium, &is_hit)?;
+    Ok(u64::try_from(hit.len()).unwrap_or(u64::MAX))
 }

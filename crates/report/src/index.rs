@@ -52,10 +52,13 @@ impl<'q> Guide<'q> {
 
     fn note(&self, scan: &SearchedScan, problem: Option<&ntt_search::Error>) {
         let mut unindexed = self.unindexed.lock().unwrap_or_else(PoisonError::into_inner);
-        unindexed.push(Unindexed {
-            scan: scan.scan,
-            problem: problem.map(ToString::to_string),
-        });
+        // A scan that stands for several volumes comes several times.
+        if unindexed.iter().all(|known| known.scan != scan.scan) {
+            unindexed.push(Unindexed {
+                scan: scan.scan,
+                problem: problem.map(ToString::to_string),
+            });
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Every function takes a [`Catalogue`](ntt_catalogue::Catalogue) and gives rows that serialise to the documented JSON; printing is the
 //! business of the command line. Nothing here writes.
 
+pub mod completeness;
 mod error;
 pub mod export;
 pub mod find;

@@ -1,50 +1,13 @@
 //! Media and volumes with what became of their content.
 
-use std::collections::HashSet;
-
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{Census, EventRow, Evidence, Image, MediumKind, MediumRow, Tally, VolumeRow};
 use ntt_model::{MediumId, Severity, Timestamp};
 use serde::Serialize;
 
 use crate::Error;
-use crate::hits::{hits, is_of_unread_image};
+use crate::completeness::{Completeness, Reading, judge};
 use crate::selector::{current_findings, current_scans, sets_of};
-
-/// Whether everything on a medium is safe.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Completeness {
-    /// Every volume was read and every content is stored or deliberately excluded.
-    Complete,
-    /// Copy work is waiting or was interrupted.
-    Unfinished,
-    /// Every content is stored, and the places of the medium that could not be read hold no file and no structure.
-    FilesComplete,
-    /// Finished, but something could not be read: a volume, a file, a part of the image (R14).
-    Partial,
-    /// No volume has been scanned yet.
-    NotScanned,
-    /// Nothing of it could ever be read; it is on record as a thing.
-    Unreadable,
-    /// Contents of it are on record as damaged in the store.
-    Damaged,
-}
-
-impl Completeness {
-    /// One word for tables.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Complete => "complete",
-            Self::Unfinished => "unfinished",
-            Self::Partial => "partial",
-            Self::NotScanned => "not-scanned",
-            Self::FilesComplete => "files-complete",
-            Self::Unreadable => "unreadable",
-            Self::Damaged => "damaged",
-        }
-    }
-}
 
 /// One line of `medium list`.
 #[derive(Clone, Debug, Serialize)]
@@ -137,6 +100,17 @@ pub struct VolumeReport {
     pub census: Option<Census>,
 }
 
+impl VolumeReport {
+    /// What decides whether the medium is complete.
+    fn reading(&self) -> Reading<'_> {
+        Reading {
+            verdict: &self.verdict,
+            type_name: &self.type_name,
+            census: self.census.as_ref(),
+        }
+    }
+}
+
 /// All media.
 ///
 /// # Errors
@@ -189,12 +163,8 @@ fn summarise(
             .map(tally)
             .fold(Tally::default(), add)
     };
-    let is_unread = lacks_bytes(catalogue, row, image.as_ref())?;
-    let files_hit = match &image {
-        Some(image) if is_unread => hits(catalogue, row, image)?.files_hit,
-        _ => None,
-    };
-    let bad = bad_contents(catalogue, row)?;
+    let readings: Vec<Reading<'_>> = volumes.iter().map(VolumeReport::reading).collect();
+    let judgement = judge(catalogue, row, image.as_ref(), &readings)?;
     let summary = MediumSummary {
         id: row.medium.id,
         label: row.medium.label.clone(),
@@ -202,10 +172,7 @@ fn summarise(
         kind: row.medium.kind,
         added: row.added,
         size_bytes: image.as_ref().map_or(0, |image| image.size_bytes),
-        completeness: match bad {
-            0 => completeness(&volumes, image.as_ref(), is_unread, files_hit),
-            _ => Completeness::Damaged,
-        },
+        completeness: judgement.completeness,
         volumes: catalogue.volumes(row.key)?.len() as u64,
         paths: volumes
             .iter()
@@ -215,20 +182,9 @@ fn summarise(
         found: sum(|census| census.found),
         stored: sum(|census| census.stored),
         lost: sum(lost),
-        bad,
+        bad: judgement.bad,
     };
     Ok((summary, volumes))
-}
-
-/// How many contents of a medium the store does not have right any more, as far as is on record (R44).
-fn bad_contents(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<u64, Error> {
-    let mut bad = HashSet::new();
-    for row in catalogue.volumes(medium.key)? {
-        for scan in current_scans(catalogue, &row)? {
-            bad.extend(catalogue.bad_blobs(Some(scan.id))?);
-        }
-    }
-    Ok(bad.len() as u64)
 }
 
 fn volumes(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<VolumeReport>, Error> {
@@ -269,7 +225,11 @@ fn volume_report(row: &VolumeRow, same_as: Option<String>, read: Option<(String,
 }
 
 /// `MEDIUM-ID/NUMBER` of a volume.
-fn volume_name(catalogue: &dyn Catalogue, key: ntt_model::VolumeKey) -> Result<String, Error> {
+///
+/// # Errors
+///
+/// [`Error::NotFound`]; what the catalogue says.
+pub fn volume_name(catalogue: &dyn Catalogue, key: ntt_model::VolumeKey) -> Result<String, Error> {
     for medium in catalogue.media()? {
         if let Some(row) = catalogue
             .volumes(medium.key)?
@@ -299,51 +259,5 @@ pub fn add(left: Tally, right: Tally) -> Tally {
     Tally {
         count: left.count + right.count,
         bytes: left.bytes.saturating_add(right.bytes),
-    }
-}
-
-/// Whether bytes of the image itself are missing, by its map or by a finding.
-fn lacks_bytes(catalogue: &dyn Catalogue, row: &MediumRow, image: Option<&Image>) -> Result<bool, Error> {
-    if image.is_some_and(|image| !image.unread.is_empty()) {
-        return Ok(true);
-    }
-    let findings = current_findings(catalogue, row)?;
-    Ok(findings.iter().any(|row| is_of_unread_image(&row.finding)))
-}
-
-fn completeness(
-    volumes: &[VolumeReport],
-    image: Option<&Image>,
-    is_unread: bool,
-    files_hit: Option<bool>,
-) -> Completeness {
-    let Some(image) = image else {
-        return Completeness::Unreadable;
-    };
-    let censuses: Vec<&Census> = volumes
-        .iter()
-        .filter_map(|volume| volume.census.as_ref())
-        .collect();
-    if censuses.is_empty() && volumes.iter().all(|volume| volume.verdict == "readable") {
-        return Completeness::NotScanned;
-    }
-    if censuses
-        .iter()
-        .any(|census| census.pending.count + census.retryable.count > 0)
-    {
-        return Completeness::Unfinished;
-    }
-    let explained = |volume: &VolumeReport| {
-        volume.census.is_some() || matches!(volume.verdict.as_str(), "empty" | "table")
-    };
-    let short = image.expected_bytes > image.size_bytes;
-    let losses = censuses.iter().any(|census| lost(census).count > 0);
-    if volumes.is_empty() || short || losses || !volumes.iter().all(explained) {
-        return Completeness::Partial;
-    }
-    match (is_unread, files_hit) {
-        (false, _) => Completeness::Complete,
-        (true, Some(false)) => Completeness::FilesComplete,
-        (true, _) => Completeness::Partial,
     }
 }

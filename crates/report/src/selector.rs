@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use ntt_catalogue::Catalogue;
-use ntt_catalogue::rows::{Evidence, FindingRow, MediumRow, ScanRow, State, VolumeRow};
+use ntt_catalogue::rows::{Evidence, FindingRow, Image, MediumRow, ScanRow, State, VolumeRow};
 use ntt_model::name::{components, escape, unescape};
-use ntt_model::{FindingCode, Layer};
+use ntt_model::{ByteRange, Finding, FindingCode, Layer, MediumKey};
 
 use crate::Error;
+use crate::hits::met;
 
 /// Fewer digits of a medium's id are not taken as an id.
 const ID_PREFIX_MIN: usize = 4;
@@ -204,30 +205,110 @@ pub fn current_scans(catalogue: &dyn Catalogue, volume: &VolumeRow) -> Result<Ve
     Ok(current)
 }
 
-/// The findings that tell of a medium as it is known now: its own, those of its volumes, and those of their current scans. What a superseded
-/// scan found is history, and so is what a copy found of a content that was stored since.
+/// The findings that tell of a medium as it is known now: its own, those of its volumes, and those of their current scans, on whatever medium the bytes were
+/// scanned (R3). What a superseded scan found is history, and so is what a copy found of a content that was stored since.
 ///
 /// # Errors
 ///
 /// What the catalogue says.
 pub fn current_findings(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<FindingRow>, Error> {
+    current_findings_that(catalogue, medium, |_| true)
+}
+
+/// As [`current_findings`], only those that pass a test: cheaper where there are many others.
+pub(crate) fn current_findings_that(
+    catalogue: &dyn Catalogue,
+    medium: &MediumRow,
+    is_wanted: impl Fn(&Finding) -> bool,
+) -> Result<Vec<FindingRow>, Error> {
+    let mut findings = own_findings(catalogue, medium, &is_wanted)?;
+    findings.extend(inherited_findings(catalogue, medium, &is_wanted)?);
+    Ok(findings)
+}
+
+/// The current findings that were made of the medium itself.
+pub(crate) fn own_findings(
+    catalogue: &dyn Catalogue,
+    medium: &MediumRow,
+    is_wanted: &dyn Fn(&Finding) -> bool,
+) -> Result<Vec<FindingRow>, Error> {
     let mut current = BTreeSet::new();
     for volume in catalogue.volumes(medium.key)? {
         current.extend(current_scans(catalogue, &volume)?.into_iter().map(|scan| scan.id));
     }
-    let mut findings = Vec::new();
     // What an image by itself lacks is not lacking where a set has it.
     let is_in_set = !sets_of(catalogue, medium)?.is_empty();
-    let is_found = |row: &FindingRow| is_in_set && row.finding.code == FindingCode::MissingMember;
-    for row in catalogue.findings(medium.key)? {
-        if is_found(&row) {
-            continue;
-        }
-        if row.scan.is_none_or(|scan| current.contains(&scan)) && !is_made_good(catalogue, &row)? {
+    let image = catalogue.image(medium.key)?;
+    let rows = catalogue.findings(medium.key)?;
+    let was_cut_short = rows
+        .iter()
+        .any(|row| row.scan.is_none() && row.finding.is_cut_short());
+    let is_inspected = was_cut_short && is_inspected_whole(catalogue, medium)?;
+    let is_history = |row: &FindingRow| match row.scan {
+        Some(scan) => !current.contains(&scan),
+        None if row.finding.is_cut_short() => is_inspected,
+        None => is_rescued_since(image.as_ref(), &row.finding),
+    };
+    let mut findings = Vec::new();
+    for row in rows {
+        let is_found = is_in_set && row.finding.code == FindingCode::MissingMember;
+        let counts = is_wanted(&row.finding) && !is_found && !is_history(&row);
+        if counts && !is_made_good(catalogue, &row)? {
             findings.push(row);
         }
     }
     Ok(findings)
+}
+
+/// What the current scans of other media found in volumes of which this medium has copies. They lie elsewhere here: the findings are told without their place.
+fn inherited_findings(
+    catalogue: &dyn Catalogue,
+    medium: &MediumRow,
+    is_wanted: &dyn Fn(&Finding) -> bool,
+) -> Result<Vec<FindingRow>, Error> {
+    let mut scans = BTreeSet::new();
+    let volumes = catalogue.volumes(medium.key)?;
+    for volume in volumes.iter().filter(|row| row.volume.same_as.is_some()) {
+        scans.extend(current_scans(catalogue, volume)?.into_iter().map(|scan| scan.id));
+    }
+    if scans.is_empty() {
+        return Ok(Vec::new());
+    }
+    let searched = catalogue.searched_scans()?.into_iter();
+    let others: BTreeSet<MediumKey> = searched
+        .filter(|scan| scan.medium != medium.key && scans.contains(&scan.scan))
+        .map(|scan| scan.medium)
+        .collect();
+    let mut findings = Vec::new();
+    for other in others {
+        for mut row in catalogue.findings(other)? {
+            let is_theirs = row.scan.is_some_and(|scan| scans.contains(&scan));
+            if is_theirs && is_wanted(&row.finding) && !is_made_good(catalogue, &row)? {
+                row.finding.image_offset = None;
+                findings.push(row);
+            }
+        }
+    }
+    Ok(findings)
+}
+
+/// The word of the log for an inspection that was made again because the one before was cut short, and came to its end.
+pub const INSPECTED_WHOLE: &str = "inspected again, to the end";
+
+/// Whether the last inspection of a medium made good that an earlier one was cut short.
+fn is_inspected_whole(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<bool, Error> {
+    let log = catalogue.events(Some(medium.key))?;
+    let last = log.iter().rfind(|event| event.stage == "inspect");
+    Ok(last.is_some_and(|event| event.detail == INSPECTED_WHOLE))
+}
+
+/// Whether an inspection missed what was rescued later.
+fn is_rescued_since(image: Option<&Image>, finding: &Finding) -> bool {
+    let (Some(image), Some(at), FindingCode::Unread) = (image, finding.image_offset, finding.code) else {
+        return false;
+    };
+    // Only a mapfile tells; what a container lacks is lacking for good.
+    image.mapfile.is_some() && !met(&ByteRange::new(at, 1), &image.unread)
 }
 
 /// The sets of which a medium is an image.

@@ -28,6 +28,8 @@ To restore a medium by hand: zstd -dc media/<medium>/manifest.jsonl.zst gives on
 line with \"line\":\"path\" is a name: its path, kind, mode (decimal), modified, target (of a symbolic link), inode (equal: hard links) and
 blob, the digest of its content. A path that is not UTF-8 is {\"base64\":...} of its bytes. Leave out lines with \"alternate\":true, a
 \"rule\", or an \"allocation\" other than \"allocated\". Ranges in \"missing\" could not be read and are zeros in the content.
+A line with \"line\":\"volume\" and \"copy_of\":\"<medium>/<number>\" is a volume whose bytes equal that one's: its paths stand in the manifest of that
+medium, as those whose \"volume\" is that number.
 ";
 
 /// The paths of one store.

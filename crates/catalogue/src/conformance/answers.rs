@@ -5,7 +5,7 @@ use ntt_model::{BlobHash, ByteRange, Kind, ScanEvent};
 use super::Case;
 use super::fixture::{Fixture, ROOT, entering, file, files, flat, named, stored};
 use crate::query::{FindQuery, StateFilter};
-use crate::rows::{Evidence, Image};
+use crate::rows::{Evidence, Image, PathRow};
 use crate::{Error, Labels};
 
 pub(super) const CASES: &[Case] = &[
@@ -31,6 +31,10 @@ pub(super) const CASES: &[Case] = &[
         find_takes_candidates_from_an_index_as_far_as_it_goes,
     ),
     ("queries_use_the_latest_scan", queries_use_the_latest_scan),
+    (
+        "r3_a_copy_is_searched_as_its_original",
+        r3_a_copy_is_searched_as_its_original,
+    ),
     (
         "every_file_system_over_a_volume_is_searched",
         every_file_system_over_a_volume_is_searched,
@@ -339,6 +343,50 @@ fn every_file_system_over_a_volume_is_searched(fixture: &Fixture) {
     let searched = fixture.catalogue.searched_scans().unwrap();
     let readers: Vec<&str> = searched.iter().map(|scan| scan.reader.as_str()).collect();
     assert_eq!(readers, ["ext", "hfs"]);
+}
+
+/// R3: a volume that is a copy holds every path of the scan that was made of the original.
+fn r3_a_copy_is_searched_as_its_original(fixture: &Fixture) {
+    let (first, second) = (fixture.medium(1), fixture.medium(2));
+    let original = fixture.volume(first, 1);
+    let (scan, _) = fixture.load(original, &flat(&files(3, 1)), &Labels::NONE, None);
+    fixture.copy_of(original, second, 4);
+    let worker = fixture.worker();
+    let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
+    fixture.complete(worker, &chunk, &stored(b"s"));
+    let places = [(first, 1), (second, 4)];
+
+    let searched = fixture.catalogue.searched_scans().unwrap();
+    let told: Vec<_> = searched
+        .iter()
+        .map(|one| (one.medium, one.volume_number))
+        .collect();
+    assert_eq!(told, places);
+    assert!(searched.iter().all(|one| one.scan == scan));
+    let (mut rows, catalogue) = (Vec::new(), &fixture.catalogue);
+    let place =
+        |medium, volume, path: &PathRow| (medium, volume, String::from_utf8(path.path.clone()).unwrap());
+    catalogue
+        .find(&FindQuery::default(), &mut |row| {
+            rows.push(place(row.medium, row.volume_number, &row.path));
+            Ok(())
+        })
+        .unwrap();
+    catalogue
+        .occurrences(&BlobHash::of(b"s"), &mut |row| {
+            rows.push(place(row.medium, row.volume_number, &row.path));
+            Ok(())
+        })
+        .unwrap();
+    let names = ["f0", "f1", "f2"];
+    let each = places.map(|(medium, volume)| names.map(|name| (medium, volume, name.to_owned())));
+    assert_eq!(rows, [each.concat(), each.concat()].concat());
+    let of_copy = FindQuery {
+        media: vec![second],
+        volume: Some(4),
+        ..FindQuery::default()
+    };
+    assert_eq!(found(fixture, &of_copy), names);
 }
 
 fn verified_blobs_are_recorded(fixture: &Fixture) {

@@ -167,6 +167,15 @@ impl Fixture {
 
     /// Adds a volume.
     pub(super) fn volume(&self, medium: MediumKey, number: u32) -> VolumeKey {
+        self.put_volume(medium, number, None)
+    }
+
+    /// Adds a volume that is a copy of another.
+    pub(super) fn copy_of(&self, original: VolumeKey, medium: MediumKey, number: u32) -> VolumeKey {
+        self.put_volume(medium, number, Some(original))
+    }
+
+    fn put_volume(&self, medium: MediumKey, number: u32, same_as: Option<VolumeKey>) -> VolumeKey {
         let volume = NewVolume {
             number,
             range: ByteRange::new(1 << 20, 1 << 30),
@@ -175,7 +184,7 @@ impl Fixture {
             label: String::new(),
             uuid: String::new(),
             digest: None,
-            same_as: None,
+            same_as,
             layer_json: "{}".to_owned(),
         };
         self.catalogue.put_volume(medium, &volume).unwrap()

@@ -1,4 +1,5 @@
-//! Searches over all media. Only the latest sealed scan by each reader of a volume is searched: earlier ones are history.
+//! Searches over all media. Only the latest sealed scan by each reader of a volume is searched: earlier ones are history. A scan stands for its own volume and for
+//! those that are copies of it (R3): what it lists is found in each.
 
 use std::collections::HashMap;
 
@@ -21,10 +22,10 @@ use crate::standing::{DAMAGED, STORED, stream_kind};
 /// Inodes whose paths are read in one go.
 const GROUP: u32 = 1024;
 
-/// The latest sealed scan by each reader of all volumes, by medium and volume number.
+/// The latest sealed scan by each reader of all volumes and of what they are copies of, by medium and volume number.
 pub(super) fn searched(connection: &Connection) -> Result<Vec<SearchedScan>, Error> {
     let sql = "SELECT s.id, v.medium, v.number, s.reader, s.directories, s.names, s.begun, s.sealed \
-               FROM scan s JOIN volume v ON v.id = s.volume \
+               FROM volume v JOIN scan s ON s.volume = coalesce(v.same_as, v.id) \
                WHERE s.id IN (SELECT max(id) FROM scan GROUP BY volume, reader) ORDER BY v.medium, v.number, s.id";
     connection.collect(sql, &[], |row| {
         Ok(SearchedScan {
@@ -42,7 +43,8 @@ pub(super) fn searched(connection: &Connection) -> Result<Vec<SearchedScan>, Err
 
 /// A stream that holds the content asked for.
 struct Holder {
-    scan: ScanId,
+    /// Which of the searched scans: one stands for several volumes.
+    place: usize,
     inode: i64,
     stream: u32,
     damaged: bool,
@@ -68,10 +70,8 @@ pub(super) fn occurrences(
             return holders.close();
         }
         let held = rows.iter().map(holder).collect::<Result<Vec<_>, _>>()?;
-        for group in held.chunk_by(|one, next| one.scan == next.scan) {
-            let is_of_group =
-                |latest: &&SearchedScan| group.first().is_some_and(|held| held.scan == latest.scan);
-            let Some(latest) = latest.iter().find(is_of_group) else {
+        for group in held.chunk_by(|one, next| one.place == next.place) {
+            let Some(latest) = group.first().and_then(|held| latest.get(held.place)) else {
                 continue;
             };
             let known = paths.take().filter(|paths| paths.is_of(latest.scan));
@@ -89,14 +89,15 @@ fn holders(blob: i64, latest: &[SearchedScan]) -> String {
     let scans: Vec<String> = latest.iter().map(|latest| latest.scan.to_string()).collect();
     let scans = format!("ARRAY[{}]::int4[]", scans.join(", "));
     format!(
-        "SELECT scan, ino, stream, state FROM result WHERE blob = {blob} AND state IN ({STORED}, {DAMAGED}) AND scan = ANY ({scans}) \
-         ORDER BY array_position({scans}, scan), ino, stream"
+        "SELECT s.place, r.ino, r.stream, r.state FROM unnest({scans}) WITH ORDINALITY s (scan, place) JOIN result r ON r.scan = s.scan \
+         WHERE r.blob = {blob} AND r.state IN ({STORED}, {DAMAGED}) AND r.scan = ANY ({scans}) ORDER BY s.place, r.ino, r.stream"
     )
 }
 
 fn holder(row: &Row) -> Result<Holder, Error> {
+    let place = unsigned(row, 0)?.saturating_sub(1);
     Ok(Holder {
-        scan: scan_id(get(row, 0)?),
+        place: usize::try_from(place).unwrap_or(usize::MAX),
         inode: get(row, 1)?,
         stream: small(row, 2)?,
         damaged: i64::from(get::<i16>(row, 3)?) == DAMAGED,

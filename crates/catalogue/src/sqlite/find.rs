@@ -1,4 +1,5 @@
-//! Searches over all media. Only the latest sealed scan by each reader of a volume is searched: earlier ones are history.
+//! Searches over all media. Only the latest sealed scan by each reader of a volume is searched: earlier ones are history. A scan stands for its own volume and for
+//! those that are copies of it (R3): what it lists is found in each.
 
 use ntt_model::{BlobHash, MediumKey, ScanId, Timestamp};
 use rusqlite::{Connection, Row, Rows, Statement, params};
@@ -12,10 +13,10 @@ use crate::Error;
 use crate::query::{FindQuery, FoundRow, SearchedScan, StateFilter};
 use crate::rows::Occurrence;
 
-/// The latest sealed scan by each reader of all volumes, by medium and volume number.
+/// The latest sealed scan by each reader of all volumes and of what they are copies of, by medium and volume number.
 pub(super) fn searched(connection: &Connection) -> Result<Vec<SearchedScan>, Error> {
     let sql = "SELECT max(s.id), v.medium, v.number, s.reader, s.directories, s.names, s.begun, s.sealed \
-               FROM scan s JOIN volume v ON v.id = s.volume \
+               FROM volume v JOIN scan s ON s.volume = coalesce(v.same_as, v.id) \
                WHERE s.sealed IS NOT NULL GROUP BY v.id, s.reader ORDER BY v.medium, v.number, max(s.id)";
     collect(connection, sql, params![], |row| {
         Ok(SearchedScan {

@@ -5,7 +5,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::Args;
-use ntt_model::name::escape;
 use ntt_pipeline::Error;
 use ntt_pipeline::archive::Access;
 use ntt_pipeline::compare::{self, CompareSummary};
@@ -13,10 +12,10 @@ use ntt_pipeline::restore::{self, RestorePlan, RestoreRequest, RestoreSummary};
 use ntt_report::selector::Selector;
 
 use crate::args::Global;
-use crate::exit::{CommandResult, Exit, Failure};
+use crate::exit::{CommandResult, Exit, Failure, FailureKind};
 use crate::output::{Output, tell};
 use crate::session::Session;
-use crate::units;
+use crate::{shell, units};
 
 /// Restore a medium, a volume or a path into a directory.
 ///
@@ -29,11 +28,12 @@ pub(crate) struct RestoreArgs {
     target: OsString,
     /// Directory to restore into; made if it is not there.
     destination: PathBuf,
-    /// Restore into a directory that is not empty; nothing in it is ever replaced.
+    /// Restore into a directory that is not empty, or go on with a restore that was interrupted. Nothing in it is ever replaced; what is equal counts as
+    /// restored. With --compare: what stands there besides is no difference.
     #[arg(long)]
     into_existing: bool,
     /// Restore nothing: compare the directory with the catalogue, contents included (R45).
-    #[arg(long, conflicts_with_all = ["into_existing", "dry_run"])]
+    #[arg(long, conflicts_with = "dry_run")]
     compare: bool,
     /// Say what would be written and write nothing.
     #[arg(long)]
@@ -54,25 +54,42 @@ pub(crate) fn run(global: &Global, args: &RestoreArgs) -> CommandResult {
         print_comparison(&mut out, &summary)?;
         return Ok(summary.outcome.into());
     }
-    let plan = restore::plan(session.archive(), &request).map_err(with_way_out)?;
+    let way_out = |error| with_way_out(error, args);
+    let plan = restore::plan(session.archive(), &request).map_err(way_out)?;
     if args.dry_run {
         print_plan(&mut out, &plan)?;
         return Ok(Exit::Done);
     }
-    let summary = restore::run(&session.context(), &request).map_err(with_way_out)?;
+    let summary = restore::run(&session.context(), &request).map_err(way_out)?;
     print_summary(&mut out, &summary, global, args)?;
     Ok(summary.outcome.into())
 }
 
-/// A refusal with what to do about it.
-fn with_way_out(error: Error) -> Failure {
-    let is_refusal = matches!(error, Error::Refused(_));
-    let failure = Failure::from(error);
-    if is_refusal {
-        failure.hint("take a new directory, or add --into-existing: nothing in it is replaced")
-    } else {
-        failure
+/// A refusal or an interruption with what to do about it.
+fn with_way_out(error: Error, args: &RestoreArgs) -> Failure {
+    match error {
+        Error::Refused(_) => Failure::from(error).hint(
+            "take a new directory, or add --into-existing: nothing in it is replaced, and what is equal counts as restored",
+        ),
+        Error::Interrupted => {
+            let told = "interrupted; the same command with --into-existing continues from here";
+            let hint = format!("go on with: {}", command_line(&["--into-existing"], args));
+            Failure::new(FailureKind::Interrupted, told).hint(hint)
+        }
+        error => error.into(),
     }
+}
+
+/// The command with other options, to be pasted.
+fn command_line(options: &[&str], args: &RestoreArgs) -> String {
+    let words = options.iter().map(|option| (*option).to_owned());
+    let places = [args.target.as_bytes(), args.destination.as_os_str().as_bytes()];
+    ["ntt".to_owned(), "restore".to_owned()]
+        .into_iter()
+        .chain(words)
+        .chain(places.map(shell::quote))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn print_plan(out: &mut Output, plan: &RestorePlan) -> std::io::Result<()> {
@@ -116,9 +133,11 @@ fn print_summary(
     }
     out.flush()?;
     if !global.quiet {
-        let (target, destination) = (escape(args.target.as_bytes()), args.destination.display());
-        let hint = format!("hint: check it with: ntt restore --compare {target} {destination}");
-        tell(&hint);
+        let check: &[&str] = match args.into_existing {
+            true => &["--compare", "--into-existing"],
+            false => &["--compare"],
+        };
+        tell(&format!("hint: check it with: {}", command_line(check, args)));
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use ntt_pipeline::copy::CopySummary;
 use ntt_pipeline::ingest::{IngestSummary, MediumSummary, SourceFailure, VolumeSummary};
+use ntt_report::completeness::Completeness;
 use ntt_rescue::health::{Health, Verdict};
 
 use crate::commands::DAMAGED_IN_STORE;
@@ -53,10 +54,19 @@ fn print_medium(out: &mut Output, medium: &MediumSummary) -> std::io::Result<()>
         let id = medium.medium.to_string();
         out.line(format!("  {counts}: ntt medium show --findings {}", short(&id)))?;
     }
-    match &medium.health {
-        Some(health) if health.missing_bytes > 0 => out.line(format!("  {}", health_line(health)))?,
-        _ if medium.partial => out.line("  partial: something on this medium could not be read")?,
-        _ => {}
+    let health = medium.health.as_ref().filter(|health| health.missing_bytes > 0);
+    if let Some(health) = health {
+        out.line(format!("  {}", health_line(health)))?;
+    }
+    // That every file is complete as far as the map goes does not say that all were listed.
+    let is_told = match health {
+        Some(health) => {
+            health.verdict != Verdict::FilesComplete || medium.completeness != Completeness::Partial
+        }
+        None => !medium.partial,
+    };
+    if !is_told {
+        out.line("  partial: something on this medium could not be read")?;
     }
     Ok(())
 }

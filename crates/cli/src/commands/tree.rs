@@ -59,11 +59,9 @@ pub(crate) fn run(global: &Global, args: &TreeArgs) -> CommandResult {
     })?;
     if !out.json() {
         let directories = units::counted(directories, "directory", "directories");
+        let others = units::counted(others, "other entry", "other entries");
         out.line("")?;
-        out.line(format!(
-            "{directories}, {}",
-            units::counted(others, "other entry", "other entries")
-        ))?;
+        out.line(format!("{directories}, {others}"))?;
     }
     out.flush()?;
     Ok(Exit::Done)

@@ -57,7 +57,7 @@ fn files_below(directory: &Path) -> Vec<PathBuf> {
 
 /// The file of the store, and the byte in it, at which a content stands.
 fn place(environment: &Environment, bytes: &[u8]) -> Option<(PathBuf, usize)> {
-    let directories = ["blobs", "packs"].map(|name| environment.archive().join(name));
+    let directories = ["packs", "blobs"].map(|name| environment.archive().join(name));
     let files = directories.iter().flat_map(|directory| files_below(directory));
     files
         .filter_map(|path| {
@@ -204,11 +204,9 @@ fn r44_an_ingest_does_not_end_well_over_damage() {
     let environment = Environment::new();
     environment.write("demo.img", &images::demo());
     let _ = environment.ntt(["ingest", "demo.img"]).code(0);
-    let packs = files_below(&environment.archive().join("packs"));
-    let pack = packs
-        .iter()
-        .find(|path| path.extension().is_some_and(|kind| kind == "tar"));
-    put_byte(pack.expect("a pack"), 512, 0xa5);
+    let bytes = environment.ntt(["cat", "demo.img/1/todo.txt"]).bytes(0);
+    let (path, at) = place(&environment, &bytes).expect("it is stored");
+    put_byte(&path, u64::try_from(at).expect("a short file"), bytes[0] ^ 1);
     let _ = environment.ntt(["verify"]).code(12);
     let _ = environment.ntt(["ingest", "demo.img"]).code(12);
     let _ = environment.ntt(["doctor", "--fix"]).code(0);

@@ -239,7 +239,7 @@ fn r21_every_command_leaves_image_and_directory_as_they_were() {
         (&["where", "sources/tree/twice"], 0),
         (&["status"], 0),
         (&["doctor"], 0),
-        (&["restore", "demo.img", "out"], 0),
+        (&["restore", "demo.img/1", "out"], 0),
         (&["restore", "--compare", "tree", "sources/tree"], 0),
     ];
     for (arguments, code) in commands {
@@ -391,6 +391,55 @@ fn r3_a_partition_and_its_disk_hold_the_same_volume() {
         // What is left to read is the FAT partition, where there is one.
         assert!(read < 210_000, "{order:?}: {read} bytes read");
     }
+}
+
+/// R3, R44: what stands in a copy of a volume is found there by every command, under the name of its own medium.
+#[test]
+fn r3_every_place_in_a_copy_of_a_volume_is_found() {
+    let environment = Environment::new();
+    let demo = images::demo();
+    environment.write("disk.img", &demo);
+    environment.write("partition.img", &demo[DEMO_EXT]);
+    let _ = environment.ntt(["ingest", "disk.img", "partition.img"]).code(0);
+    let (disk, partition) = (
+        environment.medium("disk.img"),
+        environment.medium("partition.img"),
+    );
+
+    let places = environment
+        .ntt(["where", "--json", "partition.img/1/todo"])
+        .json(0);
+    let places: Vec<_> = places
+        .iter()
+        .filter(|line| line["message_type"] == "place")
+        .collect();
+    let stands = |medium: &str, volume: u32| {
+        let is_it = |place: &&&serde_json::Value| {
+            place["medium"] == medium && place["volume"] == volume && place["path"]["text"] == "todo"
+        };
+        assert_eq!(places.iter().filter(is_it).count(), 1, "{medium}: {places:?}");
+    };
+    stands(&disk, 2);
+    stands(&partition, 1);
+    let said = environment.ntt(["where", "disk.img/2/todo"]).code(0);
+    assert!(said.contains(&format!("{}/1/todo", &partition[..12])), "{said}");
+
+    let found = environment.ntt(["find", "--json", "-m", "partition.img"]).json(0);
+    let of_disk = environment.ntt(["find", "--json", "-m", "disk.img/2"]).json(0);
+    assert_eq!(found.len(), 11, "{found:?}");
+    let paths = |rows: &[serde_json::Value]| rows.iter().map(|row| row["path"].clone()).collect::<Vec<_>>();
+    assert_eq!(paths(&found), paths(&of_disk));
+    assert!(
+        found
+            .iter()
+            .all(|row| row["medium"] == partition.as_str() && row["volume"] == 1)
+    );
+    let by_name = environment.ntt(["find", "todo", "-m", "partition.img"]).code(0);
+    assert_eq!(by_name.trim(), format!("{}/1/todo", &partition[..12]));
+    let table = environment.ntt(["export", "-m", "partition.img"]).code(0);
+    assert_eq!(table.lines().count(), 12, "{table}");
+    let doctor = environment.ntt(["doctor"]).code(0);
+    assert!(doctor.contains("one for each of 2 scans"), "{doctor}");
 }
 
 /// R4, R6: a source that cannot be used changes nothing and is told; the exit status says so.

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use ntt_testkit::corpus::have;
+use ntt_testkit::corpus::{corpus_image, have};
 use serde_json::Value;
 
 use crate::environment::{Environment, Run};
@@ -313,7 +313,7 @@ fn r14_every_partition_is_listed_whatever_it_holds() {
 }
 
 /// Runs `ntt` as a user whom permissions bind.
-fn as_nobody(environment: &Environment, arguments: &[&str]) -> Run {
+pub(crate) fn as_nobody(environment: &Environment, arguments: &[&str]) -> Run {
     let inner = environment.command(arguments);
     if !rustix::process::geteuid().is_root() {
         return Run::of(inner);
@@ -417,4 +417,172 @@ fn a_file_that_changes_underneath_is_a_finding() {
     // What the superseded scan met is history, and no loss of today.
     let summary = environment.ntt(["ingest", "--json", "tree"]).summary(0);
     assert_eq!(summary["media"][0]["findings"][2], 0, "{summary}");
+}
+
+/// What `medium list` calls the only medium.
+fn completeness(environment: &Environment) -> String {
+    let list = environment.ntt(["medium", "list", "--json"]).document(0);
+    let media = list["media"].as_array().expect("media");
+    assert_eq!(media.len(), 1, "{list}");
+    let name = media[0]["id"].as_str().expect("an id");
+    let shown = environment.ntt(["medium", "show", "--json", name]).document(0);
+    assert_eq!(shown["completeness"], media[0]["completeness"]);
+    media[0]["completeness"].as_str().expect("a word").to_owned()
+}
+
+/// R14, R22, R44: nobody knows what a directory holds that could not be read; the medium is not complete until it was.
+#[test]
+fn r22_a_directory_that_cannot_be_read_keeps_a_medium_from_being_complete() {
+    if rustix::process::geteuid().is_root() && !have("setpriv") {
+        return;
+    }
+    let environment = Environment::new();
+    environment.open_to_all();
+    environment.write("tree/yes/b", b"b");
+    environment.write("tree/no/x", b"a");
+    let locked = environment.work().join("tree/no");
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o700)).expect("mine");
+    if !rustix::process::geteuid().is_root() {
+        fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).expect("mine");
+    }
+    for _ in 0..2 {
+        let summary = as_nobody(&environment, &["ingest", "--json", "tree"]).summary(3);
+        assert_eq!(summary["media"][0]["partial"], true, "{summary}");
+        assert_eq!(summary["media"][0]["findings"][2], 1, "{summary}");
+        assert_eq!(completeness(&environment), "partial");
+    }
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o755)).expect("mine");
+    let summary = as_nobody(&environment, &["ingest", "--json", "tree"]).summary(0);
+    assert_eq!(summary["media"][0]["partial"], false, "{summary}");
+    assert_eq!(completeness(&environment), "complete");
+}
+
+/// R22, R44: a directory block of noise costs its names, and every ingest says so.
+#[test]
+fn r22_a_damaged_directory_keeps_a_medium_from_being_complete() {
+    let environment = Environment::new();
+    let tree = environment.work().join("tree");
+    images::write_tree(&tree, 40);
+    environment.write("tree/needle in a directory", b"found by its name");
+    let Some(path) = images::ext4(&environment.work().join("disk.img"), 16, &tree) else {
+        return;
+    };
+    let image = fs::read(&path).expect("the image");
+    let mut places = image.windows(21);
+    let name = places.position(|window| window == b"needle in a directory");
+    let block = name.expect("the name") / 1024 * 1024;
+    images::put(&path, block as u64, &noise("damage", 1024));
+    for _ in 0..2 {
+        let summary = environment.ntt(["ingest", "--json", "disk.img"]).summary(3);
+        assert_eq!(summary["media"][0]["partial"], true, "{summary}");
+        assert_eq!(completeness(&environment), "partial");
+    }
+    // R3: a copy has lost what its original has lost.
+    let mut copy = fs::read(&path).expect("the image");
+    copy.extend_from_slice(&[0; 1024]);
+    environment.write("copy.img", &copy);
+    let summary = environment.ntt(["ingest", "--json", "copy.img"]).summary(3);
+    assert!(volumes(&summary)[0]["same_as"].is_string(), "{summary}");
+    let shown = environment
+        .ntt(["medium", "show", "--json", "copy.img"])
+        .document(0);
+    assert_eq!(shown["completeness"], "partial", "{shown}");
+    assert_eq!(shown["findings"]["loss"], summary["media"][0]["findings"][2]);
+}
+
+/// R3: what is inspected again because more was rescued is no copy of itself.
+#[test]
+fn r3_a_better_rescue_makes_no_volume_a_copy_of_itself() {
+    let environment = Environment::new();
+    let demo = images::demo();
+    let (len, hole) = (demo.len(), DEMO_EXT.start - (1 << 20));
+    environment.write("disk.img", &demo);
+    let (after, rest) = (hole + 1024, len - hole - 1024);
+    let map = format!("0x0 + 1\n0x0 {hole:#x} +\n{hole:#x} 0x400 -\n{after:#x} {rest:#x} +\n");
+    environment.write("disk.img.map", map.as_bytes());
+    let _ = environment.ntt(["ingest", "disk.img"]).code(3);
+    environment.write("disk.img.map", format!("0x0 + 1\n0x0 {len:#x} +\n").as_bytes());
+    let summary = environment.ntt(["ingest", "--json", "disk.img"]).summary(0);
+    for volume in volumes(&summary) {
+        assert!(volume["same_as"].is_null(), "{volume}");
+    }
+    assert_eq!(completeness(&environment), "complete");
+}
+
+/// R22, R44: what a container lost is lost to the medium.
+#[test]
+fn r22_a_damaged_container_keeps_a_medium_from_being_complete() {
+    if !have("gzip") {
+        return;
+    }
+    let environment = Environment::new();
+    environment.write("disk.img", &images::demo());
+    images::run("gzip", [environment.work().join("disk.img")]);
+    let packed = environment.work().join("disk.img.gz");
+    let mut bytes = fs::read(&packed).expect("the container");
+    let crc = bytes.len() - 8;
+    bytes[crc] ^= 1;
+    fs::write(&packed, bytes).expect("mine");
+    for _ in 0..2 {
+        let summary = environment.ntt(["ingest", "--json", "disk.img.gz"]).summary(3);
+        assert_eq!(summary["media"][0]["partial"], true, "{summary}");
+        assert_eq!(completeness(&environment), "partial");
+    }
+}
+
+/// R22, R44: a scan whose child had too little memory is no scan: it is made again without being asked for, and the one before stays if that is no better.
+#[test]
+fn r44_a_scan_that_was_cut_short_is_made_again() {
+    let Some(image) = corpus_image("damaged-ext/f_rehash_dir.img.gz") else {
+        return;
+    };
+    let environment = Environment::new();
+    fs::copy(image.path(), environment.work().join("disk.img")).expect("a copy");
+    let little = [("NTT_SCAN_MEMORY", "1MiB")];
+    let with_little = |arguments: [&str; 3]| environment.ntt_with(&little, arguments);
+    let summary = with_little(["ingest", "--json", "disk.img"]).summary(3);
+    assert_eq!(volumes(&summary)[0]["census"]["paths"], 0, "{summary}");
+    assert_eq!(completeness(&environment), "partial");
+    let planned = environment
+        .ntt(["scan", "--dry-run", "--json", "disk.img"])
+        .document(0);
+    assert_eq!(planned["scan"], serde_json::json!([1]), "{planned}");
+    let first = with_little(["scan", "--json", "disk.img"]).document(3);
+    let second = with_little(["scan", "--json", "disk.img"]).document(3);
+    assert_eq!(
+        first["scans"], second["scans"],
+        "a scan that is no better was kept"
+    );
+    let said = environment.ntt_with(&little, ["scan", "disk.img"]).stderr(3);
+    assert!(said.contains("cut short again"), "{said}");
+
+    let summary = environment.ntt(["ingest", "--json", "disk.img"]).summary(0);
+    assert_eq!(volumes(&summary)[0]["census"]["stored"]["count"], 82, "{summary}");
+    assert_eq!(completeness(&environment), "complete");
+    let scanned = environment.ntt(["scan", "disk.img"]).code(0);
+    assert!(scanned.contains("scanned already"), "{scanned}");
+}
+
+/// R14, R44: swap holds no files, and a disk with nothing else that was not read is complete; a file system that cannot be read is not.
+#[test]
+fn r14_what_holds_no_files_does_not_keep_a_medium_from_being_complete() {
+    let environment = Environment::new();
+    let mut swap = vec![0; 1 << 20];
+    swap[1024..1028].copy_from_slice(&1_u32.to_le_bytes());
+    swap[1028..1032].copy_from_slice(&255_u32.to_le_bytes());
+    swap[4086..4096].copy_from_slice(b"SWAPSPACE2");
+    environment.write("swap.img", &swap);
+    let summary = environment.ntt(["ingest", "--json", "swap.img"]).summary(0);
+    assert_eq!(volumes(&summary)[0]["type_name"], "swap", "{summary}");
+    assert_eq!(completeness(&environment), "complete");
+
+    let environment = Environment::new();
+    let mut luks = b"LUKS\xba\xbe\0\x01aes".to_vec();
+    luks.resize(1 << 20, 0);
+    environment.write("luks.img", &luks);
+    let summary = environment.ntt(["ingest", "--json", "luks.img"]).summary(3);
+    assert_eq!(summary["media"][0]["partial"], true, "{summary}");
+    assert_eq!(completeness(&environment), "partial");
+    let said = environment.ntt(["ingest", "luks.img"]).code(3);
+    assert!(said.contains("not scanned (identified)"), "{said}");
 }

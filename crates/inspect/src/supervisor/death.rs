@@ -72,7 +72,7 @@ impl Death {
 
     /// The finding for a death that cost something.
     pub(super) fn finding(&self, consequence: &str) -> Finding {
-        let detail = format!("the scan child {self}; {consequence}");
+        let detail = format!("{}{self}; {consequence}", Finding::SCAN_CHILD);
         Finding::new(Severity::Loss, Layer::Scanner, self.code(), detail)
     }
 
@@ -112,7 +112,10 @@ impl Death {
 
     /// The finding for a death that did not come back.
     pub(super) fn healed(&self) -> Finding {
-        let detail = format!("the scan child {self}; started again, it went on without loss");
+        let detail = format!(
+            "{}{self}; started again, it went on without loss",
+            Finding::SCAN_CHILD
+        );
         Finding::new(Severity::Info, Layer::Scanner, FindingCode::Killed, detail)
     }
 }

@@ -1,39 +1,53 @@
 //! One name of a tree against one name of the directory.
 
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use ntt_catalogue::rows::{ChildRow, State};
 use ntt_model::entry::{Inode, StreamKind};
 use ntt_model::name::{can_stand_in_path, escape};
-use ntt_model::{BlobHash, Kind, Timestamp};
+use ntt_model::{Kind, Timestamp};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
 use super::Comparer;
 use crate::restore::MISLEADING;
-use crate::xattr::host_name;
-use crate::{Error, tree};
-
-/// How much of a content is read at a time.
-const BLOCK_BYTES: usize = 256 * 1024;
+use crate::tree::{self, Met, Names};
+use crate::{Error, digest};
 
 impl Comparer<'_> {
-    /// Names that stand in the directory and not in the catalogue. Only for whole directories, not for a single restored entry.
-    pub(super) fn extra(&mut self, directory: &OwnedFd, path: &[u8], expected: &HashSet<Vec<u8>>) {
-        if path.is_empty() && self.tree.is_single_entry() {
+    /// Names that stand in the directory and not in the catalogue. Only for whole directories, not for a single restored entry, and not where others
+    /// were before.
+    pub(super) fn extra(&mut self, directory: &OwnedFd, path: &[u8], expected: &Names) {
+        if self.into_existing || (path.is_empty() && self.tree.is_single_entry()) {
             return;
         }
         let names = match names_in(directory) {
             Ok(names) => names,
             Err(error) => return self.differ(path, "unreadable", "a directory", error.to_string()),
         };
-        for name in names.iter().filter(|name| !expected.contains(name.as_slice())) {
+        for name in names.iter().filter(|name| !expected.contains(name)) {
             self.differ(&tree::join(path, name), "extra", "nothing", "an entry");
         }
+    }
+
+    /// Compares the directory that everything was written into.
+    pub(super) fn root(&mut self, inode: &Inode) -> Result<(), Error> {
+        let found = self
+            .root
+            .open(b"")
+            .and_then(|root| Ok((rustix::fs::fstat(&root)?, root)));
+        match found {
+            Ok((stat, root)) => {
+                self.attributes(b"", inode, &stat);
+                self.xattrs(&root, OsStr::new("."), b"", inode)?;
+                self.streams(b"", inode);
+            }
+            Err(error) => self.differ(b"", "unreadable", "a directory", error.to_string()),
+        }
+        Ok(())
     }
 
     /// Compares one name; answers whether it is a directory to enter.
@@ -42,6 +56,7 @@ impl Comparer<'_> {
         directory: &OwnedFd,
         path: &[u8],
         child: &ChildRow,
+        names: &mut Names,
     ) -> Result<bool, Error> {
         self.stage.add(1, 0);
         if !can_stand_in_path(&child.name) {
@@ -52,6 +67,15 @@ impl Comparer<'_> {
             self.differ(path, "unreadable", "an inode", "none was read from the medium");
             return Ok(false);
         };
+        match names.met(&child.name, inode) {
+            Met::Nothing => names.take_in(&child.name, inode),
+            Met::Same => return Ok(inode.kind == Kind::Directory),
+            Met::Other => {
+                let actual = "another entry of the same name";
+                self.differ(path, "missing", kind_name(inode.kind), actual);
+                return Ok(false);
+            }
+        }
         let name = OsStr::from_bytes(&child.name);
         let stat = match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
@@ -67,6 +91,8 @@ impl Comparer<'_> {
         }
         self.attributes(path, inode, &stat);
         self.identity(path, inode, &stat);
+        self.xattrs(directory, name, path, inode)?;
+        self.streams(path, inode);
         match inode.kind {
             Kind::File => self.file(directory, name, path, inode, &stat)?,
             Kind::Symlink => self.target(directory, name, path, inode),
@@ -82,7 +108,7 @@ impl Comparer<'_> {
         }
         if rustix::process::geteuid().is_root() {
             self.check(path, "owner", &inode.uid.unwrap_or(stat.st_uid), &stat.st_uid);
-            self.check(path, "owner", &inode.gid.unwrap_or(stat.st_gid), &stat.st_gid);
+            self.check(path, "group", &inode.gid.unwrap_or(stat.st_gid), &stat.st_gid);
         }
         let nanos = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
         let modified = Timestamp::from_parts(stat.st_mtime, nanos);
@@ -137,24 +163,17 @@ impl Comparer<'_> {
                 return Ok(());
             }
         };
-        self.xattrs(path, inode, &file);
-        self.content(path, inode, file)
+        self.content(path, inode, &file)
     }
 
-    fn xattrs(&mut self, path: &[u8], inode: &Inode, file: &File) {
-        for xattr in &inode.xattrs {
-            let mut value = vec![0; xattr.value.len() + 1];
-            let read = rustix::fs::fgetxattr(file, &*host_name(&xattr.name), &mut value[..]);
-            let actual = read.ok().and_then(|len| value.get(..len));
-            if actual != Some(xattr.value.as_slice()) {
-                let actual = actual.map_or("absent or longer".into(), escape);
-                let expected = format!("{}={}", escape(&xattr.name), escape(&xattr.value));
-                self.differ(path, "xattr", expected, actual);
-            }
+    /// Forks and alternate streams, which a directory of the host has no place for.
+    fn streams(&mut self, path: &[u8], inode: &Inode) {
+        for name in inode.named_streams() {
+            self.differ(path, "stream", format!("`{}`", escape(name)), "absent");
         }
     }
 
-    fn content(&mut self, path: &[u8], inode: &Inode, file: File) -> Result<(), Error> {
+    fn content(&mut self, path: &[u8], inode: &Inode, file: &File) -> Result<(), Error> {
         let states = self
             .context
             .archive
@@ -168,28 +187,12 @@ impl Comparer<'_> {
                 return Ok(());
             }
         };
-        match self.digest(file)? {
+        let found = digest::of_file(file, self.context.interrupt, |bytes| self.stage.add(0, bytes))?;
+        match found {
             Ok(actual) => self.check(path, "content", &expected, &actual),
             Err(error) => self.differ(path, "content", expected.to_hex(), error.to_string()),
         }
         Ok(())
-    }
-
-    /// The outer error is an interruption, the inner one the file's.
-    fn digest(&self, mut file: File) -> Result<io::Result<BlobHash>, Error> {
-        let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; BLOCK_BYTES];
-        loop {
-            self.context.interrupt.check()?;
-            let len = match file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(len) => len,
-                Err(error) => return Ok(Err(error)),
-            };
-            hasher.update(&buffer[..len]);
-            self.stage.add(0, u64::try_from(len).unwrap_or(0));
-        }
-        Ok(Ok(BlobHash::from_bytes(*hasher.finalize().as_bytes())))
     }
 }
 

@@ -1,19 +1,20 @@
 //! Compares a directory with what the catalogue says it should hold (R45).
 //!
 //! Every attribute that the medium had is compared: kind, content by its digest, size, mode, owner (by the one user who could have restored it),
-//! modification time to the nanosecond, link target, which names are one file, extended attributes; and names that should not be there. Access
+//! modification time to the nanosecond, link target, which names are one file, extended attributes, forks and streams; and names that should not be there. Access
 //! times are not: reading changes them.
 
 mod entry;
+mod xattrs;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use ntt_model::name::escape;
 use serde::{Deserialize, Serialize};
 
 use crate::restore::{Destination, RestoreRequest};
 use crate::stage::{Running, Subject};
-use crate::tree::{self, Enter, Tree, Visible, Visit};
+use crate::tree::{self, Enter, Names, Tree, Visible, Visit};
 use crate::{Context, Error, RunOutcome, Stage};
 
 /// One difference.
@@ -21,8 +22,8 @@ use crate::{Context, Error, RunOutcome, Stage};
 pub struct Difference {
     /// `volume/path`, escaped.
     pub path: String,
-    /// Which attribute: `missing`, `extra`, `kind`, `content`, `size`, `mode`, `owner`, `modified`, `target`, `device`, `link`, `xattr`,
-    /// `unreadable`.
+    /// Which attribute: `missing`, `extra`, `kind`, `content`, `size`, `mode`, `owner`, `group`, `modified`, `target`, `device`, `link`, `xattr`,
+    /// `stream`, `unreadable`.
     pub attribute: String,
     /// What the catalogue says.
     pub expected: String,
@@ -73,8 +74,9 @@ fn compare_all(
     request: &RestoreRequest,
     stage: &Running<'_>,
 ) -> Result<CompareSummary, Error> {
+    let catalogue = context.archive.catalogue();
     let mut summary = CompareSummary::default();
-    for tree in tree::trees(context.archive.catalogue(), &request.selection)? {
+    for tree in tree::trees(catalogue, &request.selection)? {
         let path = request.destination.as_path().join(&tree.subdirectory);
         let root = match Destination::existing(&path) {
             // The directory to compare must be there; a volume that is missing in it is a difference.
@@ -94,15 +96,14 @@ fn compare_all(
             stage,
             tree: &tree,
             root: &root,
+            into_existing: request.into_existing,
             identities: HashMap::new(),
             summary: &mut summary,
         };
-        tree::walk(
-            context.archive.catalogue(),
-            &tree,
-            context.interrupt,
-            &mut comparer,
-        )?;
+        if let Some(inode) = request.root(catalogue, &tree)? {
+            comparer.root(&inode)?;
+        }
+        tree::walk(catalogue, &tree, context.interrupt, &mut comparer)?;
     }
     let done = stage.done();
     summary.paths = done.items;
@@ -119,6 +120,8 @@ struct Comparer<'a> {
     stage: &'a Running<'a>,
     tree: &'a Tree,
     root: &'a Destination,
+    /// Whether the directory held something before, so that names besides are no difference.
+    into_existing: bool,
     /// Device and inode number in the directory of every inode that has several names.
     identities: HashMap<u64, (u64, u64)>,
     summary: &'a mut CompareSummary,
@@ -156,18 +159,17 @@ impl Visit for Comparer<'_> {
                 return Ok(Vec::new());
             }
         };
-        let mut known = HashSet::new();
+        let mut names = Names::default();
         let mut enter = Vec::new();
         for child in children {
             self.context.interrupt.check()?;
             let child = child?;
             let path = tree::join(path, &child.name);
-            if self.entry(&directory, &path, &child)? {
-                enter.push((child.name.clone(), child.number));
+            if self.entry(&directory, &path, &child, &mut names)? {
+                enter.push((child.name, child.number));
             }
-            known.insert(child.name);
         }
-        self.extra(&directory, path, &known);
+        self.extra(&directory, path, &names);
         Ok(enter)
     }
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use ntt_catalogue::rows::Census;
 use ntt_inspect::layer::LayerTree;
 use ntt_model::MediumId;
+use ntt_report::completeness::Completeness;
 use ntt_rescue::health::Health;
 use serde::{Deserialize, Serialize};
 
@@ -110,7 +111,9 @@ pub struct MediumSummary {
     pub recognised: Option<String>,
     /// Its health, if it came with a map; `None` otherwise.
     pub health: Option<Health>,
-    /// True if something of it was not read: a volume unread or beyond the end, an incomplete image (R12, R14).
+    /// Whether everything on it is safe: what `medium list` says.
+    pub completeness: Completeness,
+    /// True if something of it was not read: a volume unread or beyond the end, an incomplete image, a file, a structure (R12, R14, R22).
     pub partial: bool,
     /// Its volumes; one with several file systems stands here once for each.
     pub volumes: Vec<VolumeSummary>,

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use ntt_catalogue::rows::{EventRow, MediumRow};
 use ntt_inspect::layer::LayerTree;
+use ntt_model::Finding;
 
 use super::{IngestRequest, MediumSummary, seal, summary};
 use crate::copy::CopySummary;
@@ -14,7 +15,7 @@ use crate::scan::ScanSettings;
 use crate::stage::{Running, Subject};
 use crate::verify::{self, VerifyRequest, VerifySummary};
 use crate::{Context, Error, HostPath, RunOutcome, Stage, copy, inspect, manifest, scan};
-use ntt_report::selector::current_scans;
+use ntt_report::selector::{INSPECTED_WHOLE, current_findings, current_scans};
 
 /// Stage of the event that ends an ingest: all that was asked for has been done.
 const END_OF_INGEST: &str = "ingest";
@@ -141,7 +142,7 @@ fn record_end(
     Ok(context.archive.catalogue().add_event(&event)?)
 }
 
-/// Inspects a medium that has no volumes yet, or of which more was rescued than when it was inspected.
+/// Inspects a medium that has no volumes yet, of which more was rescued than when it was inspected, or whose inspection was cut short.
 pub(super) fn inspect_once(
     context: &Context<'_>,
     known: &Known,
@@ -152,7 +153,8 @@ pub(super) fn inspect_once(
     let source = &known.identity.source;
     let is_inspected = !catalogue.volumes(medium.key)?.is_empty();
     let is_other_now = known.again && source.kind != SourceKind::Directory;
-    if is_inspected && !is_other_now {
+    let was_cut_short = is_inspected && is_inspection_cut_short(context, medium)?;
+    if is_inspected && !is_other_now && !was_cut_short {
         return Ok(());
     }
     let stage = Running::start(context.observer, Stage::Inspect, Subject::medium(medium));
@@ -160,8 +162,23 @@ pub(super) fn inspect_once(
         Some(layers) => Ok(Some(layers.clone())),
         None => inspect::plan(source, context.config, &context.scan_program, context.interrupt),
     };
-    let result = found.and_then(|tree| inspect::record(context, medium, source, tree.as_ref(), &stage));
-    stage.settle(catalogue, Some(medium), result, |()| RunOutcome::Complete)
+    let result = found.and_then(|tree| {
+        inspect::record(context, medium, source, tree.as_ref(), &stage)?;
+        Ok(tree.is_some_and(|tree| tree.findings.iter().any(Finding::is_cut_short)))
+    });
+    let told = |is_cut_short: &bool| match was_cut_short && !is_cut_short {
+        true => (RunOutcome::Complete, INSPECTED_WHOLE.to_owned()),
+        false => (RunOutcome::Complete, String::new()),
+    };
+    stage.settle_told(catalogue, Some(medium), result, told).map(drop)
+}
+
+/// Whether the child that looked for volumes ended early: with more memory or time there may be more of them.
+fn is_inspection_cut_short(context: &Context<'_>, medium: &MediumRow) -> Result<bool, Error> {
+    let findings = current_findings(context.archive.catalogue(), medium)?;
+    Ok(findings
+        .iter()
+        .any(|row| row.scan.is_none() && row.finding.is_cut_short()))
 }
 
 /// A directory that was ingested completely is scanned again, because it may have changed since. An image cannot have, unless more of it was

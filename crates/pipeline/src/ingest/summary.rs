@@ -2,7 +2,7 @@
 
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{Census, FindingRow, MediumRow, Tally, VolumeRow};
-use ntt_model::{Severity, VolumeKey};
+use ntt_model::Severity;
 
 use super::{MediumSummary, VolumeSummary};
 use crate::content::image_row;
@@ -10,7 +10,8 @@ use crate::copy::CopySummary;
 use crate::identify::IdentifyPlan;
 use crate::stage::display_name;
 use crate::{Context, Error, RunOutcome};
-use ntt_report::hits::is_of_unread_image;
+use ntt_report::completeness::{Completeness, Reading, judge};
+use ntt_report::media::volume_name;
 use ntt_report::selector::{current_findings, current_scans};
 
 /// Checks that found = stored + damaged + excluded + failed + retryable + pending, in streams and in bytes (R29).
@@ -56,22 +57,21 @@ pub(super) fn of(
         volumes.extend(volume(catalogue, &row)?);
     }
     let image = image_row(context.archive, medium)?;
-    let current = current_findings(catalogue, medium)?;
-    let findings = by_severity(&current);
-    let lacks_bytes = current.iter().any(|row| is_of_unread_image(&row.finding));
-    let incomplete = image.expected_bytes > image.size_bytes || !image.unread.is_empty() || lacks_bytes;
-    let partial = incomplete || volumes.is_empty() || volumes.iter().any(is_unread);
-    let mut outcome = worst;
-    if partial || findings[2] > 0 || volumes.iter().any(has_losses) {
-        outcome = outcome.max(RunOutcome::Losses);
-    }
+    let findings = by_severity(&current_findings(catalogue, medium)?);
+    let readings: Vec<Reading<'_>> = volumes.iter().map(reading).collect();
+    let judgement = judge(catalogue, medium, Some(&image), &readings)?;
+    let outcome = match judgement.completeness {
+        Completeness::Complete => worst,
+        _ => worst.max(RunOutcome::Losses),
+    };
     Ok(MediumSummary {
         medium: medium.medium.id,
         source: identity.source.path.clone(),
         name: display_name(medium),
         recognised: identity.recognition.why().map(str::to_owned),
         health: crate::health::of(context.archive, medium)?.map(|known| known.health),
-        partial,
+        completeness: judgement.completeness,
+        partial: judgement.is_partial,
         volumes,
         copied,
         findings,
@@ -89,7 +89,7 @@ fn volume(catalogue: &dyn Catalogue, row: &VolumeRow) -> Result<Vec<VolumeSummar
         same_as: row
             .volume
             .same_as
-            .map(|key| name_of(catalogue, key))
+            .map(|key| volume_name(catalogue, key))
             .transpose()?,
         census: None,
     };
@@ -109,32 +109,12 @@ fn volume(catalogue: &dyn Catalogue, row: &VolumeRow) -> Result<Vec<VolumeSummar
     Ok(summaries)
 }
 
-/// `medium/volume` of a volume by its key.
-fn name_of(catalogue: &dyn Catalogue, key: VolumeKey) -> Result<String, Error> {
-    for medium in catalogue.media()? {
-        for volume in catalogue.volumes(medium.key)? {
-            if volume.key == key {
-                return Ok(format!("{}/{}", medium.medium.id, volume.volume.number));
-            }
-        }
+fn reading(volume: &VolumeSummary) -> Reading<'_> {
+    Reading {
+        verdict: &volume.verdict,
+        type_name: &volume.type_name,
+        census: volume.census.as_ref(),
     }
-    Ok(key.to_string())
-}
-
-/// Whether a volume holds, or may hold, files that were not read (R14).
-fn is_unread(volume: &VolumeSummary) -> bool {
-    match volume.verdict.as_str() {
-        "readable" => volume.census.is_none(),
-        "empty" | "table" => false,
-        "identified" => volume.type_name != "swap",
-        _ => true,
-    }
-}
-
-fn has_losses(volume: &VolumeSummary) -> bool {
-    volume.census.as_ref().is_some_and(|census| {
-        census.damaged.count + census.retryable.count + census.pending.count > 0 || !census.failed.is_empty()
-    })
 }
 
 fn by_severity(findings: &[FindingRow]) -> [u64; 3] {

@@ -50,9 +50,11 @@ pub(crate) fn record(
         return Ok(());
     }
     let bytes = open_image(source)?;
+    let known = catalogue.volumes(medium.key)?;
     for layer in &tree.volumes {
         context.interrupt.check()?;
-        let volume = new_volume(context, &bytes, source, layer)?;
+        let known = known.iter().find(|row| row.volume.number == layer.number);
+        let volume = new_volume(context, &bytes, source, layer, known)?;
         catalogue.put_volume(medium.key, &volume)?;
         stage.add(1, 0);
     }
@@ -135,6 +137,7 @@ fn new_volume(
     bytes: &dyn ReadAt,
     source: &Source,
     layer: &VolumeLayer,
+    known: Option<&VolumeRow>,
 ) -> Result<NewVolume, Error> {
     let mut volume = NewVolume {
         number: layer.number,
@@ -147,15 +150,27 @@ fn new_volume(
         same_as: None,
         layer_json: serde_json::to_string(layer).map_err(|error| Error::Scan(error.to_string()))?,
     };
+    // What has a digest was read to its end, and no rescue changes what was read (R3).
+    if let Some(known) =
+        known.filter(|row| row.volume.digest.is_some() && is_same_place(&row.volume, &volume))
+    {
+        (volume.digest, volume.same_as) = (known.volume.digest, known.volume.same_as);
+        return Ok(volume);
+    }
     // Where the pieces of a volume lie is not asked for each: any loss may be its own.
     let lost = source
         .unread
         .iter()
         .any(|range| layer.mapping.is_some() || range.intersection(&layer.range).is_some());
     if volume.verdict == READABLE && !lost {
-        (volume.digest, volume.same_as) = known_copy(context, bytes, &volume)?;
+        (volume.digest, volume.same_as) = known_copy(context, bytes, &volume, known)?;
     }
     Ok(volume)
+}
+
+/// Whether a volume lies where it lay, with the same file system.
+fn is_same_place(known: &NewVolume, now: &NewVolume) -> bool {
+    known.range == now.range && known.type_name == now.type_name && known.verdict == now.verdict
 }
 
 /// The bytes by which a volume is recognised: those of its file system, where a range of a container that pads its images, or of a generous partition,
@@ -217,8 +232,11 @@ fn known_copy(
     context: &Context<'_>,
     bytes: &dyn ReadAt,
     volume: &NewVolume,
+    known: Option<&VolumeRow>,
 ) -> Result<(Option<ntt_model::BlobHash>, Option<VolumeKey>), Error> {
-    let alike: Vec<VolumeRow> = alike(context.archive.catalogue(), volume)?;
+    let mut alike: Vec<VolumeRow> = alike(context.archive.catalogue(), volume)?;
+    // No volume is a copy of itself as it was known before.
+    alike.retain(|row| known.is_none_or(|known| known.key != row.key));
     if alike.is_empty() {
         return Ok((None, None));
     }
@@ -324,6 +342,7 @@ fn verdict_word(verdict: &Verdict) -> String {
         Verdict::Unknown { .. } => "unknown",
         Verdict::BeyondEnd => "beyond-end",
         Verdict::Unread => "unread",
+        Verdict::SameAs { .. } => "same-as",
         _ => "other",
     };
     word.to_owned()

@@ -25,7 +25,7 @@ pub(crate) enum Line {
     /// The first line.
     Medium(Box<MediumLine>),
     /// A volume.
-    Volume(Box<VolumeRow>),
+    Volume(Box<VolumeLine>),
     /// A finding.
     Finding(FindingRow),
     /// Something that the tool did.
@@ -64,6 +64,16 @@ pub(crate) struct MediumLine {
     pub(crate) id: String,
     pub(crate) evidence: Vec<Evidence>,
     pub(crate) image: Option<Image>,
+}
+
+/// A volume.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct VolumeLine {
+    #[serde(flatten)]
+    pub(crate) row: VolumeRow,
+    /// `MEDIUM-ID/NUMBER` of the volume of which this is a copy: the paths stand in that medium's manifest (R3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) copy_of: Option<String>,
 }
 
 /// A content, its digests as hexadecimal digits and as the catalogue's row.

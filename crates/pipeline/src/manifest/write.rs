@@ -3,8 +3,9 @@
 use ntt_catalogue::record::{PathRecord, ScanRecord};
 use ntt_catalogue::rows::{MediumRow, ScanRow, VolumeRow};
 use ntt_model::Timestamp;
+use ntt_report::media::volume_name;
 
-use super::line::{Line, Lines, MediumLine, PathLine, SCHEMA, Text};
+use super::line::{Line, Lines, MediumLine, PathLine, SCHEMA, Text, VolumeLine};
 use crate::{Context, Error};
 
 /// Writes the lines of a medium.
@@ -25,7 +26,11 @@ pub(super) fn medium(
     })))?;
     let volumes = catalogue.volumes(medium.key)?;
     for volume in &volumes {
-        lines.put(&Line::Volume(Box::new(volume.clone())))?;
+        let copy_of = volume.volume.same_as;
+        lines.put(&Line::Volume(Box::new(VolumeLine {
+            row: volume.clone(),
+            copy_of: copy_of.map(|key| volume_name(catalogue, key)).transpose()?,
+        })))?;
     }
     for finding in catalogue.findings(medium.key)? {
         lines.put(&Line::Finding(finding))?;

@@ -62,7 +62,7 @@ impl Load<'_> {
         }
         let restoration = &mut self.restoration;
         match line {
-            Line::Volume(row) => restoration.volume(&row),
+            Line::Volume(line) => restoration.volume(&line.row),
             Line::Finding(row) => restoration.finding(self.medium, &row),
             Line::Event(row) => restoration.event(&row),
             Line::Scan(row) => restoration.begin_scan(&row),

@@ -1,23 +1,31 @@
 //! Writes a tree back to a directory: names, kinds, content, holes, links, modes, owners, attributes, times (R45).
 //!
 //! Every name is created relative to an open directory and never through a symbolic link, so a tree with hostile links cannot reach
-//! outside the destination. Nothing that stands in the destination is replaced. Directories get their attributes last, deepest first, because
+//! outside the destination. Nothing that stands in the destination is replaced, and no file has its name before it is whole. Directories get their attributes last, deepest first, because
 //! writing into them changes their times. What could not be restored as it was is listed; nothing is left out silently.
 
 mod attributes;
+mod content;
 mod destination;
+mod draft;
 mod entry;
+mod existing;
+mod xattrs;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
+use ntt_catalogue::Catalogue;
 use ntt_model::Kind;
+use ntt_model::entry::Inode;
 use ntt_model::name::escape;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use destination::{Destination, MISLEADING};
 
+use attributes::Refused;
+
 use crate::stage::{Running, Subject};
-use crate::tree::{self, Enter, Tree, Visible, Visit};
+use crate::tree::{self, Enter, Met, Names, Tree, Visible, Visit};
 use crate::{Archive, Context, Error, HostPath, Interrupt, RunOutcome, Stage};
 use ntt_report::selector::Selection;
 
@@ -28,8 +36,20 @@ pub struct RestoreRequest {
     pub selection: Selection,
     /// Where to; created if it is missing.
     pub destination: HostPath,
-    /// Accept a directory that is not empty; what stands there is never replaced.
+    /// Accept a directory that is not empty. What stands there is never replaced; what is equal counts as restored, so that an interrupted
+    /// restore goes on.
     pub into_existing: bool,
+}
+
+impl RestoreRequest {
+    /// The inode of the directory that a tree is written into, if that one is to be as it was, too. A directory that held something before
+    /// is the user's and stays as it is.
+    pub(crate) fn root(&self, catalogue: &dyn Catalogue, tree: &Tree) -> Result<Option<Inode>, Error> {
+        if self.into_existing && tree.subdirectory.is_empty() {
+            return Ok(None);
+        }
+        tree.root(catalogue)
+    }
 }
 
 /// What a restore would write.
@@ -95,7 +115,7 @@ struct Counter {
 
 impl Visit for Counter {
     fn directory(&mut self, path: &[u8], children: &mut Visible<'_>) -> Result<Enter, Error> {
-        let mut names: HashMap<Vec<u8>, u64> = HashMap::new();
+        let mut names = Names::default();
         let mut enter = Vec::new();
         for child in children {
             let child = child?;
@@ -105,14 +125,16 @@ impl Visit for Counter {
             if tree::kind_of(&child) == Some(Kind::Directory) {
                 enter.push((child.name.clone(), child.number));
             }
-            let conflict = names.get(&child.name).is_some_and(|other| *other != child.number);
-            if conflict {
+            let Some(inode) = &child.inode else {
+                continue;
+            };
+            if names.met(&child.name, inode) == Met::Other {
                 let path = tree::join(path, &child.name);
                 self.plan
                     .conflicts
                     .push(format!("{}/{}", self.volume, escape(&path)));
             }
-            names.insert(child.name, child.number);
+            names.take_in(&child.name, inode);
         }
         Ok(enter)
     }
@@ -141,27 +163,29 @@ fn restore_all(
     stage: &Running<'_>,
 ) -> Result<RestoreSummary, Error> {
     let root = Destination::create(request.destination.as_path())?;
+    let catalogue = context.archive.catalogue();
     let (mut problems, mut store_is_damaged) = (Vec::new(), false);
-    for tree in tree::trees(context.archive.catalogue(), &request.selection)? {
+    for tree in tree::trees(catalogue, &request.selection)? {
         let root = root.subdirectory(&tree.subdirectory)?;
         let mut restorer = Restorer {
             context,
             stage,
             tree: &tree,
             root: &root,
+            into_existing: request.into_existing,
             links: HashMap::new(),
-            restored: HashSet::new(),
+            made: Names::default(),
             directories: Vec::new(),
+            owners_refused: 0,
             problems: &mut problems,
             store_is_damaged: &mut store_is_damaged,
         };
-        tree::walk(
-            context.archive.catalogue(),
-            &tree,
-            context.interrupt,
-            &mut restorer,
-        )?;
-        restorer.finish_directories();
+        if let Some(inode) = request.root(catalogue, &tree)? {
+            restorer.directories.push((Vec::new(), inode.number));
+        }
+        tree::walk(catalogue, &tree, context.interrupt, &mut restorer)?;
+        restorer.finish_directories()?;
+        restorer.tell_owners();
     }
     let done = stage.done();
     let outcome = match (store_is_damaged, problems.is_empty()) {
@@ -183,12 +207,16 @@ struct Restorer<'a> {
     stage: &'a Running<'a>,
     tree: &'a Tree,
     root: &'a Destination,
+    /// Whether what stands there already and is equal counts as restored.
+    into_existing: bool,
     /// First path of every inode that has several names.
     links: HashMap<u64, Vec<u8>>,
-    /// Inodes that stand in the destination already.
-    restored: HashSet<u64>,
-    /// Directories made, parents first, for their attributes.
+    /// What this run made in the directory at hand.
+    made: Names,
+    /// Directories made, parents first, for their attributes; the one that everything is written into first of all.
     directories: Vec<(Vec<u8>, u64)>,
+    /// Entries whose owner could not be set.
+    owners_refused: u64,
     problems: &'a mut Vec<Unrestored>,
     /// Set when the store does not give a content as it was put.
     store_is_damaged: &'a mut bool,
@@ -208,22 +236,45 @@ impl Restorer<'_> {
         self.problem(path, problem);
     }
 
-    /// Gives directories their attributes, deepest first.
-    fn finish_directories(&mut self) {
-        for (path, inode) in std::mem::take(&mut self.directories).into_iter().rev() {
-            if let Err(problem) = self.finish_directory(&path, inode) {
-                self.problem(&path, problem);
-            }
+    /// Takes down what could not be set.
+    fn refused(&mut self, path: &[u8], refused: &Refused) {
+        self.owners_refused += u64::from(refused.owner);
+        if !refused.others.is_empty() {
+            self.problem(path, refused.others.join("; "));
         }
     }
 
-    fn finish_directory(&self, path: &[u8], inode: u64) -> Result<(), String> {
-        let row = self.context.archive.catalogue().inode(self.tree.scan, inode);
-        let Some(inode) = row.map_err(|error| error.to_string())? else {
+    /// Gives directories their attributes, deepest first.
+    fn finish_directories(&mut self) -> Result<(), Error> {
+        for (path, inode) in std::mem::take(&mut self.directories).into_iter().rev() {
+            self.finish_directory(&path, inode)?;
+        }
+        Ok(())
+    }
+
+    fn finish_directory(&mut self, path: &[u8], inode: u64) -> Result<(), Error> {
+        let catalogue = self.context.archive.catalogue();
+        let Some(inode) = catalogue.inode(self.tree.scan, inode)? else {
             return Ok(());
         };
-        let directory = self.root.open(path).map_err(|error| error.to_string())?;
-        attributes::apply(&directory, &inode, &[])
+        self.tell_streams(path, &inode);
+        let xattrs = self.xattrs(path, &inode)?;
+        match self.root.open(path) {
+            Ok(directory) => self.refused(path, &attributes::apply(&directory, &inode, &xattrs)),
+            Err(error) => self.problem(path, error.to_string()),
+        }
+        Ok(())
+    }
+
+    /// One line for all owners: a user who may not give files away would else read one for each.
+    fn tell_owners(&mut self) {
+        let refused = self.owners_refused;
+        if refused > 0 {
+            let problem = format!(
+                "owners not set, of entries: {refused} (only root can, and not on every file system)"
+            );
+            self.problem(b"", problem);
+        }
     }
 }
 
@@ -236,6 +287,7 @@ impl Visit for Restorer<'_> {
                 return Ok(Vec::new());
             }
         };
+        self.made = Names::default();
         let mut enter = Vec::new();
         for child in children {
             self.context.interrupt.check()?;

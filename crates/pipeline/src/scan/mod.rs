@@ -6,7 +6,7 @@
 mod feed;
 mod self_test;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use ntt_catalogue::rows::{MediumRow, NewScan, NewVolume, ScanRow, SealReport, VolumeRow};
 use ntt_filesystem::Family;
@@ -21,7 +21,7 @@ use crate::exclude::{Rules, with_labels};
 use crate::identify::Source;
 use crate::inspect::{self, DIRECTORY, mount_point, recorded_layer};
 use crate::stage::{Running, Subject};
-use crate::{Context, Error, RunOutcome, Stage};
+use crate::{Context, Error, Event, RunOutcome, Stage};
 use feed::{Feed, Reader};
 use ntt_report::selector::current_scans;
 
@@ -80,12 +80,13 @@ pub fn plan(
         skip: Vec::new(),
         settings,
     };
+    let cut_short = cut_short(context, medium)?;
     for volume in context.archive.catalogue().volumes(medium.key)? {
         if only.is_some_and(|only| only.key != volume.key) {
             continue;
         }
         let number = volume.volume.number;
-        match reason_to_skip(context, &volume, settings)? {
+        match reason_to_skip(context, &volume, settings, &cut_short)? {
             Some(reason) => plan.skip.push((number, reason)),
             None => plan.scan.push(number),
         }
@@ -97,6 +98,7 @@ fn reason_to_skip(
     context: &Context<'_>,
     volume: &VolumeRow,
     settings: ScanSettings,
+    cut_short: &BTreeSet<ScanId>,
 ) -> Result<Option<String>, Error> {
     if volume.volume.same_as.is_some() {
         return Ok(Some("a copy of a volume that the archive has".to_owned()));
@@ -109,10 +111,21 @@ fn reason_to_skip(
         return Ok(Some(format!("not readable: {}", volume.volume.verdict)));
     }
     let scans = current_scans(context.archive.catalogue(), volume)?;
-    let all_scanned = readers
-        .iter()
-        .all(|reader| scans.iter().any(|scan| scan.scan.reader == reader.name()));
+    let all_scanned = readers.iter().all(|reader| {
+        scans
+            .iter()
+            .any(|scan| scan.scan.reader == reader.name() && !cut_short.contains(&scan.id))
+    });
     Ok((all_scanned && !settings.again).then(|| "scanned already".to_owned()))
+}
+
+/// The scans of a medium whose child ended early. They are made again without being asked for: what they did not list may be had with more memory or time (R22).
+fn cut_short(context: &Context<'_>, medium: &MediumRow) -> Result<BTreeSet<ScanId>, Error> {
+    let findings = context.archive.catalogue().findings(medium.key)?.into_iter();
+    Ok(findings
+        .filter(|row| row.finding.is_cut_short())
+        .filter_map(|row| row.scan)
+        .collect())
 }
 
 /// Whether the volume is a file system mounted in a directory source.
@@ -155,6 +168,7 @@ pub fn run(context: &Context<'_>, medium: &MediumRow, plan: &ScanPlan) -> Result
         return Ok(summaries);
     }
     let rules = rules(context)?;
+    let cut_short = cut_short(context, medium)?;
     let feed = Feed::new(context, source_of(context, medium)?, plan.settings);
     let mut waiting = VecDeque::from(context.archive.catalogue().volumes(medium.key)?);
     waiting.retain(|row| plan.scan.contains(&row.volume.number));
@@ -169,6 +183,7 @@ pub fn run(context: &Context<'_>, medium: &MediumRow, plan: &ScanPlan) -> Result
             volume: &volume,
             rules: &rules,
             settings: plan.settings,
+            cut_short: &cut_short,
         };
         let mounted = job.scan_all(&feed, &mut summaries)?;
         waiting.retain(|row| mounted.iter().all(|found| found.key != row.key));
@@ -225,6 +240,8 @@ struct Job<'a> {
     volume: &'a VolumeRow,
     rules: &'a Rules,
     settings: ScanSettings,
+    /// Earlier scans that are to be made again.
+    cut_short: &'a BTreeSet<ScanId>,
 }
 
 impl Job<'_> {
@@ -234,7 +251,8 @@ impl Job<'_> {
         let mut mounted = Vec::new();
         for reader in readers(&self.volume.volume)? {
             let previous = scans.iter().find(|scan| scan.scan.reader == reader.name());
-            if previous.is_some() && !self.settings.again {
+            let is_done = previous.is_some_and(|scan| !self.cut_short.contains(&scan.id));
+            if is_done && !self.settings.again {
                 continue;
             }
             summaries.push(self.scan(feed, &reader, previous, &mut mounted)?);
@@ -261,7 +279,7 @@ impl Job<'_> {
             root: feed.root(reader)?,
             previous: previous.map(|row| row.id),
         })?;
-        let result = self.load(feed, reader, (scan, previous.map(|row| row.id)), &stage, mounted);
+        let result = self.load(feed, reader, (scan, previous), &stage, mounted);
         if result.is_err() {
             // What is dropped here would be dropped by the next begin; the first error matters more.
             let _ = catalogue.abandon_scan(scan);
@@ -273,17 +291,19 @@ impl Job<'_> {
         &self,
         feed: &Feed<'_>,
         reader: &Reader,
-        (scan, previous): (ScanId, Option<ScanId>),
+        (scan, previous): (ScanId, Option<&ScanRow>),
         stage: &Running<'_>,
         mounted: &mut Vec<VolumeRow>,
     ) -> Result<ScanSummary, Error> {
         let catalogue = self.context.archive.catalogue();
         let number = self.volume.volume.number;
         let mut outcome = RunOutcome::Complete;
-        let told = feed.read(reader, &mut |events| {
+        let mut ended_early = false;
+        let mut told = feed.read(reader, &mut |events| {
             for event in &events {
                 if let ScanEvent::Finding(finding) = event {
                     stage.finding(Some(number), finding);
+                    ended_early |= finding.is_cut_short();
                     if finding.severity == Severity::Loss {
                         outcome = RunOutcome::Losses;
                     }
@@ -297,14 +317,25 @@ impl Job<'_> {
             outcome = RunOutcome::Losses;
         }
         self.context.interrupt.check()?;
+        if let Some(previous) = previous.filter(|row| ended_early && self.is_no_better(row, &told.counts)) {
+            return self.keep(previous, scan);
+        }
         // Before the seal: a run that ends between the two would take this volume for scanned and never learn of the others.
-        if self.settings.cross_file_systems && self.mounts(feed, &told.mount_points, stage, mounted)? {
-            outcome = RunOutcome::Losses;
+        if self.settings.cross_file_systems {
+            let refused = self.mounts(feed, &told.mount_points, mounted)?;
+            for event in &refused {
+                told.counts.add(event);
+                if let ScanEvent::Finding(finding) = event {
+                    stage.finding(Some(number), finding);
+                    outcome = RunOutcome::Losses;
+                }
+            }
+            catalogue.append(scan, &refused)?;
         }
         let sealed = with_labels(self.rules, |labels| {
             catalogue.seal_scan(scan, &told.counts, labels)
         })?;
-        crate::search::follow(self.context, scan, previous);
+        crate::search::follow(self.context, scan, previous.map(|row| row.id));
         Ok(ScanSummary {
             volume: number,
             scan,
@@ -315,26 +346,50 @@ impl Job<'_> {
         })
     }
 
-    /// Makes each file system mounted in the volume a volume of its own; tells whether one of them cannot be entered.
+    /// Whether a scan that was made again because the one before was cut short, and was cut short too, lists no more.
+    fn is_no_better(&self, previous: &ScanRow, counts: &ScanCounts) -> bool {
+        !self.settings.again
+            && counts.names <= previous.counts.names
+            && counts.inodes <= previous.counts.inodes
+    }
+
+    /// Drops a scan that is no better than the one before: the catalogue does not grow, and nothing that is listed is lost.
+    fn keep(&self, previous: &ScanRow, scan: ScanId) -> Result<ScanSummary, Error> {
+        let number = self.volume.volume.number;
+        self.context.archive.catalogue().abandon_scan(scan)?;
+        self.context.observer.event(&Event::Message {
+            severity: Severity::Loss,
+            text: format!(
+                "the scan of volume {number} was cut short again and lists no more than the one before, which stays: \
+                 `scan_memory`, `scan_time` and `scan_stall` are the settings that give it more"
+            ),
+        });
+        Ok(ScanSummary {
+            volume: number,
+            scan: previous.id,
+            reader: previous.scan.reader.clone(),
+            counts: previous.counts,
+            sealed: SealReport::default(),
+            outcome: RunOutcome::Losses,
+        })
+    }
+
+    /// Makes each file system mounted in the volume a volume of its own. Answers with a finding for each that cannot be entered: one of this scan, because the
+    /// next may enter it.
     fn mounts(
         &self,
         feed: &Feed<'_>,
         mount_points: &[Vec<u8>],
-        stage: &Running<'_>,
         mounted: &mut Vec<VolumeRow>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Vec<ScanEvent>, Error> {
         let mut refused = Vec::new();
         for mount_point in mount_points {
             match feed.can_enter(mount_point) {
                 Ok(()) => mounted.push(inspect::mounted(self.context, self.medium, mount_point)?),
-                Err(error) => refused.push(not_entered(mount_point, &error)),
+                Err(error) => refused.push(ScanEvent::Finding(not_entered(mount_point, &error))),
             }
         }
-        let volume = Some(self.volume.volume.number);
-        refused.iter().for_each(|finding| stage.finding(volume, finding));
-        let catalogue = self.context.archive.catalogue();
-        catalogue.add_findings(self.medium.key, Some(self.volume.key), &refused)?;
-        Ok(!refused.is_empty())
+        Ok(refused)
     }
 }
 

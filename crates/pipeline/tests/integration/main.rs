@@ -11,5 +11,6 @@ mod interrupted;
 mod kept_in;
 mod mounts;
 mod names;
+mod restore;
 mod verify;
 mod world;

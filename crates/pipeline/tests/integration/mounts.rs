@@ -161,4 +161,15 @@ fn r22_a_mounted_file_is_a_finding() {
     assert_eq!(summary.outcome, RunOutcome::Losses);
     assert_eq!(stored(&summary).len(), 3);
     assert_eq!(summary.media[0].findings[2], 1);
+
+    // R44: it is a loss as long as it stands there, once.
+    assert_eq!(ingest(&world, &source, true).media[0].findings[2], 1);
+    let unmounted = Command::new("umount")
+        .arg(source.join("single"))
+        .status()
+        .unwrap();
+    assert!(unmounted.success());
+    let summary = ingest(&world, &source, true);
+    assert_eq!(summary.media[0].findings[2], 0);
+    assert_eq!(summary.outcome, RunOutcome::Complete);
 }

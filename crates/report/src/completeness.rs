@@ -1,0 +1,164 @@
+//! Whether everything on a medium is safe: one judgement for all who say so (R14, R22, R44).
+
+use std::collections::HashSet;
+
+use ntt_catalogue::Catalogue;
+use ntt_catalogue::rows::{Census, Image, MediumRow};
+use ntt_model::Severity;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::hits::{hits, is_of_unread_image};
+use crate::media::lost;
+use crate::selector::{current_findings_that, current_scans};
+
+/// Whether everything on a medium is safe.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Completeness {
+    /// Every volume was read without a loss, and every content is stored or deliberately excluded.
+    Complete,
+    /// Copy work is waiting or was interrupted.
+    Unfinished,
+    /// Every content is stored, and the places of the medium that could not be read hold no file and no structure.
+    FilesComplete,
+    /// Finished, but something could not be read: a volume, a file, a structure, a part of the image (R14, R22).
+    Partial,
+    /// No volume has been scanned yet.
+    NotScanned,
+    /// Nothing of it could ever be read; it is on record as a thing.
+    Unreadable,
+    /// Contents of it are on record as damaged in the store.
+    Damaged,
+}
+
+impl Completeness {
+    /// One word for tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Unfinished => "unfinished",
+            Self::Partial => "partial",
+            Self::NotScanned => "not-scanned",
+            Self::FilesComplete => "files-complete",
+            Self::Unreadable => "unreadable",
+            Self::Damaged => "damaged",
+        }
+    }
+}
+
+/// A volume as one reader saw it, as far as the judgement asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<'a> {
+    /// Verdict of the inspection.
+    pub verdict: &'a str,
+    /// File system type.
+    pub type_name: &'a str,
+    /// What was found; `None` if it was not scanned.
+    pub census: Option<&'a Census>,
+}
+
+/// What is to be said of a medium.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Judgement {
+    /// In one word.
+    pub completeness: Completeness,
+    /// Whether something could not be read, be the rest finished or not.
+    pub is_partial: bool,
+    /// Contents that are on record as damaged in the store.
+    pub bad: u64,
+}
+
+/// Judges a medium by its image, by what became of its volumes, and by the losses on record. A loss is a loss, whether or not it is known to have cost a
+/// file: a directory that could not be read hides an unknown number of them.
+///
+/// # Errors
+///
+/// What the catalogue says.
+pub fn judge(
+    catalogue: &dyn Catalogue,
+    medium: &MediumRow,
+    image: Option<&Image>,
+    readings: &[Reading<'_>],
+) -> Result<Judgement, Error> {
+    let Some(image) = image else {
+        return Ok(Judgement {
+            completeness: Completeness::Unreadable,
+            is_partial: true,
+            bad: 0,
+        });
+    };
+    let losses = current_findings_that(catalogue, medium, |finding| finding.severity == Severity::Loss)?;
+    // Bytes of the image itself may have held nothing.
+    let (of_image, others): (Vec<_>, Vec<_>) =
+        losses.iter().partition(|row| is_of_unread_image(&row.finding));
+    let lacks_bytes = !image.unread.is_empty() || !of_image.is_empty();
+    let has_losses = readings.is_empty()
+        || image.expected_bytes > image.size_bytes
+        || readings.iter().any(is_unread)
+        || !others.is_empty();
+    let bad = bad_contents(catalogue, medium)?;
+    let completeness = if bad > 0 {
+        Completeness::Damaged
+    } else if is_untouched(readings) {
+        Completeness::NotScanned
+    } else if readings.iter().any(waits) {
+        Completeness::Unfinished
+    } else if has_losses {
+        Completeness::Partial
+    } else if !lacks_bytes {
+        Completeness::Complete
+    } else {
+        match hits(catalogue, medium, image)?.files_hit {
+            Some(false) => Completeness::FilesComplete,
+            _ => Completeness::Partial,
+        }
+    };
+    Ok(Judgement {
+        completeness,
+        is_partial: has_losses || lacks_bytes,
+        bad,
+    })
+}
+
+/// Whether a volume holds no files by what it is: nobody need scan it (R14).
+pub(crate) fn holds_no_files(verdict: &str, type_name: &str) -> bool {
+    match verdict {
+        "empty" | "table" | "same-as" => true,
+        "identified" => matches!(type_name, "swap" | "swsuspend"),
+        _ => false,
+    }
+}
+
+/// Whether something of a volume is, or may be, missing: it was not scanned and may hold files, or not all content could be read.
+fn is_unread(reading: &Reading<'_>) -> bool {
+    match reading.census {
+        Some(census) => lost(census).count > 0,
+        None => !holds_no_files(reading.verdict, reading.type_name),
+    }
+}
+
+/// Whether nothing was scanned yet, although everything can be.
+fn is_untouched(readings: &[Reading<'_>]) -> bool {
+    readings
+        .iter()
+        .all(|reading| reading.census.is_none() && reading.verdict == "readable")
+}
+
+/// Whether contents wait to be copied.
+fn waits(reading: &Reading<'_>) -> bool {
+    reading
+        .census
+        .is_some_and(|census| census.pending.count + census.retryable.count > 0)
+}
+
+/// How many contents of a medium the store does not have right any more, as far as is on record (R44).
+fn bad_contents(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<u64, Error> {
+    let mut bad = HashSet::new();
+    for row in catalogue.volumes(medium.key)? {
+        for scan in current_scans(catalogue, &row)? {
+            bad.extend(catalogue.bad_blobs(Some(scan.id))?);
+        }
+    }
+    Ok(bad.len() as u64)
+}

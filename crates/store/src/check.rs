@@ -158,36 +158,34 @@ impl Store {
                 });
             }
             let path = self.shared.layout.pack(pack);
-            let file = self
-                .shared
-                .disk
-                .open(&path, OpenMode::Read)
-                .during("open", &path)?;
-            let mut scan = PackScan::new(file.as_ref()).during("read", &path)?;
-            let mut bad = Vec::new();
-            let mut ends_well = true;
-            while let Some(part) = scan.next().during("read", &path)? {
-                ends_well = matches!(part, Part::Member(_));
-                if let Part::Bad(offset, len) = part {
-                    bad.push((offset, len));
-                }
-            }
-            if is_open && !ends_well {
-                let torn = bad.pop().map(|(offset, len)| Problem::TornEnd {
-                    path: path.clone(),
-                    offset,
-                    len,
-                });
-                report.problems.extend(torn);
-            }
+            self.check_members(&path, is_open, report)?;
+        }
+        Ok(())
+    }
+
+    /// What of a pack is no member. Only at the end of an open one that is no damage.
+    fn check_members(&self, path: &Path, is_open: bool, report: &mut CheckReport) -> Result<(), Error> {
+        let file = self.shared.disk.open(path, OpenMode::Read).during("open", path)?;
+        let mut scan = PackScan::new(file.as_ref()).during("read", path)?;
+        let mut last_bad = None;
+        while let Some(part) = scan.next().during("read", path)? {
             report
                 .problems
-                .extend(bad.into_iter().map(|(offset, len)| Problem::Damaged {
-                    path: path.clone(),
-                    offset,
-                    detail: format!("{len} bytes are no member"),
-                }));
+                .extend(last_bad.take().map(|bad| not_a_member(path, bad)));
+            if let Part::Bad(offset, len) = part {
+                last_bad = Some((offset, len));
+            }
         }
+        report
+            .problems
+            .extend(last_bad.map(|(offset, len)| match is_open {
+                true => Problem::TornEnd {
+                    path: path.to_owned(),
+                    offset,
+                    len,
+                },
+                false => not_a_member(path, (offset, len)),
+            }));
         Ok(())
     }
 
@@ -249,6 +247,14 @@ impl Store {
             }
         }
         Ok(())
+    }
+}
+
+fn not_a_member(path: &Path, (offset, len): (u64, u64)) -> Problem {
+    Problem::Damaged {
+        path: path.to_owned(),
+        offset,
+        detail: format!("{len} bytes are no member"),
     }
 }
 

@@ -6,7 +6,7 @@ use ntt_report::completeness::Completeness;
 use ntt_rescue::health::{Health, Verdict};
 
 use crate::commands::DAMAGED_IN_STORE;
-use crate::commands::volume::{VolumeTitle, print_census, short, short_volume};
+use crate::commands::volume::{VolumeTitle, print_content, short};
 use crate::output::{Output, tell};
 use crate::units;
 
@@ -105,16 +105,8 @@ fn print_volume(out: &mut Output, volume: &VolumeSummary) -> std::io::Result<()>
         reader: &volume.reader,
     };
     out.line(format!("  {title}"))?;
-    if let Some(original) = &volume.same_as {
-        out.line(format!(
-            "    the same volume as {}: not copied again",
-            short_volume(original)
-        ))?;
-    }
-    match &volume.census {
-        Some(census) => print_census(out, census, "    "),
-        None => out.line(format!("    not scanned ({})", volume.verdict)),
-    }
+    let (same_as, census) = (volume.same_as.as_deref(), volume.census.as_ref());
+    print_content(out, "    ", (same_as, census, &volume.verdict))
 }
 
 /// The summary of a copy.

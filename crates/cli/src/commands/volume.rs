@@ -36,8 +36,26 @@ impl std::fmt::Display for VolumeTitle<'_> {
     }
 }
 
+/// What became of a volume: of which other one it is a copy, and its balance.
+pub(crate) fn print_content(
+    out: &mut Output,
+    indent: &str,
+    (same_as, census, verdict): (Option<&str>, Option<&Census>, &str),
+) -> std::io::Result<()> {
+    if let Some(original) = same_as {
+        out.line(format!(
+            "{indent}the same volume as {}: not copied again",
+            short_volume(original)
+        ))?;
+    }
+    match census {
+        Some(census) => print_census(out, census, indent),
+        None => out.line(format!("{indent}not scanned ({verdict})")),
+    }
+}
+
 /// The balance of a volume: found = stored + excluded + lost + waiting (R29).
-pub(crate) fn print_census(out: &mut Output, census: &Census, indent: &str) -> std::io::Result<()> {
+fn print_census(out: &mut Output, census: &Census, indent: &str) -> std::io::Result<()> {
     let row = |what: &str, tally: Tally| {
         format!(
             "{indent}{what:<22} {:>12} {:>12}",
@@ -97,7 +115,7 @@ fn counted_kind(count: u64, kind: Kind) -> String {
 }
 
 /// `MEDIUM/VOLUME` with the first digits of the medium's id.
-pub(crate) fn short_volume(name: &str) -> String {
+fn short_volume(name: &str) -> String {
     match name.split_once('/') {
         Some((id, volume)) => format!("{}/{volume}", short(id)),
         None => name.to_owned(),

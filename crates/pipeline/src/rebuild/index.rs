@@ -48,10 +48,10 @@ pub struct IndexSummary {
 ///
 /// # Errors
 ///
-/// [`Error::NoArchive`] if there is none, and what the store says.
+/// [`Error::NoArchive`] if there is none, [`Error::NoCatalogue`] if that must be made again first, and what the store says.
 pub fn plan(root: &Path, place: &CataloguePlace) -> Result<IndexPlan, Error> {
     if !Archive::exists(root, place) {
-        return Err(Error::NoArchive(root.to_owned()));
+        return Err(Archive::absence(root));
     }
     let extent = Store::rebuild_extent(Arc::new(RealDisk), Arc::new(SystemRandom), root)?;
     Ok(IndexPlan {

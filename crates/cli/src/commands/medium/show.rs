@@ -12,7 +12,7 @@ use ntt_report::selector::{current_findings, find_medium};
 
 use crate::args::Global;
 use crate::commands::summary::health_line;
-use crate::commands::volume::{VolumeTitle, print_census, short_volume};
+use crate::commands::volume::{VolumeTitle, print_content};
 use crate::exit::{CommandResult, Exit};
 use crate::output::Output;
 use crate::{session, units};
@@ -155,16 +155,8 @@ fn print_volume(out: &mut Output, volume: &VolumeReport) -> std::io::Result<()> 
         units::bytes(volume.size_bytes),
         units::address(volume.image_offset)
     ))?;
-    if let Some(original) = &volume.same_as {
-        out.line(format!(
-            "  the same volume as {}: not copied again",
-            short_volume(original)
-        ))?;
-    }
-    match &volume.census {
-        Some(census) => print_census(out, census, "  "),
-        None => out.line(format!("  not scanned ({})", volume.verdict)),
-    }
+    let (same_as, census) = (volume.same_as.as_deref(), volume.census.as_ref());
+    print_content(out, "  ", (same_as, census, &volume.verdict))
 }
 
 fn print_history(out: &mut Output, report: &MediumReport) -> std::io::Result<()> {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use ntt_host::Clock;
 use ntt_model::entry::{Allocation, StreamKind};
-use ntt_model::{BlobHash, ByteRange, FailureClass, Outcome, ScanEvent, Timestamp};
+use ntt_model::{BlobHash, ByteRange, FailureClass, Outcome, ScanEvent, ScanId, Timestamp};
 
 use super::Case;
 use super::fixture::{Fixture, ROOT, entering, failure, file, files, flat, named, results, stored};
-use crate::rows::{PathRow, State};
+use crate::rows::{BlobRow, PathRow, State};
 use crate::{Error, Labels};
 
 pub(super) const CASES: &[Case] = &[
@@ -54,6 +54,10 @@ pub(super) const CASES: &[Case] = &[
     (
         "unchanged_results_are_carried_over",
         unchanged_results_are_carried_over,
+    ),
+    (
+        "digests_that_begin_alike_are_several_contents",
+        digests_that_begin_alike_are_several_contents,
     ),
     (
         "all_streams_of_an_inode_are_wanted",
@@ -438,6 +442,61 @@ fn unchanged_results_are_carried_over(fixture: &Fixture) {
     assert_eq!((report.carried_streams, report.pending_streams), (0, 4));
     assert_eq!(fixture.state(third, 10), State::Pending, "damaged: read again");
     fixture.assert_consistent(third);
+}
+
+/// An index may know the beginning of a digest only; whoever wants to can make contents whose digests begin alike.
+fn digests_that_begin_alike_are_several_contents(fixture: &Fixture) {
+    let alike = |eighth: u8, last: u8| {
+        let mut bytes = [last; 32];
+        bytes[..8].copy_from_slice(&[7, 7, 7, 7, 7, 7, 7, eighth]);
+        BlobHash::from_bytes(bytes)
+    };
+    let (last, next, first, middle) = (alike(2, 9), alike(4, 0), alike(2, 0), alike(2, 5));
+    let rounds = [vec![last, next], vec![first, middle, last], vec![first, next]];
+    let worker = fixture.worker();
+    let medium = fixture.medium(1);
+    let copy = |(volume, hashes): (u32, &Vec<BlobHash>)| {
+        let events = flat(&files(u64::try_from(hashes.len()).unwrap(), 4));
+        let scan = fixture.scan_by("test", fixture.volume(medium, volume), &events);
+        let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
+        let mut left = hashes.iter();
+        let result = results(&chunk, |_, _| Outcome::Stored {
+            blob: *left.next().unwrap(),
+            size: 4,
+        });
+        assert!(
+            fixture
+                .catalogue
+                .complete_chunks(worker, &[result])
+                .unwrap()
+                .is_empty()
+        );
+        scan
+    };
+    let scans: Vec<ScanId> = (1..).zip(&rounds).map(copy).collect();
+
+    for (scan, hashes) in scans.iter().zip(&rounds) {
+        for (inode, hash) in (10..).zip(hashes) {
+            assert_eq!(fixture.state(*scan, inode), State::Stored { blob: *hash });
+        }
+        fixture.assert_consistent(*scan);
+    }
+    let mut each = Vec::new();
+    let mut keep = |blob: &BlobRow| {
+        each.push(blob.hash);
+        Ok(())
+    };
+    fixture.catalogue.each_blob(None, &mut keep).unwrap();
+    assert_eq!(each, [first, middle, last, next], "ascending");
+    fixture.catalogue.record_verified(&[(middle, false)]).unwrap();
+    for hash in each {
+        let blob = fixture.catalogue.blob(&hash).unwrap().unwrap();
+        assert_eq!((blob.hash, blob.bad), (hash, hash == middle));
+    }
+    assert_eq!(fixture.catalogue.bad_blobs(None).unwrap(), [middle]);
+    assert_eq!(fixture.catalogue.reopen_missing(scans[1], &[first]).unwrap(), 1);
+    assert_eq!(fixture.state(scans[1], 10), State::Pending);
+    assert_eq!(fixture.catalogue.blob(&alike(2, 1)).unwrap(), None);
 }
 
 fn all_streams_of_an_inode_are_wanted(fixture: &Fixture) {

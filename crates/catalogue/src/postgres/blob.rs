@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use ntt_model::{BlobHash, ScanId, Sha256, Timestamp};
 use postgres::Row;
 
+use super::blob_id::{self, ByDigest, Known};
 use super::connection::{Connection, Target, get};
 use super::media::{fixed, time, unsigned};
 use super::wire::Rows;
@@ -23,60 +24,46 @@ pub(super) struct NewBlob<'b> {
 }
 
 /// Adds blobs, or completes what is known of them; returns their row ids. Every hash is looked for once, and what is new is loaded in the order of
-/// the hashes, so that two transactions that bring the same ones do not wait for each other crosswise: the later one meets a unique index, and is run
+/// the hashes, so that two transactions that bring the same ones do not wait for each other crosswise: the later one meets the primary key, and is run
 /// again.
 ///
 /// # Errors
 ///
-/// [`Error::Conflict`] if a name is known with another length.
+/// [`Error::Conflict`] if a name is known with another length, or too many begin alike.
 pub(super) fn keep(
     connection: &Connection,
     blobs: &BTreeMap<BlobHash, NewBlob<'_>>,
 ) -> Result<HashMap<BlobHash, i64>, Error> {
-    let mut ids = known(connection, blobs)?;
-    let new: Vec<(&BlobHash, &NewBlob<'_>)> = blobs
-        .iter()
-        .filter(|(hash, _)| !ids.contains_key(*hash))
-        .collect();
-    add(connection, &new, &mut ids)?;
-    Ok(ids)
+    let places = blob_id::look(connection, blobs.keys())?;
+    meet(connection, blobs, &places.known)?;
+    add(connection, blobs, &places.free)?;
+    let known = places.known.into_iter().map(|(hash, known)| (hash, known.id));
+    Ok(known.chain(places.free).collect())
 }
 
-/// Ids of those that are there; what is told of them now and was not known is added.
-fn known(
+/// What is told of contents that are there, and was not known, is added.
+fn meet(
     connection: &Connection,
     blobs: &BTreeMap<BlobHash, NewBlob<'_>>,
-) -> Result<HashMap<BlobHash, i64>, Error> {
-    let mut ids = HashMap::with_capacity(blobs.len());
-    if blobs.is_empty() {
-        return Ok(ids);
-    }
-    let hashes: Vec<&[u8]> = blobs.keys().map(|hash| hash.as_bytes().as_slice()).collect();
-    // Behind a SELECT: a planner that sees the hashes weighs every one of them.
-    let sql = "SELECT hash, id, size, sha256 IS NULL, content_type IS NULL FROM blob \
-               WHERE hash = ANY ((SELECT $1)::bytea[])";
+    known: &HashMap<BlobHash, Known>,
+) -> Result<(), Error> {
     let mut more = Vec::new();
-    for row in connection.query(sql, &[&hashes])? {
-        let hash = BlobHash::from_bytes(fixed(get(&row, 0)?)?);
-        let (id, size) = (get(&row, 1)?, unsigned(&row, 2)?);
-        let Some(blob) = blobs.get(&hash) else {
+    for (hash, blob) in blobs {
+        let Some(known) = known.get(hash) else {
             continue;
         };
-        if blob.size != size {
+        if blob.size != known.size {
             return Err(Error::Conflict(format!(
-                "blob {hash} has {size} bytes, not {}",
-                blob.size
+                "blob {hash} has {} bytes, not {}",
+                known.size, blob.size
             )));
         }
-        if (get(&row, 3)? && blob.sha256.is_some()) || (get(&row, 4)? && blob.content_type.is_some()) {
-            more.push((id, blob));
+        if (known.lacks_sha256 && blob.sha256.is_some()) || (known.lacks_type && blob.content_type.is_some())
+        {
+            more.push((known.id, blob));
         }
-        ids.insert(hash, id);
     }
-    // In one order, for the same reason as new ones.
-    more.sort_unstable_by_key(|(id, _)| *id);
-    complete(connection, &more)?;
-    Ok(ids)
+    complete(connection, &more)
 }
 
 fn complete(connection: &Connection, blobs: &[(i64, &NewBlob<'_>)]) -> Result<(), Error> {
@@ -99,17 +86,16 @@ fn complete(connection: &Connection, blobs: &[(i64, &NewBlob<'_>)]) -> Result<()
 
 fn add(
     connection: &Connection,
-    blobs: &[(&BlobHash, &NewBlob<'_>)],
-    ids: &mut HashMap<BlobHash, i64>,
+    blobs: &BTreeMap<BlobHash, NewBlob<'_>>,
+    free: &BTreeMap<BlobHash, i64>,
 ) -> Result<(), Error> {
-    if blobs.is_empty() {
-        return Ok(());
-    }
-    let new_ids = connection.new_ids("blob", blobs.len())?;
     let mut rows = Rows::default();
-    for ((hash, blob), id) in blobs.iter().zip(new_ids) {
+    for (hash, id) in free {
+        let Some(blob) = blobs.get(hash) else {
+            continue;
+        };
         rows.row(5)
-            .int8(id)
+            .int8(*id)
             .field(hash.as_bytes())
             .int8(blob.size.cast_signed())
             .optional(
@@ -117,14 +103,13 @@ fn add(
                 Rows::field,
             )
             .optional(blob.content_type.map(str::as_bytes), Rows::field);
-        ids.insert(**hash, id);
     }
     let columns = "blob (id, hash, size, sha256, content_type)";
     connection.load_rows(&Target::table(columns), &rows)?;
     Ok(())
 }
 
-const BLOB: &str = "SELECT hash, size, sha256, content_type, verified, bad FROM blob";
+const BLOB: &str = "SELECT hash, size, sha256, content_type, verified, bad, id FROM blob";
 
 fn blob_row(row: &Row) -> Result<BlobRow, Error> {
     let sha256: Option<&[u8]> = get(row, 2)?;
@@ -142,8 +127,16 @@ fn blob_row(row: &Row) -> Result<BlobRow, Error> {
 
 /// One blob.
 pub(super) fn one(connection: &Connection, hash: &BlobHash) -> Result<Option<BlobRow>, Error> {
-    let row = connection.first(&format!("{BLOB} WHERE hash = $1"), &[&hash.as_bytes().as_slice()])?;
+    let Some(id) = id(connection, hash)? else {
+        return Ok(None);
+    };
+    let row = connection.first(&format!("{BLOB} WHERE id = $1"), &[&id])?;
     row.map(|row| blob_row(&row)).transpose()
+}
+
+/// The row id of one blob.
+pub(super) fn id(connection: &Connection, hash: &BlobHash) -> Result<Option<i64>, Error> {
+    Ok(blob_id::ids(connection, [hash])?.remove(hash))
 }
 
 /// Visits blobs in ascending order of hash.
@@ -155,14 +148,19 @@ pub(super) fn each(
     let used = scan.map_or(String::new(), |scan| {
         format!("WHERE id IN (SELECT blob FROM result_{scan})")
     });
-    let pages = connection.pages(&format!("{BLOB} {used} ORDER BY hash"), PAGE)?;
+    let pages = connection.pages(&format!("{BLOB} {used} ORDER BY id"), PAGE)?;
+    let mut sorted = ByDigest::default();
     loop {
         let rows = pages.next()?;
         if rows.is_empty() {
+            sorted.finish().try_for_each(|row| visit(&row))?;
             return pages.close();
         }
         for row in &rows {
-            visit(&blob_row(row)?)?;
+            let blob = blob_row(row)?;
+            for ready in sorted.push(get(row, 6)?, blob.hash, blob) {
+                visit(&ready)?;
+            }
         }
     }
 }
@@ -188,21 +186,22 @@ pub(super) fn record_verified(
     verified: &[(BlobHash, bool)],
     now: Timestamp,
 ) -> Result<(), Error> {
-    let sorted: BTreeMap<&BlobHash, bool> = verified.iter().map(|(hash, matched)| (hash, *matched)).collect();
-    let hashes: Vec<&[u8]> = sorted.keys().map(|hash| hash.as_bytes().as_slice()).collect();
-    let matched: Vec<bool> = sorted.values().copied().collect();
-    let sql = "UPDATE blob SET bad = NOT v.matched, verified = CASE WHEN v.matched THEN $3 ELSE verified END \
-               FROM unnest($1::bytea[], $2::bool[]) AS v (hash, matched) WHERE blob.hash = v.hash";
-    let touched = connection.execute(sql, &[&hashes, &matched, &now.as_nanos()])?;
-    if touched == u64::try_from(sorted.len()).unwrap_or(u64::MAX) {
-        return Ok(());
+    let matched: HashMap<&BlobHash, bool> = verified.iter().map(|(hash, matched)| (hash, *matched)).collect();
+    let mut rows = Vec::with_capacity(matched.len());
+    let ids = blob_id::ids(connection, matched.keys().copied())?;
+    for (hash, matched) in matched {
+        let id = ids.get(hash).ok_or_else(|| Error::NotFound {
+            what: format!("blob {hash}"),
+        })?;
+        rows.push((*id, matched));
     }
-    for hash in sorted.keys() {
-        if one(connection, hash)?.is_none() {
-            return Err(Error::NotFound {
-                what: format!("blob {hash}"),
-            });
-        }
-    }
+    // In one order: two that wait for each other's rows do not do so crosswise.
+    rows.sort_unstable();
+    let (ids, matched): (Vec<i64>, Vec<bool>) = rows.into_iter().unzip();
+    connection.execute(
+        "UPDATE blob SET bad = NOT v.matched, verified = CASE WHEN v.matched THEN $3 ELSE verified END \
+         FROM unnest($1::int8[], $2::bool[]) AS v (id, matched) WHERE blob.id = v.id",
+        &[&ids, &matched, &now.as_nanos()],
+    )?;
     Ok(())
 }

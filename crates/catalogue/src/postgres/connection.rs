@@ -361,7 +361,7 @@ pub(super) fn error_of(place: &Place, error: postgres::Error) -> Error {
             what: "sealed scan".to_owned(),
         },
         // Another transaction brought the same content a moment ago.
-        _ if is_twice(&error, "blob_hash_key") => Error::Database(Box::new(error)),
+        _ if is_twice(&error, "blob_pkey") => Error::Database(Box::new(error)),
         "08" | "28" | "3D" => place.unreachable(error),
         "57" if *state != SqlState::QUERY_CANCELED => place.unreachable(error),
         "23" => Error::Conflict(told(&error)),

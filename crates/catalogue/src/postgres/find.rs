@@ -12,7 +12,7 @@ use super::connection::{Connection, get};
 use super::inodes::{HAS_MTIME, OWN_STREAM};
 use super::media::{small, unsigned};
 use super::paths::{self, Paths};
-use super::state;
+use super::{blob, state};
 use crate::Error;
 use crate::code::{ALTERNATE, DELETED_NAME};
 use crate::query::{FindQuery, FoundRow, SearchedScan};
@@ -53,14 +53,12 @@ struct Holder {
 /// Visits every path of a content.
 pub(super) fn occurrences(
     connection: &Connection,
-    blob: &BlobHash,
+    hash: &BlobHash,
     visit: &mut dyn FnMut(&Occurrence) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let sql = "SELECT id FROM blob WHERE hash = $1";
-    let Some(row) = connection.first(sql, &[&blob.as_bytes().as_slice()])? else {
+    let Some(id) = blob::id(connection, hash)? else {
         return Ok(());
     };
-    let id: i64 = get(&row, 0)?;
     let latest = searched(connection)?;
     let holders = connection.pages(&holders(id, &latest), GROUP)?;
     let mut paths: Option<Paths<'_>> = None;

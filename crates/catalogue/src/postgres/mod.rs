@@ -9,6 +9,7 @@
 
 mod answer;
 mod blob;
+mod blob_id;
 mod census;
 mod check;
 mod claim;

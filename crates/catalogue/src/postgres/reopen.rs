@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use ntt_model::{BlobHash, FailureClass, ScanId, Timestamp};
 
+use super::blob_id;
 use super::connection::{Connection, get};
 use super::media::{leaf, small, unsigned};
 use super::queue::{self, ChunkCutter, members_of, placed_streams, shrink, work_of};
@@ -155,10 +156,10 @@ pub(super) fn reopen_missing(
     blobs: &[BlobHash],
 ) -> Result<u64, Error> {
     queue::hold(connection, scan)?;
-    let mut hashes: Vec<&[u8]> = blobs.iter().map(|hash| hash.as_bytes().as_slice()).collect();
-    hashes.sort_unstable();
-    let sql = "UPDATE blob SET verified = NULL, bad = false WHERE hash = ANY ($1) RETURNING id";
-    let ids: Vec<i64> = connection.collect(sql, &[&hashes], |row| get(row, 0))?;
+    let mut ids: Vec<i64> = blob_id::ids(connection, blobs)?.into_values().collect();
+    ids.sort_unstable();
+    let sql = "UPDATE blob SET verified = NULL, bad = false WHERE id = ANY ($1)";
+    connection.execute(sql, &[&ids])?;
     let holding = format!("r.blob = ANY ($1) AND r.state IN ({STORED}, {DAMAGED})");
     // A content may stand in millions of places: page by page, and what was reopened holds it no more.
     let sql = format!(

@@ -11,13 +11,13 @@ use super::blob::NewBlob;
 use super::complete::ATTEMPTS;
 use super::connection::{Connection, Target, TimeSource, get};
 use super::load::Load;
-use super::media::{fixed, leaf, medium_of_volume, small};
+use super::media::{leaf, medium_of_volume, small};
 use super::place::Place;
 use super::result::{self, NewResult};
 use super::spool::Spool;
 use super::value::text;
 use super::wire::Rows;
-use super::{blob, label, media, paths, queue, reopen, schema, seal, state};
+use super::{blob, blob_id, label, media, paths, queue, reopen, schema, seal, state};
 use crate::codec::put_ranges;
 use crate::record::{AttemptRecord, ResultRecord};
 use crate::rows::{BlobRow, EventRow, Evidence, FindingRow, Image, MediumRow, ScanRow, VolumeRow};
@@ -100,22 +100,22 @@ impl PostgresRestoration {
         let blobs = std::mem::take(&mut self.blobs);
         let connection = self.open()?;
         let new = |row| NewBlob::from_row(row);
-        blob::keep(
+        let ids = blob::keep(
             connection,
             &blobs.iter().map(|(hash, row)| (*hash, new(row))).collect(),
         )?;
-        let (mut hashes, mut bad, mut verified) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut marked, mut bad, mut verified) = (Vec::new(), Vec::new(), Vec::new());
         for (hash, row) in blobs.iter().filter(|(_, row)| row.bad || row.verified.is_some()) {
-            hashes.push(hash.as_bytes().as_slice());
+            marked.extend(ids.get(hash).copied());
             bad.push(row.bad);
             verified.push(row.verified.map(|time| time.as_nanos()));
         }
-        if hashes.is_empty() {
+        if marked.is_empty() {
             return Ok(());
         }
         let sql = "UPDATE blob SET bad = blob.bad OR v.bad, verified = greatest(blob.verified, v.verified) \
-                   FROM unnest($1::bytea[], $2::bool[], $3::int8[]) AS v (hash, bad, verified) WHERE blob.hash = v.hash";
-        connection.execute(sql, &[&hashes, &bad, &verified]).map(drop)
+                   FROM unnest($1::int8[], $2::bool[], $3::int8[]) AS v (id, bad, verified) WHERE blob.id = v.id";
+        connection.execute(sql, &[&marked, &bad, &verified]).map(drop)
     }
 
     /// Encodes the results that wait, now that their blobs have row ids.
@@ -123,18 +123,8 @@ impl PostgresRestoration {
         self.flush_blobs()?;
         let scan = self.scan.as_mut().ok_or_else(no_scan)?;
         let waiting = std::mem::take(&mut scan.waiting);
-        let hashes: Vec<&[u8]> = waiting
-            .iter()
-            .filter_map(|record| record.blob.as_ref())
-            .map(|hash| hash.as_bytes().as_slice())
-            .collect();
-        let mut ids: HashMap<BlobHash, i64> = HashMap::new();
-        for row in self
-            .connection
-            .query("SELECT hash, id FROM blob WHERE hash = ANY ($1)", &[&hashes])?
-        {
-            ids.insert(BlobHash::from_bytes(fixed(get(&row, 0)?)?), get(&row, 1)?);
-        }
+        let hashes = waiting.iter().filter_map(|record| record.blob.as_ref());
+        let ids = blob_id::ids(&self.connection, hashes)?;
         let mut rows = Rows::default();
         for record in &waiting {
             let blob = record.blob.map(|hash| {

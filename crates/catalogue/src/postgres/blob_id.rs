@@ -1,0 +1,188 @@
+//! The row ids of contents: the first 63 bits of the digest, so that one small index finds a content by digest and by row.
+//!
+//! Two digests may begin alike: by chance one pair in 100 million contents is there once in a thousand catalogues, and whoever wants to can make one.
+//! The content that comes later takes the next free id. Ids are never given back, so all ids before that of a content were taken when it came; a
+//! search goes up from the first until it meets the content or a free id. Two transactions that give the same id meet at the primary key, and the
+//! later one is run again.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use ntt_model::BlobHash;
+use postgres::Row;
+
+use super::connection::{Connection, get};
+use super::media::unsigned;
+use crate::Error;
+
+/// Ids that a content can have. To make so many digests that begin alike takes 2^55 attempts.
+pub(super) const CHOICES: i64 = 8;
+
+/// What is known of a content that is there.
+pub(super) struct Known {
+    pub(super) id: i64,
+    pub(super) size: u64,
+    pub(super) lacks_sha256: bool,
+    pub(super) lacks_type: bool,
+}
+
+/// Where contents are, and where those go that are not there.
+#[derive(Default)]
+pub(super) struct Places {
+    pub(super) known: HashMap<BlobHash, Known>,
+    /// In the order of the digests.
+    pub(super) free: BTreeMap<BlobHash, i64>,
+    /// The values of `free`.
+    given: HashSet<i64>,
+}
+
+/// The id of a content unless its digest begins like an earlier one.
+pub(super) fn first(hash: &BlobHash) -> i64 {
+    let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
+    (u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1).cast_signed()
+}
+
+/// Looks for contents.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] if [`CHOICES`] others begin like one of them.
+pub(super) fn look<'h>(
+    connection: &Connection,
+    hashes: impl IntoIterator<Item = &'h BlobHash>,
+) -> Result<Places, Error> {
+    let mut wanted: Vec<&BlobHash> = hashes.into_iter().collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let mut places = Places::default();
+    for step in 0..CHOICES {
+        if wanted.is_empty() {
+            break;
+        }
+        wanted = places.step(connection, &wanted, step)?;
+    }
+    let crowded = |hash: &&BlobHash| Error::Conflict(format!("{CHOICES} contents begin like {hash}"));
+    wanted.first().map_or(Ok(places), |hash| Err(crowded(hash)))
+}
+
+/// Ids of those contents that are there.
+pub(super) fn ids<'h>(
+    connection: &Connection,
+    hashes: impl IntoIterator<Item = &'h BlobHash>,
+) -> Result<HashMap<BlobHash, i64>, Error> {
+    let known = look(connection, hashes)?.known;
+    Ok(known.into_iter().map(|(hash, known)| (hash, known.id)).collect())
+}
+
+impl Places {
+    /// Looks at the id that is `step` after the first of each; returns those for which it is another's.
+    fn step<'h>(
+        &mut self,
+        connection: &Connection,
+        wanted: &[&'h BlobHash],
+        step: i64,
+    ) -> Result<Vec<&'h BlobHash>, Error> {
+        let ids: Vec<i64> = wanted
+            .iter()
+            .map(|hash| first(hash).saturating_add(step))
+            .collect();
+        // Behind a SELECT: a planner that sees the ids weighs every one of them.
+        let sql = "SELECT id, hash, size, sha256 IS NULL, content_type IS NULL FROM blob \
+                   WHERE id = ANY ((SELECT $1)::int8[])";
+        let mut there = HashMap::with_capacity(ids.len());
+        for row in connection.query(sql, &[&ids])? {
+            there.insert(get::<i64>(&row, 0)?, row);
+        }
+        let mut others = Vec::new();
+        for (hash, id) in wanted.iter().zip(ids) {
+            match there.get(&id) {
+                Some(row) if get::<&[u8]>(row, 1)? == hash.as_bytes() => {
+                    self.known.insert(**hash, known(row)?);
+                }
+                None if self.given.insert(id) => {
+                    self.free.insert(**hash, id);
+                }
+                _ => others.push(*hash),
+            }
+        }
+        Ok(others)
+    }
+}
+
+fn known(row: &Row) -> Result<Known, Error> {
+    Ok(Known {
+        id: get(row, 0)?,
+        size: unsigned(row, 2)?,
+        lacks_sha256: get(row, 3)?,
+        lacks_type: get(row, 4)?,
+    })
+}
+
+/// Brings rows that come by id into the order of their digests, which is the same but for digests that begin alike.
+pub(super) struct ByDigest<T> {
+    waiting: BTreeMap<BlobHash, T>,
+}
+
+impl<T> Default for ByDigest<T> {
+    fn default() -> Self {
+        Self {
+            waiting: BTreeMap::new(),
+        }
+    }
+}
+
+impl<T> ByDigest<T> {
+    /// Takes the next row; returns those that no later one can come before.
+    pub(super) fn push(&mut self, id: i64, hash: BlobHash, row: T) -> Vec<T> {
+        self.waiting.insert(hash, row);
+        let mut ready = Vec::new();
+        while let Some(entry) = self.waiting.first_entry() {
+            if first(entry.key()).saturating_add(CHOICES) > id {
+                break;
+            }
+            ready.push(entry.remove());
+        }
+        ready
+    }
+
+    /// What is left, in order.
+    pub(super) fn finish(self) -> impl Iterator<Item = T> {
+        self.waiting.into_values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(first: u64, last: u8) -> BlobHash {
+        let mut bytes = [last; 32];
+        bytes[..8].copy_from_slice(&(first << 1).to_be_bytes());
+        BlobHash::from_bytes(bytes)
+    }
+
+    #[test]
+    fn ids_are_the_first_63_bits_and_never_negative() {
+        assert_eq!(first(&hash(5, 0)), 5);
+        assert_eq!(first(&BlobHash::from_bytes([0xFF; 32])), i64::MAX);
+        assert_eq!(first(&BlobHash::from_bytes([0; 32])), 0);
+    }
+
+    #[test]
+    fn rows_by_id_come_out_by_digest() {
+        // The second begins like the first and came later; the third begins with the id that the second has.
+        let rows = [
+            (7, hash(7, 9)),
+            (8, hash(7, 1)),
+            (9, hash(8, 0)),
+            (50, hash(50, 0)),
+        ];
+        let mut sorted = ByDigest::default();
+        let mut out: Vec<BlobHash> = Vec::new();
+        for (id, hash) in rows {
+            out.extend(sorted.push(id, hash, hash));
+        }
+        assert_eq!(out.len(), 3, "what no other can come before does not wait");
+        out.extend(sorted.finish());
+        assert_eq!(out, [hash(7, 1), hash(7, 9), hash(8, 0), hash(50, 0)]);
+    }
+}

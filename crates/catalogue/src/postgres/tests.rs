@@ -118,7 +118,7 @@ fn r31_results_of_the_version_before_are_read_and_added_to() {
     // As the fourth migration left it; one stream failed.
     server.psql(
         "old",
-        "DROP INDEX blob_bad; DROP VIEW paths; CREATE VIEW paths AS SELECT 1 AS one; \
+        "DROP FUNCTION ntt_where; DROP VIEW occurrences; DROP FUNCTION ntt_content; DROP INDEX blob_bad; DROP VIEW paths; CREATE VIEW paths AS SELECT 1 AS one; \
          ALTER TABLE result DROP CONSTRAINT failed_has_a_class, DROP COLUMN failure, \
              ADD COLUMN attempts int4 NOT NULL DEFAULT 0, ADD COLUMN strikes int4 NOT NULL DEFAULT 0, \
              ADD COLUMN code int4, ADD COLUMN class text, ADD COLUMN detail text, \
@@ -261,4 +261,17 @@ fn r23_the_views_show_every_name_and_hide_none() {
     for view in ["occurrences", "completeness", "queue", "workers", "current_scans"] {
         server.psql("a", &format!("SELECT * FROM {view}"));
     }
+    let scan = load(&catalogue, 600);
+    let worker = catalogue.register_worker("w").unwrap();
+    one_chunk(&catalogue, scan, worker).unwrap().unwrap();
+    let blob = "SELECT encode(hash, 'hex') FROM blob ORDER BY hash LIMIT 1";
+    let places = format!("FROM ntt_where(({blob}))");
+    let count = server.psql("a", &format!("SELECT count(*) {places}"));
+    let all = format!("SELECT count(*) FROM occurrences WHERE blob = ({blob})");
+    assert_eq!(count, server.psql("a", &all));
+    assert_ne!(count, "0");
+    let digest = server.psql("a", blob);
+    let plan = format!("SET enable_seqscan = off; EXPLAIN SELECT * FROM ntt_where('{digest}')");
+    let plan = server.psql("a", &plan);
+    assert!(plan.contains("blob_pkey"), "{plan}");
 }

@@ -125,6 +125,29 @@ fn sealed_scan(catalogue: &SqliteCatalogue, inodes: &[Inode]) -> ScanId {
     scan
 }
 
+/// R30: a load writes as many pages beside a hundred scans as beside one.
+#[test]
+fn r30_a_load_writes_nothing_of_other_scans() {
+    let log_of_a_load_after = |scans: u8| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.db");
+        let catalogue = open(&path);
+        for id in 0..scans {
+            load(&catalogue, id);
+        }
+        let raw = rusqlite::Connection::open(&path).unwrap();
+        let emptied = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let is_busy: i64 = raw.query_row(emptied, [], |row| row.get(0)).unwrap();
+        assert_eq!(is_busy, 0);
+        load(&catalogue, scans);
+        std::fs::metadata(folder.path().join("c.db-wal")).unwrap().len()
+    };
+    let (few, many) = (log_of_a_load_after(1), log_of_a_load_after(100));
+    assert!(few > 0);
+    // The list of tables is deeper by some pages when it names a thousand.
+    assert!(many <= few + few / 4, "{many} bytes, not {few}");
+}
+
 #[test]
 fn r31_the_schema_of_a_new_catalogue_is_the_known_one() {
     let folder = tempfile::tempdir().unwrap();

@@ -176,3 +176,41 @@ fn r34_a_claim_looks_at_as_many_rows_in_any_queue() {
     assert!(rows_of_five("full", 5_000, "false") <= most);
     assert!(rows_of_five("nearly_empty", 5_000, "seq < 5050") <= most);
 }
+
+/// R30: a load touches as many pages beside forty scans as beside one.
+#[test]
+fn r30_a_load_touches_nothing_of_other_scans() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let pages_of_a_load_after = |name: &str, scans: u32| {
+        let url = server.create_database(name, None);
+        init(&url).unwrap();
+        let catalogue = PostgresCatalogue::open(&url, None).unwrap();
+        for _ in 0..scans {
+            load(&catalogue, 600);
+        }
+        drop(catalogue);
+        server.psql(name, "VACUUM ANALYZE");
+        server.psql(name, "SELECT pg_stat_reset()");
+        let catalogue = PostgresCatalogue::open(&url, None).unwrap();
+        load(&catalogue, 600);
+        // A session tells what it touched when it ends.
+        drop(catalogue);
+        let sql = "SELECT coalesce(sum(heap_blks_read + heap_blks_hit + coalesce(idx_blks_read + idx_blks_hit, 0)), 0) \
+                   FROM pg_statio_user_tables WHERE relname NOT IN ('medium', 'volume', 'scan', 'ntt_schema')";
+        let mut pages = 0_u32;
+        for _ in 0..100 {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            let now = server.psql(name, sql).parse().unwrap();
+            if now > 0 && now == pages {
+                break;
+            }
+            pages = now;
+        }
+        assert!(pages > 0, "nothing was told");
+        pages
+    };
+    let (few, many) = (pages_of_a_load_after("few", 1), pages_of_a_load_after("many", 40));
+    assert!(many <= few + few / 10, "{many} pages, not {few}");
+}

@@ -29,6 +29,7 @@ mod packed;
 mod parquet;
 mod postgres;
 mod postgres_faults;
+mod read_once;
 mod read_only_disk;
 mod rescue;
 mod restore;

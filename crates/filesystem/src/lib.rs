@@ -26,6 +26,7 @@ use ntt_model::{ByteRange, ScanEvent, Timestamp};
 use ntt_source::{ReadAt, ReadError};
 use serde::{Deserialize, Serialize};
 
+pub use family::Family;
 pub use mapped::open_mapped;
 
 pub mod apfs;
@@ -37,6 +38,7 @@ mod disc;
 mod emit;
 pub mod exfat;
 pub mod ext;
+mod family;
 pub mod fat;
 pub mod hfs;
 pub mod hfsplus;
@@ -58,52 +60,6 @@ pub mod ufs;
 mod uuid;
 mod walk;
 pub mod xfs;
-
-/// A family of file systems that this crate can read.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Family {
-    /// FAT12, FAT16, FAT32.
-    Fat,
-    /// ext2, ext3, ext4.
-    Ext,
-    /// ISO 9660 with Joliet and Rock Ridge.
-    Iso9660,
-    /// NTFS 1.2 to 3.1.
-    Ntfs,
-    /// UDF 1.02 to 2.60.
-    Udf,
-    /// HFS+ and HFSX.
-    HfsPlus,
-    /// HFS, the older one of the Macintosh.
-    Hfs,
-    /// MFS, the first one of the Macintosh.
-    Mfs,
-    /// exFAT.
-    #[serde(rename = "exfat")]
-    ExFat,
-    /// JFS of Linux and OS/2.
-    Jfs,
-    /// The file systems of Minix.
-    Minix,
-    /// ReiserFS 3.5 and 3.6.
-    ReiserFs,
-    /// XFS.
-    Xfs,
-    /// APFS: a container with all its volumes.
-    Apfs,
-    /// UFS1 and UFS2.
-    Ufs,
-    /// btrfs, one device of it.
-    Btrfs,
-    /// squashfs 2 to 4.
-    Squashfs,
-    /// cramfs.
-    Cramfs,
-    /// romfs.
-    Romfs,
-}
 
 /// What a probe recognised.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

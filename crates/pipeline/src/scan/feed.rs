@@ -7,7 +7,7 @@ use ntt_inspect::supervisor::Supervisor;
 use ntt_model::entry::ScanCounts;
 use ntt_model::{ByteRange, Mapping, ScanEvent};
 
-use super::{ScanSettings, family_name};
+use super::ScanSettings;
 use crate::content::{image_files, open_tree};
 use crate::identify::{Source, SourceKind};
 use crate::inspect::{DIRECTORY, scan_error, supervisor};
@@ -50,7 +50,7 @@ impl Reader {
     /// The name that the catalogue keeps.
     pub(super) const fn name(&self) -> &'static str {
         match self {
-            Self::FileSystem { family, .. } => family_name(*family),
+            Self::FileSystem { family, .. } => family.name(),
             Self::Directory { .. } => DIRECTORY,
         }
     }

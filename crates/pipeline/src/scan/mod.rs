@@ -9,7 +9,6 @@ mod self_test;
 use std::collections::{BTreeSet, VecDeque};
 
 use ntt_catalogue::rows::{MediumRow, NewScan, NewVolume, ScanRow, SealReport, VolumeRow};
-use ntt_filesystem::Family;
 use ntt_model::entry::ScanCounts;
 use ntt_model::{Device, Finding, FindingCode, Layer, ScanEvent, ScanId, Severity};
 use serde::{Deserialize, Serialize};
@@ -410,30 +409,4 @@ fn not_entered(mount_point: &[u8], error: &Error) -> Finding {
 fn names(events: &[ScanEvent]) -> u64 {
     let names = events.iter().filter(|event| matches!(event, ScanEvent::Name(_)));
     u64::try_from(names.count()).unwrap_or(0)
-}
-
-/// The name under which the catalogue keeps scans of a family.
-const fn family_name(family: Family) -> &'static str {
-    match family {
-        Family::Fat => "fat",
-        Family::Ext => "ext",
-        Family::Iso9660 => "iso9660",
-        Family::Ntfs => "ntfs",
-        Family::Udf => "udf",
-        Family::HfsPlus => "hfsplus",
-        Family::Hfs => "hfs",
-        Family::Mfs => "mfs",
-        Family::ExFat => "exfat",
-        Family::Jfs => "jfs",
-        Family::Minix => "minix",
-        Family::ReiserFs => "reiserfs",
-        Family::Xfs => "xfs",
-        Family::Apfs => "apfs",
-        Family::Ufs => "ufs",
-        Family::Btrfs => "btrfs",
-        Family::Squashfs => "squashfs",
-        Family::Cramfs => "cramfs",
-        Family::Romfs => "romfs",
-        _ => "other",
-    }
 }

@@ -176,9 +176,12 @@ fn r38_the_late_completion_of_a_run_that_was_cut_off_is_refused() {
     served.run(&["ingest", "--no-copy", "tree"]).code(3);
     let way = server.partition();
     let far = url(&way.folder(), "one");
-    let mut command = served.environment.command(["copy", "tree", "--workers", "1"]);
+    let copy = ["--json", "copy", "tree", "--workers", "1"];
+    let mut command = served.environment.command(copy);
     command.envs([("NTT_CATALOGUE", far.as_str()), ("NTT_LOG", "warn")]);
-    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let told = served.environment.work().join("told");
+    let file = std::fs::File::create(&told).expect("a file");
+    command.stdout(file).stderr(Stdio::piped());
     let mut cut_off = command.spawn().expect("a process");
     let begun = Instant::now();
     while server.psql("one", "SELECT count(*) FROM chunk WHERE state = 1") == "0" {
@@ -187,7 +190,7 @@ fn r38_the_late_completion_of_a_run_that_was_cut_off_is_refused() {
     way.cut();
     let held = server.psql("one", "SELECT count(*) FROM chunk WHERE state = 1");
     let_leases_run_out(&server);
-    served.run(&["copy", "tree", "--workers", "1"]).code(0);
+    let summary = served.run(&copy).document(0);
     let counted = "SELECT count(*), sum((failure).attempts) FROM result";
     let before = server.psql("one", counted);
     way.mend();
@@ -198,6 +201,15 @@ fn r38_the_late_completion_of_a_run_that_was_cut_off_is_refused() {
     assert_ne!(held, "0");
     assert_eq!(status.code(), Some(0), "{said}");
     assert!(said.contains("leases were lost"), "{said}");
+    let told = std::fs::read_to_string(&told).expect("text");
+    let documents = serde_json::Deserializer::from_str(&told).into_iter::<serde_json::Value>();
+    let late = documents.last().expect("a summary").expect("JSON");
+    let both = [&summary, &late].map(|summary| summary["stored_streams"].as_u64().expect("a number"));
+    assert_eq!(
+        both.iter().sum::<u64>(),
+        files,
+        "R44: of a content only one run says that it stored it, {both:?}"
+    );
     assert_eq!(server.psql("one", counted), before, "nothing was recorded twice");
     assert_whole(&served, &server, files);
 }

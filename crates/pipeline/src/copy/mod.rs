@@ -24,8 +24,8 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use ntt_catalogue::rows::{MediumRow, Progress, VolumeRow};
-use ntt_model::ScanId;
+use ntt_catalogue::rows::{ChunkResult, MediumRow, Progress, VolumeRow};
+use ntt_model::{Outcome, ScanId};
 use serde::{Deserialize, Serialize};
 
 use crate::content::{open_image, source_of};
@@ -277,6 +277,18 @@ struct Totals {
 }
 
 impl Totals {
+    /// Counts what the catalogue took: what another worker did after a lease was lost is that one's. Failures are counted when all is done, since what
+    /// failed may be tried again.
+    fn add(&self, result: &ChunkResult) {
+        for stream in &result.streams {
+            match stream.outcome {
+                Outcome::Stored { .. } => self.stored.fetch_add(1, Ordering::Relaxed),
+                Outcome::Damaged { .. } => self.damaged.fetch_add(1, Ordering::Relaxed),
+                Outcome::Failed { .. } => 0,
+            };
+        }
+    }
+
     fn summary(&self) -> CopySummary {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let lost = get(&self.damaged) + get(&self.failed);

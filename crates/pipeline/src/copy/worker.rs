@@ -247,11 +247,6 @@ impl<'a> Batch<'a> {
             true => !failing.insert(stream),
             false => failing.remove(&stream),
         });
-        match copied.result.outcome {
-            Outcome::Stored { .. } => totals.stored.fetch_add(1, Ordering::Relaxed),
-            Outcome::Damaged { .. } => totals.damaged.fetch_add(1, Ordering::Relaxed),
-            Outcome::Failed { .. } => 0,
-        };
         totals.bytes_read.fetch_add(copied.bytes_read, Ordering::Relaxed);
         self.shared.stage.add(u64::from(!is_retry), copied.bytes_read);
     }
@@ -280,6 +275,8 @@ impl<'a> Batch<'a> {
         }
         let catalogue = self.shared.context.archive.catalogue();
         let lost = catalogue.complete_chunks(self.id, &results)?;
+        let kept = results.iter().filter(|result| !lost.contains(&result.chunk));
+        kept.for_each(|result| totals.add(result));
         if !lost.is_empty() {
             tracing::warn!(
                 chunks = lost.len(),

@@ -36,7 +36,7 @@ use ntt_model::{
 pub use children::{CHILDREN_PAGE, Children};
 pub use dump::{dump, dump_exact};
 pub use error::Error;
-use query::{FindQuery, FoundRow, NameVisitor, SearchedScan};
+use query::{FindQuery, FoundRow, NameVisitor, Scans, SearchedScan};
 use record::ScanRecord;
 pub use restoration::Restore;
 use rows::{
@@ -187,15 +187,16 @@ pub trait Catalogue: Send + Sync {
     fn stream_states(&self, scan: ScanId, inode: u64) -> Result<Vec<StreamState>, Error>;
     /// Paths of an inode.
     fn paths_of(&self, scan: ScanId, inode: u64) -> Result<Vec<PathRow>, Error>;
-    /// Every path at which a content stands, on every medium.
+    /// Every path at which a content stands in these scans, on every medium.
     fn occurrences(
         &self,
         blob: &BlobHash,
+        scans: Scans,
         each: &mut dyn FnMut(&Occurrence) -> Result<(), Error>,
     ) -> Result<(), Error>;
     /// The scans that [`Catalogue::find`] and [`Catalogue::occurrences`] look at, by medium and volume number. One that was made of a volume of which
     /// there are copies stands here for each of them too (R3).
-    fn searched_scans(&self) -> Result<Vec<SearchedScan>, Error>;
+    fn searched_scans(&self, scans: Scans) -> Result<Vec<SearchedScan>, Error>;
     /// Visits every name of a sealed scan in the order of its ids, which count from 1: the path of its directory relative to the root, and
     /// the name. Cheaper than [`Catalogue::each_path`]: nothing is asked of inodes.
     fn each_name(&self, scan: ScanId, each: &mut NameVisitor<'_>) -> Result<(), Error>;

@@ -31,8 +31,27 @@ pub struct FindQuery<'a> {
     pub alternates: bool,
     /// Whether deleted entries are searched too.
     pub deleted: bool,
+    /// Which scans are searched.
+    pub scans: Scans,
     /// Who knows which names can pass the tests of name and path, without a look at all of them.
     pub index: Option<&'a dyn NameIndex>,
+}
+
+/// Which of the sealed scans a search looks at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Scans {
+    /// The latest of every volume by each reader.
+    #[default]
+    Current,
+    /// Also those that a later one has superseded: what stood there once.
+    All,
+}
+
+impl Scans {
+    /// Whether a scan is one of them.
+    pub(crate) fn include(self, scan: &SearchedScan) -> bool {
+        self == Self::All || !scan.superseded
+    }
 }
 
 /// A scan that searches look at, for one of the volumes for which it stands.
@@ -54,6 +73,8 @@ pub struct SearchedScan {
     pub begun: Timestamp,
     /// When it was sealed.
     pub sealed: Timestamp,
+    /// Whether a later scan of the same volume by the same reader is sealed.
+    pub superseded: bool,
 }
 
 /// Takes the path of a directory and a name in it.
@@ -75,6 +96,13 @@ pub trait NameIndex: Sync {
 }
 
 impl FindQuery<'_> {
+    /// Whether the search looks at a scan at all.
+    pub(crate) fn wants(&self, scan: &SearchedScan) -> bool {
+        self.scans.include(scan)
+            && (self.media.is_empty() || self.media.contains(&scan.medium))
+            && self.volume.is_none_or(|number| number == scan.volume_number)
+    }
+
     /// Whether the facts of an inode are those asked for. One that is not known never is.
     pub(crate) fn passes_facts(
         &self,
@@ -129,6 +157,7 @@ impl fmt::Debug for FindQuery<'_> {
             .field("size_bytes", &self.size_bytes)
             .field("modified", &self.modified)
             .field("states", &self.states)
+            .field("scans", &self.scans)
             .field("index", &self.index.is_some())
             .finish_non_exhaustive()
     }

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use ntt_catalogue::query::SearchedScan;
+use ntt_catalogue::query::{Scans, SearchedScan};
 use ntt_model::{ScanId, Severity};
 use ntt_report::index::identity;
 
@@ -31,7 +31,7 @@ pub(crate) struct Standing {
 pub(crate) fn standing(archive: &Archive) -> Result<Standing, Error> {
     let folder = archive.search();
     let mut standing = Standing::default();
-    let mut searched = archive.catalogue().searched_scans()?;
+    let mut searched = archive.catalogue().searched_scans(Scans::Current)?;
     // One that stands for several volumes has one segment.
     searched.sort_by_key(|scan| scan.scan);
     searched.dedup_by_key(|scan| scan.scan);
@@ -100,7 +100,7 @@ pub(crate) fn follow(context: &Context<'_>, scan: ScanId, previous: Option<ScanI
 }
 
 fn make(context: &Context<'_>, scan: ScanId) -> Result<(), Error> {
-    let searched = context.archive.catalogue().searched_scans()?;
+    let searched = context.archive.catalogue().searched_scans(Scans::Current)?;
     match searched.iter().find(|known| known.scan == scan) {
         Some(known) => build(context, known),
         None => Ok(()),

@@ -9,7 +9,7 @@ use ntt_model::name::escape;
 use ntt_model::{Kind, ScanId};
 
 use crate::{Error, Interrupt};
-use ntt_report::selector::{Selection, current_scans};
+use ntt_report::selector::{ScanChoice, Selection, chosen_scans};
 
 /// One tree to walk: a scan, where to begin, and under which subdirectory of the destination it goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,7 +71,7 @@ pub(crate) fn trees(catalogue: &dyn Catalogue, selection: &Selection) -> Result<
     };
     let mut trees = Vec::new();
     for volume in &volumes {
-        trees.extend(volume_trees(catalogue, volume, &selection.path)?);
+        trees.extend(volume_trees(catalogue, volume, &selection.path, selection.scans)?);
     }
     if trees.is_empty() {
         let path = escape(&selection.path);
@@ -85,8 +85,13 @@ pub(crate) fn trees(catalogue: &dyn Catalogue, selection: &Selection) -> Result<
     Ok(trees)
 }
 
-fn volume_trees(catalogue: &dyn Catalogue, volume: &VolumeRow, path: &[u8]) -> Result<Vec<Tree>, Error> {
-    let scans = current_scans(catalogue, volume)?;
+fn volume_trees(
+    catalogue: &dyn Catalogue,
+    volume: &VolumeRow,
+    path: &[u8],
+    choice: ScanChoice,
+) -> Result<Vec<Tree>, Error> {
+    let scans = chosen_scans(catalogue, volume, choice)?;
     let number = volume.volume.number;
     let mut trees = Vec::new();
     for scan in &scans {

@@ -3,16 +3,16 @@
 use std::borrow::Cow;
 
 use ntt_catalogue::Catalogue;
-use ntt_catalogue::query::FoundRow;
+use ntt_catalogue::query::{FoundRow, SearchedScan};
 use ntt_catalogue::rows::{MediumRow, State};
 use ntt_model::blob::hex;
 use ntt_model::entry::Allocation;
-use ntt_model::{Kind, MediumId, Namespace, Timestamp};
+use ntt_model::{Kind, MediumId, Namespace, ScanId, Timestamp};
 use ntt_search::SearchFolder;
 use serde::{Serialize, Serializer};
 
 use crate::Error;
-use crate::find::{FindOptions, each_row, medium_of, readers};
+use crate::find::{FindOptions, each_row, medium_of, scan_of, scans_by_id};
 use crate::index::Unindexed;
 use crate::occurrences::medium_name;
 
@@ -60,6 +60,12 @@ pub struct ExportRow {
     pub failure: Option<String>,
     /// Rule that excludes the path.
     pub rule: Option<String>,
+    /// Key of the scan that lists the path.
+    pub scan: ScanId,
+    /// When it was sealed, RFC 3339 in UTC.
+    pub scanned: Timestamp,
+    /// Whether a later scan of the volume by the same reader has taken its place.
+    pub superseded: bool,
 }
 
 fn as_digits<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
@@ -128,7 +134,7 @@ const fn column(
 }
 
 /// The columns, in order: the same in every format.
-pub const COLUMNS: [Column; 20] = [
+pub const COLUMNS: [Column; 23] = [
     column("medium", CellType::Text, false, |row| {
         Some(Cell::Text(row.medium.to_string().into()))
     }),
@@ -177,6 +183,15 @@ pub const COLUMNS: [Column; 20] = [
     column("rule", CellType::Text, true, |row| {
         row.rule.as_deref().and_then(text)
     }),
+    column("scan", CellType::Signed, false, |row| {
+        Some(Cell::Signed(row.scan.0))
+    }),
+    column("scanned", CellType::Time, false, |row| {
+        Some(Cell::Time(row.scanned))
+    }),
+    column("superseded", CellType::Flag, false, |row| {
+        Some(Cell::Flag(row.superseded))
+    }),
 ];
 
 fn text(words: &str) -> Option<Cell<'_>> {
@@ -202,14 +217,14 @@ pub const fn state_name(state: &State) -> &'static str {
 }
 
 impl ExportRow {
-    fn new(medium: &MediumRow, reader: String, row: &FoundRow) -> Self {
+    fn new(medium: &MediumRow, scan: &SearchedScan, row: &FoundRow) -> Self {
         let state = row.state.as_ref().map(|stream| &stream.state);
         let path = &row.path;
         Self {
             medium: medium.medium.id,
             medium_name: medium_name(medium).to_owned(),
             volume: row.volume_number,
-            reader,
+            reader: scan.reader.clone(),
             ordinal: path.id,
             path: ntt_model::name::escape(&path.path).into_owned(),
             path_bytes: path.path.clone(),
@@ -226,6 +241,9 @@ impl ExportRow {
             missing_bytes: state.and_then(missing_of),
             failure: state.and_then(failure_of),
             rule: path.rule.clone(),
+            scan: scan.scan,
+            scanned: scan.sealed,
+            superseded: scan.superseded,
         }
     }
 }
@@ -267,10 +285,10 @@ pub fn export(
     each: &mut dyn FnMut(&ExportRow) -> Result<(), Error>,
 ) -> Result<Vec<Unindexed>, Error> {
     let media = catalogue.media()?;
-    let readers = readers(catalogue)?;
+    let scans = scans_by_id(catalogue, options.scans)?;
     each_row(catalogue, index, options, &mut |row| {
-        let reader = readers.get(&row.scan).cloned().unwrap_or_default();
-        each(&ExportRow::new(medium_of(&media, row)?, reader, row))
+        let scan = scan_of(&scans, row.scan)?;
+        each(&ExportRow::new(medium_of(&media, row)?, scan, row))
     })
 }
 
@@ -301,6 +319,9 @@ mod tests {
             missing_bytes: None,
             failure: None,
             rule: None,
+            scan: ScanId(3),
+            scanned: Timestamp::from_nanos(0),
+            superseded: true,
         };
         let fields = serde_json::to_string(&row).expect("JSON");
         let mut at = 0;

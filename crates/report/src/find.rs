@@ -1,11 +1,11 @@
 //! `find`: patterns on bytes, guided by the search index.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use ntt_catalogue::Catalogue;
-use ntt_catalogue::query::{BytesTest, FindQuery, FoundRow, NameIndex, StateFilter};
+use ntt_catalogue::query::{BytesTest, FindQuery, FoundRow, NameIndex, Scans, SearchedScan, StateFilter};
 use ntt_catalogue::rows::{MediumRow, State};
 use ntt_model::{FailureClass, Kind, MediumId, MediumKey, ScanId, Timestamp};
 pub use ntt_search::Pattern;
@@ -41,6 +41,8 @@ pub struct FindOptions {
     pub alternates: bool,
     /// Search deleted entries too.
     pub deleted: bool,
+    /// Which scans to search.
+    pub scans: Scans,
 }
 
 /// One line of `find`.
@@ -68,6 +70,20 @@ pub struct Found {
     pub content: Option<State>,
     /// Rule that excludes the path.
     pub rule: Option<String>,
+    /// The scan that lists it.
+    #[serde(flatten)]
+    pub scan: ScanMark,
+}
+
+/// Which scan lists a path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct ScanMark {
+    /// The scan.
+    pub scan: ScanId,
+    /// When it was sealed.
+    pub scanned: Timestamp,
+    /// Whether a later scan of the volume by the same reader has taken its place: then the path may be gone from the medium.
+    pub superseded: bool,
 }
 
 /// Visits everything that matches. The search index tells where to look; where there is none or it is damaged, every name is looked at, and
@@ -83,14 +99,15 @@ pub fn find(
     each: &mut dyn FnMut(Found) -> Result<(), Error>,
 ) -> Result<Vec<Unindexed>, Error> {
     let media = catalogue.media()?;
-    let readers = readers(catalogue)?;
+    let scans = scans_by_id(catalogue, options.scans)?;
     each_row(catalogue, index, options, &mut |row| {
         let medium = medium_of(&media, row)?;
+        let scan = scan_of(&scans, row.scan)?;
         each(Found {
             medium: medium.medium.id,
             medium_name: medium_name(medium).to_owned(),
             volume: row.volume_number,
-            reader: readers.get(&row.scan).cloned().unwrap_or_default(),
+            reader: scan.reader.clone(),
             path: ByteText(row.path.path.clone()),
             inode: row.path.inode,
             kind: row.path.kind,
@@ -98,14 +115,58 @@ pub fn find(
             modified: row.modified,
             content: row.state.as_ref().map(|state| state.state.clone()),
             rule: row.path.rule.clone(),
+            scan: scan.into(),
         })
     })
 }
 
-/// The reader of each scan that is searched.
-pub(crate) fn readers(catalogue: &dyn Catalogue) -> Result<BTreeMap<ScanId, String>, Error> {
-    let scans = catalogue.searched_scans()?;
-    Ok(scans.into_iter().map(|scan| (scan.scan, scan.reader)).collect())
+impl From<&SearchedScan> for ScanMark {
+    fn from(scan: &SearchedScan) -> Self {
+        Self {
+            scan: scan.scan,
+            scanned: scan.sealed,
+            superseded: scan.superseded,
+        }
+    }
+}
+
+/// The scans that are searched, by id.
+pub(crate) fn scans_by_id(
+    catalogue: &dyn Catalogue,
+    scans: Scans,
+) -> Result<BTreeMap<ScanId, SearchedScan>, Error> {
+    let scans = catalogue.searched_scans(scans)?;
+    Ok(scans.into_iter().map(|scan| (scan.scan, scan)).collect())
+}
+
+/// One of the scans that are searched.
+pub(crate) fn scan_of(
+    scans: &BTreeMap<ScanId, SearchedScan>,
+    scan: ScanId,
+) -> Result<&SearchedScan, ntt_catalogue::Error> {
+    let what = || format!("scan {scan}");
+    scans
+        .get(&scan)
+        .ok_or_else(|| ntt_catalogue::Error::NotFound { what: what() })
+}
+
+/// How many superseded scans there are of these media (of all if none is named), or of this volume of theirs.
+///
+/// # Errors
+///
+/// What the catalogue says.
+pub fn superseded_scans(
+    catalogue: &dyn Catalogue,
+    media: &[MediumKey],
+    volume: Option<u32>,
+) -> Result<u64, Error> {
+    let scans = catalogue.searched_scans(Scans::All)?.into_iter();
+    let older: BTreeSet<ScanId> = scans
+        .filter(|scan| scan.superseded && (media.is_empty() || media.contains(&scan.medium)))
+        .filter(|scan| volume.is_none_or(|number| number == scan.volume_number))
+        .map(|scan| scan.scan)
+        .collect();
+    Ok(u64::try_from(older.len()).unwrap_or(u64::MAX))
 }
 
 /// The medium of a row.
@@ -154,6 +215,7 @@ pub(crate) fn each_row(
         states: options.states.clone(),
         alternates: options.alternates,
         deleted: options.deleted,
+        scans: options.scans,
         index: guide.as_ref().map(|guide| guide as &dyn NameIndex),
     };
     visit(catalogue, &query, each)?;

@@ -51,6 +51,10 @@ impl<'q> Guide<'q> {
     }
 
     fn note(&self, scan: &SearchedScan, problem: Option<&ntt_search::Error>) {
+        // The segment of a superseded scan was removed, and nobody makes it again.
+        if scan.superseded {
+            return;
+        }
         let mut unindexed = self.unindexed.lock().unwrap_or_else(PoisonError::into_inner);
         // A scan that stands for several volumes comes several times.
         if unindexed.iter().all(|known| known.scan != scan.scan) {

@@ -1,12 +1,13 @@
 //! `where`: every place at which a content stands.
 
 use ntt_catalogue::Catalogue;
+use ntt_catalogue::query::Scans;
 use ntt_catalogue::rows::{BlobRow, MediumRow};
 use ntt_model::BlobHash;
 use ntt_model::entry::StreamKind;
 use serde::Serialize;
 
-use crate::find::readers;
+use crate::find::{ScanMark, scan_of, scans_by_id};
 use crate::{ByteText, Error};
 
 /// One place at which a content stands.
@@ -28,6 +29,9 @@ pub struct Place {
     pub damaged: bool,
     /// Whether the entry is a second name.
     pub alternate: bool,
+    /// The scan that lists it.
+    #[serde(flatten)]
+    pub scan: ScanMark,
 }
 
 /// What is known of a content.
@@ -39,7 +43,7 @@ pub fn blob(catalogue: &dyn Catalogue, hash: &BlobHash) -> Result<Option<BlobRow
     Ok(catalogue.blob(hash)?)
 }
 
-/// Visits every place at which a content stands.
+/// Visits every place at which a content stands in these scans.
 ///
 /// # Errors
 ///
@@ -47,27 +51,30 @@ pub fn blob(catalogue: &dyn Catalogue, hash: &BlobHash) -> Result<Option<BlobRow
 pub fn places(
     catalogue: &dyn Catalogue,
     hash: &BlobHash,
+    scans: Scans,
     each: &mut dyn FnMut(Place) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let media = catalogue.media()?;
-    let readers = readers(catalogue)?;
+    let searched = scans_by_id(catalogue, scans)?;
     let mut failure = None;
-    let visited = catalogue.occurrences(hash, &mut |occurrence| {
+    let visited = catalogue.occurrences(hash, scans, &mut |occurrence| {
         let medium = media.iter().find(|row| row.key == occurrence.medium);
         let Some(medium) = medium else {
             return Err(ntt_catalogue::Error::NotFound {
                 what: format!("medium {}", occurrence.medium),
             });
         };
+        let scan = scan_of(&searched, occurrence.scan)?;
         let place = Place {
             medium: medium.medium.id,
             medium_name: medium_name(medium).to_owned(),
             volume: occurrence.volume_number,
-            reader: readers.get(&occurrence.scan).cloned().unwrap_or_default(),
+            reader: scan.reader.clone(),
             path: ByteText(occurrence.path.path.clone()),
             stream: ByteText(stream_name(&occurrence.stream)),
             damaged: occurrence.damaged,
             alternate: occurrence.path.alternate,
+            scan: scan.into(),
         };
         each(place).map_err(|error| {
             failure = Some(error);

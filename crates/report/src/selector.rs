@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use ntt_catalogue::Catalogue;
+use ntt_catalogue::query::Scans;
 use ntt_catalogue::rows::{Evidence, FindingRow, Image, MediumRow, ScanRow, State, VolumeRow};
 use ntt_model::name::{components, escape, unescape};
-use ntt_model::{ByteRange, Finding, FindingCode, Layer, MediumKey};
+use ntt_model::{ByteRange, Finding, FindingCode, Layer, MediumKey, ScanId};
 
 use crate::Error;
 use crate::hits::met;
@@ -24,6 +25,18 @@ pub struct Selector {
     pub path: Vec<u8>,
 }
 
+/// Which scans of a volume are meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ScanChoice {
+    /// Those that tell how the volume is known now: see [`current_scans`].
+    #[default]
+    Current,
+    /// Also those that were superseded, the newest first.
+    All,
+    /// This one, superseded or not.
+    One(ScanId),
+}
+
 /// A medium, one of its volumes, or a path in a volume, found in the catalogue.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Selection {
@@ -33,6 +46,8 @@ pub struct Selection {
     pub volume: Option<VolumeRow>,
     /// Bytes relative to the volume's root, without leading `/`; empty for the root or if none was named.
     pub path: Vec<u8>,
+    /// Which scans are meant.
+    pub scans: ScanChoice,
 }
 
 impl Selector {
@@ -122,21 +137,22 @@ impl Selector {
         }
     }
 
-    /// The current scans of the volume that this names; several when several file systems stand over the same bytes.
+    /// The scans of the volume that this names; several current ones when several file systems stand over the same bytes.
     ///
     /// # Errors
     ///
-    /// As [`Selector::find_medium`] and [`Selector::find_volume`]; [`Error::NotFound`] if the volume was not scanned.
-    pub fn find_scans(&self, catalogue: &dyn Catalogue) -> Result<Vec<ScanRow>, Error> {
+    /// As [`Selector::find_medium`] and [`Selector::find_volume`]; [`Error::NotFound`] if the volume was not scanned, or has no such scan.
+    pub fn find_scans(&self, catalogue: &dyn Catalogue, choice: ScanChoice) -> Result<Vec<ScanRow>, Error> {
         let medium = self.find_medium(catalogue)?;
         let volume = self.find_volume(catalogue, &medium)?;
-        let scans = current_scans(catalogue, &volume)?;
+        let scans = chosen_scans(catalogue, &volume, choice)?;
         if scans.is_empty() {
             let name = format!("{}/{}", escape(&self.medium), volume.volume.number);
-            return Err(Error::NotFound {
-                what: "scan of volume",
-                name,
-            });
+            let what = match choice {
+                ScanChoice::One(_) => "such scan of volume",
+                _ => "scan of volume",
+            };
+            return Err(Error::NotFound { what, name });
         }
         Ok(scans)
     }
@@ -146,23 +162,33 @@ impl Selector {
     /// # Errors
     ///
     /// As [`Selector::find_medium`] and [`Selector::find_volume`].
-    pub fn select(&self, catalogue: &dyn Catalogue) -> Result<Selection, Error> {
+    pub fn select(&self, catalogue: &dyn Catalogue, scans: ScanChoice) -> Result<Selection, Error> {
         let medium = self.find_medium(catalogue)?;
         let volume = match self.volume {
             Some(_) => Some(self.find_volume(catalogue, &medium)?),
             None => None,
         };
         let path = match &volume {
-            Some(volume) => self.standing_path(catalogue, volume)?,
+            Some(volume) => self.standing_path(catalogue, volume, scans)?,
             None => Vec::new(),
         };
-        Ok(Selection { medium, volume, path })
+        Ok(Selection {
+            medium,
+            volume,
+            path,
+            scans,
+        })
     }
 
     /// The first reading of the path under which something stands; as typed if nothing does.
-    fn standing_path(&self, catalogue: &dyn Catalogue, volume: &VolumeRow) -> Result<Vec<u8>, Error> {
+    fn standing_path(
+        &self,
+        catalogue: &dyn Catalogue,
+        volume: &VolumeRow,
+        scans: ScanChoice,
+    ) -> Result<Vec<u8>, Error> {
         let mut readings = self.path_readings();
-        for scan in current_scans(catalogue, volume)? {
+        for scan in chosen_scans(catalogue, volume, scans)? {
             for (at, path) in readings.iter().enumerate() {
                 if !catalogue.resolve_path(scan.id, path)?.is_empty() {
                     return Ok(readings.swap_remove(at));
@@ -182,6 +208,27 @@ impl Selector {
         }
         readings
     }
+}
+
+/// The scans of a volume that are meant; none if it was not scanned, or has no such scan.
+///
+/// # Errors
+///
+/// What the catalogue says.
+pub fn chosen_scans(
+    catalogue: &dyn Catalogue,
+    volume: &VolumeRow,
+    choice: ScanChoice,
+) -> Result<Vec<ScanRow>, Error> {
+    if choice == ScanChoice::Current {
+        return current_scans(catalogue, volume);
+    }
+    let mut scans = catalogue.scans(volume.volume.same_as.unwrap_or(volume.key))?;
+    match choice {
+        ScanChoice::One(wanted) => scans.retain(|scan| scan.id == wanted),
+        _ => scans.reverse(),
+    }
+    Ok(scans)
 }
 
 /// The current scans of a volume, or of the volume of which it is a copy (R3): the last sealed one of every reader, because several file
@@ -274,7 +321,7 @@ fn inherited_findings(
     if scans.is_empty() {
         return Ok(Vec::new());
     }
-    let searched = catalogue.searched_scans()?.into_iter();
+    let searched = catalogue.searched_scans(Scans::Current)?.into_iter();
     let others: BTreeSet<MediumKey> = searched
         .filter(|scan| scan.medium != medium.key && scans.contains(&scan.scan))
         .map(|scan| scan.medium)

@@ -4,7 +4,7 @@ use ntt_model::{BlobHash, ByteRange, Kind, ScanEvent};
 
 use super::Case;
 use super::fixture::{Fixture, ROOT, entering, file, files, flat, named, stored};
-use crate::query::{FindQuery, StateFilter};
+use crate::query::{FindQuery, Scans, StateFilter};
 use crate::rows::{Evidence, Image, PathRow};
 use crate::{Error, Labels};
 
@@ -31,6 +31,10 @@ pub(super) const CASES: &[Case] = &[
         find_takes_candidates_from_an_index_as_far_as_it_goes,
     ),
     ("queries_use_the_latest_scan", queries_use_the_latest_scan),
+    (
+        "r28_what_a_superseded_scan_lists_is_found_if_asked_for",
+        r28_what_a_superseded_scan_lists_is_found_if_asked_for,
+    ),
     (
         "r3_a_copy_is_searched_as_its_original",
         r3_a_copy_is_searched_as_its_original,
@@ -271,7 +275,7 @@ fn find_takes_candidates_from_an_index_as_far_as_it_goes(fixture: &Fixture) {
     assert_eq!(joined.collect::<Vec<_>>(), paths);
     let ids: Vec<i64> = (1..).take(paths.len()).collect();
     assert_eq!(rows, ids);
-    let searched = fixture.catalogue.searched_scans().unwrap();
+    let searched = fixture.catalogue.searched_scans(Scans::Current).unwrap();
     assert_eq!(searched.len(), 1);
     assert_eq!((searched[0].scan, searched[0].names), (scan, ids.len() as u64));
 
@@ -335,12 +339,74 @@ fn queries_use_the_latest_scan(fixture: &Fixture) {
     assert_eq!(found(fixture, &FindQuery::default()), ["f0"]);
 }
 
+/// R28: a second scan takes nothing away. A copy (R3) and a scan by another reader do not change which scans are superseded.
+fn r28_what_a_superseded_scan_lists_is_found_if_asked_for(fixture: &Fixture) {
+    let catalogue = &fixture.catalogue;
+    let (first, second) = (fixture.medium(1), fixture.medium(2));
+    let volume = fixture.volume(first, 1);
+    let (old, _) = fixture.load(volume, &flat(&files(2, 1)), &Labels::NONE, None);
+    let worker = fixture.worker();
+    let chunk = catalogue.claim_chunk(old, worker).unwrap().unwrap();
+    let result = super::fixture::results(&chunk, |inode, _| stored(&inode.to_le_bytes()));
+    catalogue.complete_chunks(worker, &[result]).unwrap();
+    let (new, _) = fixture.load(volume, &flat(&files(1, 1)), &Labels::NONE, Some(old));
+    let other = fixture.scan_by("hfs", volume, &flat(&files(1, 1)));
+    fixture.copy_of(volume, second, 4);
+
+    let searched = |scans| {
+        let searched = catalogue.searched_scans(scans).unwrap().into_iter();
+        let told = searched.map(|one| (one.medium, one.volume_number, one.scan, one.superseded));
+        told.collect::<Vec<_>>()
+    };
+    let of = |medium, number, all: &[(_, bool)]| {
+        let told = all
+            .iter()
+            .map(|(scan, superseded)| (medium, number, *scan, *superseded));
+        told.collect::<Vec<_>>()
+    };
+    let current = [(new, false), (other, false)];
+    let all = [(old, true), (new, false), (other, false)];
+    assert_eq!(
+        searched(Scans::Current),
+        [of(first, 1, &current), of(second, 4, &current)].concat()
+    );
+    assert_eq!(
+        searched(Scans::All),
+        [of(first, 1, &all), of(second, 4, &all)].concat()
+    );
+
+    let is_gone = |name: &[u8]| name == b"f1";
+    let mut query = FindQuery {
+        name: Some(&is_gone),
+        media: vec![first],
+        ..FindQuery::default()
+    };
+    assert_eq!(found(fixture, &query), [""; 0]);
+    query.scans = Scans::All;
+    assert_eq!(found(fixture, &query), ["f1"]);
+
+    let places = |scans| {
+        let mut places = Vec::new();
+        let gone = BlobHash::of(&11_u64.to_le_bytes());
+        catalogue
+            .occurrences(&gone, scans, &mut |row| {
+                places.push((row.medium, row.scan, row.path.path.clone()));
+                Ok(())
+            })
+            .unwrap();
+        places
+    };
+    assert_eq!(places(Scans::Current), []);
+    let gone = |medium| (medium, old, b"f1".to_vec());
+    assert_eq!(places(Scans::All), [gone(first), gone(second)]);
+}
+
 fn every_file_system_over_a_volume_is_searched(fixture: &Fixture) {
     let volume = fixture.volume(fixture.medium(1), 1);
     fixture.load(volume, &flat(&files(2, 1)), &Labels::NONE, None);
     fixture.scan_by("hfs", volume, &flat(&files(1, 1)));
     assert_eq!(found(fixture, &FindQuery::default()), ["f0", "f1", "f0"]);
-    let searched = fixture.catalogue.searched_scans().unwrap();
+    let searched = fixture.catalogue.searched_scans(Scans::Current).unwrap();
     let readers: Vec<&str> = searched.iter().map(|scan| scan.reader.as_str()).collect();
     assert_eq!(readers, ["ext", "hfs"]);
 }
@@ -356,7 +422,7 @@ fn r3_a_copy_is_searched_as_its_original(fixture: &Fixture) {
     fixture.complete(worker, &chunk, &stored(b"s"));
     let places = [(first, 1), (second, 4)];
 
-    let searched = fixture.catalogue.searched_scans().unwrap();
+    let searched = fixture.catalogue.searched_scans(Scans::Current).unwrap();
     let told: Vec<_> = searched
         .iter()
         .map(|one| (one.medium, one.volume_number))
@@ -373,7 +439,7 @@ fn r3_a_copy_is_searched_as_its_original(fixture: &Fixture) {
         })
         .unwrap();
     catalogue
-        .occurrences(&BlobHash::of(b"s"), &mut |row| {
+        .occurrences(&BlobHash::of(b"s"), Scans::Current, &mut |row| {
             rows.push(place(row.medium, row.volume_number, &row.path));
             Ok(())
         })

@@ -101,7 +101,7 @@ fn one_content_at_70_000_paths(fixture: &Fixture) {
     let mut places = 0;
     fixture
         .catalogue
-        .occurrences(&BlobHash::of(b"same"), &mut |_| {
+        .occurrences(&BlobHash::of(b"same"), crate::query::Scans::Current, &mut |_| {
             places += 1;
             Ok(())
         })

@@ -1,4 +1,4 @@
-//! Searches over all media. Only the latest sealed scan by each reader of a volume is searched: earlier ones are history. A scan stands for its own volume and for
+//! Searches over all media. Unless asked for, only the latest sealed scan by each reader of a volume is searched: earlier ones are history. A scan stands for its own volume and for
 //! those that are copies of it (R3): what it lists is found in each.
 
 use std::collections::HashMap;
@@ -15,19 +15,19 @@ use super::paths::{self, Paths};
 use super::{blob, state};
 use crate::Error;
 use crate::code::{ALTERNATE, DELETED_NAME};
-use crate::query::{FindQuery, FoundRow, SearchedScan};
+use crate::query::{FindQuery, FoundRow, Scans, SearchedScan};
 use crate::rows::{Occurrence, PathRow};
 use crate::standing::{DAMAGED, STORED, stream_kind};
 
 /// Inodes whose paths are read in one go.
 const GROUP: u32 = 1024;
 
-/// The latest sealed scan by each reader of all volumes and of what they are copies of, by medium and volume number.
-pub(super) fn searched(connection: &Connection) -> Result<Vec<SearchedScan>, Error> {
-    let sql = "SELECT s.id, v.medium, v.number, s.reader, s.directories, s.names, s.begun, s.sealed \
-               FROM volume v JOIN scan s ON s.volume = coalesce(v.same_as, v.id) \
-               WHERE s.id IN (SELECT max(id) FROM scan GROUP BY volume, reader) ORDER BY v.medium, v.number, s.id";
-    connection.collect(sql, &[], |row| {
+/// The sealed scans of all volumes and of what they are copies of, by medium and volume number; the latest by each reader, or all.
+pub(super) fn searched(connection: &Connection, scans: Scans) -> Result<Vec<SearchedScan>, Error> {
+    let sql = "SELECT s.id, v.medium, v.number, s.reader, s.directories, s.names, s.begun, s.sealed, \
+               s.id NOT IN (SELECT max(id) FROM scan GROUP BY volume, reader) \
+               FROM volume v JOIN scan s ON s.volume = coalesce(v.same_as, v.id) ORDER BY v.medium, v.number, s.id";
+    let mut searched = connection.collect(sql, &[], |row| {
         Ok(SearchedScan {
             scan: scan_id(get(row, 0)?),
             medium: MediumKey(get(row, 1)?),
@@ -37,8 +37,11 @@ pub(super) fn searched(connection: &Connection) -> Result<Vec<SearchedScan>, Err
             names: unsigned(row, 5)?,
             begun: Timestamp::from_nanos(get(row, 6)?),
             sealed: Timestamp::from_nanos(get(row, 7)?),
+            superseded: get(row, 8)?,
         })
-    })
+    })?;
+    searched.retain(|scan| scans.include(scan));
+    Ok(searched)
 }
 
 /// A stream that holds the content asked for.
@@ -54,12 +57,13 @@ struct Holder {
 pub(super) fn occurrences(
     connection: &Connection,
     hash: &BlobHash,
+    scans: Scans,
     visit: &mut dyn FnMut(&Occurrence) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let Some(id) = blob::id(connection, hash)? else {
         return Ok(());
     };
-    let latest = searched(connection)?;
+    let latest = searched(connection, scans)?;
     let holders = connection.pages(&holders(id, &latest), GROUP)?;
     let mut paths: Option<Paths<'_>> = None;
     loop {
@@ -152,10 +156,8 @@ pub(super) fn find(
     query: &FindQuery<'_>,
     visit: &mut dyn FnMut(&FoundRow) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    for latest in searched(connection)? {
-        let is_wanted = (query.media.is_empty() || query.media.contains(&latest.medium))
-            && query.volume.is_none_or(|number| number == latest.volume_number);
-        if is_wanted {
+    for latest in searched(connection, query.scans)? {
+        if query.wants(&latest) {
             search(connection, query, &latest, visit)?;
         }
     }

@@ -11,7 +11,7 @@ use super::{
     PostgresCatalogue, answer, blob, census, check, complete, export, find, inodes, label, load, media,
     paths, queue, reopen, seal, state, worker,
 };
-use crate::query::{FindQuery, FoundRow, NameVisitor, SearchedScan};
+use crate::query::{FindQuery, FoundRow, NameVisitor, Scans, SearchedScan};
 use crate::record::ScanRecord;
 use crate::rows::{
     BlobRow, Census, ChildRow, Chunk, ChunkResult, DirRow, EventRow, Evidence, FindingRow, Image, InodeRow,
@@ -255,13 +255,14 @@ impl Catalogue for PostgresCatalogue {
     fn occurrences(
         &self,
         blob: &BlobHash,
+        scans: Scans,
         each: &mut dyn FnMut(&Occurrence) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        self.read(|connection| find::occurrences(connection, blob, each))
+        self.read(|connection| find::occurrences(connection, blob, scans, each))
     }
 
-    fn searched_scans(&self) -> Result<Vec<SearchedScan>, Error> {
-        self.at_once(find::searched)
+    fn searched_scans(&self, scans: Scans) -> Result<Vec<SearchedScan>, Error> {
+        self.at_once(|connection| find::searched(connection, scans))
     }
 
     fn each_name(&self, scan: ScanId, each: &mut NameVisitor<'_>) -> Result<(), Error> {

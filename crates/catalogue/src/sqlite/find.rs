@@ -1,4 +1,4 @@
-//! Searches over all media. Only the latest sealed scan by each reader of a volume is searched: earlier ones are history. A scan stands for its own volume and for
+//! Searches over all media. Unless asked for, only the latest sealed scan by each reader of a volume is searched: earlier ones are history. A scan stands for its own volume and for
 //! those that are copies of it (R3): what it lists is found in each.
 
 use ntt_model::{BlobHash, MediumKey, ScanId, Timestamp};
@@ -10,15 +10,16 @@ use super::media::collect;
 use super::paths::{self, Paths};
 use super::state::{self, DAMAGED, FAILED, RESULT_COLUMNS, RETRYABLE, STORED};
 use crate::Error;
-use crate::query::{FindQuery, FoundRow, SearchedScan, StateFilter};
+use crate::query::{FindQuery, FoundRow, Scans, SearchedScan, StateFilter};
 use crate::rows::Occurrence;
 
-/// The latest sealed scan by each reader of all volumes and of what they are copies of, by medium and volume number.
-pub(super) fn searched(connection: &Connection) -> Result<Vec<SearchedScan>, Error> {
-    let sql = "SELECT max(s.id), v.medium, v.number, s.reader, s.directories, s.names, s.begun, s.sealed \
+/// The sealed scans of all volumes and of what they are copies of, by medium and volume number; the latest by each reader, or all.
+pub(super) fn searched(connection: &Connection, scans: Scans) -> Result<Vec<SearchedScan>, Error> {
+    let sql = "SELECT s.id, v.medium, v.number, s.reader, s.directories, s.names, s.begun, s.sealed, \
+               EXISTS (SELECT 1 FROM scan n WHERE n.volume = s.volume AND n.reader = s.reader AND n.id > s.id AND n.sealed IS NOT NULL) \
                FROM volume v JOIN scan s ON s.volume = coalesce(v.same_as, v.id) \
-               WHERE s.sealed IS NOT NULL GROUP BY v.id, s.reader ORDER BY v.medium, v.number, max(s.id)";
-    collect(connection, sql, params![], |row| {
+               WHERE s.sealed IS NOT NULL ORDER BY v.medium, v.number, s.id";
+    let mut searched = collect(connection, sql, params![], |row| {
         Ok(SearchedScan {
             scan: ScanId(row.get(0)?),
             medium: MediumKey(row.get(1)?),
@@ -28,14 +29,18 @@ pub(super) fn searched(connection: &Connection) -> Result<Vec<SearchedScan>, Err
             names: row.get::<_, i64>(5)?.cast_unsigned(),
             begun: Timestamp::from_nanos(row.get(6)?),
             sealed: Timestamp::from_nanos(row.get(7)?),
+            superseded: row.get(8)?,
         })
-    })
+    })?;
+    searched.retain(|scan| scans.include(scan));
+    Ok(searched)
 }
 
 /// Visits every path of a content.
 pub(super) fn occurrences(
     connection: &Connection,
     blob: &BlobHash,
+    scans: Scans,
     visit: &mut dyn FnMut(&Occurrence) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let sql = "SELECT id FROM blob WHERE hash = ?1";
@@ -45,7 +50,7 @@ pub(super) fn occurrences(
     let Some(id) = ids.first() else {
         return Ok(());
     };
-    for latest in searched(connection)? {
+    for latest in searched(connection, scans)? {
         occurrences_in(connection, *id, &latest, visit)?;
     }
     Ok(())
@@ -103,10 +108,8 @@ pub(super) fn find(
     query: &FindQuery<'_>,
     visit: &mut dyn FnMut(&FoundRow) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    for latest in searched(connection)? {
-        let is_wanted = (query.media.is_empty() || query.media.contains(&latest.medium))
-            && query.volume.is_none_or(|number| number == latest.volume_number);
-        if is_wanted {
+    for latest in searched(connection, query.scans)? {
+        if query.wants(&latest) {
             Search::new(connection, query, &latest)?.run(visit)?;
         }
     }

@@ -10,7 +10,7 @@ use super::{
     SqliteCatalogue, answer, blob, check, complete, export, find, inodes, label, load, media, paths, queue,
     seal, state,
 };
-use crate::query::{FindQuery, FoundRow, NameVisitor, SearchedScan};
+use crate::query::{FindQuery, FoundRow, NameVisitor, Scans, SearchedScan};
 use crate::record::ScanRecord;
 use crate::rows::{
     BlobRow, Census, ChildRow, Chunk, ChunkResult, DirRow, EventRow, Evidence, FindingRow, Image, InodeRow,
@@ -287,13 +287,14 @@ impl Catalogue for SqliteCatalogue {
     fn occurrences(
         &self,
         blob: &BlobHash,
+        scans: Scans,
         each: &mut dyn FnMut(&Occurrence) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        self.read(|connection| find::occurrences(connection, blob, each))
+        self.read(|connection| find::occurrences(connection, blob, scans, each))
     }
 
-    fn searched_scans(&self) -> Result<Vec<SearchedScan>, Error> {
-        self.read(find::searched)
+    fn searched_scans(&self, scans: Scans) -> Result<Vec<SearchedScan>, Error> {
+        self.read(|connection| find::searched(connection, scans))
     }
 
     fn each_name(&self, scan: ScanId, each: &mut NameVisitor<'_>) -> Result<(), Error> {

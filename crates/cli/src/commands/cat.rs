@@ -11,11 +11,12 @@ use ntt_model::{BlobHash, name::escape};
 use ntt_pipeline::Archive;
 use ntt_report::listing::entries_at;
 use ntt_report::occurrences::{self, stream_name};
-use ntt_report::selector::Selector;
+use ntt_report::selector::{ScanChoice, Selector};
 use ntt_store::{Piece, Verified};
 
 use crate::args::Global;
 use crate::commands::DAMAGED_IN_STORE;
+use crate::commands::choice::OneScan;
 use crate::exit::{CommandResult, Exit, Failure, FailureKind};
 use crate::output::{Output, tell};
 use crate::session;
@@ -32,6 +33,8 @@ pub(crate) struct CatArgs {
     /// A named stream (fork, alternate data stream, attribute) instead of the data.
     #[arg(long, value_name = "NAME")]
     stream: Option<OsString>,
+    #[command(flatten)]
+    scan: OneScan,
 }
 
 pub(crate) fn run(global: &Global, args: &CatArgs) -> CommandResult {
@@ -42,10 +45,11 @@ pub(crate) fn run(global: &Global, args: &CatArgs) -> CommandResult {
         .as_ref()
         .map(|name| name.as_bytes())
         .unwrap_or_default();
+    let choice = args.scan.choice();
     let mut out = Output::new(global);
     let mut exit = Exit::Done;
     for target in &args.targets {
-        let (blob, damaged) = content(catalogue, target.as_bytes(), wanted)?;
+        let (blob, damaged) = content(catalogue, target.as_bytes(), wanted, choice)?;
         let name = escape(target.as_bytes()).into_owned();
         if !write(&archive, &blob, out.raw())? {
             exit = Exit::Damage;
@@ -66,7 +70,12 @@ pub(crate) fn run(global: &Global, args: &CatArgs) -> CommandResult {
 }
 
 /// The content that a target names, and whether bytes of it are missing.
-fn content(catalogue: &dyn Catalogue, target: &[u8], stream: &[u8]) -> Result<(BlobHash, bool), Failure> {
+fn content(
+    catalogue: &dyn Catalogue,
+    target: &[u8],
+    stream: &[u8],
+    choice: ScanChoice,
+) -> Result<(BlobHash, bool), Failure> {
     if let Some(hash) = std::str::from_utf8(target)
         .ok()
         .and_then(|text| text.parse().ok())
@@ -80,7 +89,7 @@ fn content(catalogue: &dyn Catalogue, target: &[u8], stream: &[u8]) -> Result<(B
         };
     }
     let selector = Selector::parse(catalogue, target)?;
-    let scans = selector.find_scans(catalogue)?;
+    let scans = selector.find_scans(catalogue, choice)?;
     let failed = |text: &str| Failure::new(FailureKind::Failed, format!("{} {text}", escape(target)));
     let mut reason = failed("has no content");
     for (scan, entry) in entries_at(catalogue, &scans, &selector)? {

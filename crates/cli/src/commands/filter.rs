@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, ValueEnum};
 use ntt_catalogue::Catalogue;
+use ntt_catalogue::query::Scans;
 use ntt_model::{Kind, Timestamp};
 use ntt_report::find::{self, FindOptions, Pattern};
 use ntt_report::index::Unindexed;
 use ntt_report::selector::Selector;
 
 use crate::args::Global;
+use crate::commands::choice::{AllScans, tell_older};
 use crate::exit::Failure;
 use crate::output::tell;
 use crate::units;
@@ -68,6 +70,8 @@ pub(crate) struct FilterArgs {
     /// Deleted entries too.
     #[arg(long)]
     deleted: bool,
+    #[command(flatten)]
+    scans: AllScans,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -142,6 +146,19 @@ pub(crate) fn tell_wildcards(global: &Global, args: &FilterArgs) {
     }
 }
 
+/// Says on stderr, where nothing was found, that there are superseded scans in which nobody looked.
+pub(crate) fn tell_superseded(
+    global: &Global,
+    catalogue: &dyn Catalogue,
+    options: &FindOptions,
+) -> Result<(), Failure> {
+    if options.scans == Scans::Current {
+        let older = find::superseded_scans(catalogue, &options.media, options.volume)?;
+        tell_older(global, older);
+    }
+    Ok(())
+}
+
 /// The names of a list; empty lines are none.
 fn read_names(file: &Path) -> Result<HashSet<Vec<u8>>, Failure> {
     let mut bytes = Vec::new();
@@ -183,6 +200,7 @@ fn conditions(args: &FilterArgs) -> Result<FindOptions, Failure> {
             .collect::<Result<_, _>>()?,
         alternates: args.alternates,
         deleted: args.deleted,
+        scans: args.scans.scans(),
         ..FindOptions::default()
     })
 }

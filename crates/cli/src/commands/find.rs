@@ -1,11 +1,13 @@
 //! `ntt find`.
 
 use clap::Args;
+use ntt_model::name::escape;
 use ntt_report::export::state_name;
 use ntt_report::find::{self, Found};
 
 use crate::args::Global;
-use crate::commands::filter::{FilterArgs, tell_unindexed, tell_wildcards};
+use crate::commands::choice::scan_note;
+use crate::commands::filter::{FilterArgs, tell_superseded, tell_unindexed, tell_wildcards};
 use crate::commands::volume::short;
 use crate::exit::{CommandResult, Exit};
 use crate::output::{Names, Output};
@@ -21,8 +23,8 @@ pub(crate) struct FindArgs {
     /// Show kind, size, date and state too.
     #[arg(long, short)]
     long: bool,
-    /// Raw MEDIUM/VOLUME/PATH, each ended by a NUL.
-    #[arg(long = "null", short = '0', conflicts_with = "long")]
+    /// Raw MEDIUM/VOLUME/PATH, each ended by a NUL. They have no room for the number of a scan: no --all-scans.
+    #[arg(long = "null", short = '0', conflicts_with_all = ["long", "all_scans"])]
     null: bool,
 }
 
@@ -39,6 +41,8 @@ pub(crate) fn run(global: &Global, args: &FindArgs) -> CommandResult {
             out.json_line("found", &found)?;
         } else if args.long {
             out.line(long_line(&found))?;
+        } else if found.scan.superseded && !args.null {
+            out.line(marked(&found))?;
         } else {
             out.name(names, &full_name(&found))?;
         }
@@ -48,6 +52,7 @@ pub(crate) fn run(global: &Global, args: &FindArgs) -> CommandResult {
     tell_unindexed(global, &unindexed);
     if is_empty {
         tell_wildcards(global, &args.filter);
+        tell_superseded(global, archive.catalogue(), &options)?;
     }
     Ok(Exit::Done)
 }
@@ -57,6 +62,11 @@ fn full_name(found: &Found) -> Vec<u8> {
     let mut name = format!("{}/{}/", short(&found.medium.to_string()), found.volume).into_bytes();
     name.extend_from_slice(&found.path.0);
     name
+}
+
+/// The full name as text, with the scan behind it if that is superseded.
+fn marked(found: &Found) -> String {
+    format!("{}{}", escape(&full_name(found)), scan_note(&found.scan))
 }
 
 fn long_line(found: &Found) -> String {
@@ -70,6 +80,6 @@ fn long_line(found: &Found) -> String {
         found.size_bytes,
         units::time(found.modified),
         found.content.as_ref().map_or("-", state_name),
-        ntt_model::name::escape(&full_name(found)),
+        marked(found),
     )
 }

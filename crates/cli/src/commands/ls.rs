@@ -11,6 +11,7 @@ use ntt_report::listing::{self, ListOptions, ListedEntry};
 use ntt_report::selector::Selector;
 
 use crate::args::Global;
+use crate::commands::choice::OneScan;
 use crate::exit::{CommandResult, Exit};
 use crate::output::{Names, Output};
 use crate::{session, units};
@@ -28,6 +29,8 @@ pub(crate) struct LsArgs {
     /// Raw names, each ended by a NUL, for `xargs -0`.
     #[arg(long = "null", short = '0', conflicts_with = "long")]
     null: bool,
+    #[command(flatten)]
+    scan: OneScan,
     /// Second names of the same entries too: DOS 8.3 names, ISO names beside Rock Ridge or Joliet ones.
     #[arg(long)]
     alternates: bool,
@@ -40,7 +43,7 @@ pub(crate) fn run(global: &Global, args: &LsArgs) -> CommandResult {
     let archive = session::look(global)?;
     let catalogue = archive.catalogue();
     let selector = Selector::parse(catalogue, args.target.as_bytes())?;
-    let scans = selector.find_scans(catalogue)?;
+    let scans = selector.find_scans(catalogue, args.scan.choice())?;
     let mut out = Output::new(global);
     let names = if args.null { Names::Null } else { Names::Escaped };
     let options = ListOptions {

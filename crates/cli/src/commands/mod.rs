@@ -2,6 +2,7 @@
 
 mod cat;
 mod catalogue;
+mod choice;
 mod completions;
 mod config;
 mod copy;

@@ -12,6 +12,7 @@ use ntt_pipeline::restore::{self, RestorePlan, RestoreRequest, RestoreSummary};
 use ntt_report::selector::Selector;
 
 use crate::args::Global;
+use crate::commands::choice::OneScan;
 use crate::exit::{CommandResult, Exit, Failure, FailureKind};
 use crate::output::{Output, tell};
 use crate::session::Session;
@@ -38,13 +39,16 @@ pub(crate) struct RestoreArgs {
     /// Say what would be written and write nothing.
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    scan: OneScan,
 }
 
 pub(crate) fn run(global: &Global, args: &RestoreArgs) -> CommandResult {
     let session = Session::open(global, Access::ReadOnly, &[])?;
     let catalogue = session.archive().catalogue();
     let request = RestoreRequest {
-        selection: Selector::parse(catalogue, args.target.as_bytes())?.select(catalogue)?,
+        selection: Selector::parse(catalogue, args.target.as_bytes())?
+            .select(catalogue, args.scan.choice())?,
         destination: args.destination.clone().into(),
         into_existing: args.into_existing,
     };
@@ -82,7 +86,8 @@ fn with_way_out(error: Error, args: &RestoreArgs) -> Failure {
 
 /// The command with other options, to be pasted.
 fn command_line(options: &[&str], args: &RestoreArgs) -> String {
-    let words = options.iter().map(|option| (*option).to_owned());
+    let scan = args.scan.scan.map(|number| format!("--scan={number}"));
+    let words = options.iter().map(|option| (*option).to_owned()).chain(scan);
     let places = [args.target.as_bytes(), args.destination.as_os_str().as_bytes()];
     ["ntt".to_owned(), "restore".to_owned()]
         .into_iter()

@@ -9,6 +9,7 @@ use ntt_report::listing::{self, ListOptions, TreeEntry};
 use ntt_report::selector::Selector;
 
 use crate::args::Global;
+use crate::commands::choice::OneScan;
 use crate::exit::{CommandResult, Exit};
 use crate::output::Output;
 use crate::{session, units};
@@ -24,6 +25,8 @@ pub(crate) struct TreeArgs {
     /// Sizes of files too.
     #[arg(long, short)]
     sizes: bool,
+    #[command(flatten)]
+    scan: OneScan,
     /// Second names of the same entries too.
     #[arg(long)]
     alternates: bool,
@@ -36,7 +39,7 @@ pub(crate) fn run(global: &Global, args: &TreeArgs) -> CommandResult {
     let archive = session::look(global)?;
     let catalogue = archive.catalogue();
     let selector = Selector::parse(catalogue, args.target.as_bytes())?;
-    let scans = selector.find_scans(catalogue)?;
+    let scans = selector.find_scans(catalogue, args.scan.choice())?;
     let options = ListOptions {
         alternates: args.alternates,
         deleted: args.deleted,

@@ -7,14 +7,18 @@ use std::path::Path;
 
 use clap::Args;
 use ntt_catalogue::Catalogue;
+use ntt_catalogue::query::Scans;
 use ntt_catalogue::rows::State;
 use ntt_model::{BlobHash, name::escape};
+use ntt_report::Error;
+use ntt_report::find;
 use ntt_report::listing::entries_at;
 use ntt_report::occurrences::{self, Place};
-use ntt_report::selector::Selector;
+use ntt_report::selector::{ScanChoice, Selector};
 
 use crate::args::Global;
 use crate::commands::DAMAGED_IN_STORE;
+use crate::commands::choice::{AllScans, older_hint, scan_note};
 use crate::commands::volume::short;
 use crate::exit::{CommandResult, Exit, Failure, FailureKind};
 use crate::output::Output;
@@ -28,16 +32,18 @@ use crate::{session, units};
 pub(crate) struct WhereArgs {
     /// 64 hexadecimal digits, MEDIUM/VOLUME/PATH, or a file on this machine (write `./FILE` if it could be taken for something else).
     content: OsString,
+    #[command(flatten)]
+    scans: AllScans,
 }
 
 pub(crate) fn run(global: &Global, args: &WhereArgs) -> CommandResult {
     let archive = session::look(global)?;
     let catalogue = archive.catalogue();
-    let hashes = hashes(catalogue, args.content.as_bytes())?;
+    let hashes = hashes(catalogue, args.content.as_bytes(), args.scans.choice())?;
     let mut out = Output::new(global);
     let mut standings = Vec::new();
     for hash in hashes {
-        standings.push(print(catalogue, &mut out, &hash)?);
+        standings.push(print(catalogue, &mut out, &hash, args.scans.scans())?);
     }
     out.flush()?;
     Ok(exit_of(&standings))
@@ -63,7 +69,7 @@ fn exit_of(standings: &[Standing]) -> Exit {
 }
 
 /// What the argument names, tried as digest, file of this machine, and place in the archive.
-fn hashes(catalogue: &dyn Catalogue, content: &[u8]) -> Result<Vec<BlobHash>, Failure> {
+fn hashes(catalogue: &dyn Catalogue, content: &[u8], choice: ScanChoice) -> Result<Vec<BlobHash>, Failure> {
     if let Some(hash) = std::str::from_utf8(content)
         .ok()
         .and_then(|text| text.parse().ok())
@@ -78,11 +84,19 @@ fn hashes(catalogue: &dyn Catalogue, content: &[u8]) -> Result<Vec<BlobHash>, Fa
         })?]);
     }
     let selector = Selector::parse(catalogue, content)?;
-    let scans = selector.find_scans(catalogue).map_err(|error| {
+    let scans = selector.find_scans(catalogue, choice).map_err(|error| {
         Failure::from(error).hint(format!("{} is no file of this machine either", escape(content)))
     })?;
+    let entries = match entries_at(catalogue, &scans, &selector) {
+        Err(error @ Error::NotFound { .. }) if choice == ScanChoice::Current => {
+            let failure = Failure::from(error);
+            let hint = older_hint(older_scans(catalogue, &selector)?);
+            return Err(hint.into_iter().fold(failure, Failure::hint));
+        }
+        entries => entries?,
+    };
     let mut hashes = Vec::new();
-    for (scan, entry) in entries_at(catalogue, &scans, &selector)? {
+    for (scan, entry) in entries {
         for stream in catalogue.stream_states(scan, entry.number)? {
             if let State::Stored { blob } | State::Damaged { blob, .. } = stream.state {
                 hashes.push(blob);
@@ -98,6 +112,14 @@ fn hashes(catalogue: &dyn Catalogue, content: &[u8]) -> Result<Vec<BlobHash>, Fa
         ));
     }
     Ok(hashes)
+}
+
+/// How many superseded scans there are of the volume in which something was looked for.
+fn older_scans(catalogue: &dyn Catalogue, selector: &Selector) -> Result<u64, Failure> {
+    let medium = selector.find_medium(catalogue)?;
+    let volume = selector.find_volume(catalogue, &medium)?;
+    let number = Some(volume.volume.number);
+    Ok(find::superseded_scans(catalogue, &[medium.key], number)?)
 }
 
 /// Whether a name can only be that of a file of this machine.
@@ -118,7 +140,12 @@ fn hash_file(path: &Path) -> std::io::Result<BlobHash> {
 }
 
 /// Prints one content and its places.
-fn print(catalogue: &dyn Catalogue, out: &mut Output, hash: &BlobHash) -> Result<Standing, Failure> {
+fn print(
+    catalogue: &dyn Catalogue,
+    out: &mut Output,
+    hash: &BlobHash,
+    scans: Scans,
+) -> Result<Standing, Failure> {
     let Some(blob) = occurrences::blob(catalogue, hash)? else {
         if out.json() {
             out.json_line("content", &serde_json::json!({ "hash": hash, "archived": false }))?;
@@ -144,7 +171,7 @@ fn print(catalogue: &dyn Catalogue, out: &mut Output, hash: &BlobHash) -> Result
         }
     }
     let mut places = 0;
-    occurrences::places(catalogue, hash, &mut |place| {
+    occurrences::places(catalogue, hash, scans, &mut |place| {
         places += 1;
         if out.json() {
             out.json_line("place", &place)?;
@@ -154,12 +181,33 @@ fn print(catalogue: &dyn Catalogue, out: &mut Output, hash: &BlobHash) -> Result
         Ok(())
     })?;
     if !out.json() {
-        out.line(format!("  {}", units::counted(places, "place", "places")))?;
+        let count = units::counted(places, "place", "places");
+        let older = match places {
+            0 if scans == Scans::Current => older_places(catalogue, hash)?,
+            _ => String::new(),
+        };
+        out.line(format!("  {count}{older}"))?;
     }
     Ok(if blob.bad {
         Standing::Damaged
     } else {
         Standing::Archived
+    })
+}
+
+/// What is said of a content that stands nowhere now: that it did once.
+fn older_places(catalogue: &dyn Catalogue, hash: &BlobHash) -> Result<String, Failure> {
+    let mut places = 0;
+    occurrences::places(catalogue, hash, Scans::All, &mut |_| {
+        places += 1;
+        Ok(())
+    })?;
+    Ok(match places {
+        0 => String::new(),
+        _ => format!(
+            " now, {} in superseded scans: --all-scans shows them",
+            units::count(places)
+        ),
     })
 }
 
@@ -170,12 +218,13 @@ fn place_line(place: &Place) -> String {
         format!(" [stream {}]", place.stream.escaped())
     };
     format!(
-        "  {}/{}/{}{stream}{}{}  ({})",
+        "  {}/{}/{}{stream}{}{}{}  ({})",
         short(&place.medium.to_string()),
         place.volume,
         place.path.escaped(),
         if place.damaged { " [damaged]" } else { "" },
         if place.alternate { " [second name]" } else { "" },
+        scan_note(&place.scan),
         place.medium_name,
     )
 }

@@ -135,6 +135,79 @@ fn a_new_scan_replaces_the_segment_of_the_one_before() {
     assert_eq!(environment.ntt(["find", "another"]).code(0).lines().count(), 1);
 }
 
+/// R28, R45: what was gone when a directory was taken in again is on record, and its bytes can be had.
+#[test]
+fn r28_what_is_gone_from_a_directory_is_found_in_the_scan_before() {
+    let environment = Environment::new();
+    let _ = environment.write("tree/folder/gone", b"gone");
+    let _ = environment.write("tree/kept", b"kept");
+    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    let id = environment.medium("tree")[..12].to_owned();
+    let place = format!("{id}/1/folder/gone");
+    let none = environment.ntt(["find", "nothing"]).stderr(0);
+    assert_eq!(none, "", "there are no older scans");
+    fs::remove_file(environment.work().join("tree/folder/gone")).expect("removed");
+    let _ = environment.ntt(["ingest", "--again", "tree"]).code(0);
+
+    let hint = "--all-scans also looks into 1 older scan";
+    let said = environment.ntt(["find", "gone"]).stderr(0);
+    assert_eq!(said, format!("hint: {hint}\n"));
+    assert_eq!(environment.ntt(["-q", "find", "gone"]).stderr(0), "");
+    let said = environment.ntt(["where", &place]).stderr(1);
+    assert!(said.contains(hint), "{said}");
+
+    let warned = environment.ntt(["find", "--all-scans", "gone"]).stderr(0);
+    assert_eq!(warned, "", "nobody makes an index of a superseded scan");
+    let found = environment.ntt(["find", "--all-scans", "gone"]).code(0);
+    let today = environment
+        .ntt(["find", "--all-scans", "--json", "gone"])
+        .document(0);
+    let day = &today["scanned"].as_str().expect("a time")[..10];
+    assert_eq!(found, format!("{place} [scan 1 of {day}, superseded]\n"));
+    assert_eq!((&today["scan"], &today["superseded"]), (&1.into(), &true.into()));
+    let _ = environment.ntt(["find", "--all-scans", "-0", "gone"]).code(2);
+    let kept = environment.ntt(["find", "--json", "kept"]).document(0);
+    assert_eq!((&kept["scan"], &kept["superseded"]), (&2.into(), &false.into()));
+
+    let digest = today["content"]["blob"].as_str().expect("a digest").to_owned();
+    assert_eq!(environment.ntt(["cat", &digest]).code(0), "gone");
+    let now = environment.ntt(["where", &digest]).code(0);
+    assert!(
+        now.ends_with("  0 places now, 1 in superseded scans: --all-scans shows them\n"),
+        "{now}"
+    );
+    for content in [&digest, &place] {
+        let then = environment.ntt(["where", "--all-scans", content]).code(0);
+        let line = format!("  {place} [scan 1 of {day}, superseded]  (tree)\n  1 place\n");
+        assert!(then.ends_with(&line), "{then}");
+    }
+
+    let rows = |arguments: &[&str]| environment.ntt(arguments).code(0).lines().count();
+    assert_eq!(rows(&["export"]), 1 + 2);
+    assert_eq!(rows(&["export", "--all-scans"]), 1 + 2 + 3);
+    let table = environment.ntt(["export", "--all-scans", "gone"]).code(0);
+    assert!(
+        table.contains(",superseded\r\n") && table.ends_with("Z,true\r\n"),
+        "{table}"
+    );
+
+    let _ = environment.ntt(["cat", &place]).code(1);
+    assert_eq!(environment.ntt(["cat", "--scan", "1", &place]).code(0), "gone");
+    let folder = format!("{id}/1/folder");
+    assert_eq!(environment.ntt(["ls", &folder]).code(0), "");
+    assert_eq!(environment.ntt(["ls", "--scan", "1", &folder]).code(0), "gone\n");
+    let drawn = environment.ntt(["tree", "--scan", "1", &id]).code(0);
+    assert!(drawn.contains("gone"), "{drawn}");
+    let _ = environment.ntt(["ls", "--scan", "7", &folder]).code(1);
+    let _ = environment
+        .ntt(["restore", "--scan", "1", &id, "back"])
+        .code(crate::environment::restored_code());
+    let back = environment.work().join("back/folder/gone");
+    assert_eq!(fs::read(back).expect("restored"), b"gone");
+    let said = environment.ntt(["doctor"]).code(0);
+    assert!(said.contains("ok       search index"), "{said}");
+}
+
 #[test]
 fn many_exact_names_are_found_in_one_pass() {
     let environment = prepared();
@@ -190,7 +263,7 @@ fn r23_tables_have_every_path_in_bytes() {
         .map(|name| name[15..].iter().map(|byte| format!("{byte:02x}")).collect())
         .collect();
     let csv = environment.ntt(["export"]).bytes(0);
-    let read = "import csv,sys,io\nfor row in csv.DictReader(io.TextIOWrapper(sys.stdin.buffer, newline='')):\n assert len(row) == 20 and None not in row, row\n assert row['kind'] == 'directory' or (row['state'], row['size_bytes'], len(row['blob'])) == ('stored', '7', 64), row\n print(row['path_bytes'])";
+    let read = "import csv,sys,io\nfor row in csv.DictReader(io.TextIOWrapper(sys.stdin.buffer, newline='')):\n assert len(row) == 23 and None not in row, row\n assert row['kind'] == 'directory' or (row['state'], row['size_bytes'], len(row['blob'])) == ('stored', '7', 64), row\n print(row['path_bytes'])";
     let Some(rows) = python(read, &csv) else {
         return;
     };

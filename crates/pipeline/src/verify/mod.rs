@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use ntt_catalogue::query::Scans;
 use ntt_catalogue::rows::{BlobRow, MediumRow, Occurrence};
 use ntt_catalogue::{Catalogue, Error as CatalogueError};
 use ntt_model::{BlobHash, Timestamp};
@@ -424,7 +425,7 @@ fn summary(
 /// The first places of a content, for people.
 fn places(catalogue: &dyn Catalogue, hash: &BlobHash) -> Result<Vec<String>, Error> {
     let mut found: Vec<Occurrence> = Vec::new();
-    let visited = catalogue.occurrences(hash, &mut |occurrence| {
+    let visited = catalogue.occurrences(hash, Scans::Current, &mut |occurrence| {
         if found.len() == BadBlob::PLACES_MAX {
             return Err(CatalogueError::Stopped);
         }

@@ -75,7 +75,10 @@ impl World {
         RestoreRequest {
             selection: Selector::parse(self.archive.catalogue(), id.as_bytes())
                 .unwrap()
-                .select(self.archive.catalogue())
+                .select(
+                    self.archive.catalogue(),
+                    ntt_report::selector::ScanChoice::Current,
+                )
                 .unwrap(),
             destination: destination.into(),
             into_existing: false,

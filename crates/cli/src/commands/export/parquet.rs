@@ -201,7 +201,7 @@ mod tests {
     use std::fs::File;
 
     use ntt_model::entry::Allocation;
-    use ntt_model::{Kind, MediumId, Namespace, Timestamp};
+    use ntt_model::{Kind, MediumId, Namespace, ScanId, Timestamp};
     use parquet::file::reader::{FileReader, SerializedFileReader};
 
     use super::*;
@@ -228,6 +228,9 @@ mod tests {
             missing_bytes: None,
             failure: None,
             rule: None,
+            scan: ScanId(3),
+            scanned: Timestamp::from_nanos(0),
+            superseded: false,
         }
     }
 

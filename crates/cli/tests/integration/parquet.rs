@@ -16,7 +16,9 @@ fn json(name: &str, field: &Field) -> Value {
         Field::Null => Value::Null,
         Field::Bool(flag) => Value::from(*flag),
         Field::ULong(number) => Value::from(*number),
-        Field::Long(nanos) if name == "modified" => Value::from(Timestamp::from_nanos(*nanos).to_string()),
+        Field::Long(nanos) if matches!(name, "modified" | "scanned") => {
+            Value::from(Timestamp::from_nanos(*nanos).to_string())
+        }
         Field::Long(number) => Value::from(*number),
         Field::Str(text) => Value::from(text.as_str()),
         Field::Bytes(bytes) => Value::from(ntt_model::blob::hex(bytes.data())),

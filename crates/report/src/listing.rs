@@ -2,13 +2,14 @@
 
 use std::iter::Peekable;
 
-use ntt_catalogue::rows::{ChildRow, DirRow, ScanRow, State};
+use ntt_catalogue::rows::{ChildRow, DirRow, ScanRow, State, StreamState};
 use ntt_catalogue::{Catalogue, Children};
-use ntt_model::entry::Allocation;
+use ntt_model::entry::{Allocation, StreamKind, Xattr};
 use ntt_model::time::Times;
 use ntt_model::{Kind, Namespace, ScanId};
 use serde::Serialize;
 
+use crate::occurrences::stream_name;
 use crate::selector::Selector;
 use crate::{ByteText, Error};
 
@@ -41,13 +42,37 @@ pub struct ListedEntry {
     pub times: Times,
     /// Target of a symbolic link.
     pub target: Option<ByteText>,
-    /// State of the data stream; `None` for inodes without content.
+    /// State of the data stream; `None` for inodes without one.
     pub content: Option<State>,
+    /// What content it has beside its data: forks, alternate streams, large attributes.
+    pub streams: Vec<ListedStream>,
+    /// Its small extended attributes.
+    pub attributes: Vec<ListedAttribute>,
     /// Rule that excludes the path.
     pub rule: Option<String>,
     /// Who read it, where several file systems stand over the same bytes (a hybrid disc) and their names stand side by side.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reader: Option<String>,
+}
+
+/// A stream that is not the data.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct ListedStream {
+    /// Its name.
+    pub name: ByteText,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its state.
+    pub content: State,
+}
+
+/// An attribute that the catalogue holds whole.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct ListedAttribute {
+    /// Its full name.
+    pub name: ByteText,
+    /// Size of its value.
+    pub size_bytes: u64,
 }
 
 /// What to leave out of a listing.
@@ -153,8 +178,11 @@ fn listed(
         Some(inode) if !inode.streams.is_empty() => catalogue.stream_states(scan, inode.number)?,
         _ => Vec::new(),
     };
-    let content = states.into_iter().next().map(|state| state.state);
+    let (data, others): (Vec<_>, Vec<_>) = states
+        .into_iter()
+        .partition(|state| state.kind == StreamKind::Data);
     let inode = child.inode.as_ref();
+    let attributes = inode.map_or(&[][..], |inode| &inode.xattrs);
     let reader = scans.iter().find(|row| row.id == scan && scans.len() > 1);
     Ok(ListedEntry {
         reader: reader.map(|row| row.scan.reader.clone()),
@@ -170,10 +198,31 @@ fn listed(
         size_bytes: inode.map_or(0, ntt_model::entry::Inode::size_bytes),
         times: inode.map(|inode| inode.times).unwrap_or_default(),
         target: inode.and_then(|inode| inode.target.clone()).map(ByteText),
-        content,
+        content: data.into_iter().next().map(|state| state.state),
+        streams: others.into_iter().map(ListedStream::from).collect(),
+        attributes: attributes.iter().map(ListedAttribute::from).collect(),
         rule: child.rule,
         name: ByteText(child.name),
     })
+}
+
+impl From<StreamState> for ListedStream {
+    fn from(stream: StreamState) -> Self {
+        Self {
+            name: ByteText(stream_name(&stream.kind)),
+            size_bytes: stream.size_bytes,
+            content: stream.state,
+        }
+    }
+}
+
+impl From<&Xattr> for ListedAttribute {
+    fn from(attribute: &Xattr) -> Self {
+        Self {
+            name: ByteText(attribute.name.clone()),
+            size_bytes: u64::try_from(attribute.value.len()).unwrap_or(u64::MAX),
+        }
+    }
 }
 
 /// One line of `tree`.

@@ -49,39 +49,75 @@ pub(crate) fn run(global: &Global, args: &CatArgs) -> CommandResult {
     let mut out = Output::new(global);
     let mut exit = Exit::Done;
     for target in &args.targets {
-        let (blob, damaged) = content(catalogue, target.as_bytes(), wanted, choice)?;
-        let name = escape(target.as_bytes()).into_owned();
-        if !write(&archive, &blob, out.raw())? {
-            exit = Exit::Damage;
-            out.flush()?;
-            tell(&format!("ntt: {name}: {DAMAGED_IN_STORE}"));
-        } else if damaged {
-            if exit == Exit::Done {
-                exit = Exit::Losses;
+        let wrote = match content(catalogue, target.as_bytes(), wanted, choice)? {
+            Content::Blob { blob, damaged } => {
+                blob_out(&archive, target.as_bytes(), (blob, damaged), &mut out)?
             }
-            out.flush()?;
-            tell(&format!(
-                "ntt: {name} is damaged: its missing bytes are shown as zeros"
-            ));
+            Content::Attribute(value) => {
+                value_out(&value, out.raw())?;
+                Exit::Done
+            }
+        };
+        if exit != Exit::Damage && wrote != Exit::Done {
+            exit = wrote;
         }
     }
     out.flush()?;
     Ok(exit)
 }
 
-/// The content that a target names, and whether bytes of it are missing.
+/// What a target names.
+enum Content {
+    /// A content of the store, and whether bytes of it are missing.
+    Blob { blob: BlobHash, damaged: bool },
+    /// The value of a small attribute, which the catalogue has.
+    Attribute(Vec<u8>),
+}
+
+/// Writes a content of the store, and says on stderr what is wrong with it.
+fn blob_out(
+    archive: &Archive,
+    target: &[u8],
+    (blob, damaged): (BlobHash, bool),
+    out: &mut Output,
+) -> Result<Exit, Failure> {
+    let name = escape(target);
+    let (exit, said) = match (write(archive, &blob, out.raw())?, damaged) {
+        (false, _) => (Exit::Damage, format!("ntt: {name}: {DAMAGED_IN_STORE}")),
+        (true, true) => {
+            let said = format!("ntt: {name} is damaged: its missing bytes are shown as zeros");
+            (Exit::Losses, said)
+        }
+        (true, false) => return Ok(Exit::Done),
+    };
+    out.flush()?;
+    tell(&said);
+    Ok(exit)
+}
+
+fn value_out(mut value: &[u8], out: &mut impl Write) -> Result<(), Failure> {
+    if std::io::stdout().is_terminal() {
+        let mut looked_at = value;
+        refuse_controls(&mut looked_at)?;
+    }
+    Ok(std::io::copy(&mut value, out).map(drop)?)
+}
+
 fn content(
     catalogue: &dyn Catalogue,
     target: &[u8],
     stream: &[u8],
     choice: ScanChoice,
-) -> Result<(BlobHash, bool), Failure> {
+) -> Result<Content, Failure> {
     if let Some(hash) = std::str::from_utf8(target)
         .ok()
         .and_then(|text| text.parse().ok())
     {
         return match occurrences::blob(catalogue, &hash)? {
-            Some(_) => Ok((hash, false)),
+            Some(_) => Ok(Content::Blob {
+                blob: hash,
+                damaged: false,
+            }),
             None => Err(Failure::new(
                 FailureKind::Failed,
                 format!("{hash} is not in the archive"),
@@ -91,14 +127,23 @@ fn content(
     let selector = Selector::parse(catalogue, target)?;
     let scans = selector.find_scans(catalogue, choice)?;
     let failed = |text: &str| Failure::new(FailureKind::Failed, format!("{} {text}", escape(target)));
-    let mut reason = failed("has no content");
+    let mut reason = if stream.is_empty() {
+        failed("has no content")
+    } else {
+        failed(&format!("has no stream or attribute {}", escape(stream)))
+            .hint("`ntt ls --streams` shows what there is")
+    };
     for (scan, entry) in entries_at(catalogue, &scans, &selector)? {
         let states = catalogue.stream_states(scan, entry.number)?;
         let Some(state) = states
             .into_iter()
             .find(|state| stream_name(&state.kind) == stream)
         else {
-            continue;
+            let attributes = entry.inode.into_iter().flat_map(|inode| inode.xattrs);
+            match attributes.into_iter().find(|attribute| attribute.name == stream) {
+                Some(attribute) => return Ok(Content::Attribute(attribute.value)),
+                None => continue,
+            }
         };
         match stored(&state) {
             Some(found) => return Ok(found),
@@ -113,12 +158,13 @@ fn content(
     Err(reason)
 }
 
-fn stored(state: &StreamState) -> Option<(BlobHash, bool)> {
-    match state.state {
-        State::Stored { blob } => Some((blob, false)),
-        State::Damaged { blob, .. } => Some((blob, true)),
-        _ => None,
-    }
+fn stored(state: &StreamState) -> Option<Content> {
+    let (blob, damaged) = match state.state {
+        State::Stored { blob } => (blob, false),
+        State::Damaged { blob, .. } => (blob, true),
+        _ => return None,
+    };
+    Some(Content::Blob { blob, damaged })
 }
 
 /// Writes a content; answers whether it is what was put into the store (R42). Of one that is on record as damaged nothing is written, unless it is right

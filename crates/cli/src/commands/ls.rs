@@ -26,8 +26,11 @@ pub(crate) struct LsArgs {
     /// Long form: kind, mode, owner, size, time, state of the content.
     #[arg(long, short)]
     long: bool,
+    /// Below each entry its other streams (forks, alternate streams) and extended attributes; with `-l` their sizes and states too. `ntt cat --stream NAME` writes one.
+    #[arg(long)]
+    streams: bool,
     /// Raw names, each ended by a NUL, for `xargs -0`.
-    #[arg(long = "null", short = '0', conflicts_with = "long")]
+    #[arg(long = "null", short = '0', conflicts_with_all = ["long", "streams"])]
     null: bool,
     #[command(flatten)]
     scan: OneScan,
@@ -58,10 +61,17 @@ pub(crate) fn run(global: &Global, args: &LsArgs) -> CommandResult {
         &mut |entry: ListedEntry| {
             if out.json() {
                 out.json_line("entry", &entry)?;
-            } else if args.long {
+                return Ok(());
+            }
+            if args.long {
                 out.line(long_line(&entry))?;
             } else {
                 out.name(names, &entry.name.0)?;
+            }
+            if args.streams {
+                for (size, state, what, name) in parts(&entry) {
+                    out.line(part_line(args.long, size, state, what, &name))?;
+                }
             }
             Ok(())
         },
@@ -92,11 +102,37 @@ pub(crate) fn long_line(entry: &ListedEntry) -> String {
     )
 }
 
+/// What an entry has beside its data: size, state, what it is, name.
+fn parts(entry: &ListedEntry) -> impl Iterator<Item = (u64, &'static str, &'static str, String)> {
+    let streams = entry.streams.iter().map(|stream| {
+        let name = stream.name.escaped();
+        (stream.size_bytes, state_name(&stream.content), "stream", name)
+    });
+    let attributes = entry.attributes.iter().map(|attribute| {
+        let name = attribute.name.escaped();
+        (attribute.size_bytes, "stored", "attribute", name)
+    });
+    streams.chain(attributes)
+}
+
+/// Size and state stand below those of the entry.
+fn part_line(is_long: bool, size: u64, state: &str, what: &str, name: &str) -> String {
+    if is_long {
+        format!("{size:>39} {:19} {state:9}   {what} {name}", "")
+    } else {
+        format!("  {what} {name}")
+    }
+}
+
 /// What a name deserves to have said beside it.
 fn remarks(entry: &ListedEntry) -> String {
     let mut remarks = String::new();
     if let Some(reader) = &entry.reader {
         remarks.push_str(&format!(" [{reader}]"));
+    }
+    if !entry.streams.is_empty() {
+        let count = u64::try_from(entry.streams.len()).unwrap_or(u64::MAX);
+        remarks.push_str(&format!(" [+{}]", units::counted(count, "stream", "streams")));
     }
     if entry.alternate {
         let namespace = serde_json::to_value(entry.namespace).unwrap_or_default();

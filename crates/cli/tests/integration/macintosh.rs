@@ -53,3 +53,47 @@ fn a_macintosh_volume_is_taken_in_and_restored() {
     let len = rustix::fs::getxattr(&restored, "user.com.example.note", &mut value[..]).expect("an attribute");
     assert_eq!(&value[..len], b"a note");
 }
+
+/// R27: what a file has beside its data is listed, and can be had.
+#[test]
+fn r27_forks_and_attributes_are_listed_and_written() {
+    let environment = Environment::new();
+    let mut builder = Builder::new("Mac", Shape::default());
+    let file = builder.file(ROOT, "letter", b"words");
+    builder.resource(file, b"a fork", 1);
+    builder.attribute(file, "com.example.note", b"a note");
+    builder.file(ROOT, "plain", b"nothing else");
+    fs::write(environment.work().join("mac.img"), builder.build().image).expect("written");
+    let _ = environment.ntt(["ingest", "mac.img"]).code(0);
+
+    insta::assert_snapshot!(
+        "ls_streams",
+        environment.ntt(["ls", "--streams", "mac.img/1"]).code(0)
+    );
+    insta::assert_snapshot!(
+        "ls_long_streams",
+        environment.ntt(["ls", "-l", "--streams", "mac.img/1"]).code(0)
+    );
+    let listed = environment.ntt(["ls", "--json", "mac.img/1"]).json(0);
+    let letter = listed.iter().find(|entry| entry["name"]["text"] == "letter");
+    let letter = letter.expect("listed");
+    let fork = &letter["streams"][0];
+    assert_eq!(
+        (&fork["name"]["text"], &fork["size_bytes"]),
+        (&"rsrc".into(), &6.into())
+    );
+    assert_eq!(fork["content"]["blob"], blake3::hash(b"a fork").to_hex().as_str());
+    let note = &letter["attributes"][0];
+    assert_eq!(note["size_bytes"], 6, "{letter}");
+    let cat = |stream: &str| environment.ntt(["cat", "--stream", stream, "mac.img/1/letter"]);
+    assert_eq!(cat("rsrc").bytes(0), b"a fork");
+    assert_eq!(
+        cat(note["name"]["text"].as_str().expect("text")).bytes(0),
+        b"a note"
+    );
+    let refused = cat("Zone.Identifier").stderr(1);
+    assert!(
+        refused.contains("`ntt ls --streams` shows what there is"),
+        "{refused}"
+    );
+}

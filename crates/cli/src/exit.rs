@@ -80,6 +80,11 @@ impl Failure {
         Self::new(FailureKind::Usage, message.into())
     }
 
+    /// Whether nothing else that was asked for can be done either.
+    pub(crate) fn ends_all(&self) -> bool {
+        matches!(self.kind, FailureKind::Interrupted | FailureKind::ClosedPipe)
+    }
+
     /// The same failure with advice.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -157,7 +162,7 @@ pub(crate) fn report(global: &Global, outcome: CommandResult) -> ExitCode {
         Ok(Exit::Damage) => RunOutcome::DamageFound.exit_code(),
         Ok(Exit::Interrupted) => RunOutcome::Interrupted.exit_code(),
         Err(failure) => {
-            print_failure(global, &failure);
+            tell_failure(global, &failure);
             match failure.kind {
                 FailureKind::ClosedPipe => 0,
                 FailureKind::Failed => ErrorKind::Failed.exit_code(),
@@ -171,7 +176,8 @@ pub(crate) fn report(global: &Global, outcome: CommandResult) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn print_failure(global: &Global, failure: &Failure) {
+/// Says on stderr what failed.
+pub(crate) fn tell_failure(global: &Global, failure: &Failure) {
     if failure.kind == FailureKind::ClosedPipe {
         return;
     }

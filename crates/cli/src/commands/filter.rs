@@ -107,11 +107,14 @@ impl FilterArgs {
         let mut options = conditions(self)?;
         for name in &self.medium {
             let selector = Selector::parse(catalogue, name.as_bytes())?;
-            options.media.push(selector.find_medium(catalogue)?.key);
-            if selector.volume.is_some() && self.medium.len() > 1 {
-                return Err(Failure::usage("a volume can be given with one --medium only"));
+            let medium = selector.find_medium(catalogue)?;
+            options.media.push(medium.key);
+            if selector.volume.is_some() {
+                if self.medium.len() > 1 {
+                    return Err(Failure::usage("a volume can be given with one --medium only"));
+                }
+                options.volume = Some(selector.find_volume(catalogue, &medium)?.volume.number);
             }
-            options.volume = selector.volume;
         }
         Ok(options)
     }

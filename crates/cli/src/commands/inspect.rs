@@ -11,7 +11,7 @@ use ntt_pipeline::{Interrupt, inspect};
 
 use crate::args::Global;
 use crate::commands::layers;
-use crate::exit::{CommandResult, Exit, Failure};
+use crate::exit::{self, CommandResult, Exit, Failure};
 use crate::interrupt;
 use crate::output::Output;
 use crate::{session, units};
@@ -54,36 +54,49 @@ pub(crate) fn run(global: &Global, args: &InspectArgs) -> CommandResult {
         interrupt: &interrupt,
         scratch: None,
     };
-    let sources: Vec<Source> = args
+    if args.set {
+        let sources = args.images.iter().map(|path| image(&opener, path));
+        let trees = set_trees(sources.collect::<Result<_, _>>()?, &opener)?;
+        return show(global, &mut out, trees.into_iter().map(Ok));
+    }
+    let trees = args
         .images
         .iter()
-        .map(|path| image(&opener, path))
-        .collect::<Result<_, _>>()?;
-    let trees = if args.set {
-        set_trees(sources, &opener)?
-    } else {
-        sources
-            .into_iter()
-            .map(|source| one_tree(source, &opener))
-            .collect()
-    };
+        .map(|path| one_tree(image(&opener, path)?, &opener));
+    show(global, &mut out, trees)
+}
+
+/// Prints what each image holds. One that cannot be shown keeps no other from it; the last that could not says the exit code.
+fn show(global: &Global, out: &mut Output, trees: impl Iterator<Item = Looked>) -> CommandResult {
     let mut exit = Exit::Done;
-    for (at, tree) in trees.into_iter().enumerate() {
-        let (source, tree) = tree?;
+    let mut failed: Option<Failure> = None;
+    let mut is_first = true;
+    for looked in trees {
+        let (source, tree) = match looked {
+            Err(failure) if failure.ends_all() => return Err(failure),
+            Err(failure) => {
+                out.flush()?;
+                if let Some(earlier) = failed.replace(failure) {
+                    exit::tell_failure(global, &earlier);
+                }
+                continue;
+            }
+            Ok(looked) => looked,
+        };
         if out.json() {
-            print_json(&mut out, &source, &tree)?;
+            print_json(out, &source, &tree)?;
         } else {
-            if at > 0 {
+            if !std::mem::take(&mut is_first) {
                 out.line("")?;
             }
-            print(&mut out, &source, &tree)?;
+            print(out, &source, &tree)?;
         }
         if has_losses(&tree) || unread_bytes(&source) > 0 {
             exit = Exit::Losses;
         }
     }
     out.flush()?;
-    Ok(exit)
+    failed.map_or(Ok(exit), Err)
 }
 
 type Looked = Result<(Source, LayerTree), Failure>;
@@ -103,11 +116,11 @@ fn one_tree(source: Source, opener: &Opener<'_>) -> Looked {
 }
 
 /// The trees of the images, and of what they make together.
-fn set_trees(sources: Vec<Source>, opener: &Opener<'_>) -> Result<Vec<Looked>, Failure> {
+fn set_trees(sources: Vec<Source>, opener: &Opener<'_>) -> Result<Vec<(Source, LayerTree)>, Failure> {
     let set = inspect::set_of(sources)?;
     let trees = inspect::plan_set(&set, opener.config, opener.scan_program, opener.interrupt)?;
     let images = set.members.clone().into_iter().zip(trees.images);
-    Ok(images.chain([(set, trees.set)]).map(Ok).collect())
+    Ok(images.chain([(set, trees.set)]).collect())
 }
 
 fn print_json(out: &mut Output, source: &Source, tree: &LayerTree) -> std::io::Result<()> {

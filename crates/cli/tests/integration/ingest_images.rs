@@ -69,6 +69,27 @@ fn the_human_output_of_the_commands_that_look() {
     insta::assert_snapshot!("medium_show", without_history);
 }
 
+/// R44: what cannot be shown keeps nothing else from being shown, and decides the exit code.
+#[test]
+fn r44_inspect_shows_what_it_can_of_several_images() {
+    let environment = Environment::new();
+    environment.write("demo.img", &images::demo());
+    environment.write("empty.img", b"");
+    let run = environment.ntt(["inspect", "empty.img", "missing.img", "demo.img"]);
+    let said = run.everything();
+    for words in [
+        "volume 2: ext4",
+        "empty.img: the source is empty",
+        "missing.img: no such file",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert_eq!(run.exit(), Some(1));
+    let run = environment.ntt(["inspect", "demo.img", "."]);
+    assert!(run.everything().contains("volume 2: ext4"));
+    assert_eq!(run.exit(), Some(2), "as if it were alone");
+}
+
 #[test]
 fn inspect_needs_no_archive_and_makes_none() {
     let environment = Environment::new();

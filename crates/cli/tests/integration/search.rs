@@ -325,3 +325,16 @@ fn rows_of_a_hybrid_disc_are_told_apart() {
     assert_eq!(distinct.len(), keys.len(), "{keys:?}");
     assert_eq!(readers, BTreeSet::from(["hfs", "iso9660"]));
 }
+
+/// R44: a volume that is not there is no empty answer.
+#[test]
+fn r44_a_search_in_a_volume_that_is_not_there_is_refused() {
+    let environment = Environment::new();
+    environment.write("tree/a", b"a");
+    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    for command in ["find", "export"] {
+        let said = environment.ntt([command, "--medium", "tree/9"]).stderr(1);
+        assert!(said.starts_with("ntt: no volume `tree/9`\n"), "{said}");
+        let _ = environment.ntt([command, "--medium", "tree/1"]).code(0);
+    }
+}

@@ -1,6 +1,6 @@
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, RenameFlags, SeekFrom};
@@ -66,7 +66,7 @@ impl DiskFile for RealFile {
 impl Disk for RealDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
         let mut options = OpenOptions::new();
-        options.read(true).mode(0o600);
+        options.read(true);
         match mode {
             OpenMode::Read => {}
             OpenMode::Write => {

@@ -123,3 +123,48 @@ fn labels_with_slashes_name_places_and_failures_have_causes() {
     let said = environment.ntt_with(&limit, ["ingest", "zeros.img.gz"]).stderr(1);
     assert!(said.contains("unpack_limit"), "{said}");
 }
+
+/// Modes of all files of an archive that was made under a umask.
+fn modes_under(umask: &str) -> Vec<(std::path::PathBuf, u32)> {
+    use std::os::unix::fs::PermissionsExt;
+    let environment = Environment::new();
+    environment.write("tree/small", b"in a pack");
+    environment.write("tree/large", &vec![7; 2 << 20]);
+    let ntt = environment.command(["ingest", "tree"]);
+    let mut shell = std::process::Command::new("sh");
+    shell
+        .args(["-c", &format!("umask {umask}; \"$0\" \"$@\"")])
+        .arg(ntt.get_program())
+        .args(ntt.get_args())
+        .envs(ntt.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .current_dir(environment.work());
+    assert!(shell.output().expect("a shell").status.success());
+    let (mut waiting, mut modes) = (vec![environment.archive()], Vec::new());
+    while let Some(folder) = waiting.pop() {
+        for entry in fs::read_dir(folder).expect("listed") {
+            let entry = entry.expect("an entry");
+            let metadata = entry.metadata().expect("there");
+            match metadata.is_dir() {
+                true => waiting.push(entry.path()),
+                false => modes.push((entry.path(), metadata.permissions().mode() & 0o777)),
+            }
+        }
+    }
+    modes
+}
+
+/// What ntt writes is as open to others as whoever runs it wants: no file less, and none more. Contents alone end as 0444, below folders that obey.
+#[test]
+fn every_file_of_an_archive_obeys_the_umask() {
+    for (umask, wanted) in [("022", 0o644), ("027", 0o640), ("077", 0o600)] {
+        let modes = modes_under(umask);
+        assert!(modes.len() > 10, "{modes:?}");
+        for (path, mode) in modes {
+            let is_content = ["blobs", "packs"]
+                .iter()
+                .any(|part| path.iter().any(|name| name == *part));
+            let is_right = mode == wanted || (is_content && mode == 0o444);
+            assert!(is_right, "{umask}: {} has {mode:o}", path.display());
+        }
+    }
+}

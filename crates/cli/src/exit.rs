@@ -176,6 +176,36 @@ pub(crate) fn report(global: &Global, outcome: CommandResult) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Prints what is wrong with the arguments, or the help or version that they ask for, and gives the exit code. As JSON if one of them says so, whatever
+/// else they say.
+pub(crate) fn report_arguments(error: &clap::Error) -> ExitCode {
+    let is_json = std::env::args_os().any(|argument| argument == "--json");
+    if is_json && error.use_stderr() {
+        let text = error.to_string();
+        let mut paragraphs = text.split("\n\n").map(|lines| {
+            let words: Vec<&str> = lines.split_whitespace().collect();
+            words.join(" ")
+        });
+        let message = paragraphs.next().unwrap_or_default();
+        let message = message.strip_prefix("error: ").unwrap_or(&message);
+        tell_json(message, &[], &paragraphs.collect::<Vec<_>>());
+    } else if let Err(closed) = error.print() {
+        tracing::debug!("{closed}");
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(ErrorKind::Usage.exit_code()))
+}
+
+fn tell_json(message: &str, causes: &[String], hints: &[impl serde::Serialize]) {
+    let line = serde_json::json!({
+        "schema_version": crate::output::SCHEMA_VERSION,
+        "message_type": "error",
+        "message": message,
+        "causes": causes,
+        "hints": hints,
+    });
+    tell(&line.to_string());
+}
+
 /// Says on stderr what failed.
 pub(crate) fn tell_failure(global: &Global, failure: &Failure) {
     if failure.kind == FailureKind::ClosedPipe {
@@ -183,14 +213,7 @@ pub(crate) fn tell_failure(global: &Global, failure: &Failure) {
     }
     let causes = ntt_pipeline::causes(failure.error.as_ref());
     if global.json {
-        let line = serde_json::json!({
-            "schema_version": crate::output::SCHEMA_VERSION,
-            "message_type": "error",
-            "message": causes[0],
-            "causes": causes[1..],
-            "hints": failure.hints,
-        });
-        tell(&line.to_string());
+        tell_json(&causes[0], &causes[1..], &failure.hints);
     } else {
         tell(&format!("ntt: {}", causes.join(": ")));
         failure

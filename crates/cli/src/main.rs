@@ -25,7 +25,10 @@ fn main() -> ExitCode {
     {
         return ntt_inspect::child::main();
     }
-    let arguments = args::Arguments::parse();
+    let arguments = match args::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return exit::report_arguments(&error),
+    };
     logging::start(&arguments.global);
     let outcome = commands::run(&arguments);
     exit::report(&arguments.global, outcome)

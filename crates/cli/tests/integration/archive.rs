@@ -168,3 +168,17 @@ fn every_file_of_an_archive_obeys_the_umask() {
         }
     }
 }
+
+/// R5: the words of a person are not replaced in silence.
+#[test]
+fn r5_another_label_is_told_with_the_one_before() {
+    let environment = Environment::new();
+    environment.write("tree/a", b"a");
+    let ingest = |label: &str| environment.ntt(["ingest", "--label", label, "tree"]).stderr(0);
+    assert!(!ingest("box 7").contains("labelled"));
+    assert!(!ingest("box 7").contains("labelled"), "the same words");
+    let said = ingest("box 8");
+    assert!(said.contains("is labelled `box 8` now; it was `box 7`"), "{said}");
+    let log = environment.ntt(["medium", "show", "box 8"]).code(0);
+    assert!(log.contains("box 7"), "{log}");
+}

@@ -65,6 +65,33 @@ fn r44_2_the_arguments_make_no_sense() {
     }
 }
 
+/// A program that asked for JSON gets it, also for arguments that are none.
+#[test]
+fn r44_wrong_arguments_are_told_as_json_if_that_is_asked_for() {
+    let environment = Environment::new();
+    for (arguments, message) in [
+        (
+            &["ls"][..],
+            "the following required arguments were not provided: <TARGET>",
+        ),
+        (&["find", "--nonsense"], "unexpected argument '--nonsense' found"),
+    ] {
+        let said = environment.ntt(["--json"].iter().chain(arguments)).stderr(2);
+        let error: serde_json::Value = serde_json::from_str(&said).expect("one object");
+        assert_eq!(
+            (&error["message_type"], &error["message"]),
+            (&"error".into(), &message.into())
+        );
+        assert!(error["hints"].as_array().expect("hints").len() > 1, "{error}");
+    }
+    assert!(
+        environment
+            .ntt(["--json", "--help"])
+            .code(0)
+            .contains("Usage: ntt")
+    );
+}
+
 #[test]
 fn r44_3_finished_with_recorded_losses() {
     let environment = Environment::new();

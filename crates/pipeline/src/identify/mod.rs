@@ -217,9 +217,7 @@ pub fn run(context: &Context<'_>, plan: &IdentifyPlan, label: Option<&str>) -> R
                 detail = format!("{elsewhere}: {detail}");
             }
             relocate(context, plan, *key)?;
-            if let Some(label) = label {
-                catalogue.set_label(*key, label)?;
-            }
+            relabel(context, *key, label)?;
             *key
         }
     };
@@ -228,6 +226,25 @@ pub fn run(context: &Context<'_>, plan: &IdentifyPlan, label: Option<&str>) -> R
     stage.add(1, plan.source.size_bytes);
     stage.end_logged(catalogue, Some(&medium), RunOutcome::Complete, detail)?;
     Ok(medium)
+}
+
+/// Gives a known medium the words of a person, if there are any, and says which it had (R5).
+pub(crate) fn relabel(context: &Context<'_>, key: MediumKey, label: Option<&str>) -> Result<(), Error> {
+    let catalogue = context.archive.catalogue();
+    let medium = catalogue.medium(key)?.medium;
+    let Some(label) = label.filter(|label| *label != medium.label) else {
+        return Ok(());
+    };
+    catalogue.set_label(key, label)?;
+    if !medium.label.is_empty() {
+        let text = format!(
+            "medium {} is labelled `{label}` now; it was `{}`",
+            medium.id, medium.label
+        );
+        let severity = Severity::Warning;
+        context.observer.event(&Event::Message { severity, text });
+    }
+    Ok(())
 }
 
 /// Tells of a medium that may be the same, but of which too little is known: its ingest was not finished, and the time of its file is another, or the file is still where it was.

@@ -143,9 +143,7 @@ fn record(context: &Context<'_>, plan: &IdentifyPlan, request: &IngestRequest) -
     let label = request.label.as_deref();
     let key = match plan.recognition.key() {
         Some(key) => {
-            if let Some(label) = label {
-                catalogue.set_label(key, label)?;
-            }
+            identify::relabel(context, key, label)?;
             key
         }
         None => identify::add(context, plan, label)?,

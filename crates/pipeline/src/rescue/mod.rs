@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 pub use advise::Surveyor;
 pub(crate) use hardware::Hardware;
 
-use crate::identify::Recognition;
+use crate::identify::{Recognition, relabel};
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, HostPath, Interrupt, RunOutcome, Stage};
 
@@ -234,9 +234,7 @@ fn put_on_record(context: &Context<'_>, plan: &RescuePlan, label: Option<&str>) 
     let catalogue = context.archive.catalogue();
     let key = match plan.recognition.key() {
         Some(key) => {
-            if let Some(label) = label {
-                catalogue.set_label(key, label)?;
-            }
+            relabel(context, key, label)?;
             key
         }
         None => add(context, &plan.source, label)?,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ntt_model::ByteRange;
 
 use crate::device::says_gone;
+use crate::sentinel::{SENTINEL_BYTES, Sentinel, is_filler};
 
 /// A failure quicker than this is no drive fighting for a sector.
 const INSTANT: Duration = Duration::from_millis(50);
@@ -20,27 +21,6 @@ const FAILURES: u32 = 8;
 const THRESHOLD_MAX: u32 = 64;
 /// As long as nothing at all was ever read, there is no sentinel, and so many failures in a row mean that nobody answers.
 const FAILURES_BEFORE_ANY_SUCCESS: u32 = 32;
-/// Bytes of a sentinel.
-pub(crate) const SENTINEL_BYTES: usize = 4096;
-
-/// Known-good bytes of the medium.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Sentinel {
-    /// Where.
-    pub range: ByteRange,
-    /// What was read there.
-    pub bytes: Vec<u8>,
-}
-
-impl Sentinel {
-    fn of(range: ByteRange, bytes: &[u8]) -> Self {
-        let len = bytes.len().min(SENTINEL_BYTES);
-        Self {
-            range: ByteRange::new(range.offset, range.len.min(SENTINEL_BYTES as u64)),
-            bytes: bytes.get(..len).unwrap_or_default().to_vec(),
-        }
-    }
-}
 
 /// What a failure calls for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -199,13 +179,6 @@ impl Breaker {
 }
 
 /// Whether all bytes are alike: other media may have the same there, so that it tells nothing of which one this is.
-fn is_filler(bytes: &[u8]) -> bool {
-    bytes
-        .iter()
-        .zip(bytes.iter().skip(1))
-        .all(|(one, next)| one == next)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -28,12 +28,13 @@ pub mod planner;
 pub mod policy;
 pub mod real;
 pub mod record;
+pub mod sentinel;
 pub mod session;
 pub mod sink;
 pub mod stats;
 pub mod tree;
 pub mod watch;
 
-pub use breaker::Sentinel;
 pub use error::Error;
 pub use paths::Paths;
+pub use sentinel::Sentinel;

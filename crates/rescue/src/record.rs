@@ -62,6 +62,9 @@ pub struct Record {
     pub fill: FillRecord,
     /// Bytes in the image that the map does not vouch for; see [`crate::sink::Digest`].
     pub unclaimed_bytes: u64,
+    /// Places that an earlier run read, which the last one compared with the medium and found equal; 0 if it began anew.
+    #[serde(default)]
+    pub equal_places: u64,
 }
 
 impl Record {

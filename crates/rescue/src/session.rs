@@ -187,5 +187,6 @@ fn record(
         blake3: ended.digest.blake3.to_hex().to_string(),
         sha256,
         unclaimed_bytes: ended.digest.unclaimed_bytes,
+        equal_places: ended.equal_places,
     })
 }

@@ -48,6 +48,32 @@ fn r7_missing_bytes_are_a_loss() {
     assert!(shown.starts_with("complete"), "{shown}");
 }
 
+/// R1, R8: disks that were partitioned alike begin alike. What is compared lies all over the image, whether there is more to read or not.
+#[test]
+fn r1_another_medium_that_begins_alike_is_refused() {
+    let environment = Environment::new();
+    let _ = environment.write("source", &content());
+    let rescue = |source: &str| environment.ntt(["rescue", source, "--output", "image"]);
+    let shown = rescue("source").code(0);
+    assert!(!shown.contains("compared"), "{shown}");
+    let shown = rescue("source").code(0);
+    assert!(shown.contains("known by 8 places of 4096 bytes"), "{shown}");
+
+    let mut other = content();
+    other[LEN / 2..].fill(0);
+    let _ = environment.write("other", &other);
+    let unfinished = "0x0 + 1\n0x00000000  0x00280000  +\n0x00280000  0x0005C73B  ?\n";
+    for map in [read(&environment, "image.map"), unfinished.as_bytes().to_vec()] {
+        let _ = environment.write("image.map", &map);
+        let told = rescue("other").stderr(1);
+        assert!(
+            told.contains("this is not the medium that the image is of: the bytes at"),
+            "{told}"
+        );
+        assert!(read(&environment, "image") == content() && read(&environment, "image.map") == map);
+    }
+}
+
 #[test]
 fn what_would_be_overwritten_is_refused() {
     let environment = Environment::new();

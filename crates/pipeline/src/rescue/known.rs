@@ -7,20 +7,18 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use ntt_catalogue::rows::{Evidence, MediumRow};
-use ntt_mapfile::{Mapfile, Status};
+use ntt_mapfile::Mapfile;
 use ntt_model::ByteRange;
 use ntt_rescue::buffer::Buffer;
 use ntt_rescue::device::Device;
+use ntt_rescue::sentinel::{self, Sentinel};
 
 use super::paths;
 use crate::identify::Recognition;
 use crate::{Archive, Error, Interrupt};
 
-/// Places that are compared, and how many of the image are looked at to find ones that say something.
+/// Places that are compared.
 const PLACES: usize = 16;
-const PLACES_LOOKED_AT: u64 = 1024;
-/// Length of one: a multiple of every usual sector.
-const PLACE_BYTES: u64 = 4096;
 /// A failing device is not asked more often.
 const FAILURES_MAX: u32 = 3;
 /// What is read at a time when all is compared.
@@ -154,9 +152,9 @@ fn settle(
 
 fn compare_places(device: &mut dyn Device, earlier: &Earlier) -> Likeness {
     let (mut equal, mut failures) = (0, 0);
-    for (range, bytes) in telling_places(earlier, device.geometry().size_bytes) {
-        match read(device, range) {
-            Some(read) if read == bytes => equal += 1,
+    for place in telling_places(earlier, device.geometry().size_bytes) {
+        match read(device, place.range) {
+            Some(read) if read == place.bytes => equal += 1,
             Some(_) => return Likeness::Differs,
             None => failures += 1,
         }
@@ -171,29 +169,12 @@ fn compare_places(device: &mut dyn Device, earlier: &Earlier) -> Likeness {
     }
 }
 
-/// Places of the image, spread over all that was rescued, that are not one byte over and over.
-fn telling_places(earlier: &Earlier, size_bytes: u64) -> Vec<(ByteRange, Vec<u8>)> {
-    let step = (size_bytes / PLACES_LOOKED_AT / PLACE_BYTES).max(1) * PLACE_BYTES;
-    let mut places = Vec::new();
-    let mut offset = 0;
-    while let Some(range) =
-        Some(ByteRange::new(offset, PLACE_BYTES)).filter(|range| range.end() <= size_bytes)
-    {
-        let mut bytes = vec![0; usize::try_from(PLACE_BYTES).unwrap_or(0)];
-        let is_rescued = earlier.map.bytes_within(Status::Finished, range) == range.len;
-        if is_rescued && earlier.image.read_exact_at(&mut bytes, offset).is_ok() && is_telling(&bytes) {
-            places.push((range, bytes));
-        }
-        offset += step;
-    }
-    let stride = places.len().div_ceil(PLACES).max(1);
-    places.into_iter().step_by(stride).collect()
-}
-
-fn is_telling(bytes: &[u8]) -> bool {
-    bytes
-        .first()
-        .is_some_and(|first| bytes.iter().any(|byte| byte != first))
+/// Places of the image that say something, spread over all that was rescued and the device has.
+fn telling_places(earlier: &Earlier, size_bytes: u64) -> Vec<Sentinel> {
+    let mut read = |range: ByteRange, bytes: &mut [u8]| earlier.image.read_exact_at(bytes, range.offset);
+    let mut places = sentinel::spread(&earlier.map, PLACES, &mut read).unwrap_or_default();
+    places.retain(|place| place.range.end() <= size_bytes);
+    places
 }
 
 /// Compares all that can be read, until too much of it cannot; `None` if anything differs.

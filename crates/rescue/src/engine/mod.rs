@@ -13,7 +13,7 @@ use ntt_model::ByteRange;
 use serde::{Deserialize, Serialize};
 
 use crate::advisor::Advisor;
-use crate::breaker::{Breaker, Sentinel, Suspicion};
+use crate::breaker::{Breaker, Suspicion};
 use crate::buffer::Buffer;
 use crate::device::{Device, ReadFailure};
 use crate::error::Error;
@@ -21,6 +21,7 @@ use crate::log::{Event, EventLog};
 use crate::monitor::{LastError, Monitor, Snapshot};
 use crate::planner::{Ending, Planner, Reading, Request};
 use crate::policy::{Phase, Policy};
+use crate::sentinel::Sentinel;
 use crate::sink::{Digest, Sink};
 use crate::stats::{HUNG, Stats, millis};
 use crate::watch::Stopwatch;
@@ -61,6 +62,8 @@ pub struct Ended {
     pub stats: Stats,
     /// The digest of the image.
     pub digest: Digest,
+    /// Places that an earlier run read, which this one compared with the medium and found equal.
+    pub equal_places: u64,
 }
 
 /// What a run works with.
@@ -104,6 +107,8 @@ pub struct Engine<'a> {
     checkpoint_after: Duration,
     /// Time in pauses, and without a device: it does not count as effort.
     idle: Duration,
+    /// Places of the image that the medium was recognised by.
+    equal_places: u64,
 }
 
 impl<'a> Engine<'a> {
@@ -117,6 +122,7 @@ impl<'a> Engine<'a> {
             last_checkpoint: now,
             checkpoint_after: FIRST_CHECKPOINT,
             idle: Duration::ZERO,
+            equal_places: 0,
             breaker: Breaker::knowing(&parts.sentinels),
             parts,
             buffer: Buffer::default(),
@@ -150,6 +156,7 @@ impl<'a> Engine<'a> {
             map,
             stats: self.parts.stats,
             digest,
+            equal_places: self.equal_places,
         })
     }
 

@@ -13,16 +13,16 @@ use super::hashing::TreeWriter;
 use super::image::{ImageReader, ImageWriter};
 use super::writing::Writing;
 use super::{Sink, require_space, tree_file};
-use crate::breaker::{SENTINEL_BYTES, Sentinel};
 use crate::error::Error;
 use crate::geometry::Geometry;
 use crate::paths::{Paths, directory_of};
+use crate::sentinel::{self, Sentinel};
 use crate::tree::HashTree;
 
 /// Groups that are hashed again before an image is gone on with.
 const SAMPLES: usize = 64;
 /// Places that must be the same on the medium as in the image, if they can be read.
-const SENTINELS: usize = 4;
+const SENTINELS: usize = 8;
 
 /// How to open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -252,20 +252,16 @@ fn open_tree(disk: &dyn Disk, paths: &Paths, size_bytes: u64, map: &Mapfile) -> 
     Ok(TreeWriter::new(tree, file, path))
 }
 
-/// The first bytes of a few rescued runs.
+/// Places of all that was rescued; if none of it says anything, the first.
 fn sentinels(map: &Mapfile, image: &dyn DiskFile, paths: &Paths) -> Result<Vec<Sentinel>, Error> {
-    let runs: Vec<ByteRange> = map.runs(Status::Finished).collect();
-    let stride = runs.len().div_ceil(SENTINELS).max(1);
-    let mut sentinels = Vec::new();
-    for run in runs.into_iter().step_by(stride) {
-        let range = ByteRange::new(run.offset, run.len.min(SENTINEL_BYTES as u64));
-        let mut bytes = vec![0; usize::try_from(range.len).unwrap_or(0)];
-        image
-            .read_exact_at(range.offset, &mut bytes)
-            .map_err(Error::target("reading", &paths.image))?;
-        sentinels.push(Sentinel { range, bytes });
+    let mut read = |range: ByteRange, bytes: &mut [u8]| image.read_exact_at(range.offset, bytes);
+    let reading = |error| Error::target("reading", &paths.image)(error);
+    let sentinels = sentinel::spread(map, SENTINELS, &mut read).map_err(reading)?;
+    if !sentinels.is_empty() {
+        return Ok(sentinels);
     }
-    Ok(sentinels)
+    let first = sentinel::first(map, &mut read).map_err(reading)?;
+    Ok(first.into_iter().collect())
 }
 
 /// Hashes some of the known groups again: an image that changed since must not be gone on with.

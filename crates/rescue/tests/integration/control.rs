@@ -40,7 +40,7 @@ fn a_stop_keeps_everything_and_the_next_run_goes_on() {
     let again = world.run().expect("a quiet disk");
     assert_eq!(again.outcome, Outcome::Done);
     let read_bytes: u64 = world.medium().log().iter().map(|read| read.range.len).sum();
-    let sentinels = 4096;
+    let sentinels = 8 * 4096;
     assert_eq!(read_bytes, SIZE + sentinels, "nothing else is read twice");
 }
 

@@ -10,6 +10,7 @@ use ntt_rescue::health::{Health, States, Verdict, judge, strip};
 use ntt_rescue::merge::Merged;
 use ntt_rescue::monitor::letters;
 use ntt_rescue::record::{FillRecord, Record};
+use ntt_rescue::sentinel::SENTINEL_BYTES;
 use ntt_rescue::session::Plan;
 use serde::Serialize;
 
@@ -66,6 +67,12 @@ pub(super) fn record(out: &mut Output, record: &Record, paths: &Paths) -> io::Re
         let bytes = units::count(record.unclaimed_bytes);
         out.line(format!(
             "         {bytes} bytes of the image are not vouched for, and count as zeros"
+        ))?;
+    }
+    if record.equal_places > 0 {
+        let places = units::counted(record.equal_places, "place", "places");
+        out.line(format!(
+            "medium   known by {places} of {SENTINEL_BYTES} bytes of the image, compared and equal; what was rescued before was not read again"
         ))?;
     }
     out.line(format!("image    {}", shown(&paths.image)))?;

@@ -178,7 +178,6 @@ impl Breaker {
     }
 }
 
-/// Whether all bytes are alike: other media may have the same there, so that it tells nothing of which one this is.
 #[cfg(test)]
 mod tests {
     use super::*;

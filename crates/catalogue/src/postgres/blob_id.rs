@@ -1,6 +1,6 @@
 //! The row ids of contents: the first 63 bits of the digest, so that one small index finds a content by digest and by row.
 //!
-//! Two digests may begin alike: by chance one pair in 100 million contents is there once in a thousand catalogues, and whoever wants to can make one.
+//! Two digests may begin alike: by chance 100 million contents have such a pair in one of 2,000 catalogues, and whoever wants to can make one.
 //! The content that comes later takes the next free id. Ids are never given back, so all ids before that of a content were taken when it came; a
 //! search goes up from the first until it meets the content or a free id. Two transactions that give the same id meet at the primary key, and the
 //! later one is run again.
@@ -14,7 +14,7 @@ use super::connection::{Connection, get};
 use super::media::unsigned;
 use crate::Error;
 
-/// Ids that a content can have. To make so many digests that begin alike takes 2^55 attempts.
+/// Ids that a content can have. To fill all of one content's takes more than 2^50 attempts.
 pub(super) const CHOICES: i64 = 8;
 
 /// What is known of a content that is there.

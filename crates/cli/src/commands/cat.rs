@@ -51,7 +51,7 @@ pub(crate) fn run(global: &Global, args: &CatArgs) -> CommandResult {
     for target in &args.targets {
         let wrote = match content(catalogue, target.as_bytes(), wanted, choice)? {
             Content::Blob { blob, damaged } => {
-                blob_out(&archive, target.as_bytes(), (blob, damaged), &mut out)?
+                blob_out(&archive, target.as_bytes(), &blob, damaged, &mut out)?
             }
             Content::Attribute(value) => {
                 value_out(&value, out.raw())?;
@@ -78,11 +78,12 @@ enum Content {
 fn blob_out(
     archive: &Archive,
     target: &[u8],
-    (blob, damaged): (BlobHash, bool),
+    blob: &BlobHash,
+    damaged: bool,
     out: &mut Output,
 ) -> Result<Exit, Failure> {
     let name = escape(target);
-    let (exit, said) = match (write(archive, &blob, out.raw())?, damaged) {
+    let (exit, said) = match (write(archive, blob, out.raw())?, damaged) {
         (false, _) => (Exit::Damage, format!("ntt: {name}: {DAMAGED_IN_STORE}")),
         (true, true) => {
             let said = format!("ntt: {name} is damaged: its missing bytes are shown as zeros");
@@ -103,6 +104,7 @@ fn value_out(mut value: &[u8], out: &mut impl Write) -> Result<(), Failure> {
     Ok(std::io::copy(&mut value, out).map(drop)?)
 }
 
+/// What a target names, or why there is nothing to write.
 fn content(
     catalogue: &dyn Catalogue,
     target: &[u8],

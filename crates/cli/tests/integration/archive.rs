@@ -182,3 +182,30 @@ fn r5_another_label_is_told_with_the_one_before() {
     let log = environment.ntt(["medium", "show", "box 8"]).code(0);
     assert!(log.contains("box 7"), "{log}");
 }
+
+/// R29, R44: an ingest that goes on with an earlier one looks at the directory once more before it says that all of it is here.
+#[test]
+fn r44_a_directory_that_changed_before_its_ingest_went_on_is_taken_in_as_it_is() {
+    let environment = Environment::new();
+    environment.write("tree/kept", b"kept");
+    environment.write("tree/changed", b"before");
+    environment.write("tree/gone", b"gone");
+    let _ = environment.ntt(["ingest", "--no-copy", "tree"]).code(3);
+    environment.write("tree/changed", b"after, and longer");
+    environment.write("tree/late", b"late");
+    fs::remove_file(environment.work().join("tree/gone")).expect("it was there");
+
+    let medium = &environment.ntt(["--json", "ingest", "tree"]).summary(0)["media"][0];
+    assert_eq!(medium["copied"]["failed_streams"], 0, "{medium}");
+    for path in ["kept", "changed", "late"] {
+        let place = format!("tree/1/{path}");
+        let content = fs::read(environment.work().join("tree").join(path)).expect("a file");
+        assert_eq!(environment.ntt(["cat", &place]).bytes(0), content);
+    }
+    let _ = environment.ntt(["restore", "--compare", "tree", "tree"]).code(0);
+    assert_eq!(
+        environment.ntt(["find", "--glob", "gone"]).code(0),
+        "",
+        "it is gone"
+    );
+}

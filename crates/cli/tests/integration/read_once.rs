@@ -34,7 +34,7 @@ fn check_copy(environment: &Environment, source: &str) {
     let read = read_bytes(environment, &["-q", "copy", source]);
     let all = (FILES * FILE_BYTES) as u64;
     assert!(read >= all, "{read} of {all} bytes");
-    // The catalogue's pages, the program's own libraries and the like: a twentieth of what two looks would cost.
+    // The catalogue's pages, the program's own libraries and the like: a twentieth of what a second look would cost.
     assert!(read < all + all / 20, "{read} bytes for {all}");
     let verified = read_bytes(environment, &["-q", "verify", source]);
     assert!(verified >= all, "{verified}: what was copied is read back");

@@ -86,6 +86,19 @@ pub struct CopySummary {
     pub outcome: RunOutcome,
 }
 
+impl CopySummary {
+    /// What two copies did, of which the later one had the same medium scanned anew: it says what failed, and how it ended.
+    pub(crate) fn then(&self, later: &Self) -> Self {
+        Self {
+            stored_streams: self.stored_streams + later.stored_streams,
+            bytes_read: self.bytes_read + later.bytes_read,
+            new_blobs: self.new_blobs + later.new_blobs,
+            new_bytes: self.new_bytes + later.new_bytes,
+            ..later.clone()
+        }
+    }
+}
+
 /// The queues of a medium's current scans.
 ///
 /// # Errors

@@ -78,14 +78,21 @@ impl Known {
             again: self.again || request.scan.again,
             ..request.scan
         };
-        let scans = scan::plan(context, medium, None, settings)?;
-        let scanned = scan::run(context, medium, &scans)?;
-        let mut outcome = scanned.iter().map(|scan| scan.outcome).max().unwrap_or_default();
+        let (goes_on, mut scanned) = scan_once(context, medium, settings)?;
         let mut copied = CopySummary::default();
         if !request.skip_copy {
-            copied = copy::run(context, medium, &copy::plan(context.archive, medium)?)?;
-            outcome = outcome.max(copied.outcome);
+            copied = copy_rest(context, medium)?;
+            // What was copied is what an earlier run had found. The directory may have changed since, and only a look can say that all of it is here.
+            if goes_on && self.identity.source.kind == SourceKind::Directory {
+                let again = ScanSettings {
+                    again: true,
+                    ..settings
+                };
+                scanned = scan_once(context, medium, again)?.1;
+                copied = copied.then(&copy_rest(context, medium)?);
+            }
         }
+        let mut outcome = scanned.max(copied.outcome);
         if !request.skip_copy && !request.skip_verify {
             outcome = outcome.max(verify_once(context, medium, &self.identity)?.outcome);
         }
@@ -105,6 +112,22 @@ impl Known {
             None => summary,
         })
     }
+}
+
+/// Scans what was not scanned yet, or all of it again: whether nothing was to do, so that an earlier run is gone on with, and how it ended.
+fn scan_once(
+    context: &Context<'_>,
+    medium: &MediumRow,
+    settings: ScanSettings,
+) -> Result<(bool, RunOutcome), Error> {
+    let plan = scan::plan(context, medium, None, settings)?;
+    let scanned = scan::run(context, medium, &plan)?;
+    let outcome = scanned.iter().map(|scan| scan.outcome).max();
+    Ok((scanned.is_empty(), outcome.unwrap_or_default()))
+}
+
+fn copy_rest(context: &Context<'_>, medium: &MediumRow) -> Result<CopySummary, Error> {
+    copy::run(context, medium, &copy::plan(context.archive, medium)?)
 }
 
 /// Rescues a source that is a device; what follows works on the image.
@@ -181,7 +204,7 @@ fn is_inspection_cut_short(context: &Context<'_>, medium: &MediumRow) -> Result<
         .any(|row| row.scan.is_none() && row.finding.is_cut_short()))
 }
 
-/// A directory that was ingested completely is scanned again, because it may have changed since. An image cannot have, unless more of it was
+/// A directory that was ingested completely is scanned again, because it may have changed since; one that was not is gone on with first. An image cannot have, unless more of it was
 /// rescued: then directories may have appeared, and what was damaged is read again.
 fn must_scan_again(context: &Context<'_>, identity: &IdentifyPlan) -> Result<bool, Error> {
     let catalogue = context.archive.catalogue();

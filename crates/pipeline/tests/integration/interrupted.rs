@@ -48,7 +48,7 @@ fn ingest(
     summary.outcome
 }
 
-/// Everything that a run leaves, but for numbers and times that differ between any two runs: paths with their contents, the census, the
+/// Everything that a run leaves of the present, but for numbers and times that differ between any two runs: paths with their contents, the census, the
 /// contents of the store.
 fn state(world: &World) -> Vec<String> {
     let catalogue = world.archive.catalogue();
@@ -56,7 +56,9 @@ fn state(world: &World) -> Vec<String> {
     let media = catalogue.media().unwrap();
     assert_eq!(media.len(), 1);
     for volume in catalogue.volumes(media[0].key).unwrap() {
-        for scan in catalogue.scans(volume.key).unwrap() {
+        let scans = catalogue.scans(volume.key).unwrap();
+        // Whoever goes on scans a directory once more, in case that it changed; what that superseded is history.
+        if let Some(scan) = scans.iter().max_by_key(|scan| scan.id) {
             state.push(format!("{:?}", catalogue.census(scan.id).unwrap()));
             let mut paths = Vec::new();
             catalogue

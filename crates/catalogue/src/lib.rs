@@ -151,7 +151,8 @@ pub trait Catalogue: Send + Sync {
     /// chunks that are due at once. Those that a worker holds stay with it. Returns how many.
     fn reopen(&self, scan: ScanId, class: Option<FailureClass>) -> Result<u64, Error>;
     /// Forgets that the streams of a scan have these contents, because the store has lost them: the streams become pending in new chunks, and
-    /// the contents count as never verified. The blob rows stay, as the memory of what is lost. Returns how many streams.
+    /// the contents are on record as bad until [`Catalogue::record_verified`] says otherwise. The blob rows stay, as the memory of what is lost. Returns how
+    /// many streams.
     fn reopen_missing(&self, scan: ScanId, blobs: &[BlobHash]) -> Result<u64, Error>;
     /// The queue of a scan, derived from its chunks.
     fn progress(&self, scan: ScanId) -> Result<Progress, Error>;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use ntt_model::entry::StreamKind;
 use ntt_model::{FailureClass, Kind, MediumKey, ScanId, Timestamp};
 
 use crate::Error;
@@ -128,11 +129,13 @@ fn within<T: PartialOrd>(range: Option<&RangeInclusive<T>>, fact: Option<T>) -> 
 }
 
 impl StateFilter {
-    fn matches(self, state: &State) -> bool {
+    /// Whether a state is one of those looked for.
+    pub fn matches(self, state: &State) -> bool {
         match (self, state) {
             (Self::Pending, State::Pending)
             | (Self::Stored, State::Stored { .. })
             | (Self::Damaged, State::Damaged { .. })
+            | (Self::Corrupt, State::Corrupt { .. })
             | (Self::Excluded, State::Excluded { .. })
             | (Self::Retryable, State::Retryable { .. }) => true,
             (Self::Failed(class), State::Failed { failure, .. }) => {
@@ -172,6 +175,8 @@ pub enum StateFilter {
     Stored,
     /// Stored in part.
     Damaged,
+    /// Stored once, and damaged or missing in the store now.
+    Corrupt,
     /// Excluded by a rule.
     Excluded,
     /// To be tried again.
@@ -193,6 +198,20 @@ pub struct FoundRow {
     pub path: PathRow,
     /// Modification time.
     pub modified: Option<Timestamp>,
-    /// State of its data stream; `None` for inodes without content.
-    pub state: Option<StreamState>,
+    /// Its streams with their states; none for inodes without content.
+    pub streams: Vec<StreamState>,
+}
+
+impl FoundRow {
+    /// The data stream.
+    pub fn data(&self) -> Option<&StreamState> {
+        self.streams.iter().find(|stream| stream.kind == StreamKind::Data)
+    }
+
+    /// The others: forks, alternate streams, large attributes.
+    pub fn others(&self) -> impl Iterator<Item = &StreamState> {
+        self.streams
+            .iter()
+            .filter(|stream| stream.kind != StreamKind::Data)
+    }
 }

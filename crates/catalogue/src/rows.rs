@@ -367,6 +367,11 @@ pub enum State {
         /// Why.
         failure: Failure,
     },
+    /// A content that was in the store, whole or in part, and is on record as damaged or missing there (R42). A census counts it as what it was.
+    Corrupt {
+        /// Name of the content.
+        blob: BlobHash,
+    },
     /// All its paths are excluded by rules.
     Excluded {
         /// The rule of the first path.
@@ -388,6 +393,16 @@ pub enum State {
         /// Attempts made.
         attempts: u32,
     },
+}
+
+impl State {
+    /// The content that was stored of the stream.
+    pub const fn blob(&self) -> Option<&BlobHash> {
+        match self {
+            Self::Stored { blob } | Self::Damaged { blob, .. } | Self::Corrupt { blob } => Some(blob),
+            Self::Pending | Self::Excluded { .. } | Self::Retryable { .. } | Self::Failed { .. } => None,
+        }
+    }
 }
 
 /// State of one stream of an inode.

@@ -61,6 +61,8 @@ pub(crate) struct ResultRow {
     pub(crate) not_before: Option<Timestamp>,
     pub(crate) detail: String,
     pub(crate) hash: Option<BlobHash>,
+    /// Whether the blob is on record as damaged or missing in the store.
+    pub(crate) bad: bool,
 }
 
 impl ResultRow {
@@ -94,6 +96,9 @@ pub(crate) enum Standing {
 /// The state that follows from the result and the standing.
 pub(crate) fn derive(result: Option<&ResultRow>, standing: &Standing) -> Result<State, Error> {
     match result {
+        Some(row) if row.bad && [STORED, DAMAGED].contains(&row.state) => {
+            return Ok(State::Corrupt { blob: row.blob()? });
+        }
         Some(row) if row.state == STORED => return Ok(State::Stored { blob: row.blob()? }),
         Some(row) if row.state == DAMAGED => {
             return Ok(State::Damaged {

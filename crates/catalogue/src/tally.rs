@@ -31,7 +31,7 @@ impl From<State> for Heading {
     fn from(state: State) -> Self {
         match state {
             State::Pending => Self::Pending,
-            State::Stored { .. } => Self::Stored,
+            State::Stored { .. } | State::Corrupt { .. } => Self::Stored,
             State::Damaged { .. } => Self::Damaged,
             State::Excluded { rule } => Self::Excluded(rule),
             State::Retryable { .. } => Self::Retryable,

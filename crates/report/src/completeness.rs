@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::hits::{hits, is_of_unread_image};
 use crate::media::lost;
-use crate::selector::{current_findings_that, current_scans};
+use crate::selector::{all_scans, current_findings_that};
 
 /// Whether everything on a medium is safe.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -152,13 +152,19 @@ fn waits(reading: &Reading<'_>) -> bool {
         .is_some_and(|census| census.pending.count + census.retryable.count > 0)
 }
 
-/// How many contents of a medium the store does not have right any more, as far as is on record (R44).
-fn bad_contents(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<u64, Error> {
+/// How many contents of a medium the store does not have right any more, as far as is on record (R44). What only a superseded scan lists is among them: it was on
+/// the medium, and nobody may say that all is well while it is lost.
+///
+/// # Errors
+///
+/// What the catalogue says.
+pub fn bad_contents(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<u64, Error> {
     let mut bad = HashSet::new();
-    for row in catalogue.volumes(medium.key)? {
-        for scan in current_scans(catalogue, &row)? {
+    // Mostly there are none at all.
+    if !catalogue.bad_blobs(None)?.is_empty() {
+        for scan in all_scans(catalogue, medium)? {
             bad.extend(catalogue.bad_blobs(Some(scan.id))?);
         }
     }
-    Ok(bad.len() as u64)
+    Ok(u64::try_from(bad.len()).unwrap_or(u64::MAX))
 }

@@ -4,19 +4,20 @@ use std::borrow::Cow;
 
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::query::{FoundRow, SearchedScan};
-use ntt_catalogue::rows::{MediumRow, State};
+use ntt_catalogue::rows::{MediumRow, State, StreamState};
 use ntt_model::blob::hex;
 use ntt_model::entry::Allocation;
-use ntt_model::{Kind, MediumId, Namespace, ScanId, Timestamp};
+use ntt_model::{BlobHash, Kind, MediumId, Namespace, ScanId, Timestamp};
 use ntt_search::SearchFolder;
 use serde::{Serialize, Serializer};
 
 use crate::Error;
 use crate::find::{FindOptions, each_row, medium_of, scan_of, scans_by_id};
 use crate::index::Unindexed;
-use crate::occurrences::medium_name;
+use crate::occurrences::{medium_name, stream_name};
 
-/// One path with what is known of its inode and its content. The order of the fields is that of the columns.
+/// One stream of the inode at one path, with what is known of them: a row for the data of each path, whether or not there are any, and one for each fork, alternate stream
+/// and large attribute. The order of the fields is that of the columns.
 #[derive(Clone, Debug, Serialize)]
 pub struct ExportRow {
     /// Id of the medium, hexadecimal.
@@ -44,13 +45,15 @@ pub struct ExportRow {
     pub alternate: bool,
     /// Whether the entry is in use.
     pub allocation: Allocation,
-    /// Size of the data stream.
+    /// Which stream: empty for the data, else its name as a terminal shows it.
+    pub stream: String,
+    /// Size of the stream.
     pub size_bytes: u64,
     /// Modification time, RFC 3339 in UTC.
     pub modified: Option<Timestamp>,
     /// The same in nanoseconds since 1970.
     pub modified_ns: Option<i64>,
-    /// State of the data stream.
+    /// State of the stream; unknown for the data of what has none, as directories have not.
     pub state: Option<&'static str>,
     /// Its content: the digest, hexadecimal.
     pub blob: Option<String>,
@@ -134,7 +137,7 @@ const fn column(
 }
 
 /// The columns, in order: the same in every format.
-pub const COLUMNS: [Column; 23] = [
+pub const COLUMNS: [Column; 24] = [
     column("medium", CellType::Text, false, |row| {
         Some(Cell::Text(row.medium.to_string().into()))
     }),
@@ -161,6 +164,7 @@ pub const COLUMNS: [Column; 23] = [
         Some(Cell::Flag(row.alternate))
     }),
     column("allocation", CellType::Text, false, |row| word(&row.allocation)),
+    column("stream", CellType::Text, false, |row| text(&row.stream)),
     column("size_bytes", CellType::Unsigned, false, |row| {
         Some(Cell::Unsigned(row.size_bytes))
     }),
@@ -210,6 +214,7 @@ pub const fn state_name(state: &State) -> &'static str {
         State::Pending => "pending",
         State::Stored { .. } => "stored",
         State::Damaged { .. } => "damaged",
+        State::Corrupt { .. } => "corrupt",
         State::Excluded { .. } => "excluded",
         State::Retryable { .. } => "retryable",
         State::Failed { .. } => "failed",
@@ -217,27 +222,29 @@ pub const fn state_name(state: &State) -> &'static str {
 }
 
 impl ExportRow {
-    fn new(medium: &MediumRow, scan: &SearchedScan, row: &FoundRow) -> Self {
-        let state = row.state.as_ref().map(|stream| &stream.state);
+    /// The row of a stream; of the data if there is none.
+    fn new(medium: &MediumRow, scan: &SearchedScan, row: &FoundRow, stream: Option<&StreamState>) -> Self {
+        let state = stream.map(|stream| &stream.state);
         let path = &row.path;
         Self {
+            stream: stream.map_or(String::new(), |stream| escaped(&stream_name(&stream.kind))),
             medium: medium.medium.id,
             medium_name: medium_name(medium).to_owned(),
             volume: row.volume_number,
             reader: scan.reader.clone(),
             ordinal: path.id,
-            path: ntt_model::name::escape(&path.path).into_owned(),
+            path: escaped(&path.path),
             path_bytes: path.path.clone(),
             inode: path.inode,
             kind: path.kind,
             namespace: path.namespace,
             alternate: path.alternate,
             allocation: path.allocation,
-            size_bytes: path.size_bytes,
+            size_bytes: stream.map_or(path.size_bytes, |stream| stream.size_bytes),
             modified: row.modified,
             modified_ns: row.modified.map(|time| time.as_nanos()),
             state: state.map(state_name),
-            blob: state.and_then(blob_of),
+            blob: state.and_then(State::blob).map(BlobHash::to_hex),
             missing_bytes: state.and_then(missing_of),
             failure: state.and_then(failure_of),
             rule: path.rule.clone(),
@@ -248,11 +255,8 @@ impl ExportRow {
     }
 }
 
-fn blob_of(state: &State) -> Option<String> {
-    match state {
-        State::Stored { blob } | State::Damaged { blob, .. } => Some(blob.to_hex()),
-        _ => None,
-    }
+fn escaped(name: &[u8]) -> String {
+    ntt_model::name::escape(name).into_owned()
 }
 
 fn missing_of(state: &State) -> Option<u64> {
@@ -273,7 +277,7 @@ fn failure_of(state: &State) -> Option<String> {
     }
 }
 
-/// Visits everything that matches, as [`crate::find::find`] does, one row at a time.
+/// Visits everything that matches, as [`crate::find::find`] does, one row at a time. Where states are asked for, only the streams that are in one of them have rows.
 ///
 /// # Errors
 ///
@@ -287,8 +291,16 @@ pub fn export(
     let media = catalogue.media()?;
     let scans = scans_by_id(catalogue, options.scans)?;
     each_row(catalogue, index, options, &mut |row| {
-        let scan = scan_of(&scans, row.scan)?;
-        each(&ExportRow::new(medium_of(&media, row)?, scan, row))
+        let (scan, medium) = (scan_of(&scans, row.scan)?, medium_of(&media, row)?);
+        let wants = |state: &State| {
+            options.states.is_empty() || options.states.iter().any(|filter| filter.matches(state))
+        };
+        let data = row.data();
+        if options.states.is_empty() || data.is_some_and(|data| wants(&data.state)) {
+            each(&ExportRow::new(medium, scan, row, data))?;
+        }
+        let mut others = row.others().filter(|stream| wants(&stream.state));
+        others.try_for_each(|stream| each(&ExportRow::new(medium, scan, row, Some(stream))))
     })
 }
 
@@ -311,6 +323,7 @@ mod tests {
             namespace: Namespace::Native,
             alternate: false,
             allocation: Allocation::Allocated,
+            stream: String::new(),
             size_bytes: 0,
             modified: None,
             modified_ns: None,

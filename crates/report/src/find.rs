@@ -13,6 +13,7 @@ use ntt_search::{Matcher, Query, SearchFolder};
 use serde::Serialize;
 
 use crate::index::{Guide, Unindexed};
+use crate::listing::ListedStream;
 use crate::occurrences::medium_name;
 use crate::{ByteText, Error};
 
@@ -68,6 +69,9 @@ pub struct Found {
     pub modified: Option<Timestamp>,
     /// State of the data stream.
     pub content: Option<State>,
+    /// What content it has beside its data: forks, alternate streams, large attributes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<ListedStream>,
     /// Rule that excludes the path.
     pub rule: Option<String>,
     /// The scan that lists it.
@@ -113,7 +117,8 @@ pub fn find(
             kind: row.path.kind,
             size_bytes: row.path.size_bytes,
             modified: row.modified,
-            content: row.state.as_ref().map(|state| state.state.clone()),
+            content: row.data().map(|stream| stream.state.clone()),
+            streams: row.others().map(ListedStream::from).collect(),
             rule: row.path.rule.clone(),
             scan: scan.into(),
         })
@@ -251,13 +256,14 @@ pub fn parse_state(text: &str) -> Result<StateFilter, Error> {
         "pending" => StateFilter::Pending,
         "stored" => StateFilter::Stored,
         "damaged" => StateFilter::Damaged,
+        "corrupt" => StateFilter::Corrupt,
         "excluded" => StateFilter::Excluded,
         "retryable" => StateFilter::Retryable,
         "failed" => StateFilter::Failed(None),
         _ => match text.strip_prefix("failed:").map(str::parse::<FailureClass>) {
             Some(Ok(class)) => StateFilter::Failed(Some(class)),
             _ => {
-                let known = "pending, stored, damaged, excluded, retryable, failed or failed:CLASS";
+                let known = "pending, stored, damaged, corrupt, excluded, retryable, failed or failed:CLASS";
                 return Err(Error::Usage(format!("unknown state `{text}`: use {known}")));
             }
         },

@@ -199,19 +199,19 @@ fn listed(
         times: inode.map(|inode| inode.times).unwrap_or_default(),
         target: inode.and_then(|inode| inode.target.clone()).map(ByteText),
         content: data.into_iter().next().map(|state| state.state),
-        streams: others.into_iter().map(ListedStream::from).collect(),
+        streams: others.iter().map(ListedStream::from).collect(),
         attributes: attributes.iter().map(ListedAttribute::from).collect(),
         rule: child.rule,
         name: ByteText(child.name),
     })
 }
 
-impl From<StreamState> for ListedStream {
-    fn from(stream: StreamState) -> Self {
+impl From<&StreamState> for ListedStream {
+    fn from(stream: &StreamState) -> Self {
         Self {
             name: ByteText(stream_name(&stream.kind)),
             size_bytes: stream.size_bytes,
-            content: stream.state,
+            content: stream.state.clone(),
         }
     }
 }

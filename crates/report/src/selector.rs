@@ -252,6 +252,19 @@ pub fn current_scans(catalogue: &dyn Catalogue, volume: &VolumeRow) -> Result<Ve
     Ok(current)
 }
 
+/// Every sealed scan of a medium, superseded or not, those of volumes of which it has copies (R3) among them.
+///
+/// # Errors
+///
+/// What the catalogue says.
+pub fn all_scans(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<ScanRow>, Error> {
+    let mut scans = Vec::new();
+    for volume in catalogue.volumes(medium.key)? {
+        scans.extend(catalogue.scans(volume.volume.same_as.unwrap_or(volume.key))?);
+    }
+    Ok(scans)
+}
+
 /// The findings that tell of a medium as it is known now: its own, those of its volumes, and those of their current scans, on whatever medium the bytes were
 /// scanned (R3). What a superseded scan found is history, and so is what a copy found of a content that was stored since.
 ///
@@ -375,9 +388,10 @@ fn is_made_good(catalogue: &dyn Catalogue, row: &FindingRow) -> Result<bool, Err
         return Ok(false);
     };
     let states = catalogue.stream_states(scan, inode)?;
+    // What became of it in the store since is another matter, and told elsewhere.
     Ok(states
         .iter()
-        .all(|stream| matches!(stream.state, State::Stored { .. })))
+        .all(|stream| matches!(stream.state, State::Stored { .. } | State::Corrupt { .. })))
 }
 
 /// Looks a medium up by exact id, label or source name, then by a unique prefix of the id.

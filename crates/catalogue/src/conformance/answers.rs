@@ -5,7 +5,7 @@ use ntt_model::{BlobHash, ByteRange, Kind, ScanEvent};
 use super::Case;
 use super::fixture::{Fixture, ROOT, entering, file, files, flat, named, stored};
 use crate::query::{FindQuery, Scans, StateFilter};
-use crate::rows::{Evidence, Image, PathRow};
+use crate::rows::{Evidence, Image, PathRow, State};
 use crate::{Error, Labels};
 
 pub(super) const CASES: &[Case] = &[
@@ -472,6 +472,20 @@ fn verified_blobs_are_recorded(fixture: &Fixture) {
         assert_eq!(bad(None), if matched { vec![] } else { vec![blob] });
         assert_eq!(bad(Some(scan)), bad(None));
         assert_eq!(bad(Some(none)), []);
+        let (state, filter) = match matched {
+            true => (State::Stored { blob }, StateFilter::Stored),
+            false => (State::Corrupt { blob }, StateFilter::Corrupt),
+        };
+        assert_eq!(fixture.state(scan, 10), state);
+        for asked in [StateFilter::Stored, StateFilter::Corrupt] {
+            let query = FindQuery {
+                states: vec![asked],
+                ..FindQuery::default()
+            };
+            let expected = if asked == filter { &["f0"][..] } else { &[] };
+            assert_eq!(found(fixture, &query), expected, "{asked:?}");
+        }
+        assert_eq!(fixture.catalogue.census(scan).unwrap().stored.count, 1);
     }
     assert!(
         fixture

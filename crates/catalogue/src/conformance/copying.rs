@@ -343,13 +343,19 @@ fn r37_streams_of_lost_contents_return(fixture: &Fixture) {
     assert_eq!(fixture.state(scan, 10), State::Pending);
     assert!(matches!(fixture.state(scan, 12), State::Stored { .. }));
     let blob = fixture.catalogue.blob(&lost).unwrap().unwrap();
-    assert_eq!(blob.verified, None, "the row stays as the memory of the loss");
+    assert_eq!(
+        (blob.verified, blob.bad),
+        (None, true),
+        "the row stays as the memory of the loss"
+    );
     fixture.assert_consistent(scan);
     assert_eq!(fixture.catalogue.reopen_missing(scan, &[lost]).unwrap(), 0);
 
     let chunk = fixture.catalogue.claim_chunk(scan, worker).unwrap().unwrap();
     assert_eq!(chunk.items.len(), 2);
     assert!(fixture.complete(worker, &chunk, &stored(b"lost")));
+    assert_eq!(fixture.state(scan, 10), State::Corrupt { blob: lost });
+    fixture.catalogue.record_verified(&[(lost, true)]).unwrap();
     assert_eq!(fixture.state(scan, 10), State::Stored { blob: lost });
     fixture.assert_consistent(scan);
 }

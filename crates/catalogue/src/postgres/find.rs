@@ -256,14 +256,13 @@ fn tell(
         if !query.passes_states(states) {
             continue;
         }
-        let data = states.iter().find(|state| state.kind == StreamKind::Data);
         visit(&FoundRow {
             medium: latest.medium,
             volume_number: latest.volume_number,
             scan: latest.scan,
             path,
             modified,
-            state: data.cloned(),
+            streams: states.to_vec(),
         })?;
     }
     Ok(())

@@ -158,7 +158,7 @@ pub(super) fn reopen_missing(
     queue::hold(connection, scan)?;
     let mut ids: Vec<i64> = blob_id::ids(connection, blobs)?.into_values().collect();
     ids.sort_unstable();
-    let sql = "UPDATE blob SET verified = NULL, bad = false WHERE id = ANY ($1)";
+    let sql = "UPDATE blob SET verified = NULL, bad = true WHERE id = ANY ($1)";
     connection.execute(sql, &[&ids])?;
     let holding = format!("r.blob = ANY ($1) AND r.state IN ({STORED}, {DAMAGED})");
     // A content may stand in millions of places: page by page, and what was reopened holds it no more.

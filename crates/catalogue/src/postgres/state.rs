@@ -46,7 +46,7 @@ pub(super) type Results = HashMap<(i64, u32), ResultRow>;
 /// The results of inodes.
 pub(super) fn results(connection: &Connection, scan: ScanId, inodes: &[i64]) -> Result<Results, Error> {
     let sql = format!(
-        "SELECT r.ino, r.stream, r.state, r.blob, r.missing, {COUNTS}, {LAST_FAILURE}, r.not_before, b.hash \
+        "SELECT r.ino, r.stream, r.state, r.blob, r.missing, {COUNTS}, {LAST_FAILURE}, r.not_before, b.hash, b.bad \
          FROM result_{scan} r LEFT JOIN blob b ON b.id = r.blob WHERE r.ino = ANY ($1)"
     );
     let rows = connection.collect(&sql, &[&inodes], |row| {
@@ -72,6 +72,7 @@ fn result_row(row: &Row) -> Result<ResultRow, Error> {
         not_before: time(row, 10)?,
         detail: get::<Option<String>>(row, 9)?.unwrap_or_default(),
         hash: digest(row, 11)?,
+        bad: get::<Option<bool>>(row, 12)?.unwrap_or_default(),
     })
 }
 

@@ -382,7 +382,7 @@ pub(super) fn reopen_missing(
     let (mut window, mut reopened) = (Window::new(cutter), 0);
     for hash in blobs {
         connection
-            .prepare_cached("UPDATE blob SET verified = NULL, bad = 0 WHERE hash = ?1")?
+            .prepare_cached("UPDATE blob SET verified = NULL, bad = 1 WHERE hash = ?1")?
             .execute([hash.as_bytes()])?;
         // A content may stand in millions of places: page by page, and what was reopened holds it no more.
         loop {

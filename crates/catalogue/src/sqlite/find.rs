@@ -239,16 +239,13 @@ impl<'s> Search<'s> {
         if !passes {
             return Ok(None);
         }
-        let data = states
-            .into_iter()
-            .find(|state| state.kind == ntt_model::entry::StreamKind::Data);
         Ok(Some(FoundRow {
             medium: self.latest.medium,
             volume_number: self.latest.volume_number,
             scan: self.latest.scan,
             path,
             modified: row.get::<_, Option<i64>>(8)?.map(Timestamp::from_nanos),
-            state: data,
+            streams: states,
         }))
     }
 }
@@ -256,16 +253,19 @@ impl<'s> Search<'s> {
 /// A condition that paths must pass to be in one of these states: one search in the results, where telling the whole state takes several.
 /// Empty if a stream without a result can be in one of them.
 fn has_result(scan: ScanId, states: &[StateFilter]) -> String {
-    let code = |filter: &StateFilter| match filter {
-        StateFilter::Stored => Some(STORED),
-        StateFilter::Damaged => Some(DAMAGED),
-        StateFilter::Retryable => Some(RETRYABLE),
-        StateFilter::Failed(_) => Some(FAILED),
-        _ => None,
+    let codes = |filter: &StateFilter| -> Option<&'static [i64]> {
+        match filter {
+            StateFilter::Stored => Some(&[STORED]),
+            StateFilter::Damaged => Some(&[DAMAGED]),
+            StateFilter::Corrupt => Some(&[STORED, DAMAGED]),
+            StateFilter::Retryable => Some(&[RETRYABLE]),
+            StateFilter::Failed(_) => Some(&[FAILED]),
+            StateFilter::Pending | StateFilter::Excluded => None,
+        }
     };
-    match states.iter().map(code).collect::<Option<Vec<i64>>>() {
+    match states.iter().map(codes).collect::<Option<Vec<_>>>() {
         Some(codes) if !codes.is_empty() => {
-            let codes: Vec<String> = codes.iter().map(i64::to_string).collect();
+            let codes: Vec<String> = codes.concat().iter().map(i64::to_string).collect();
             let codes = codes.join(", ");
             format!("AND EXISTS (SELECT 1 FROM result_{scan} r WHERE r.ino = p.ino AND r.state IN ({codes}))")
         }

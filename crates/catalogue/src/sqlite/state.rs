@@ -66,8 +66,7 @@ pub(super) fn result(
 }
 
 /// Columns of a result `r` and its blob `b`, in the order that [`result_row`] reads.
-pub(super) const RESULT_COLUMNS: &str =
-    "r.state, r.blob, r.missing, r.attempts, r.strikes, r.class, r.code, r.not_before, r.detail, b.hash";
+pub(super) const RESULT_COLUMNS: &str = "r.state, r.blob, r.missing, r.attempts, r.strikes, r.class, r.code, r.not_before, r.detail, b.hash, b.bad";
 
 /// A result from a row in which [`RESULT_COLUMNS`] stand from column `first` on, if there is one.
 pub(super) fn result_row(row: &Row<'_>, first: usize) -> Result<Option<ResultRow>, Error> {
@@ -90,6 +89,7 @@ pub(super) fn result_row(row: &Row<'_>, first: usize) -> Result<Option<ResultRow
         not_before: time(row, first + 7)?,
         detail: row.get::<_, Option<String>>(first + 8)?.unwrap_or_default(),
         hash: hash(row, first + 9)?,
+        bad: row.get::<_, Option<bool>>(first + 10)?.unwrap_or_default(),
     }))
 }
 

@@ -161,12 +161,10 @@ fn content(
 }
 
 fn stored(state: &StreamState) -> Option<Content> {
-    let (blob, damaged) = match state.state {
-        State::Stored { blob } => (blob, false),
-        State::Damaged { blob, .. } => (blob, true),
-        _ => return None,
-    };
-    Some(Content::Blob { blob, damaged })
+    Some(Content::Blob {
+        blob: *state.state.blob()?,
+        damaged: matches!(state.state, State::Damaged { .. }),
+    })
 }
 
 /// Writes a content; answers whether it is what was put into the store (R42). Of one that is on record as damaged nothing is written, unless it is right
@@ -174,7 +172,7 @@ fn stored(state: &StreamState) -> Option<Content> {
 fn write(archive: &Archive, blob: &BlobHash, out: &mut impl Write) -> Result<bool, Failure> {
     let store = archive.store();
     let is_suspect = occurrences::blob(archive.catalogue(), blob)?.is_some_and(|row| row.bad);
-    if is_suspect && !matches!(store.verifier().verify(blob)?, Verified::Good) {
+    if is_suspect && !matches!(store.verifier().verify(blob)?, Verified::Good) || !store.contains(blob)? {
         return Ok(false);
     }
     if std::io::stdout().is_terminal() {

@@ -8,6 +8,7 @@ use ntt_report::find::{self, Found};
 use crate::args::Global;
 use crate::commands::choice::scan_note;
 use crate::commands::filter::{FilterArgs, tell_superseded, tell_unindexed, tell_wildcards};
+use crate::commands::streams;
 use crate::commands::volume::short;
 use crate::exit::{CommandResult, Exit};
 use crate::output::{Names, Output};
@@ -76,10 +77,11 @@ fn long_line(found: &Found) -> String {
         .map(|rule| format!(" [excluded by {rule}]"))
         .unwrap_or_default();
     format!(
-        "{:>12} {:19} {:9} {}{rule}",
+        "{:>12} {:19} {:9} {}{}{rule}",
         found.size_bytes,
         units::time(found.modified),
         found.content.as_ref().map_or("-", state_name),
         marked(found),
+        streams::note(found.content.as_ref(), &found.streams),
     )
 }

@@ -12,6 +12,7 @@ use ntt_report::selector::Selector;
 
 use crate::args::Global;
 use crate::commands::choice::OneScan;
+use crate::commands::streams;
 use crate::exit::{CommandResult, Exit};
 use crate::output::{Names, Output};
 use crate::{session, units};
@@ -130,10 +131,7 @@ fn remarks(entry: &ListedEntry) -> String {
     if let Some(reader) = &entry.reader {
         remarks.push_str(&format!(" [{reader}]"));
     }
-    if !entry.streams.is_empty() {
-        let count = u64::try_from(entry.streams.len()).unwrap_or(u64::MAX);
-        remarks.push_str(&format!(" [+{}]", units::counted(count, "stream", "streams")));
-    }
+    remarks.push_str(&streams::note(entry.content.as_ref(), &entry.streams));
     if entry.alternate {
         let namespace = serde_json::to_value(entry.namespace).unwrap_or_default();
         remarks.push_str(&format!(" [{} name]", namespace.as_str().unwrap_or_default()));

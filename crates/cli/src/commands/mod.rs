@@ -23,6 +23,7 @@ mod restore;
 mod retry;
 mod scan;
 mod status;
+mod streams;
 mod summary;
 mod tree;
 mod verify;

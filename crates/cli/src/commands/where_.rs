@@ -8,7 +8,6 @@ use std::path::Path;
 use clap::Args;
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::query::Scans;
-use ntt_catalogue::rows::State;
 use ntt_model::{BlobHash, name::escape};
 use ntt_report::Error;
 use ntt_report::find;
@@ -98,9 +97,7 @@ fn hashes(catalogue: &dyn Catalogue, content: &[u8], choice: ScanChoice) -> Resu
     let mut hashes = Vec::new();
     for (scan, entry) in entries {
         for stream in catalogue.stream_states(scan, entry.number)? {
-            if let State::Stored { blob } | State::Damaged { blob, .. } = stream.state {
-                hashes.push(blob);
-            }
+            hashes.extend(stream.state.blob());
         }
     }
     hashes.sort_unstable();

@@ -265,3 +265,86 @@ fn r43_the_doctor_sets_nothing_aside_that_is_good() {
     assert_eq!(state(&environment, "tree"), "complete");
     let _ = environment.ntt(["doctor"]).code(0);
 }
+
+/// An archive with a directory that was ingested twice: the content `past` was there only the first time. It is damaged in the store, and nobody knows yet.
+fn damaged_past() -> Environment {
+    let environment = Environment::new();
+    environment.write("tree/kept", b"this one stays as it is");
+    environment.write("tree/past", &content("large"));
+    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    fs::remove_file(environment.work().join("tree/past")).expect("mine");
+    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    let (path, at) = place(&environment, &content("large")).expect("it is stored");
+    put_byte(
+        &path,
+        u64::try_from(at).expect("a short file"),
+        content("large")[0] ^ 1,
+    );
+    environment
+}
+
+/// R42, R44: a content that only a superseded scan lists is no less evidence: its damage is found, and told by all that tell of damage.
+#[test]
+fn r42_damage_to_what_only_superseded_scans_list_is_found_and_told() {
+    let environment = damaged_past();
+    let said = environment.ntt(["verify", "tree"]).code(12);
+    assert!(said.contains("tree/1/past [superseded scan]"), "{said}");
+    assert_eq!(state(&environment, "tree"), "damaged");
+    for command in ["copy", "retry", "ingest"] {
+        let said = environment.ntt([command, "tree"]).code(12);
+        assert!(said.contains("1 content is damaged in the store"), "{said}");
+    }
+    let said = environment.ntt(["ls", "-l", "--scan", "1", "tree"]).code(0);
+    assert!(
+        said.contains("corrupt   past") && said.contains("stored    kept"),
+        "{said}"
+    );
+    for command in [&["find", "-l"][..], &["export"]] {
+        let filter = ["--state", "corrupt", "--all-scans"];
+        let said = environment.ntt([command, &filter].concat()).code(0);
+        assert!(said.contains("past") && !said.contains("kept"), "{said}");
+    }
+    let run = environment.ntt(["cat", "--scan", "1", "tree/1/past"]);
+    assert_eq!(run.bytes(12), b"");
+}
+
+/// R37: what no copy can fetch is not said to be mended; whoever ingests it from elsewhere mends it.
+#[test]
+fn r37_the_doctor_says_what_no_copy_fetches() {
+    let environment = damaged_past();
+    let _ = environment.ntt(["verify"]).code(12);
+    for _ in 0..2 {
+        let fixed = environment.ntt(["--json", "doctor", "--fix"]).document(12);
+        assert_eq!(fixed["lost"], serde_json::json!([digest("large")]), "{fixed}");
+        assert_eq!(fixed["reopened"], serde_json::json!([]), "{fixed}");
+        let said = environment.ntt(["doctor"]).code(12);
+        assert!(said.contains("1 missing") && said.contains("replica"), "{said}");
+        assert_eq!(state(&environment, "tree"), "damaged");
+        let run = environment.ntt(["cat", "--scan", "1", "tree/1/past"]);
+        assert_eq!(run.bytes(12), b"");
+        let said = environment.ntt(["ls", "-l", "--scan", "1", "tree"]).code(0);
+        assert!(said.contains("corrupt   past"), "{said}");
+    }
+    environment.write("replica/elsewhere", &content("large"));
+    let _ = environment.ntt(["ingest", "replica"]).code(0);
+    let run = environment.ntt(["cat", "--scan", "1", "tree/1/past"]);
+    assert_eq!(run.bytes(0), content("large"));
+    for command in ["verify", "doctor"] {
+        let _ = environment.ntt([command]).code(0);
+    }
+    assert_eq!(state(&environment, "tree"), "complete");
+}
+
+/// R37: what a current scan lists too is fetched again from there, and is whole for the superseded scan as well.
+#[test]
+fn r37_a_copy_mends_what_superseded_scans_list_too() {
+    let environment = archive();
+    environment.write("tree/more", b"makes a second scan");
+    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    damage(&environment);
+    let _ = environment.ntt(["verify"]).code(12);
+    let fixed = environment.ntt(["--json", "doctor", "--fix"]).document(0);
+    assert_eq!(fixed["lost"], serde_json::json!([]), "{fixed}");
+    let _ = environment.ntt(["copy", "tree"]).code(0);
+    assert_repaired(&environment, &["tree"]);
+}

@@ -97,3 +97,72 @@ fn r27_forks_and_attributes_are_listed_and_written() {
         "{refused}"
     );
 }
+
+/// R11, R27: a fork has a state of its own. Where it is damaged and the data is not, everything says which of the two is meant.
+#[test]
+fn r11_damage_to_a_fork_is_told_as_that_of_the_fork() {
+    let environment = Environment::new();
+    let mut builder = Builder::new("Mac", Shape::default());
+    let file = builder.file(ROOT, "letter", b"words");
+    builder.resource(file, &content(7, 20_000), 1);
+    builder.file(ROOT, "plain", b"nothing else");
+    let mut image = builder.build().image;
+    let lost = &content(7, 20_000)[8192..8704];
+    let hole = image
+        .windows(512)
+        .position(|window| window == lost)
+        .expect("it is there");
+    image[hole..hole + 512].fill(0);
+    let (after, rest) = (hole + 512, image.len() - hole - 512);
+    let map = format!("0x0 + 1\n0x0 {hole:#x} +\n{hole:#x} 0x200 -\n{after:#x} {rest:#x} +\n");
+    environment.write("mac.img", &image);
+    environment.write("mac.img.map", map.as_bytes());
+    let _ = environment.ntt(["ingest", "mac.img"]).code(3);
+
+    let note = "letter [+1 stream: rsrc damaged]";
+    let listed = environment.ntt(["ls", "-l", "mac.img/1"]).code(0);
+    assert!(listed.contains(&format!("stored    {note}")), "{listed}");
+    let found = environment.ntt(["find", "-l", "--state", "damaged"]).code(0);
+    assert!(found.contains(note) && !found.contains("plain"), "{found}");
+    let found = environment
+        .ntt(["--json", "find", "--state", "damaged"])
+        .document(0);
+    assert_eq!(found["streams"][0]["content"]["state"], "damaged", "{found}");
+
+    let rows = |filter: &[&str]| -> Vec<(String, String, u64, String)> {
+        let table = environment
+            .ntt([&["export", "--format", "jsonl"], filter].concat())
+            .bytes(0);
+        let rows = serde_json::Deserializer::from_slice(&table).into_iter::<serde_json::Value>();
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        rows.map(|row| {
+            let row = row.expect("a row");
+            let size = row["size_bytes"].as_u64().expect("a size");
+            (
+                text(&row["path"]),
+                text(&row["stream"]),
+                size,
+                text(&row["state"]),
+            )
+        })
+        .collect()
+    };
+    let row = |path: &str, stream: &str, size, state: &str| {
+        (path.to_owned(), stream.to_owned(), size, state.to_owned())
+    };
+    let fork = row("letter", "rsrc", 20_000, "damaged");
+    assert_eq!(rows(&["--state", "damaged"]), [fork.clone()]);
+    let all = [
+        row("letter", "", 5, "stored"),
+        fork,
+        row("plain", "", 12, "stored"),
+    ];
+    assert_eq!(rows(&["--glob", "[lp]*"]), all);
+
+    let said = environment.ntt(["restore", "mac.img", "out"]).code(3);
+    assert!(
+        said.contains("1/letter: its stream `rsrc` is damaged, zeros stand at 8192+512"),
+        "{said}"
+    );
+    assert!(!said.contains("letter: damaged"), "{said}");
+}

@@ -263,7 +263,7 @@ fn r23_tables_have_every_path_in_bytes() {
         .map(|name| name[15..].iter().map(|byte| format!("{byte:02x}")).collect())
         .collect();
     let csv = environment.ntt(["export"]).bytes(0);
-    let read = "import csv,sys,io\nfor row in csv.DictReader(io.TextIOWrapper(sys.stdin.buffer, newline='')):\n assert len(row) == 23 and None not in row, row\n assert row['kind'] == 'directory' or (row['state'], row['size_bytes'], len(row['blob'])) == ('stored', '7', 64), row\n print(row['path_bytes'])";
+    let read = "import csv,sys,io\nfor row in csv.DictReader(io.TextIOWrapper(sys.stdin.buffer, newline='')):\n assert len(row) == 24 and None not in row, row\n assert row['kind'] == 'directory' or (row['state'], row['size_bytes'], len(row['blob'])) == ('stored', '7', 64), row\n print(row['path_bytes'])";
     let Some(rows) = python(read, &csv) else {
         return;
     };

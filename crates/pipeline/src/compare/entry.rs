@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
-use ntt_catalogue::rows::{ChildRow, State};
+use ntt_catalogue::rows::ChildRow;
 use ntt_model::entry::{Inode, StreamKind};
 use ntt_model::name::{can_stand_in_path, escape};
 use ntt_model::{Kind, Timestamp};
@@ -180,16 +180,13 @@ impl Comparer<'_> {
             .catalogue()
             .stream_states(self.tree.scan, inode.number)?;
         let state = states.into_iter().find(|state| state.kind == StreamKind::Data);
-        let expected = match state.map(|state| state.state) {
-            Some(State::Stored { blob } | State::Damaged { blob, .. }) => blob,
-            _ => {
-                self.differ(path, "content", "not in the archive", "a file");
-                return Ok(());
-            }
+        let Some(expected) = state.as_ref().and_then(|state| state.state.blob()) else {
+            self.differ(path, "content", "not in the archive", "a file");
+            return Ok(());
         };
         let found = digest::of_file(file, self.context.interrupt, |bytes| self.stage.add(0, bytes))?;
         match found {
-            Ok(actual) => self.check(path, "content", &expected, &actual),
+            Ok(actual) => self.check(path, "content", expected, &actual),
             Err(error) => self.differ(path, "content", expected.to_hex(), error.to_string()),
         }
         Ok(())

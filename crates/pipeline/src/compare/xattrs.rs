@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use ntt_catalogue::rows::State;
 use ntt_model::BlobHash;
 use ntt_model::entry::{Inode, StreamKind};
 use ntt_model::name::escape;
@@ -47,10 +46,7 @@ impl Comparer<'_> {
             let StreamKind::Xattr(name) = &state.kind else {
                 continue;
             };
-            let expected = match state.state {
-                State::Stored { blob } | State::Damaged { blob, .. } => Some(blob),
-                _ => None,
-            };
+            let expected = state.state.blob().copied();
             let actual = read(place, name).map(|value| BlobHash::of(&value));
             if actual.ok() != expected || expected.is_none() {
                 let expected = expected.map_or("not in the archive".to_owned(), |blob| blob.to_hex());

@@ -33,6 +33,7 @@ use crate::identify::{Source, SourceKind};
 use crate::inspect::{mount_point, supervisor};
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, RunOutcome, Stage};
+use ntt_report::completeness::bad_contents;
 use ntt_report::selector::current_scans;
 
 /// One scan with work to do.
@@ -183,7 +184,7 @@ fn copy_all(
     if something_is_missing(context, plan)? {
         summary.outcome = summary.outcome.max(RunOutcome::Losses);
     }
-    summary.bad = damaged_contents(context, plan)?;
+    summary.bad = bad_contents(context.archive.catalogue(), medium)?;
     if summary.bad > 0 {
         summary.outcome = summary.outcome.max(RunOutcome::DamageFound);
     }
@@ -201,15 +202,6 @@ fn something_is_missing(context: &Context<'_>, plan: &CopyPlan) -> Result<bool, 
         }
     }
     Ok(false)
-}
-
-/// How many contents that these scans refer to are on record as damaged in the store (R44).
-fn damaged_contents(context: &Context<'_>, plan: &CopyPlan) -> Result<u64, Error> {
-    let mut damaged = HashSet::new();
-    for task in &plan.tasks {
-        damaged.extend(context.archive.catalogue().bad_blobs(Some(task.scan))?);
-    }
-    Ok(u64::try_from(damaged.len()).unwrap_or(u64::MAX))
 }
 
 /// The contents of a volume.

@@ -6,7 +6,7 @@ use ntt_model::BlobHash;
 use ntt_store::{CheckReport, Problem, Store};
 use serde::{Deserialize, Serialize};
 
-use super::{Check, CheckStatus};
+use super::{Check, CheckStatus, REFETCH};
 use crate::{Context, Error};
 
 /// Samples kept of what is missing or orphaned.
@@ -108,7 +108,7 @@ impl Agreement {
                 "contents",
                 CheckStatus::Problem,
                 format!("{counts}; {missing} missing: {}", self.missing_samples.join(", ")),
-                "`ntt doctor --fix` makes their files pending, and `ntt copy MEDIUM` fetches them again; or restore them from a replica; `ntt where` names the paths",
+                &format!("`ntt doctor --fix` makes their files pending, and {REFETCH}"),
             ),
         };
         let orphans = match self.orphans {

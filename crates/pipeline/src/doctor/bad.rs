@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use ntt_model::BlobHash;
 use ntt_store::{Error as StoreError, Store};
 
-use super::{Agreement, Check, CheckStatus};
+use super::{Agreement, Check, CheckStatus, REFETCH};
 use crate::{Archive, Context, Error};
 
 /// Contents told in the check.
@@ -28,7 +28,7 @@ pub(super) fn check(archive: &Archive, agreement: &Agreement) -> Result<Option<C
         "damaged contents",
         CheckStatus::Problem,
         format!("{}: {}{more}", bad.len(), told.join(", ")),
-        "`ntt doctor --fix` sets them aside and makes their files pending, and `ntt copy MEDIUM` fetches them again; or restore them from a replica; `ntt where` names the paths",
+        &format!("`ntt doctor --fix` sets them aside and makes their files pending, and {REFETCH}"),
     )))
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use ntt_catalogue::rows::MediumRow;
 use ntt_model::{BlobHash, MediumId, ScanId};
-use ntt_report::selector::current_scans;
+use ntt_report::selector::{all_scans, current_scans};
 use ntt_store::{CheckReport, Problem};
 use serde::{Deserialize, Serialize};
 
@@ -66,11 +66,13 @@ pub struct FixSummary {
     pub good: u64,
     /// Media of which contents are to be fetched again with `ntt copy`.
     pub reopened: Vec<Reopened>,
+    /// Lost contents that only superseded scans list, as hex: no copy fetches them from where they stood.
+    pub lost: Vec<String>,
     /// Temporary files removed.
     pub temporaries: u64,
     /// Scans whose part of the search index was made again.
     pub indexed: u64,
-    /// Complete, unless the run failed.
+    /// Complete; [`RunOutcome::DamageFound`] if contents are lost.
     pub outcome: RunOutcome,
 }
 
@@ -141,15 +143,7 @@ fn fix(context: &Context<'_>, plan: &FixPlan) -> Result<FixSummary, Error> {
     let judged = bad::set_aside(context)?;
     (summary.set_aside, summary.good) = (judged.set_aside, judged.good);
     let lost = agreement::compare(context, &store.check()?)?.missing_hashes;
-    for medium in context.archive.catalogue().media()? {
-        let streams = reopen(context, &medium, &lost)?;
-        if streams > 0 {
-            summary.reopened.push(Reopened {
-                medium: medium.medium.id,
-                streams,
-            });
-        }
-    }
+    fetch_again(context, &lost, &mut summary)?;
     summary.indexed = crate::search::repair(context)?;
     let gone = plan.temporaries.iter().filter(|path| !path.as_path().exists());
     summary.temporaries = u64::try_from(gone.count()).unwrap_or(u64::MAX);
@@ -165,20 +159,47 @@ fn lost_copies(report: &CheckReport) -> BTreeSet<BlobHash> {
     missing.collect()
 }
 
-/// Makes the streams of a medium pending that had lost contents; in its current scans, since no others are copied.
-fn reopen(context: &Context<'_>, medium: &MediumRow, lost: &[BlobHash]) -> Result<u64, Error> {
-    let catalogue = context.archive.catalogue();
-    let mut streams = 0;
+/// Puts on record what the store has lost, makes the streams of current scans pending that had it, and tells what no copy will fetch.
+fn fetch_again(context: &Context<'_>, lost: &[BlobHash], summary: &mut FixSummary) -> Result<(), Error> {
     if lost.is_empty() {
-        return Ok(streams);
+        return Ok(());
     }
+    let catalogue = context.archive.catalogue();
+    let verified: Vec<(BlobHash, bool)> = lost.iter().map(|hash| (*hash, false)).collect();
+    catalogue.record_verified(&verified)?;
+    let (mut listed, mut current) = (BTreeSet::new(), BTreeSet::new());
+    for medium in catalogue.media()? {
+        for scan in all_scans(catalogue, &medium)? {
+            listed.extend(catalogue.bad_blobs(Some(scan.id))?);
+        }
+        let mut streams = 0;
+        for scan in copied_scans(context, &medium)? {
+            current.extend(catalogue.bad_blobs(Some(scan))?);
+            streams += catalogue.reopen_missing(scan, lost)?;
+        }
+        if streams > 0 {
+            summary.reopened.push(Reopened {
+                medium: medium.medium.id,
+                streams,
+            });
+        }
+    }
+    let is_past = |hash: &&BlobHash| listed.contains(*hash) && !current.contains(*hash);
+    summary.lost = lost.iter().filter(is_past).map(BlobHash::to_hex).collect();
+    if !summary.lost.is_empty() {
+        summary.outcome = RunOutcome::DamageFound;
+    }
+    Ok(())
+}
+
+/// The current scans of the medium's own volumes: no others are copied.
+fn copied_scans(context: &Context<'_>, medium: &MediumRow) -> Result<Vec<ScanId>, Error> {
+    let catalogue = context.archive.catalogue();
+    let mut scans = Vec::new();
     for volume in catalogue.volumes(medium.key)? {
-        if volume.volume.same_as.is_some() {
-            continue;
-        }
-        for scan in current_scans(catalogue, &volume)? {
-            streams += catalogue.reopen_missing(scan.id, lost)?;
+        if volume.volume.same_as.is_none() {
+            scans.extend(current_scans(catalogue, &volume)?.iter().map(|scan| scan.id));
         }
     }
-    Ok(streams)
+    Ok(scans)
 }

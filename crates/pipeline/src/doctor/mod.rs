@@ -14,6 +14,10 @@ pub use agreement::Agreement;
 use crate::stage::{Running, Subject};
 use crate::{Context, Error, RunOutcome, Stage};
 
+/// How contents come back that the store does not have right.
+const REFETCH: &str = "`ntt copy MEDIUM` fetches them again; what only superseded scans list (`ntt where CONTENT --all-scans`) comes back from a replica, \
+    or from whatever medium has it: ingest that";
+
 /// How a check ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -9,6 +9,8 @@ use std::os::unix::fs::FileExt;
 use ntt_catalogue::rows::{State, StreamState};
 use ntt_model::BlobHash;
 use ntt_model::entry::{Inode, StreamKind};
+use ntt_model::name::escape;
+use ntt_report::occurrences::stream_name;
 use ntt_source::extents::Piece;
 use rustix::io::Errno;
 
@@ -184,9 +186,13 @@ impl Restorer<'_> {
             if let State::Damaged { missing, failure, .. } = &state.state {
                 let ranges: Vec<String> = missing.iter().map(ToString::to_string).collect();
                 let ranges = ranges.join(", ");
+                let which = match &state.kind {
+                    StreamKind::Data => String::new(),
+                    kind => format!("its stream `{}` is ", escape(&stream_name(kind))),
+                };
                 self.problem(
                     path,
-                    format!("damaged, zeros stand at {ranges}: {}", failure.detail),
+                    format!("{which}damaged, zeros stand at {ranges}: {}", failure.detail),
                 );
             }
         }
@@ -195,7 +201,7 @@ impl Restorer<'_> {
     /// Forks and alternate streams have no place in a directory of the host.
     pub(super) fn tell_streams(&mut self, path: &[u8], inode: &Inode) {
         for name in inode.named_streams() {
-            let name = ntt_model::name::escape(name);
+            let name = escape(name);
             let problem = format!("its stream `{name}` has no place in a directory; `ntt cat` shows it");
             self.problem(path, problem);
         }
@@ -216,7 +222,7 @@ fn content(states: &[StreamState]) -> Result<BlobHash, String> {
 
 pub(super) fn content_of(state: &StreamState) -> Result<BlobHash, String> {
     match &state.state {
-        State::Stored { blob } | State::Damaged { blob, .. } => Ok(*blob),
+        State::Stored { blob } | State::Damaged { blob, .. } | State::Corrupt { blob } => Ok(*blob),
         State::Pending => Err("not restored: not copied yet".to_owned()),
         State::Excluded { rule } => Err(format!("not restored: excluded by rule {rule}")),
         State::Retryable { failure, .. } | State::Failed { failure, .. } => Err(format!(

@@ -2,6 +2,7 @@
 
 use ntt_catalogue::rows::MediumRow;
 use ntt_model::FailureClass;
+use ntt_report::completeness::bad_contents;
 use serde::{Deserialize, Serialize};
 
 use crate::copy;
@@ -15,7 +16,7 @@ pub struct RetryPlan {
     pub streams: Vec<(FailureClass, u64)>,
     /// Only this class is reopened; all if `None`.
     pub class: Option<FailureClass>,
-    /// Contents on record as damaged in the store, of all volumes; they are not reopened (see [`crate::doctor::fix`]).
+    /// Contents on record as damaged in the store, of all scans; they are not reopened (see [`crate::doctor::fix`]).
     pub bad: u64,
 }
 
@@ -35,10 +36,9 @@ pub fn plan(archive: &Archive, medium: &MediumRow, class: Option<FailureClass>) 
     let mut plan = RetryPlan {
         streams: Vec::new(),
         class,
-        bad: 0,
+        bad: bad_contents(archive.catalogue(), medium)?,
     };
     for task in copy::plan(archive, medium)?.tasks {
-        plan.bad += archive.catalogue().bad_blobs(Some(task.scan))?.len() as u64;
         for (found, count) in archive.catalogue().reopenable(task.scan)? {
             if class.is_none_or(|class| class == found) {
                 plan.add(found, count);

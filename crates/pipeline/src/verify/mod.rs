@@ -26,7 +26,7 @@ use targets::{Gathering, Places, Target, Targets};
 use crate::archive::Access;
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, RunOutcome, Stage};
-use ntt_report::selector::current_scans;
+use ntt_report::selector::all_scans;
 
 /// Results recorded together.
 const RECORD_EVERY: usize = 1000;
@@ -36,7 +36,7 @@ const UNREADABLE_MAX: usize = 64;
 /// What to verify.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct VerifyRequest {
-    /// Only the contents of this medium; everything if `None`.
+    /// Only the contents of this medium, of all its scans; everything if `None`.
     pub medium: Option<MediumRow>,
     /// Only about this share of the contents, in percent (at least one), those verified longest ago first.
     pub sample_percent: Option<u8>,
@@ -79,7 +79,7 @@ pub struct BadBlob {
     pub blob: String,
     /// What is wrong.
     pub problem: String,
-    /// Where it stands on the media: `medium/volume/path`, escaped; at most [`BadBlob::PLACES_MAX`].
+    /// Where it stands on the media: `medium/volume/path`, escaped; at most [`BadBlob::PLACES_MAX`]. If it stands nowhere now, where it stood once.
     pub places: Vec<String>,
 }
 
@@ -138,10 +138,11 @@ fn gather(archive: &Archive, request: &VerifyRequest) -> Result<Gathering, Error
     let mut scans = vec![None];
     if let Some(medium) = &request.medium {
         scans.clear();
-        for volume in catalogue.volumes(medium.key)? {
-            let current = current_scans(catalogue, &volume)?;
-            scans.extend(current.into_iter().map(|scan| Some(scan.id)));
-        }
+        scans.extend(
+            all_scans(catalogue, medium)?
+                .into_iter()
+                .map(|scan| Some(scan.id)),
+        );
     }
     for scan in scans {
         let mut failed = Ok(());
@@ -422,10 +423,19 @@ fn summary(
     })
 }
 
-/// The first places of a content, for people.
+/// The first places of a content, for people: where it stands now, or else where superseded scans list it.
 fn places(catalogue: &dyn Catalogue, hash: &BlobHash) -> Result<Vec<String>, Error> {
+    let current = places_in(catalogue, hash, Scans::Current)?;
+    if !current.is_empty() {
+        return Ok(current);
+    }
+    let past = places_in(catalogue, hash, Scans::All)?.into_iter();
+    Ok(past.map(|place| format!("{place} [superseded scan]")).collect())
+}
+
+fn places_in(catalogue: &dyn Catalogue, hash: &BlobHash, scans: Scans) -> Result<Vec<String>, Error> {
     let mut found: Vec<Occurrence> = Vec::new();
-    let visited = catalogue.occurrences(hash, Scans::Current, &mut |occurrence| {
+    let visited = catalogue.occurrences(hash, scans, &mut |occurrence| {
         if found.len() == BadBlob::PLACES_MAX {
             return Err(CatalogueError::Stopped);
         }

@@ -78,5 +78,14 @@ fn print_fixed(out: &mut Output, summary: &FixSummary) -> std::io::Result<()> {
             reopened.medium
         ))?;
     }
+    if let Some(first) = summary.lost.first() {
+        let lost = u64::try_from(summary.lost.len()).unwrap_or(u64::MAX);
+        let contents = units::counted(lost, "content is", "contents are");
+        let more = if lost > 1 { "..." } else { "" };
+        out.line(format!(
+            "{contents} lost, and only superseded scans list them: {first}{more}"
+        ))?;
+        out.line("  unless what is pending has them (ntt copy), look for them in a replica or on other media, and ingest that")?;
+    }
     out.flush()
 }

@@ -220,6 +220,7 @@ mod tests {
             namespace: Namespace::Native,
             alternate: number.is_multiple_of(3),
             allocation: Allocation::Allocated,
+            stream: String::new(),
             size_bytes: 7,
             modified: number.is_multiple_of(5).then_some(Timestamp::from_nanos(-1)),
             modified_ns: number.is_multiple_of(5).then_some(-1),

@@ -270,7 +270,12 @@ fn r23_the_views_show_every_name_and_hide_none() {
     let all = format!("SELECT count(*) FROM occurrences WHERE blob = ({blob})");
     assert_eq!(count, server.psql("a", &all));
     assert_ne!(count, "0");
+    let results = format!("SELECT DISTINCT result FROM paths WHERE blob = ({blob})");
+    assert_eq!(server.psql("a", &results), "stored");
     let digest = server.psql("a", blob);
+    let hash: ntt_model::BlobHash = digest.parse().unwrap();
+    catalogue.record_verified(&[(hash, false)]).unwrap();
+    assert_eq!(server.psql("a", &results), "corrupt");
     let plan = format!("SET enable_seqscan = off; EXPLAIN SELECT * FROM ntt_where('{digest}')");
     let plan = server.psql("a", &plan);
     assert!(plan.contains("blob_pkey"), "{plan}");

@@ -151,7 +151,7 @@ fn r11_damage_to_a_fork_is_told_as_that_of_the_fork() {
         (path.to_owned(), stream.to_owned(), size, state.to_owned())
     };
     let fork = row("letter", "rsrc", 20_000, "damaged");
-    assert_eq!(rows(&["--state", "damaged"]), [fork.clone()]);
+    assert_eq!(rows(&["--state", "damaged"]), std::slice::from_ref(&fork));
     let all = [
         row("letter", "", 5, "stored"),
         fork,

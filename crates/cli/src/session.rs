@@ -197,6 +197,14 @@ impl From<Error> for Failure {
             Error::NoCatalogue(_) | Error::Catalogue(ntt_catalogue::Error::Damaged(_)) => {
                 Some("`ntt doctor --rebuild-catalogue` makes it again from the manifests")
             }
+            Error::CatalogueElsewhere(_) => Some(
+                "name the database with --catalogue, NTT_CATALOGUE or `catalogue` in the archive's ntt.toml. If the database is gone, `ntt doctor --rebuild-catalogue` fills \
+                 another from the manifests. If the catalogue is in the archive again, remove its file `archive-id`",
+            ),
+            Error::StrangeCatalogue(_) => Some(
+                "it would know a part of the archive only. Name the one that has the rest (look at --catalogue and NTT_CATALOGUE), fill this one from that with \
+                 `ntt catalogue copy`, or from the manifests with `ntt doctor --rebuild-catalogue`",
+            ),
             Error::ForeignCatalogue(_) | Error::Catalogue(ntt_catalogue::Error::Foreign { .. }) => Some(
                 "one catalogue belongs to one archive: look at --archive, --catalogue, NTT_ARCHIVE and NTT_CATALOGUE",
             ),

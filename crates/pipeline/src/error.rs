@@ -13,6 +13,12 @@ pub enum Error {
     /// A store without its catalogue.
     #[error("the catalogue of the archive {} is gone", .0.display())]
     NoCatalogue(PathBuf),
+    /// An archive whose catalogue is in a server, opened without the name of one.
+    #[error("the archive {} has its catalogue in a PostgreSQL server, and none is named", .0.display())]
+    CatalogueElsewhere(PathBuf),
+    /// A catalogue in a server that knows nothing of what the archive has manifests of.
+    #[error("the catalogue in the server knows none of the media of the archive {}", .0.display())]
+    StrangeCatalogue(PathBuf),
     /// A catalogue in a server that tells of media, for an archive that is yet to be made.
     #[error("the catalogue has media already and {} holds no archive: it belongs to another one", .0.display())]
     ForeignCatalogue(PathBuf),
@@ -140,6 +146,8 @@ impl Error {
             Self::Config { .. } | Self::Selection(_) => ErrorKind::Usage,
             Self::NoArchive(_)
             | Self::NoCatalogue(_)
+            | Self::CatalogueElsewhere(_)
+            | Self::StrangeCatalogue(_)
             | Self::ForeignCatalogue(_)
             | Self::Format { .. }
             | Self::Store(_)

@@ -287,6 +287,56 @@ fn r37_a_catalogue_belongs_to_one_archive() {
     first.run(&["ingest", "demo.img"]).code(0);
 }
 
+/// R37, R28: an archive has one catalogue. A new one beside it would know a part of it only, and neither would tell of the other.
+#[test]
+fn r37_one_archive_is_not_split_between_two_catalogues() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let environment = prepared();
+    environment.write("more/file", b"a second medium");
+    environment.ntt(["ingest", "demo.img"]).code(0);
+    let [new, moved] = ["new", "moved"].map(|name| server.create_database(name, None));
+    let through = |url: &str, arguments: &[&str]| environment.ntt_with(&[("NTT_CATALOGUE", url)], arguments);
+    through(&new, &["catalogue", "init"]).code(0);
+    let commands = [
+        &["ingest", "more"][..],
+        &["copy", "demo.img"],
+        &["medium", "list"],
+    ];
+    for arguments in commands {
+        let said = through(&new, arguments).stderr(10);
+        assert!(said.contains("knows none of the media"), "{arguments:?}: {said}");
+    }
+
+    let embedded = environment.archive().join("catalogue.db");
+    let file = embedded.to_str().expect("a text");
+    environment.ntt(["catalogue", "copy", file, &moved]).code(0);
+    through(&moved, &["ingest", "more"]).code(0);
+    let refuse_without_name = || {
+        for arguments in commands
+            .into_iter()
+            .chain([&["doctor", "--rebuild-catalogue"][..]])
+        {
+            let said = environment.ntt(arguments).stderr(10);
+            assert!(
+                said.contains("in a PostgreSQL server, and none is named"),
+                "{arguments:?}: {said}"
+            );
+        }
+    };
+    refuse_without_name();
+    std::fs::remove_file(&embedded).expect("mine");
+    refuse_without_name();
+
+    environment.ntt(["catalogue", "copy", &moved, file]).code(0);
+    refuse_without_name();
+    std::fs::remove_file(environment.archive().join("archive-id")).expect("mine");
+    let listed = environment.ntt(["medium", "list"]).code(0);
+    assert!(listed.contains("demo.img") && listed.contains("more"), "{listed}");
+    environment.ntt(["doctor"]).code(0);
+}
+
 #[test]
 fn r39_a_server_that_is_away_is_told_and_the_run_goes_on_when_it_is_back() {
     let Some(mut server) = PostgresServer::start() else {

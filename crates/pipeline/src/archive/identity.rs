@@ -10,7 +10,8 @@ use crate::Error;
 
 const DIGITS: usize = 32;
 
-fn path(root: &Path) -> PathBuf {
+/// Where they stand.
+pub(super) fn path(root: &Path) -> PathBuf {
     root.join("archive-id")
 }
 

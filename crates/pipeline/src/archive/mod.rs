@@ -6,6 +6,7 @@
 mod identity;
 mod lock;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -83,7 +84,7 @@ impl CataloguePlace {
             )?),
             Self::Server(url) => {
                 let catalogue = PostgresCatalogue::open_read_only(url)?;
-                catalogue.check_owner(identity::of(root)?.as_deref())?;
+                check_server(&catalogue, root)?;
                 Box::new(catalogue)
             }
         })
@@ -108,7 +109,7 @@ impl CataloguePlace {
 /// The catalogue in a server, unless it belongs to another archive.
 fn open_server(url: &str, root: &Path) -> Result<PostgresCatalogue, Error> {
     let catalogue = PostgresCatalogue::open(url, Some(spool_folder(root)))?;
-    catalogue.check_owner(identity::of(root)?.as_deref())?;
+    check_server(&catalogue, root)?;
     if !is_store(root) && !catalogue.media()?.is_empty() {
         // It is nobody's yet, as a copy is, but what it calls stored cannot lie in an archive that is yet to be made.
         return Err(Error::ForeignCatalogue(root.to_owned()));
@@ -116,8 +117,27 @@ fn open_server(url: &str, root: &Path) -> Result<PostgresCatalogue, Error> {
     Ok(catalogue)
 }
 
+/// Makes sure that a catalogue is this archive's. One that is nobody's yet may be new, and the archive's own be elsewhere: two catalogues would each know a part of it.
+fn check_server(catalogue: &PostgresCatalogue, root: &Path) -> Result<(), Error> {
+    catalogue.check_owner(identity::of(root)?.as_deref())?;
+    let with_folders = media_folders(root)?;
+    if with_folders.is_empty() {
+        return Ok(());
+    }
+    let known = catalogue.media()?;
+    if known.iter().any(|row| with_folders.contains(&row.medium.id)) {
+        return Ok(());
+    }
+    Err(Error::StrangeCatalogue(root.to_owned()))
+}
+
 fn is_store(root: &Path) -> bool {
     root.join("FORMAT").is_file()
+}
+
+/// Whether the archive has its catalogue in a server. What lies beside it as an embedded one is what it was before that.
+pub(crate) fn is_elsewhere(root: &Path) -> bool {
+    identity::path(root).exists()
 }
 
 /// Whether the embedded catalogue is there. An empty file is none.
@@ -125,14 +145,19 @@ fn has_catalogue(root: &Path) -> bool {
     std::fs::metadata(catalogue_path(root)).is_ok_and(|file| file.is_file() && file.len() > 0)
 }
 
-/// Whether manifests tell of media: a catalogue that is made anew beside them would know of none, and keep them from being read again.
-fn has_manifests(root: &Path) -> Result<bool, Error> {
+/// The media that have a folder in the archive, with their manifests: a catalogue that is made anew beside them would know of none, and keep them from being read again.
+pub(crate) fn media_folders(root: &Path) -> Result<BTreeSet<MediumId>, Error> {
     let media = root.join("media");
-    match std::fs::read_dir(&media) {
-        Ok(mut entries) => Ok(entries.next().is_some()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Error::io("listing the media", &media)(error)),
+    let entries = match std::fs::read_dir(&media) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        entries => entries.map_err(Error::io("listing the media", &media))?,
+    };
+    let mut folders = BTreeSet::new();
+    for entry in entries {
+        let name = entry.map_err(Error::io("listing the media", &media))?.file_name();
+        folders.extend(name.to_str().and_then(|name| name.parse::<MediumId>().ok()));
     }
+    Ok(folders)
 }
 
 /// An open archive. Shared between threads by reference. Dropping it gives the lock back.
@@ -212,8 +237,10 @@ impl Archive {
     }
 
     fn hold(root: &Path, pack_threshold_bytes: u64, place: &CataloguePlace) -> Result<Self, Error> {
-        if *place == CataloguePlace::Embedded && !has_catalogue(root) && has_manifests(root)? {
-            return Err(Error::NoCatalogue(root.to_owned()));
+        let is_missing = *place == CataloguePlace::Embedded
+            && (is_elsewhere(root) || !has_catalogue(root) && !media_folders(root)?.is_empty());
+        if is_missing {
+            return Err(Self::absence(root));
         }
         // A server that does not answer leaves no empty archive behind.
         let server = match place {
@@ -248,14 +275,15 @@ impl Archive {
 
     /// Whether `root` holds an archive whose catalogue, if it is embedded, is there.
     pub fn exists(root: &Path, place: &CataloguePlace) -> bool {
-        is_store(root) && (*place != CataloguePlace::Embedded || has_catalogue(root))
+        is_store(root) && (*place != CataloguePlace::Embedded || has_catalogue(root) && !is_elsewhere(root))
     }
 
     /// Why there is no archive to open in `root`, where [`Archive::exists`] says so.
     pub fn absence(root: &Path) -> Error {
-        match is_store(root) {
-            true => Error::NoCatalogue(root.to_owned()),
-            false => Error::NoArchive(root.to_owned()),
+        match (is_elsewhere(root), is_store(root)) {
+            (true, _) => Error::CatalogueElsewhere(root.to_owned()),
+            (false, true) => Error::NoCatalogue(root.to_owned()),
+            (false, false) => Error::NoArchive(root.to_owned()),
         }
     }
 

@@ -1,7 +1,6 @@
 //! The single checks.
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use ntt_host::{Clock, SystemClock};
@@ -10,6 +9,7 @@ use ntt_report::units;
 use ntt_store::{CheckReport, Problem};
 
 use super::{Check, CheckStatus};
+use crate::archive::media_folders;
 use crate::{Archive, Context, Error, HostPath};
 
 /// Less free space than this is worth a warning.
@@ -237,22 +237,9 @@ pub(super) fn search(archive: &Archive) -> Result<Check, Error> {
 
 /// Ids of the media that have a manifest on disk.
 fn manifests_kept(archive: &Archive) -> Result<BTreeSet<String>, Error> {
-    let folder = archive.root().join("media");
-    let entries = match std::fs::read_dir(&folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
-        other => other.map_err(Error::io("listing", &folder))?,
-    };
-    let mut kept = BTreeSet::new();
-    for entry in entries {
-        let name = entry.map_err(Error::io("listing", &folder))?.file_name();
-        let medium = name.to_str().and_then(|name| name.parse().ok());
-        if let Some(medium) = medium
-            && crate::manifest::path(archive.root(), medium).is_file()
-        {
-            kept.insert(medium.to_string());
-        }
-    }
-    Ok(kept)
+    let mut kept = media_folders(archive.root())?;
+    kept.retain(|medium| crate::manifest::path(archive.root(), *medium).is_file());
+    Ok(kept.iter().map(ToString::to_string).collect())
 }
 
 fn shortened(problems: &[String]) -> String {

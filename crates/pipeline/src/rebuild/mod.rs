@@ -16,7 +16,7 @@ use ntt_host::{Clock, SystemClock};
 use ntt_model::{MediumId, MediumKey};
 use serde::{Deserialize, Serialize};
 
-use crate::archive::{CataloguePlace, Lock, catalogue_path, spool_folder};
+use crate::archive::{CataloguePlace, Lock, catalogue_path, is_elsewhere, media_folders, spool_folder};
 use crate::manifest::Manifest;
 use crate::stage::{Running, Subject};
 use crate::{Error, HostPath, Interrupt, Observer, RunOutcome, Stage};
@@ -48,13 +48,18 @@ pub struct RebuildSummary {
 ///
 /// # Errors
 ///
-/// [`Error::NoArchive`] if `root` holds no store, [`Error::Manifest`] if a manifest does not say which medium it is about.
+/// [`Error::NoArchive`] if `root` holds no store, [`Error::CatalogueElsewhere`] if its catalogue is in a server and `place` is not, [`Error::Manifest`] if a manifest does not say which medium it is about.
 pub fn plan(root: &Path, place: &CataloguePlace) -> Result<RebuildPlan, Error> {
     if !root.join("FORMAT").is_file() {
         return Err(Error::NoArchive(root.to_owned()));
     }
+    if *place == CataloguePlace::Embedded && is_elsewhere(root) {
+        return Err(Error::CatalogueElsewhere(root.to_owned()));
+    }
     let mut found: Vec<(MediumKey, MediumId, PathBuf)> = Vec::new();
-    for path in manifests(root)? {
+    // A medium's folder without a manifest is an error: a catalogue that lacks a medium is not equal.
+    for medium in media_folders(root)? {
+        let path = crate::manifest::path(root, medium);
         let head = Manifest::open(&path)?.head()?;
         found.push((head.medium.key, head.medium.medium.id, path));
     }
@@ -65,24 +70,6 @@ pub fn plan(root: &Path, place: &CataloguePlace) -> Result<RebuildPlan, Error> {
         manifests: found.into_iter().map(|(_, id, path)| (id, path.into())).collect(),
         keeps: (*place == CataloguePlace::Embedded && present.exists()).then_some(kept),
     })
-}
-
-/// The manifest files of an archive. A medium's directory without one is an error: a catalogue that lacks a medium is not equal.
-fn manifests(root: &Path) -> Result<Vec<PathBuf>, Error> {
-    let media = root.join("media");
-    let mut found = Vec::new();
-    let io = |error| Error::io("listing the media", &media)(error);
-    let entries = match std::fs::read_dir(&media) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
-        entries => entries.map_err(io)?,
-    };
-    for entry in entries {
-        let directory = entry.map_err(io)?.path();
-        if directory.is_dir() {
-            found.push(directory.join("manifest.jsonl.zst"));
-        }
-    }
-    Ok(found)
 }
 
 /// Makes the catalogue again and puts it in place.

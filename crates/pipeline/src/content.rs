@@ -177,8 +177,13 @@ fn source_of_one(context: &Context<'_>, medium: &MediumRow) -> Result<Source, Er
         (MediumKind::Image, SourceKind::Image) => {
             let is_ours = image.imported && image.unread != source.unread;
             if is_ours || identify::is_rescued_further(&image, &source, context.interrupt)? {
-                let image = identify::rescued_further(&image, &source);
-                context.archive.catalogue().set_image(medium.key, &image)?;
+                let catalogue = context.archive.catalogue();
+                if image.unread != source.unread {
+                    identify::note_change(catalogue, medium.key, &image.unread, &source.unread)?;
+                }
+                catalogue.set_image(medium.key, &identify::rescued_further(&image, &source))?;
+            } else if identify::is_less_rescued(&image, &source, context.interrupt)? {
+                return refuse("its map says that less of it was rescued than was known; ingest it again");
             } else if let Some(reason) = changed_files(context, medium, &image, &source)? {
                 return refuse(&format!("{reason}; ingest it again"));
             } else if source.size_bytes != image.size_bytes

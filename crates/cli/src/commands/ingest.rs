@@ -96,6 +96,7 @@ impl From<&ScanFlags> for ScanSettings {
     fn from(flags: &ScanFlags) -> Self {
         Self {
             again: flags.again,
+            afresh: false,
             deleted: flags.deleted,
             cross_file_systems: flags.cross_file_systems,
         }

@@ -145,6 +145,47 @@ fn only_state(environment: &Environment) -> String {
     media[0]["completeness"].as_str().expect("a state").to_owned()
 }
 
+/// R1, R11: a map that comes to light after the ingest makes no second medium of its image. What was taken for rescued is damaged from then on.
+#[test]
+fn r11_a_map_that_is_found_later_tells_of_the_medium_that_is_known() {
+    let environment = Environment::new();
+    let Some(image) = PartlyRescued::new(&environment) else {
+        return;
+    };
+    let place = |name: &str| environment.work().join(name);
+    let map = fs::read(place("disk.img.map")).expect("the map");
+    fs::remove_file(place("disk.img.map")).expect("mine");
+    let _ = environment.ntt(["ingest", "disk.img"]).code(0);
+    assert_eq!(only_state(&environment), "complete");
+    fs::write(place("disk.img.map"), &map).expect("written");
+    for _ in 0..2 {
+        let said = environment.ntt(["ingest", "disk.img"]).code(3);
+        assert_eq!(only_state(&environment), "partial", "{said}");
+        let damaged = environment
+            .ntt(["find", "--json", "--state", "damaged"])
+            .document(0);
+        assert_eq!(damaged["content"]["missing"][0]["len"], 1024, "{damaged}");
+        let found = environment.ntt(["find", "--state", "stored"]).code(0);
+        assert_eq!(found.lines().count(), 2, "{found}");
+    }
+    let whole = format!("0x0 + 1\n0x0 {:#x} +\n", image.whole.len());
+    fs::write(place("disk.img.map"), whole).expect("written");
+    fs::write(place("disk.img"), &image.whole).expect("written");
+    let _ = environment.ntt(["ingest", "disk.img"]).code(0);
+    assert_eq!(only_state(&environment), "complete");
+    fs::write(place("disk.img.map"), &map).expect("written");
+    // Whatever opens it before it is ingested again says so, and does nothing with what is not true any more.
+    for command in [
+        ["scan", "--again", "disk.img"],
+        ["verify", "--source", "disk.img"],
+    ] {
+        let said = environment.ntt(command).stderr(1);
+        assert!(said.contains("ingest it again"), "{command:?}: {said}");
+    }
+    let _ = environment.ntt(["ingest", "disk.img"]).code(3);
+    assert_eq!(only_state(&environment), "partial");
+}
+
 /// R7, R11: without its map an image looks whole, and says nothing of what was rescued: what was unread stays so, whatever command opens it again.
 #[test]
 fn r11_a_lost_mapfile_turns_nothing_into_rescued_zeros() {

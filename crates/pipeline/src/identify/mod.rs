@@ -13,6 +13,7 @@ mod old_id;
 mod recognise;
 mod source;
 mod stated;
+mod unread;
 
 use std::path::Path;
 
@@ -28,8 +29,9 @@ pub use old_id::OldIds;
 
 pub(crate) use digest::{Digests, digest_image, digest_range};
 pub(crate) use lost_map::keep_unread;
-pub(crate) use recognise::is_rescued_further;
+pub(crate) use recognise::{is_less_rescued, is_rescued_further};
 pub(crate) use stated::{Outcome as StatedOutcome, StatedDigests};
+pub(crate) use unread::{Rescan, note_change};
 
 use crate::image::{Contained, Opener};
 use crate::stage::{Running, Subject};
@@ -381,6 +383,7 @@ fn relocate(context: &Context<'_>, plan: &IdentifyPlan, key: MediumKey) -> Resul
         return Ok(catalogue.set_image(key, &now)?);
     };
     if earlier.unread != now.unread {
+        unread::note_change(catalogue, key, &earlier.unread, &now.unread)?;
         return Ok(catalogue.set_image(key, &rescued_further(&earlier, &plan.source))?);
     }
     // Its containers need not be opened for that.

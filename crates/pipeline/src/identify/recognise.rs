@@ -81,6 +81,9 @@ fn image(
             if is_likely && is_rescued_further(&known, source, interrupt)? {
                 return rescued_further(catalogue, *key);
             }
+            if is_likely && is_less_rescued(&known, source, interrupt)? {
+                return less_rescued(catalogue, *key);
+            }
             continue;
         }
         if is_likely && whole.equals(&known, is_likely)? {
@@ -171,6 +174,16 @@ pub(crate) fn is_rescued_further(
     is_equal_as_known(known, source, interrupt)
 }
 
+/// Whether the source is the medium's image with a map that calls more of it unread than was known, as one does that comes to light after the image was taken in: all that was
+/// read is equal, zeros included that are none.
+pub(crate) fn is_less_rescued(known: &Image, source: &Source, interrupt: &Interrupt) -> Result<bool, Error> {
+    let is_less = known.unread != source.unread && covers(&source.unread, &known.unread);
+    if !is_less || source.mapfile.is_none() || known.size_bytes != source.size_bytes {
+        return Ok(false);
+    }
+    Ok(is_same_file(known, source) || is_equal_as_known(known, source, interrupt)?)
+}
+
 /// Whether every byte of the source is equal that was read before.
 fn is_equal_as_known(known: &Image, source: &Source, interrupt: &Interrupt) -> Result<bool, Error> {
     let Some(digest) = known.digest else {
@@ -201,7 +214,7 @@ fn without_map(catalogue: &dyn Catalogue, key: MediumKey) -> Result<Recognition,
 }
 
 /// Whether every byte of `inner` lies in `outer`; both ascending and without neighbours that touch.
-fn covers(outer: &[ByteRange], inner: &[ByteRange]) -> bool {
+pub(super) fn covers(outer: &[ByteRange], inner: &[ByteRange]) -> bool {
     inner.iter().all(|range| {
         let at = outer.partition_point(|outer| outer.end() <= range.offset);
         outer.get(at).and_then(|outer| outer.intersection(range)) == Some(*range)
@@ -210,6 +223,12 @@ fn covers(outer: &[ByteRange], inner: &[ByteRange]) -> bool {
 
 fn rescued_further(catalogue: &dyn Catalogue, key: MediumKey) -> Result<Recognition, Error> {
     let why = "more of it was rescued; every byte that was known before is equal".to_owned();
+    let medium = catalogue.medium(key)?.medium.id;
+    Ok(Recognition::Resume { key, medium, why })
+}
+
+fn less_rescued(catalogue: &dyn Catalogue, key: MediumKey) -> Result<Recognition, Error> {
+    let why = "every byte is equal, and its map says that less of it was rescued than was known".to_owned();
     let medium = catalogue.medium(key)?.medium.id;
     Ok(Recognition::Resume { key, medium, why })
 }

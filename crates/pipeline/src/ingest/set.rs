@@ -71,7 +71,14 @@ fn recorded(
         recognition: recognition(found),
     };
     let medium = record(context, &plan, request)?;
-    let known = Known::set(plan, images.iter().any(|image| image.known.again));
+    let known = Known::set(
+        plan,
+        images
+            .iter()
+            .map(|image| image.known.again)
+            .max()
+            .unwrap_or_default(),
+    );
     source::inspect_once(context, &known, &medium, Some(&trees.set))?;
     let volumes = context.archive.catalogue().volumes(medium.key)?;
     for (image, layers) in images.iter().zip(&trees.images) {

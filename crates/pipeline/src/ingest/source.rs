@@ -9,7 +9,7 @@ use ntt_model::Finding;
 
 use super::{IngestRequest, MediumSummary, seal, summary};
 use crate::copy::CopySummary;
-use crate::identify::{self, IdentifyPlan, SourceKind};
+use crate::identify::{self, IdentifyPlan, Rescan, SourceKind};
 use crate::rescue::{self, Rescued};
 use crate::scan::ScanSettings;
 use crate::stage::{Running, Subject};
@@ -34,8 +34,8 @@ pub(super) fn ingest(
 /// A source that was looked at.
 pub(super) struct Known {
     pub(super) identity: IdentifyPlan,
-    /// Whether what was scanned must be scanned again; asked before this run leaves its own events.
-    pub(super) again: bool,
+    /// How what was scanned must be scanned again; asked before this run leaves its own events.
+    pub(super) again: Rescan,
     begun: Instant,
     rescued: Option<(HostPath, Rescued)>,
 }
@@ -47,7 +47,7 @@ pub(super) fn identify(context: &Context<'_>, path: &Path, request: &IngestReque
     let image = rescued.as_ref().map_or(path, |rescued| rescued.image.as_path());
     let identity = identify::plan(Some(context.archive), image, &context.opener())?;
     Ok(Known {
-        again: must_scan_again(context, &identity)?,
+        again: rescan(context, &identity)?,
         identity,
         begun,
         rescued: rescued.map(|rescued| (path.into(), rescued)),
@@ -56,7 +56,7 @@ pub(super) fn identify(context: &Context<'_>, path: &Path, request: &IngestReque
 
 impl Known {
     /// A set, whose images were looked at.
-    pub(super) fn set(identity: IdentifyPlan, again: bool) -> Self {
+    pub(super) fn set(identity: IdentifyPlan, again: Rescan) -> Self {
         Self {
             identity,
             again,
@@ -75,7 +75,8 @@ impl Known {
     ) -> Result<MediumSummary, Error> {
         inspect_once(context, &self, medium, layers)?;
         let settings = ScanSettings {
-            again: self.again || request.scan.again,
+            again: self.again != Rescan::Not || request.scan.again,
+            afresh: self.again == Rescan::Afresh,
             ..request.scan
         };
         let (goes_on, mut scanned) = scan_once(context, medium, settings)?;
@@ -175,7 +176,7 @@ pub(super) fn inspect_once(
     let catalogue = context.archive.catalogue();
     let source = &known.identity.source;
     let is_inspected = !catalogue.volumes(medium.key)?.is_empty();
-    let is_other_now = known.again && source.kind != SourceKind::Directory;
+    let is_other_now = known.again != Rescan::Not && source.kind != SourceKind::Directory;
     let was_cut_short = is_inspected && is_inspection_cut_short(context, medium)?;
     if is_inspected && !is_other_now && !was_cut_short {
         return Ok(());
@@ -205,18 +206,31 @@ fn is_inspection_cut_short(context: &Context<'_>, medium: &MediumRow) -> Result<
 }
 
 /// A directory that was ingested completely is scanned again, because it may have changed since; one that was not is gone on with first. An image cannot have, unless more of it was
-/// rescued: then directories may have appeared, and what was damaged is read again.
-fn must_scan_again(context: &Context<'_>, identity: &IdentifyPlan) -> Result<bool, Error> {
+/// rescued: then directories may have appeared, and what was damaged is read again. If less of it was rescued than was known, all is read again.
+fn rescan(context: &Context<'_>, identity: &IdentifyPlan) -> Result<Rescan, Error> {
     let catalogue = context.archive.catalogue();
-    match identity.recognition.key() {
-        Some(key) if identity.source.kind == SourceKind::Directory => {
-            is_done(context, &catalogue.medium(key)?)
+    let Some(key) = identity.recognition.key() else {
+        return Ok(Rescan::Not);
+    };
+    let medium = catalogue.medium(key)?;
+    match identity.source.kind {
+        SourceKind::Directory if is_done(context, &medium)? => Ok(Rescan::Carrying),
+        SourceKind::Directory => Ok(Rescan::Not),
+        SourceKind::Image | SourceKind::Set => {
+            let known = catalogue.image(key)?;
+            let now = known.map_or(Rescan::Not, |image| {
+                Rescan::of(&image.unread, &identity.source.unread)
+            });
+            Ok(now.max(rescan_left(context, &medium)?))
         }
-        Some(key) => Ok(catalogue
-            .image(key)?
-            .is_some_and(|image| image.unread != identity.source.unread)),
-        None => Ok(false),
     }
+}
+
+/// What a change of the bytes that are unread asked for since the last ingest that came to its end: whoever noted it may have been killed.
+fn rescan_left(context: &Context<'_>, medium: &MediumRow) -> Result<Rescan, Error> {
+    let log = context.archive.catalogue().events(Some(medium.key))?;
+    let since = log.iter().rev().take_while(|event| event.stage != END_OF_INGEST);
+    Ok(since.map(Rescan::told_by).max().unwrap_or_default())
 }
 
 /// Whether no stream of the medium's scans waits for anything, and the ingest that made the last of them came to its end, manifest included.

@@ -29,6 +29,8 @@ use ntt_report::selector::current_scans;
 pub struct ScanSettings {
     /// Scan again although there is a scan already; unchanged inodes keep their results.
     pub again: bool,
+    /// With `again`: no inode keeps its results, because contents were taken for whole that are not.
+    pub afresh: bool,
     /// List deleted entries too.
     pub deleted: bool,
     /// Enter other file systems below a directory source.
@@ -276,7 +278,7 @@ impl Job<'_> {
             volume: self.volume.key,
             reader: reader.name().to_owned(),
             root: feed.root(reader)?,
-            previous: previous.map(|row| row.id),
+            previous: previous.filter(|_| !self.settings.afresh).map(|row| row.id),
         })?;
         let result = self.load(feed, reader, (scan, previous), &stage, mounted);
         if result.is_err() {

@@ -82,6 +82,8 @@ pub struct ListOptions {
     pub alternates: bool,
     /// Show deleted entries too.
     pub deleted: bool,
+    /// Show the directory itself first, as `.`, if it has streams or attributes: nothing else would tell of those of a root.
+    pub itself: bool,
 }
 
 impl ListOptions {
@@ -110,6 +112,10 @@ pub fn list(
         return Ok(());
     }
     for (scan, directory) in directories {
+        let itself = listed(catalogue, scans, scan, itself(catalogue, scan, &directory, b".")?)?;
+        if options.itself && !(itself.streams.is_empty() && itself.attributes.is_empty()) {
+            each(itself)?;
+        }
         for child in Children::of(catalogue, scan, directory.inode)? {
             let child = child?;
             if options.wants(&child) {
@@ -120,7 +126,27 @@ pub fn list(
     Ok(())
 }
 
-/// The entries that stand at exactly this path, each with its scan.
+/// A directory as an entry of this name.
+fn itself(
+    catalogue: &dyn Catalogue,
+    scan: ScanId,
+    directory: &DirRow,
+    name: &[u8],
+) -> Result<ChildRow, Error> {
+    Ok(ChildRow {
+        id: 0,
+        directory: directory.parent.unwrap_or(directory.inode),
+        name: name.to_vec(),
+        namespace: directory.namespace,
+        alternate: false,
+        allocation: Allocation::Allocated,
+        rule: None,
+        number: directory.inode,
+        inode: catalogue.inode(scan, directory.inode)?,
+    })
+}
+
+/// The entries that stand at exactly this path, each with its scan; the roots if it is empty.
 ///
 /// # Errors
 ///
@@ -130,7 +156,13 @@ pub fn entries_at(
     scans: &[ScanRow],
     selector: &Selector,
 ) -> Result<Vec<(ScanId, ChildRow)>, Error> {
-    let found = first_reading(scans, selector, |scan, path| catalogue.resolve_path(scan, path))?;
+    let found = if selector.path.is_empty() {
+        let roots = directories(catalogue, scans, selector)?.into_iter();
+        let entry = |(scan, root)| Ok((scan, itself(catalogue, scan, &root, b"")?));
+        roots.map(entry).collect::<Result<_, Error>>()?
+    } else {
+        first_reading(scans, selector, |scan, path| catalogue.resolve_path(scan, path))?
+    };
     if found.is_empty() {
         return Err(Error::NotFound {
             what: "path",

@@ -27,7 +27,7 @@ pub(crate) struct LsArgs {
     /// Long form: kind, mode, owner, size, time, state of the content.
     #[arg(long, short)]
     long: bool,
-    /// Below each entry its other streams (forks, alternate streams) and extended attributes; with `-l` their sizes and states too. `ntt cat --stream NAME` writes one.
+    /// Below each entry, and below `.` for the directory itself, the other streams (forks, alternate streams) and extended attributes; with `-l` their sizes and states too. `ntt cat --stream NAME` writes one.
     #[arg(long)]
     streams: bool,
     /// Raw names, each ended by a NUL, for `xargs -0`.
@@ -53,6 +53,7 @@ pub(crate) fn run(global: &Global, args: &LsArgs) -> CommandResult {
     let options = ListOptions {
         alternates: args.alternates,
         deleted: args.deleted,
+        itself: args.streams,
     };
     listing::list(
         catalogue,

@@ -43,6 +43,7 @@ pub(crate) fn run(global: &Global, args: &TreeArgs) -> CommandResult {
     let options = ListOptions {
         alternates: args.alternates,
         deleted: args.deleted,
+        itself: false,
     };
     let mut out = Output::new(global);
     let (mut directories, mut others) = (0, 0);

@@ -98,6 +98,26 @@ fn r27_forks_and_attributes_are_listed_and_written() {
     );
 }
 
+/// R27: a root has no name in any directory, and what it has beside its entries is listed all the same.
+#[test]
+fn r27_attributes_of_a_root_are_listed_and_written() {
+    let environment = Environment::new();
+    let mut builder = Builder::new("Mac", Shape::default());
+    builder.file(ROOT, "plain", b"nothing else");
+    builder.attribute(ROOT, "com.example.note", b"a note");
+    environment.write("mac.img", &builder.build().image);
+    let _ = environment.ntt(["ingest", "mac.img"]).code(0);
+    let listed = environment.ntt(["ls", "--streams", "mac.img/1"]).code(0);
+    assert_eq!(listed, ".\n  attribute com.example.note\nplain\n");
+    assert_eq!(environment.ntt(["ls", "mac.img/1"]).code(0), "plain\n");
+    for root in ["mac.img/1", "mac.img/1/"] {
+        let value = environment.ntt(["cat", "--stream", "com.example.note", root]);
+        assert_eq!(value.bytes(0), b"a note");
+    }
+    let refused = environment.ntt(["cat", "mac.img/1"]).stderr(1);
+    assert!(refused.contains("has no content"), "{refused}");
+}
+
 /// R11, R27: a fork has a state of its own. Where it is damaged and the data is not, everything says which of the two is meant.
 #[test]
 fn r11_damage_to_a_fork_is_told_as_that_of_the_fork() {

@@ -46,6 +46,11 @@ pub(crate) fn time(time: Option<Timestamp>) -> String {
     }
 }
 
+/// `2003-04-05`, UTC.
+pub(crate) fn date(time: Timestamp) -> String {
+    time.to_string().chars().take(10).collect()
+}
+
 /// `850 ms`, `12.3 s`, `4 min 5 s`, `3 h 12 min`.
 pub(crate) fn elapsed(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;

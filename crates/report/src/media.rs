@@ -1,12 +1,15 @@
 //! Media and volumes with what became of their content.
 
 use ntt_catalogue::Catalogue;
-use ntt_catalogue::rows::{Census, EventRow, Evidence, Image, MediumKind, MediumRow, Tally, VolumeRow};
+use ntt_catalogue::rows::{
+    Census, EventRow, Evidence, Image, MediumKind, MediumRow, ScanRow, Tally, VolumeRow,
+};
 use ntt_model::{MediumId, Severity, Timestamp};
 use serde::Serialize;
 
 use crate::Error;
 use crate::completeness::{Completeness, Reading, judge};
+use crate::find::ScanMark;
 use crate::selector::{current_findings, current_scans, sets_of};
 
 /// One line of `medium list`.
@@ -98,6 +101,8 @@ pub struct VolumeReport {
     pub reader: Option<String>,
     /// What was found and what became of it; `None` if it was not scanned.
     pub census: Option<Census>,
+    /// All its scans by this reader, the earliest first: the last one is what is reported here.
+    pub scans: Vec<ScanMark>,
 }
 
 impl VolumeReport {
@@ -197,17 +202,36 @@ fn volumes(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<VolumeRe
             .transpose()?;
         let scans = current_scans(catalogue, &row)?;
         if scans.is_empty() {
-            reports.push(volume_report(&row, same_as.clone(), None));
+            reports.push(volume_report(&row, same_as.clone(), None, Vec::new()));
         }
         for scan in scans {
+            let marks = scans_by(catalogue, &scan)?;
             let read = Some((scan.scan.reader, catalogue.census(scan.id)?));
-            reports.push(volume_report(&row, same_as.clone(), read));
+            reports.push(volume_report(&row, same_as.clone(), read, marks));
         }
     }
     Ok(reports)
 }
 
-fn volume_report(row: &VolumeRow, same_as: Option<String>, read: Option<(String, Census)>) -> VolumeReport {
+/// The scans of the same volume by the same reader as the current one.
+fn scans_by(catalogue: &dyn Catalogue, current: &ScanRow) -> Result<Vec<ScanMark>, Error> {
+    let scans = catalogue.scans(current.scan.volume)?.into_iter();
+    let of_reader = scans.filter(|scan| scan.scan.reader == current.scan.reader);
+    Ok(of_reader
+        .map(|scan| ScanMark {
+            scan: scan.id,
+            scanned: scan.sealed,
+            superseded: scan.id != current.id,
+        })
+        .collect())
+}
+
+fn volume_report(
+    row: &VolumeRow,
+    same_as: Option<String>,
+    read: Option<(String, Census)>,
+    scans: Vec<ScanMark>,
+) -> VolumeReport {
     let (reader, census) = read.unzip();
     VolumeReport {
         number: row.volume.number,
@@ -220,6 +244,7 @@ fn volume_report(row: &VolumeRow, same_as: Option<String>, read: Option<(String,
         same_as,
         reader,
         census,
+        scans,
         row: row.clone(),
     }
 }

@@ -16,7 +16,7 @@ use ntt_store::{Piece, Verified};
 
 use crate::args::Global;
 use crate::commands::DAMAGED_IN_STORE;
-use crate::commands::choice::OneScan;
+use crate::commands::choice::{OneScan, not_found};
 use crate::exit::{CommandResult, Exit, Failure, FailureKind};
 use crate::output::{Output, tell};
 use crate::session;
@@ -127,7 +127,8 @@ fn content(
         };
     }
     let selector = Selector::parse(catalogue, target)?;
-    let scans = selector.find_scans(catalogue, choice)?;
+    let absent = |error| not_found(catalogue, &selector, choice, error);
+    let scans = selector.find_scans(catalogue, choice).map_err(absent)?;
     let failed = |text: &str| Failure::new(FailureKind::Failed, format!("{} {text}", escape(target)));
     let mut reason = if stream.is_empty() {
         failed("has no content")
@@ -135,7 +136,7 @@ fn content(
         failed(&format!("has no stream or attribute {}", escape(stream)))
             .hint("`ntt ls --streams` shows what there is")
     };
-    for (scan, entry) in entries_at(catalogue, &scans, &selector)? {
+    for (scan, entry) in entries_at(catalogue, &scans, &selector).map_err(absent)? {
         let states = catalogue.stream_states(scan, entry.number)?;
         let Some(state) = states
             .into_iter()

@@ -1,12 +1,15 @@
 //! Which scans of a volume a command looks at.
 
 use clap::Args;
+use ntt_catalogue::Catalogue;
 use ntt_catalogue::query::Scans;
-use ntt_model::{ScanId, Timestamp};
-use ntt_report::find::ScanMark;
-use ntt_report::selector::ScanChoice;
+use ntt_model::ScanId;
+use ntt_report::Error;
+use ntt_report::find::{self, ScanMark};
+use ntt_report::selector::{ScanChoice, Selector};
 
 use crate::args::Global;
+use crate::exit::Failure;
 use crate::output::tell;
 use crate::units;
 
@@ -57,14 +60,49 @@ impl OneScan {
 /// ` [scan 3 of 2026-11-20, superseded]` behind what only a superseded scan is known to list; else nothing.
 pub(crate) fn scan_note(mark: &ScanMark) -> String {
     if mark.superseded {
-        format!(" [scan {} of {}, superseded]", mark.scan, date(mark.scanned))
+        format!(
+            " [scan {} of {}, superseded]",
+            mark.scan,
+            units::date(mark.scanned)
+        )
     } else {
         String::new()
     }
 }
 
-fn date(time: Timestamp) -> String {
-    units::time(Some(time)).chars().take(10).collect()
+/// What did not find a place, with what is known of other scans of the volume in which it may stand.
+pub(crate) fn not_found(
+    catalogue: &dyn Catalogue,
+    selector: &Selector,
+    choice: ScanChoice,
+    error: Error,
+) -> Failure {
+    let is_absent = matches!(error, Error::NotFound { .. });
+    let failure = Failure::from(error);
+    if !is_absent {
+        return failure;
+    }
+    // Without a volume there is nothing to add to what was said.
+    let older = older_scans(catalogue, selector).unwrap_or_default();
+    let hint = match (choice, older) {
+        (_, 0) | (ScanChoice::All, _) => return failure,
+        (ScanChoice::One(_), _) => {
+            "`ntt medium show` tells the numbers of the scans of each volume".to_owned()
+        }
+        (ScanChoice::Current, older) => format!(
+            "{} of it: --scan NUMBER looks into one; `ntt medium show` tells their numbers, `ntt find --all-scans` what they list",
+            units::counted(older, "older scan is on record", "older scans are on record")
+        ),
+    };
+    failure.hint(hint)
+}
+
+/// How many superseded scans there are of the volume in which something was looked for.
+pub(crate) fn older_scans(catalogue: &dyn Catalogue, selector: &Selector) -> Result<u64, Failure> {
+    let medium = selector.find_medium(catalogue)?;
+    let volume = selector.find_volume(catalogue, &medium)?;
+    let number = Some(volume.volume.number);
+    Ok(find::superseded_scans(catalogue, &[medium.key], number)?)
 }
 
 /// What to do when nothing was found and older scans were not searched; `None` if there are none.

@@ -61,7 +61,7 @@ pub(crate) struct FilterArgs {
     /// Modified before this date.
     #[arg(long, value_name = "DATE", value_parser = parse_date)]
     before: Option<Timestamp>,
-    /// Only these states: pending, stored, damaged, excluded, retryable, failed, failed:CLASS.
+    /// Only these states: pending, stored, damaged, corrupt, excluded, retryable, failed, failed:CLASS.
     #[arg(long, short, value_name = "STATE", value_delimiter = ',')]
     state: Vec<String>,
     /// Second names of the same entries too.

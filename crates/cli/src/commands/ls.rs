@@ -11,7 +11,7 @@ use ntt_report::listing::{self, ListOptions, ListedEntry};
 use ntt_report::selector::Selector;
 
 use crate::args::Global;
-use crate::commands::choice::OneScan;
+use crate::commands::choice::{OneScan, not_found};
 use crate::commands::streams;
 use crate::exit::{CommandResult, Exit};
 use crate::output::{Names, Output};
@@ -47,7 +47,10 @@ pub(crate) fn run(global: &Global, args: &LsArgs) -> CommandResult {
     let archive = session::look(global)?;
     let catalogue = archive.catalogue();
     let selector = Selector::parse(catalogue, args.target.as_bytes())?;
-    let scans = selector.find_scans(catalogue, args.scan.choice())?;
+    let absent = |error| not_found(catalogue, &selector, args.scan.choice(), error);
+    let scans = selector
+        .find_scans(catalogue, args.scan.choice())
+        .map_err(absent)?;
     let mut out = Output::new(global);
     let names = if args.null { Names::Null } else { Names::Escaped };
     let options = ListOptions {
@@ -77,7 +80,8 @@ pub(crate) fn run(global: &Global, args: &LsArgs) -> CommandResult {
             }
             Ok(())
         },
-    )?;
+    )
+    .map_err(absent)?;
     out.flush()?;
     Ok(Exit::Done)
 }

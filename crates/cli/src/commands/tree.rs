@@ -9,7 +9,7 @@ use ntt_report::listing::{self, ListOptions, TreeEntry};
 use ntt_report::selector::Selector;
 
 use crate::args::Global;
-use crate::commands::choice::OneScan;
+use crate::commands::choice::{OneScan, not_found};
 use crate::exit::{CommandResult, Exit};
 use crate::output::Output;
 use crate::{session, units};
@@ -39,7 +39,10 @@ pub(crate) fn run(global: &Global, args: &TreeArgs) -> CommandResult {
     let archive = session::look(global)?;
     let catalogue = archive.catalogue();
     let selector = Selector::parse(catalogue, args.target.as_bytes())?;
-    let scans = selector.find_scans(catalogue, args.scan.choice())?;
+    let absent = |error| not_found(catalogue, &selector, args.scan.choice(), error);
+    let scans = selector
+        .find_scans(catalogue, args.scan.choice())
+        .map_err(absent)?;
     let options = ListOptions {
         alternates: args.alternates,
         deleted: args.deleted,
@@ -60,7 +63,8 @@ pub(crate) fn run(global: &Global, args: &TreeArgs) -> CommandResult {
             out.line(drawn(&entry, args.sizes))?;
         }
         Ok(())
-    })?;
+    })
+    .map_err(absent)?;
     if !out.json() {
         let directories = units::counted(directories, "directory", "directories");
         let others = units::counted(others, "other entry", "other entries");

@@ -10,14 +10,13 @@ use ntt_catalogue::Catalogue;
 use ntt_catalogue::query::Scans;
 use ntt_model::{BlobHash, name::escape};
 use ntt_report::Error;
-use ntt_report::find;
 use ntt_report::listing::entries_at;
 use ntt_report::occurrences::{self, Place};
 use ntt_report::selector::{ScanChoice, Selector};
 
 use crate::args::Global;
 use crate::commands::DAMAGED_IN_STORE;
-use crate::commands::choice::{AllScans, older_hint, scan_note};
+use crate::commands::choice::{AllScans, older_hint, older_scans, scan_note};
 use crate::commands::volume::short;
 use crate::exit::{CommandResult, Exit, Failure, FailureKind};
 use crate::output::Output;
@@ -111,14 +110,6 @@ fn hashes(catalogue: &dyn Catalogue, content: &[u8], choice: ScanChoice) -> Resu
     Ok(hashes)
 }
 
-/// How many superseded scans there are of the volume in which something was looked for.
-fn older_scans(catalogue: &dyn Catalogue, selector: &Selector) -> Result<u64, Failure> {
-    let medium = selector.find_medium(catalogue)?;
-    let volume = selector.find_volume(catalogue, &medium)?;
-    let number = Some(volume.volume.number);
-    Ok(find::superseded_scans(catalogue, &[medium.key], number)?)
-}
-
 /// Whether a name can only be that of a file of this machine.
 fn is_of_host(name: &[u8]) -> bool {
     [&b"/"[..], b"./", b"../"]
@@ -177,13 +168,23 @@ fn print(
         }
         Ok(())
     })?;
+    let older = match places {
+        0 if scans == Scans::Current => older_places(catalogue, hash)?,
+        _ => 0,
+    };
     if !out.json() {
         let count = units::counted(places, "place", "places");
-        let older = match places {
-            0 if scans == Scans::Current => older_places(catalogue, hash)?,
-            _ => String::new(),
+        let older = match older {
+            0 => String::new(),
+            older => format!(
+                " now, {} in superseded scans: --all-scans shows them",
+                units::count(older)
+            ),
         };
         out.line(format!("  {count}{older}"))?;
+    } else if older > 0 {
+        let told = serde_json::json!({ "superseded_places": older });
+        out.json_line("places-once", &told)?;
     }
     Ok(if blob.bad {
         Standing::Damaged
@@ -192,20 +193,14 @@ fn print(
     })
 }
 
-/// What is said of a content that stands nowhere now: that it did once.
-fn older_places(catalogue: &dyn Catalogue, hash: &BlobHash) -> Result<String, Failure> {
+/// In how many places superseded scans list a content that stands nowhere now.
+fn older_places(catalogue: &dyn Catalogue, hash: &BlobHash) -> Result<u64, Failure> {
     let mut places = 0;
     occurrences::places(catalogue, hash, Scans::All, &mut |_| {
         places += 1;
         Ok(())
     })?;
-    Ok(match places {
-        0 => String::new(),
-        _ => format!(
-            " now, {} in superseded scans: --all-scans shows them",
-            units::count(places)
-        ),
-    })
+    Ok(places)
 }
 
 fn place_line(place: &Place) -> String {

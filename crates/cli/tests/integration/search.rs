@@ -182,6 +182,24 @@ fn r28_what_is_gone_from_a_directory_is_found_in_the_scan_before() {
         assert!(then.ends_with(&line), "{then}");
     }
 
+    for command in ["cat", "ls", "tree"] {
+        let said = environment.ntt([command, &place]).stderr(1);
+        assert!(
+            said.contains("1 older scan is on record of it: --scan NUMBER"),
+            "{said}"
+        );
+        let said = environment.ntt([command, "--scan", "9", &place]).stderr(1);
+        assert!(said.contains("`ntt medium show` tells the numbers"), "{said}");
+    }
+    let shown = environment.ntt(["medium", "show", "tree"]).code(0);
+    assert!(shown.contains(&format!("  scans 1 of {day}, 2 now\n")), "{shown}");
+    let now = environment.ntt(["--json", "where", &digest]).json(0);
+    assert_eq!(
+        (now.len(), &now[1]["superseded_places"]),
+        (2, &1.into()),
+        "{now:?}"
+    );
+
     let rows = |arguments: &[&str]| environment.ntt(arguments).code(0).lines().count();
     assert_eq!(rows(&["export"]), 1 + 2);
     assert_eq!(rows(&["export", "--all-scans"]), 1 + 2 + 3);

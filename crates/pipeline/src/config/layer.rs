@@ -1,5 +1,6 @@
 //! One source of settings: a file, the environment, or the flags.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::{Config, Origin, Values};
@@ -54,7 +55,9 @@ impl ConfigLayer {
     pub fn from_file(path: &Path, origin: Origin) -> Result<Self, Error> {
         match std::fs::read_to_string(path) {
             Ok(text) => Self::from_toml(&text, origin),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self(Vec::new())),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                Ok(Self(Vec::new()))
+            }
             Err(error) => Err(Error::io("reading settings", path)(error)),
         }
     }

@@ -6,13 +6,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ntt_catalogue::lease::LEASE_NANOS;
 use ntt_catalogue::rows::{Chunk, ChunkResult, Progress, WorkerWish};
-use ntt_model::{Outcome, WorkerId};
+use ntt_model::{Outcome, Severity, WorkerId};
+use ntt_report::units;
 
 use super::intake::{Desk, Halt};
 use super::stream::{self, Copied};
 use super::{Shared, Totals, ledger};
-use crate::{Error, Interrupt};
+use crate::{Error, Event, Interrupt};
 
 /// Results wait no longer than this for their batch, but for what one chunk takes.
 const COMMIT_AFTER: Duration = Duration::from_secs(5);
@@ -72,6 +74,7 @@ struct Worker<'a> {
 impl Worker<'_> {
     fn drain(&self) -> Result<(), Error> {
         let shared = self.shared;
+        let mut is_told = false;
         loop {
             self.run_threads()?;
             shared.context.interrupt.check()?;
@@ -80,10 +83,29 @@ impl Worker<'_> {
             }
             let queue = shared.context.archive.catalogue().progress(shared.task.scan)?;
             match pause(&queue) {
-                Some(pause) => wait(pause, shared.context.interrupt)?,
+                Some(pause) => {
+                    if pause == WAIT_FOR_OTHERS && !std::mem::replace(&mut is_told, true) {
+                        self.tell_waiting(&queue);
+                    }
+                    wait(pause, shared.context.interrupt)?;
+                }
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Nothing is to be seen of a run that waits, and another that died gives its chunks back only when its lease ends.
+    fn tell_waiting(&self, queue: &Progress) {
+        let chunks = units::counted(queue.leased_chunks, "chunk", "chunks");
+        let text = format!(
+            "waiting for {chunks} that other workers hold; what one holds that died comes back within {} s (`ntt worker list`)",
+            LEASE_NANOS / 1_000_000_000
+        );
+        let severity = Severity::Info;
+        self.shared
+            .context
+            .observer
+            .event(&Event::Message { severity, text });
     }
 
     fn run_threads(&self) -> Result<(), Error> {

@@ -6,14 +6,16 @@ mod parquet;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use ntt_model::name::escape;
 use ntt_report::export::{self, ExportRow};
 
 use crate::args::Global;
 use crate::commands::filter::{FilterArgs, tell_unindexed};
-use crate::exit::{CommandResult, Exit, Failure};
+use crate::exit::{CommandResult, Exit, Failure, FailureKind};
 use crate::session;
 
 /// Write paths with all that is known of them as a table for other programs: DuckDB, Spark, Trino, a spreadsheet.
@@ -69,8 +71,13 @@ fn open(args: &ExportArgs) -> Result<Box<dyn Write + Send>, Failure> {
     let Some(path) = &args.output else {
         return Ok(Box::new(BufWriter::new(std::io::stdout())));
     };
-    let file =
-        File::create_new(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+    let file = File::create_new(path).map_err(|error| {
+        let kind = match error.kind() {
+            io::ErrorKind::AlreadyExists => FailureKind::Usage,
+            _ => FailureKind::Failed,
+        };
+        Failure::new(kind, format!("{}: {error}", escape(path.as_os_str().as_bytes())))
+    })?;
     Ok(Box::new(BufWriter::new(file)))
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use ntt_catalogue::rows::MediumKind;
 use ntt_model::name::escape;
 use ntt_pipeline::health::{self, MediumHealth};
+use ntt_report::find::ScanMark;
 use ntt_report::hits::Hits;
 use ntt_report::media::{self, MediumReport, VolumeReport};
 use ntt_report::selector::{current_findings, find_medium};
@@ -156,7 +157,20 @@ fn print_volume(out: &mut Output, volume: &VolumeReport) -> std::io::Result<()> 
         units::address(volume.image_offset)
     ))?;
     let (same_as, census) = (volume.same_as.as_deref(), volume.census.as_ref());
-    print_content(out, "  ", (same_as, census, &volume.verdict))
+    print_content(out, "  ", (same_as, census, &volume.verdict))?;
+    print_scans(out, &volume.scans)
+}
+
+/// The numbers that `--scan` takes, if there is more than one.
+fn print_scans(out: &mut Output, scans: &[ScanMark]) -> std::io::Result<()> {
+    if scans.len() < 2 {
+        return Ok(());
+    }
+    let each = scans.iter().map(|mark| match mark.superseded {
+        true => format!("{} of {}", mark.scan, units::date(mark.scanned)),
+        false => format!("{} now", mark.scan),
+    });
+    out.line(format!("  scans {}", each.collect::<Vec<_>>().join(", ")))
 }
 
 fn print_history(out: &mut Output, report: &MediumReport) -> std::io::Result<()> {

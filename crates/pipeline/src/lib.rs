@@ -15,6 +15,7 @@
 //! extents. Nothing here draws or prints.
 
 pub mod archive;
+pub mod census;
 pub mod compare;
 pub mod config;
 pub mod copy;

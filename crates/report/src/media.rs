@@ -116,14 +116,21 @@ impl VolumeReport {
     }
 }
 
+/// Knows what was counted of scans earlier. Counting is what takes long of a medium with many names.
+pub trait Counted {
+    /// What was counted of a scan whose medium has not changed since, as far as is known.
+    fn census(&self, scan: &ScanRow) -> Option<Census>;
+}
+
 /// All media.
 ///
 /// # Errors
 ///
 /// What the catalogue says.
-pub fn list(catalogue: &dyn Catalogue) -> Result<Vec<MediumSummary>, Error> {
+pub fn list(catalogue: &dyn Catalogue, counted: &dyn Counted) -> Result<Vec<MediumSummary>, Error> {
     let media = catalogue.media()?;
-    media.iter().map(|row| Ok(summarise(catalogue, row)?.0)).collect()
+    let summaries = media.iter().map(|row| Ok(summarise(catalogue, row, counted)?.0));
+    summaries.collect()
 }
 
 /// One medium.
@@ -131,8 +138,12 @@ pub fn list(catalogue: &dyn Catalogue) -> Result<Vec<MediumSummary>, Error> {
 /// # Errors
 ///
 /// What the catalogue says.
-pub fn show(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<MediumReport, Error> {
-    let (summary, volumes_detail) = summarise(catalogue, medium)?;
+pub fn show(
+    catalogue: &dyn Catalogue,
+    medium: &MediumRow,
+    counted: &dyn Counted,
+) -> Result<MediumReport, Error> {
+    let (summary, volumes_detail) = summarise(catalogue, medium, counted)?;
     let mut findings = FindingCounts::default();
     for row in current_findings(catalogue, medium)? {
         match row.finding.severity {
@@ -158,9 +169,10 @@ pub fn show(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<MediumRepor
 fn summarise(
     catalogue: &dyn Catalogue,
     row: &MediumRow,
+    counted: &dyn Counted,
 ) -> Result<(MediumSummary, Vec<VolumeReport>), Error> {
     let image = catalogue.image(row.key)?;
-    let volumes = volumes(catalogue, row)?;
+    let volumes = volumes(catalogue, row, counted)?;
     let sum = |tally: fn(&Census) -> Tally| {
         volumes
             .iter()
@@ -192,7 +204,24 @@ fn summarise(
     Ok((summary, volumes))
 }
 
-fn volumes(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<VolumeReport>, Error> {
+/// The census of a scan: what was counted earlier if nothing was or is to be copied, else counted now.
+///
+/// # Errors
+///
+/// What the catalogue says.
+pub fn census_of(catalogue: &dyn Catalogue, scan: &ScanRow, counted: &dyn Counted) -> Result<Census, Error> {
+    let is_settled = |census: &Census| census.pending.count + census.retryable.count == 0;
+    match counted.census(scan).filter(is_settled) {
+        Some(census) if catalogue.progress(scan.id)?.pending_streams == 0 => Ok(census),
+        _ => Ok(catalogue.census(scan.id)?),
+    }
+}
+
+fn volumes(
+    catalogue: &dyn Catalogue,
+    medium: &MediumRow,
+    counted: &dyn Counted,
+) -> Result<Vec<VolumeReport>, Error> {
     let mut reports = Vec::new();
     for row in catalogue.volumes(medium.key)? {
         let same_as = row
@@ -206,7 +235,8 @@ fn volumes(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<VolumeRe
         }
         for scan in scans {
             let marks = scans_by(catalogue, &scan)?;
-            let read = Some((scan.scan.reader, catalogue.census(scan.id)?));
+            let census = census_of(catalogue, &scan, counted)?;
+            let read = Some((scan.scan.reader, census));
             reports.push(volume_report(&row, same_as.clone(), read, marks));
         }
     }

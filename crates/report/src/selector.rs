@@ -252,6 +252,22 @@ pub fn current_scans(catalogue: &dyn Catalogue, volume: &VolumeRow) -> Result<Ve
     Ok(current)
 }
 
+/// The current scans of a medium's own volumes, with the numbers of these: those that are copied and counted. Volumes that are copies of others (R3) have none.
+///
+/// # Errors
+///
+/// What the catalogue says.
+pub fn own_scans(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<(u32, ScanRow)>, Error> {
+    let mut scans = Vec::new();
+    for volume in catalogue.volumes(medium.key)? {
+        if volume.volume.same_as.is_none() {
+            let current = current_scans(catalogue, &volume)?.into_iter();
+            scans.extend(current.map(|scan| (volume.volume.number, scan)));
+        }
+    }
+    Ok(scans)
+}
+
 /// Every sealed scan of a medium, superseded or not, those of volumes of which it has copies (R3) among them.
 ///
 /// # Errors

@@ -209,3 +209,54 @@ fn r44_a_directory_that_changed_before_its_ingest_went_on_is_taken_in_as_it_is()
         "it is gone"
     );
 }
+
+/// R44: a list of media counts nothing that was counted before, and believes no count of what has changed since.
+#[test]
+fn r44_what_was_counted_is_believed_until_something_changes() {
+    let environment = Environment::new();
+    for name in ["a", "b.tmp"] {
+        environment.write(format!("tree/{name}"), name.as_bytes());
+    }
+    environment.write(
+        "rules.toml",
+        b"[[rule]]\nname = \"temporary\"\nglob = \"*.tmp\"\n",
+    );
+    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    let file = environment
+        .archive()
+        .join("media")
+        .join(environment.medium("tree"))
+        .join("census.json");
+    let listed = || -> (serde_json::Value, serde_json::Value) {
+        let list = environment.ntt(["--json", "medium", "list"]).document(0);
+        let medium = &list["media"][0];
+        (medium["paths"].clone(), medium["stored"]["count"].clone())
+    };
+    let right = listed();
+    assert_eq!(right, (2.into(), 2.into()));
+    // Nobody else would write another number there: it shows whether it was read.
+    let falsify = || {
+        let counted = fs::read_to_string(&file).expect("it was counted");
+        assert!(counted.contains("\"paths\":2"), "{counted}");
+        fs::write(&file, counted.replace("\"paths\":2", "\"paths\":7")).expect("mine");
+    };
+    falsify();
+    assert_eq!(listed(), (7.into(), 2.into()));
+    let _ = environment.ntt(["exclude", "tree", "rules.toml"]).code(0);
+    assert_eq!(listed(), right, "counted again");
+
+    falsify();
+    environment.write("tree/c", b"c");
+    let _ = environment.ntt(["ingest", "--no-copy", "tree"]).code(3);
+    assert_eq!(
+        listed(),
+        (3.into(), 2.into()),
+        "another scan, and work that waits"
+    );
+    let _ = environment.ntt(["copy", "tree"]).code(0);
+    assert_eq!(listed(), (3.into(), 3.into()));
+    fs::write(&file, b"{ torn").expect("mine");
+    assert_eq!(listed(), (3.into(), 3.into()));
+    fs::remove_file(&file).expect("mine");
+    assert_eq!(listed(), (3.into(), 3.into()));
+}

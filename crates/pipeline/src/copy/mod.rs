@@ -34,7 +34,7 @@ use crate::inspect::{mount_point, supervisor};
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, RunOutcome, Stage};
 use ntt_report::completeness::bad_contents;
-use ntt_report::selector::current_scans;
+use ntt_report::selector::own_scans;
 
 /// One scan with work to do.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -108,23 +108,14 @@ impl CopySummary {
 pub fn plan(archive: &Archive, medium: &MediumRow) -> Result<CopyPlan, Error> {
     let catalogue = archive.catalogue();
     let mut tasks = Vec::new();
-    for volume in own_volumes(archive, medium)? {
-        for scan in current_scans(catalogue, &volume)? {
-            tasks.push(CopyTask {
-                volume: volume.volume.number,
-                scan: scan.id,
-                queue: catalogue.progress(scan.id)?,
-            });
-        }
+    for (volume, scan) in own_scans(catalogue, medium)? {
+        tasks.push(CopyTask {
+            volume,
+            scan: scan.id,
+            queue: catalogue.progress(scan.id)?,
+        });
     }
     Ok(CopyPlan { tasks })
-}
-
-/// Volumes of a medium that are not copies of others.
-fn own_volumes(archive: &Archive, medium: &MediumRow) -> Result<Vec<VolumeRow>, Error> {
-    let mut volumes = archive.catalogue().volumes(medium.key)?;
-    volumes.retain(|row| row.volume.same_as.is_none());
-    Ok(volumes)
 }
 
 /// Copies until the queues of the plan hold nothing that can be claimed now.
@@ -157,7 +148,7 @@ fn copy_all(
     let suspects = suspects::Suspects::of(context.archive)?;
     if plan.tasks.iter().any(|task| task.queue.pending_streams > 0) {
         let source = source_of(context, medium)?;
-        let volumes = own_volumes(context.archive, medium)?;
+        let volumes = context.archive.catalogue().volumes(medium.key)?;
         for task in plan.tasks.iter().filter(|task| task.queue.pending_streams > 0) {
             let volume = volumes.iter().find(|row| row.volume.number == task.volume);
             let contents = contents(context, &source, volume)?;

@@ -8,15 +8,14 @@
 
 use std::collections::BTreeSet;
 
-use ntt_catalogue::rows::MediumRow;
 use ntt_model::{BlobHash, MediumId, ScanId};
-use ntt_report::selector::{all_scans, current_scans};
+use ntt_report::selector::{all_scans, own_scans};
 use ntt_store::{CheckReport, Problem};
 use serde::{Deserialize, Serialize};
 
 use super::{agreement, bad};
 use crate::stage::{Running, Subject};
-use crate::{Context, Error, HostPath, RunOutcome, Stage};
+use crate::{Context, Error, HostPath, RunOutcome, Stage, census};
 
 /// What would be put right.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -173,9 +172,11 @@ fn fetch_again(context: &Context<'_>, lost: &[BlobHash], summary: &mut FixSummar
             listed.extend(catalogue.bad_blobs(Some(scan.id))?);
         }
         let mut streams = 0;
-        for scan in copied_scans(context, &medium)? {
-            current.extend(catalogue.bad_blobs(Some(scan))?);
-            streams += catalogue.reopen_missing(scan, lost)?;
+        census::forget(context.archive, &medium)?;
+        // No others are copied.
+        for (_, scan) in own_scans(catalogue, &medium)? {
+            current.extend(catalogue.bad_blobs(Some(scan.id))?);
+            streams += catalogue.reopen_missing(scan.id, lost)?;
         }
         if streams > 0 {
             summary.reopened.push(Reopened {
@@ -190,16 +191,4 @@ fn fetch_again(context: &Context<'_>, lost: &[BlobHash], summary: &mut FixSummar
         summary.outcome = RunOutcome::DamageFound;
     }
     Ok(())
-}
-
-/// The current scans of the medium's own volumes: no others are copied.
-fn copied_scans(context: &Context<'_>, medium: &MediumRow) -> Result<Vec<ScanId>, Error> {
-    let catalogue = context.archive.catalogue();
-    let mut scans = Vec::new();
-    for volume in catalogue.volumes(medium.key)? {
-        if volume.volume.same_as.is_none() {
-            scans.extend(current_scans(catalogue, &volume)?.iter().map(|scan| scan.id));
-        }
-    }
-    Ok(scans)
 }

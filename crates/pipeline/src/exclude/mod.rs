@@ -5,16 +5,16 @@
 
 mod rules;
 
+use ntt_catalogue::Labels;
 use ntt_catalogue::rows::{MediumRow, PathRow, RelabelReport};
-use ntt_catalogue::{Catalogue, Labels};
 use ntt_model::entry::Allocation;
 use serde::{Deserialize, Serialize};
 
 pub use rules::Rules;
 
 use crate::stage::{Running, Subject};
-use crate::{Archive, Context, Error, RunOutcome, Stage};
-use ntt_report::selector::current_scans;
+use crate::{Archive, Context, Error, RunOutcome, Stage, census};
+use ntt_report::selector::own_scans;
 
 /// Samples kept per rule.
 const SAMPLES_MAX: usize = 10;
@@ -86,7 +86,7 @@ pub fn plan(archive: &Archive, medium: &MediumRow, rules: &Rules) -> Result<Excl
     let catalogue = archive.catalogue();
     let mut plan = ExcludePlan::new(rules);
     for (volume, scan) in own_scans(catalogue, medium)? {
-        catalogue.each_path(scan, &mut |path| {
+        catalogue.each_path(scan.id, &mut |path| {
             plan.count(rules, volume, path);
             Ok(())
         })?;
@@ -103,9 +103,10 @@ pub fn run(context: &Context<'_>, medium: &MediumRow, rules: &Rules) -> Result<E
     let stage = Running::start(context.observer, Stage::Exclude, Subject::medium(medium));
     let catalogue = context.archive.catalogue();
     let mut summary = ExcludeSummary::default();
+    census::forget(context.archive, medium)?;
     for (volume, scan) in own_scans(catalogue, medium)? {
         context.interrupt.check()?;
-        let report = with_labels(rules, |labels| catalogue.relabel(scan, labels))?;
+        let report = with_labels(rules, |labels| catalogue.relabel(scan.id, labels))?;
         stage.add(report.excluded_paths, 0);
         summary.volumes.push((volume, report));
     }
@@ -120,15 +121,4 @@ pub(crate) fn with_labels<T>(rules: &Rules, use_labels: impl FnOnce(&Labels<'_>)
         rules: rules.names(),
         rule_of: &|path| rules.rule_of(path),
     })
-}
-
-fn own_scans(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<(u32, ntt_model::ScanId)>, Error> {
-    let mut scans = Vec::new();
-    for volume in catalogue.volumes(medium.key)? {
-        if volume.volume.same_as.is_none() {
-            let current = current_scans(catalogue, &volume)?;
-            scans.extend(current.into_iter().map(|scan| (volume.volume.number, scan.id)));
-        }
-    }
-    Ok(scans)
 }

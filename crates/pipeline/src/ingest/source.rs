@@ -8,6 +8,7 @@ use ntt_inspect::layer::LayerTree;
 use ntt_model::Finding;
 
 use super::{IngestRequest, MediumSummary, seal, summary};
+use crate::census::Kept;
 use crate::copy::CopySummary;
 use crate::identify::{self, IdentifyPlan, Rescan, SourceKind};
 use crate::rescue::{self, Rescued};
@@ -15,6 +16,7 @@ use crate::scan::ScanSettings;
 use crate::stage::{Running, Subject};
 use crate::verify::{self, VerifyRequest, VerifySummary};
 use crate::{Context, Error, HostPath, RunOutcome, Stage, copy, inspect, manifest, scan};
+use ntt_report::media::census_of;
 use ntt_report::selector::{INSPECTED_WHOLE, current_findings, current_scans};
 
 /// Stage of the event that ends an ingest: all that was asked for has been done.
@@ -239,9 +241,10 @@ fn is_done(context: &Context<'_>, medium: &MediumRow) -> Result<bool, Error> {
     if !came_to_its_end(context, medium)? {
         return Ok(false);
     }
+    let counted = Kept::load(context.archive)?;
     for volume in catalogue.volumes(medium.key)? {
         for scan in current_scans(catalogue, &volume)? {
-            let census = catalogue.census(scan.id)?;
+            let census = census_of(catalogue, &scan, &counted)?;
             if census.pending.count > 0 || census.retryable.count > 0 {
                 return Ok(false);
             }

@@ -5,13 +5,14 @@ use ntt_catalogue::rows::{Census, FindingRow, MediumRow, Tally, VolumeRow};
 use ntt_model::Severity;
 
 use super::{MediumSummary, VolumeSummary};
+use crate::census::Kept;
 use crate::content::image_row;
 use crate::copy::CopySummary;
 use crate::identify::IdentifyPlan;
 use crate::stage::display_name;
 use crate::{Context, Error, RunOutcome};
 use ntt_report::completeness::{Completeness, Reading, judge};
-use ntt_report::media::volume_name;
+use ntt_report::media::{census_of, volume_name};
 use ntt_report::selector::{current_findings, current_scans};
 
 /// Checks that found = stored + damaged + excluded + failed + retryable + pending, in streams and in bytes (R29).
@@ -53,8 +54,10 @@ pub(super) fn of(
 ) -> Result<MediumSummary, Error> {
     let catalogue = context.archive.catalogue();
     let mut volumes = Vec::new();
+    // The manifest was written just now.
+    let counted = Kept::load(context.archive)?;
     for row in catalogue.volumes(medium.key)? {
-        volumes.extend(volume(catalogue, &row)?);
+        volumes.extend(volume(catalogue, &row, &counted)?);
     }
     let image = image_row(context.archive, medium)?;
     let findings = by_severity(&current_findings(catalogue, medium)?);
@@ -79,7 +82,7 @@ pub(super) fn of(
     })
 }
 
-fn volume(catalogue: &dyn Catalogue, row: &VolumeRow) -> Result<Vec<VolumeSummary>, Error> {
+fn volume(catalogue: &dyn Catalogue, row: &VolumeRow, counted: &Kept) -> Result<Vec<VolumeSummary>, Error> {
     let base = VolumeSummary {
         volume: row.volume.number,
         reader: String::new(),
@@ -95,7 +98,7 @@ fn volume(catalogue: &dyn Catalogue, row: &VolumeRow) -> Result<Vec<VolumeSummar
     };
     let mut summaries = Vec::new();
     for scan in current_scans(catalogue, row)? {
-        let census = catalogue.census(scan.id)?;
+        let census = census_of(catalogue, &scan, counted)?;
         balance(&census)?;
         summaries.push(VolumeSummary {
             reader: scan.scan.reader,

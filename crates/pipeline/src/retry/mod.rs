@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::copy;
 use crate::stage::{Running, Subject};
-use crate::{Archive, Context, Error, RunOutcome, Stage};
+use crate::{Archive, Context, Error, RunOutcome, Stage, census};
 
 /// What a retry would reopen.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -66,6 +66,7 @@ pub fn run(context: &Context<'_>, medium: &MediumRow, plan: &RetryPlan) -> Resul
     let stage = Running::start(context.observer, Stage::Retry, Subject::medium(medium));
     let catalogue = context.archive.catalogue();
     let mut summary = RetrySummary::default();
+    census::forget(context.archive, medium)?;
     for task in copy::plan(context.archive, medium)?.tasks {
         summary.reopened += catalogue.reopen(task.scan, plan.class)?;
     }

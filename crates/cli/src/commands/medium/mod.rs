@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use clap::{Args, Subcommand};
 use ntt_model::name::escape;
 use ntt_pipeline::archive::Access;
+use ntt_pipeline::census::Kept;
 use ntt_pipeline::rescue;
 use ntt_report::media;
 
@@ -81,7 +82,7 @@ pub(crate) fn run(global: &Global, args: &MediumArgs) -> CommandResult {
 fn list(global: &Global) -> CommandResult {
     let archive = session::look(global)?;
     let catalogue = archive.catalogue();
-    let media = media::list(catalogue)?;
+    let media = media::list(catalogue, &Kept::load(&archive)?)?;
     let mut out = Output::new(global);
     if out.json() {
         out.document("medium-list", &serde_json::json!({ "media": media }))?;

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use ntt_catalogue::rows::MediumKind;
 use ntt_model::name::escape;
+use ntt_pipeline::census::Kept;
 use ntt_pipeline::health::{self, MediumHealth};
 use ntt_report::find::ScanMark;
 use ntt_report::hits::Hits;
@@ -23,7 +24,7 @@ pub(super) fn show(global: &Global, name: &OsString, with_findings: bool) -> Com
     let archive = session::look(global)?;
     let catalogue = archive.catalogue();
     let medium = find_medium(catalogue, name.as_bytes())?;
-    let report = media::show(catalogue, &medium)?;
+    let report = media::show(catalogue, &medium, &Kept::load(&archive)?)?;
     let health = health::of(&archive, &medium)?;
     let findings = if with_findings {
         current_findings(catalogue, &medium)?

@@ -140,6 +140,13 @@ pub enum StreamKind {
     Xattr(Vec<u8>),
 }
 
+impl StreamKind {
+    /// The resource fork of a Macintosh file, by the name that it has whatever file system holds it.
+    pub fn resource_fork() -> Self {
+        Self::Named(b"rsrc".to_vec())
+    }
+}
+
 /// How the bytes behind the extents become the bytes of the stream.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]

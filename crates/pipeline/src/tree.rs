@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use ntt_catalogue::rows::{ChildRow, VolumeRow};
 use ntt_catalogue::{Catalogue, Children};
 use ntt_model::entry::{Allocation, Inode};
-use ntt_model::name::escape;
+use ntt_model::name::{can_stand_in_path, escape};
 use ntt_model::{Kind, ScanId};
 
 use crate::{Error, Interrupt};
@@ -133,6 +133,12 @@ pub(crate) fn is_visible(child: &ChildRow) -> bool {
 /// The kind of what a name points to.
 pub(crate) fn kind_of(child: &ChildRow) -> Option<Kind> {
     child.inode.as_ref().map(|inode| inode.kind)
+}
+
+/// Whether a name has something beside its data that can be a file of its own: it is one that can stand in a directory, and has forks or alternate streams.
+pub(crate) fn has_named_streams(child: &ChildRow) -> bool {
+    let inode = child.inode.as_ref();
+    can_stand_in_path(&child.name) && inode.is_some_and(|inode| inode.named_streams().next().is_some())
 }
 
 /// Walks a tree. Every path is visited once, and every directory once, however many names or loops lead to it.

@@ -33,6 +33,10 @@ pub(crate) struct RestoreArgs {
     /// restored. With --compare: what stands there besides is no difference.
     #[arg(long)]
     into_existing: bool,
+    /// Also what files have beside their data, as files of their own: a resource fork with its Finder information as `._NAME` (AppleDouble), any other stream as
+    /// `NAME:STREAM`.
+    #[arg(long)]
+    streams: bool,
     /// Restore nothing: compare the directory with the catalogue, contents included (R45).
     #[arg(long, conflicts_with = "dry_run")]
     compare: bool,
@@ -51,6 +55,7 @@ pub(crate) fn run(global: &Global, args: &RestoreArgs) -> CommandResult {
             .select(catalogue, args.scan.choice())?,
         destination: args.destination.clone().into(),
         into_existing: args.into_existing,
+        streams: args.streams,
     };
     let mut out = Output::new(global);
     if args.compare {
@@ -87,7 +92,9 @@ fn with_way_out(error: Error, args: &RestoreArgs) -> Failure {
 /// The command with other options, to be pasted.
 fn command_line(options: &[&str], args: &RestoreArgs) -> String {
     let scan = args.scan.scan.map(|number| format!("--scan={number}"));
-    let words = options.iter().map(|option| (*option).to_owned()).chain(scan);
+    let streams = args.streams.then(|| "--streams".to_owned());
+    let words = options.iter().map(|option| (*option).to_owned());
+    let words = words.chain(streams).chain(scan);
     let places = [args.target.as_bytes(), args.destination.as_os_str().as_bytes()];
     ["ntt".to_owned(), "restore".to_owned()]
         .into_iter()

@@ -186,3 +186,76 @@ fn r11_damage_to_a_fork_is_told_as_that_of_the_fork() {
     );
     assert!(!said.contains("letter: damaged"), "{said}");
 }
+
+/// R27, R45: forks come back as files of their own, as macOS writes them where there are no forks; `file` knows what they are. What stands on the medium under such a
+/// name is never displaced.
+#[test]
+fn r45_forks_are_restored_as_apple_double_files() {
+    let environment = Environment::new();
+    let mut builder = Builder::new("Mac", Shape::default());
+    let folder = builder.directory(ROOT, "folder");
+    let letter = builder.file(folder, "letter", b"words");
+    let mut info = [0; 32];
+    info[..8].copy_from_slice(b"TEXTttxt");
+    builder.finder(letter, info);
+    builder.resource(letter, &content(7, 20_000), 3);
+    let taken = builder.file(ROOT, "taken", b"data");
+    builder.resource(taken, b"no place for this", 1);
+    builder.file(ROOT, "._taken", b"somebody's own");
+    fs::write(environment.work().join("mac.img"), builder.build().image).expect("written");
+    let _ = environment.ntt(["ingest", "mac.img"]).code(0);
+
+    let without = environment.ntt(["restore", "mac.img", "plain"]).code(3);
+    assert!(without.contains("--streams makes a file of it"), "{without}");
+    let restored = environment
+        .ntt(["restore", "--streams", "mac.img", "out"])
+        .code(3);
+    assert!(
+        restored.contains("1/._taken: not restored: another entry stands"),
+        "{restored}"
+    );
+    assert!(!restored.contains("letter"), "{restored}");
+    let path = environment.work().join("out/folder/._letter");
+    let bytes = fs::read(&path).expect("restored");
+    assert_eq!(bytes[50..82], info, "what the Finder knows");
+    assert_eq!(bytes[82..], content(7, 20_000));
+    assert_eq!(
+        fs::read(environment.work().join("out/._taken")).expect("restored"),
+        b"somebody's own"
+    );
+    if let Ok(told) = std::process::Command::new("file").arg("-b").arg(&path).output() {
+        let told = String::from_utf8_lossy(&told.stdout).into_owned();
+        assert!(told.starts_with("AppleDouble encoded Macintosh file"), "{told}");
+    }
+
+    let compare = ["restore", "--compare", "--streams", "mac.img", "out"];
+    let said = environment.ntt(compare).code(12);
+    assert!(
+        said.contains("1/._taken: stream is an entry of the medium"),
+        "{said}"
+    );
+    assert!(said.contains("1 difference in"), "{said}");
+    let again = environment
+        .ntt(["restore", "--into-existing", "--streams", "mac.img", "out"])
+        .code(3);
+    assert_eq!(
+        again.matches("another entry stands").count(),
+        1,
+        "the rest is equal: {again}"
+    );
+    let mut changed = bytes.clone();
+    changed[100] ^= 1;
+    fs::write(&path, changed).expect("mine");
+    let said = environment.ntt(compare).code(12);
+    assert!(
+        said.contains("1/folder/._letter: content is something else"),
+        "{said}"
+    );
+    fs::remove_file(&path).expect("mine");
+    let said = environment.ntt(compare).code(12);
+    assert!(said.contains("1/folder/._letter: missing"), "{said}");
+    let _ = environment
+        .ntt(["restore", "--into-existing", "--streams", "mac.img", "out"])
+        .code(3);
+    assert_eq!(fs::read(&path).expect("restored again"), bytes);
+}

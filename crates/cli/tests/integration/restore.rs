@@ -365,3 +365,39 @@ fn r45_hints_can_be_pasted() {
     let hint = r"ntt restore --compare 'the tree' 'an out'\''s place'";
     assert!(said.contains(hint), "{said}");
 }
+
+/// R27, R45: alternate streams come back as files of their own: where a file came from is evidence.
+#[test]
+fn r45_alternate_streams_are_restored_as_files() {
+    if !have("mkntfs") || !have("ntfscp") {
+        return;
+    }
+    let environment = Environment::new();
+    let (data, zone) = (&b"a document"[..], &b"[ZoneTransfer]\r\nZoneId=3\r\n"[..]);
+    let image = environment.work().join("windows.img");
+    images::sparse(&image, 8 << 20);
+    let _ = images::run("mkntfs", [OsStr::new("-qF"), image.as_os_str()]);
+    let place = OsStr::new("report.doc");
+    let written = environment.write("data", data);
+    let _ = images::run("ntfscp", [image.as_os_str(), written.as_os_str(), place]);
+    let written = environment.write("zone", zone);
+    let named = ["-N", "Zone.Identifier"].map(OsStr::new);
+    let into = [image.as_os_str(), written.as_os_str(), place];
+    let _ = images::run("ntfscp", named.into_iter().chain(into));
+
+    let _ = environment.ntt(["ingest", "windows.img"]).code(0);
+    let _ = environment
+        .ntt(["restore", "--streams", "windows.img", "out"])
+        .code(restored_code());
+    let restored = |name: &str| fs::read(environment.work().join("out").join(name)).expect("restored");
+    assert_eq!(restored("report.doc"), data);
+    assert_eq!(restored("report.doc:Zone.Identifier"), zone);
+    let _ = environment
+        .ntt(["restore", "--compare", "--streams", "windows.img", "out"])
+        .code(0);
+    // Without the option a stream is a difference, and its file is one too many.
+    let said = environment
+        .ntt(["restore", "--compare", "windows.img", "out"])
+        .code(12);
+    assert!(said.contains("2 differences"), "{said}");
+}

@@ -246,7 +246,7 @@ impl Builder<'_, '_> {
             Value::Inline(..) => Encoding::Plain,
         };
         let kind = if name == RESOURCE_FORK {
-            StreamKind::Named(b"rsrc".to_vec())
+            StreamKind::resource_fork()
         } else {
             StreamKind::Xattr(name)
         };

@@ -41,7 +41,7 @@ impl Builder<'_, '_> {
             let kind = match kind {
                 ForkKind::Data => StreamKind::Data,
                 ForkKind::Resource if size == 0 => continue,
-                ForkKind::Resource => StreamKind::Named(b"rsrc".to_vec()),
+                ForkKind::Resource => StreamKind::resource_fork(),
             };
             streams.push(Stream {
                 kind,

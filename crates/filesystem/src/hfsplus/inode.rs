@@ -307,7 +307,7 @@ impl<'b, 'a> Builder<'b, 'a> {
         if resource.size > 0 && !is_decoded {
             inode
                 .streams
-                .push(self.stream(StreamKind::Named(b"rsrc".to_vec()), &resource));
+                .push(self.stream(StreamKind::resource_fork(), &resource));
         }
     }
 }

@@ -81,7 +81,7 @@ fn streams(
     }
     let mut streams = vec![data];
     if !fork.is_empty() {
-        let kind = StreamKind::Named(b"rsrc".to_vec());
+        let kind = StreamKind::resource_fork();
         streams.push(stream(disc, tree, fork, kind, max));
     }
     streams

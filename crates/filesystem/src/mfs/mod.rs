@@ -286,7 +286,7 @@ impl Scan<'_, '_> {
         let mut streams = Vec::new();
         for (kind, (first, size)) in [
             (StreamKind::Data, entry.data),
-            (StreamKind::Named(b"rsrc".to_vec()), entry.resource),
+            (StreamKind::resource_fork(), entry.resource),
         ] {
             if size == 0 && kind != StreamKind::Data {
                 continue;

@@ -158,7 +158,7 @@ impl Attributes {
             }
             b"*UDF Mac ResourceFork" if value.len() > CHECKSUM_BYTES => {
                 let len = value.len().saturating_sub(CHECKSUM_BYTES);
-                let kind = StreamKind::Named(b"rsrc".to_vec());
+                let kind = StreamKind::resource_fork();
                 self.streams.push(stream(kind, len, after(CHECKSUM_BYTES)));
             }
             b"*UDF OS/2 EA" if self.os2(value).is_some() => {}
@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(attributes.xattrs[0].name, b"com.apple.FinderInfo");
         assert_eq!(attributes.xattrs[0].value, (8..40).collect::<Vec<u8>>());
         let fork = &attributes.streams[0];
-        assert_eq!(fork.kind, StreamKind::Named(b"rsrc".to_vec()));
+        assert_eq!(fork.kind, StreamKind::resource_fork());
         assert_eq!(
             (fork.size_bytes, fork.extents[0].image_offset),
             (4, 10_000 + before + 50)

@@ -13,7 +13,7 @@ use ntt_model::{Kind, Timestamp};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
 use super::Comparer;
-use crate::restore::MISLEADING;
+use crate::restore::{MISLEADING, open_file, sidecars};
 use crate::tree::{self, Met, Names};
 use crate::{Error, digest};
 
@@ -166,11 +166,52 @@ impl Comparer<'_> {
         self.content(path, inode, &file)
     }
 
-    /// Forks and alternate streams, which a directory of the host has no place for.
+    /// Forks and alternate streams, which a directory of the host has no place for but as files of their own.
     fn streams(&mut self, path: &[u8], inode: &Inode) {
+        if self.streams && !path.is_empty() {
+            return;
+        }
         for name in inode.named_streams() {
             self.differ(path, "stream", format!("`{}`", escape(name)), "absent");
         }
+    }
+
+    /// Compares what a name has beside its data with the files that it became.
+    pub(super) fn sidecars(
+        &mut self,
+        directory: &OwnedFd,
+        (path, name): (&[u8], &[u8]),
+        inode: &Inode,
+        names: &mut Names,
+    ) -> Result<(), Error> {
+        let catalogue = self.context.archive.catalogue();
+        for sidecar in sidecars(catalogue, self.tree.scan, name, inode)? {
+            let sidecar = match sidecar {
+                Ok(sidecar) => sidecar,
+                Err(unplaced) => {
+                    let stream = format!("`{}`", escape(&unplaced.stream));
+                    self.differ(&tree::join(path, name), "stream", stream, unplaced.problem);
+                    continue;
+                }
+            };
+            let path = tree::join(path, &sidecar.name);
+            if names.contains(&sidecar.name) {
+                self.differ(&path, "stream", "a stream as a file", "an entry of the medium");
+                continue;
+            }
+            names.take_in(&sidecar.name, inode);
+            let Some((file, _)) = open_file(directory, OsStr::from_bytes(&sidecar.name)) else {
+                self.differ(&path, "missing", "a stream as a file", "no file that can be read");
+                continue;
+            };
+            let read = |bytes| self.stage.add(0, bytes);
+            match sidecar.is_in(&file, self.context.interrupt, read)? {
+                Ok(true) => {}
+                Ok(false) => self.differ(&path, "content", sidecar.blob.to_hex(), "something else"),
+                Err(error) => self.differ(&path, "content", sidecar.blob.to_hex(), error.to_string()),
+            }
+        }
+        Ok(())
     }
 
     fn content(&mut self, path: &[u8], inode: &Inode, file: &File) -> Result<(), Error> {

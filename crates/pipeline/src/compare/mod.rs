@@ -97,6 +97,7 @@ fn compare_all(
             tree: &tree,
             root: &root,
             into_existing: request.into_existing,
+            streams: request.streams,
             identities: HashMap::new(),
             summary: &mut summary,
         };
@@ -122,6 +123,8 @@ struct Comparer<'a> {
     root: &'a Destination,
     /// Whether the directory held something before, so that names besides are no difference.
     into_existing: bool,
+    /// Whether forks and alternate streams stand there as files.
+    streams: bool,
     /// Device and inode number in the directory of every inode that has several names.
     identities: HashMap<u64, (u64, u64)>,
     summary: &'a mut CompareSummary,
@@ -160,13 +163,21 @@ impl Visit for Comparer<'_> {
             }
         };
         let mut names = Names::default();
-        let mut enter = Vec::new();
+        let (mut enter, mut beside) = (Vec::new(), Vec::new());
         for child in children {
             self.context.interrupt.check()?;
             let child = child?;
             let path = tree::join(path, &child.name);
+            if self.streams && tree::has_named_streams(&child) {
+                beside.push((child.name.clone(), child.number));
+            }
             if self.entry(&directory, &path, &child, &mut names)? {
                 enter.push((child.name, child.number));
+            }
+        }
+        for (name, number) in beside {
+            if let Some(inode) = self.context.archive.catalogue().inode(self.tree.scan, number)? {
+                self.sidecars(&directory, (path, &name), &inode, &mut names)?;
             }
         }
         self.extra(&directory, path, &names);

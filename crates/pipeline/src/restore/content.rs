@@ -4,19 +4,21 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 
 use ntt_catalogue::rows::{State, StreamState};
-use ntt_model::BlobHash;
 use ntt_model::entry::{Inode, StreamKind};
 use ntt_model::name::escape;
+use ntt_model::{BlobHash, Kind};
 use ntt_report::occurrences::stream_name;
 use ntt_source::extents::Piece;
 use rustix::io::Errno;
 
 use super::draft::Draft;
+use super::sidecar::{Sidecar, sidecars};
 use super::{Restorer, attributes, existing};
-use crate::{Error, Interrupt};
+use crate::{Error, Interrupt, tree};
 
 /// A file, its streams, and the digest of its data.
 type Content<'a> = (&'a Inode, &'a [StreamState], &'a BlobHash);
@@ -68,19 +70,30 @@ impl Restorer<'_> {
         }
     }
 
-    /// Writes a file that is not there. It has its final name only when it is whole.
     fn write_file(
         &mut self,
         directory: &OwnedFd,
         name: &OsStr,
         path: &[u8],
-        (inode, states, blob): Content<'_>,
+        content: Content<'_>,
+    ) -> Result<bool, Error> {
+        let finish = |restorer: &mut Self, file: &File| restorer.finish_file(file, path, content);
+        self.write_new(directory, (name, path), (b"", content.2), finish)
+    }
+
+    /// Writes a file that is not there: a head, and a content. It has its final name only when it is whole and `finish` has done the rest.
+    fn write_new(
+        &mut self,
+        directory: &OwnedFd,
+        (name, path): (&OsStr, &[u8]),
+        (head, blob): (&[u8], &BlobHash),
+        finish: impl FnOnce(&mut Self, &File) -> Result<(), Error>,
     ) -> Result<bool, Error> {
         let draft = match Draft::create(directory) {
             Ok(draft) => draft,
             Err(errno) => return self.unwritten(path, errno.into()),
         };
-        match self.fill(draft.file(), blob) {
+        match self.fill(draft.file(), head, blob) {
             Ok(true) => {}
             // Most of it may be right, and nothing better may be left: it is kept, and said.
             Ok(false) => self.damage(path, DAMAGED),
@@ -88,7 +101,7 @@ impl Restorer<'_> {
             Err(Stop::Store(error)) => return self.not_given(path, error),
             Err(Stop::Io(error)) => return self.unwritten(path, error),
         }
-        self.finish_file(draft.file(), path, (inode, states, blob))?;
+        finish(self, draft.file())?;
         match draft.publish(name) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => {
@@ -97,6 +110,63 @@ impl Restorer<'_> {
             }
             Err(errno) => self.unwritten(path, errno.into()),
         }
+    }
+
+    /// Writes what a name has beside its data as files of their own, unless an entry stands under such a name.
+    pub(super) fn write_sidecars(
+        &mut self,
+        directory: &OwnedFd,
+        (path, name): (&[u8], &[u8]),
+        inode: &Inode,
+    ) -> Result<(), Error> {
+        let catalogue = self.context.archive.catalogue();
+        for sidecar in sidecars(catalogue, self.tree.scan, name, inode)? {
+            self.context.interrupt.check()?;
+            match sidecar {
+                Ok(sidecar) => self.write_sidecar(directory, path, &sidecar, inode)?,
+                Err(unplaced) => {
+                    let stream = escape(&unplaced.stream);
+                    let problem = format!("its stream `{stream}`: {}", unplaced.problem);
+                    self.problem(&tree::join(path, name), problem);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_sidecar(
+        &mut self,
+        directory: &OwnedFd,
+        path: &[u8],
+        sidecar: &Sidecar,
+        inode: &Inode,
+    ) -> Result<(), Error> {
+        let path = tree::join(path, &sidecar.name);
+        let name = OsStr::from_bytes(&sidecar.name);
+        let is_there = match existing::look(directory, name) {
+            Ok(found) => found.is_some(),
+            Err(errno) => return self.unwritten(&path, errno.into()).map(drop),
+        };
+        if is_there {
+            let equal = match self.into_existing && !self.made.contains(&sidecar.name) {
+                true => existing::equal_sidecar(directory, name, sidecar, self.context.interrupt)?,
+                false => false,
+            };
+            if !equal {
+                self.in_the_way(&path);
+            }
+            return Ok(());
+        }
+        let finish = |restorer: &mut Self, file: &File| {
+            if let Some(damage) = &sidecar.damage {
+                restorer.problem(&path, damage.clone());
+            }
+            restorer.refused(&path, &attributes::apply(file, &attributes_beside(inode), &[]));
+            Ok(())
+        };
+        let content = (&sidecar.head[..], &sidecar.blob);
+        self.write_new(directory, (name, &path), content, finish)
+            .map(drop)
     }
 
     /// Takes what stands there for restored if that was asked for and it is equal: so an interrupted restore goes on.
@@ -161,11 +231,14 @@ impl Restorer<'_> {
         Ok(false)
     }
 
-    /// Writes a content; zeros of sparse contents become holes. Answers whether it is what was put into the store (R42).
-    fn fill(&self, file: &File, blob: &BlobHash) -> Result<bool, Stop> {
+    /// Writes a file's head, which is mostly empty, and a content behind it; zeros of sparse contents become holes. Answers whether the content is what was
+    /// put into the store (R42).
+    fn fill(&self, file: &File, head: &[u8], blob: &BlobHash) -> Result<bool, Stop> {
         let reader = self.context.archive.store().reader(blob).map_err(Stop::Store)?;
-        file.set_len(reader.len())?;
-        let mut offset = 0;
+        let start = u64::try_from(head.len()).map_err(io::Error::other)?;
+        file.set_len(start.saturating_add(reader.len()))?;
+        file.write_all_at(head, 0)?;
+        let mut offset = start;
         let digest = reader.hashed_pieces::<Stop>(&mut |piece| {
             check(self.context.interrupt)?;
             offset += match piece {
@@ -177,39 +250,60 @@ impl Restorer<'_> {
             };
             Ok(())
         })?;
-        self.stage.add(0, offset);
+        self.stage.add(0, offset - start);
         Ok(digest == *blob)
     }
 
+    /// Streams that become files of their own are told of there.
     fn tell_damage(&mut self, path: &[u8], states: &[StreamState]) {
         for state in states {
-            if let State::Damaged { missing, failure, .. } = &state.state {
-                let ranges: Vec<String> = missing.iter().map(ToString::to_string).collect();
-                let ranges = ranges.join(", ");
-                let which = match &state.kind {
-                    StreamKind::Data => String::new(),
-                    kind => format!("its stream `{}` is ", escape(&stream_name(kind))),
-                };
-                self.problem(
-                    path,
-                    format!("{which}damaged, zeros stand at {ranges}: {}", failure.detail),
-                );
+            let which = match &state.kind {
+                StreamKind::Data => String::new(),
+                StreamKind::Named(_) if self.streams => continue,
+                kind => format!("its stream `{}` is ", escape(&stream_name(kind))),
+            };
+            if let Some(damage) = damage_of(state) {
+                self.problem(path, format!("{which}{damage}"));
             }
         }
     }
 
     /// Forks and alternate streams have no place in a directory of the host.
     pub(super) fn tell_streams(&mut self, path: &[u8], inode: &Inode) {
+        // Those of the directory that all is written into have no place in any other.
+        if self.streams && !path.is_empty() {
+            return;
+        }
         for name in inode.named_streams() {
             let name = escape(name);
-            let problem = format!("its stream `{name}` has no place in a directory; `ntt cat` shows it");
+            let problem = format!(
+                "its stream `{name}` has no place in a directory; --streams makes a file of it, `ntt cat` shows it"
+            );
             self.problem(path, problem);
         }
     }
 }
 
+/// Owner and times of a sidecar are those of what it belongs to, and nobody needs to run it.
+fn attributes_beside(inode: &Inode) -> Inode {
+    let mut beside = Inode::bare(inode.number, Kind::File);
+    (beside.uid, beside.gid, beside.times) = (inode.uid, inode.gid, inode.times);
+    beside.mode = inode.mode.map(|mode| mode & 0o666);
+    beside
+}
+
 fn check(interrupt: &Interrupt) -> Result<(), Stop> {
     interrupt.check().map_err(|_| Stop::Interrupted)
+}
+
+/// What is missing of a stream, in words; `None` if nothing is.
+pub(super) fn damage_of(state: &StreamState) -> Option<String> {
+    let State::Damaged { missing, failure, .. } = &state.state else {
+        return None;
+    };
+    let ranges: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    let ranges = ranges.join(", ");
+    Some(format!("damaged, zeros stand at {ranges}: {}", failure.detail))
 }
 
 /// The content of a file: the blob of its data stream, or why there is none.

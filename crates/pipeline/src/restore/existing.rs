@@ -9,6 +9,7 @@ use ntt_model::{BlobHash, Kind};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use super::sidecar::Sidecar;
 use crate::{Error, Interrupt, digest};
 
 /// Looks at a name without following a link; `None` if nothing stands there.
@@ -40,18 +41,36 @@ pub(super) fn equal_file(
     (content, size_bytes): (&BlobHash, u64),
     interrupt: &Interrupt,
 ) -> Result<Option<File>, Error> {
-    // What is no file may not even be opened: a pipe would wait for its other end.
-    let stat = is_kind(directory, name, FileType::RegularFile);
-    if stat.is_none_or(|stat| u64::try_from(stat.st_size) != Ok(size_bytes)) {
-        return Ok(None);
-    }
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let Ok(file) = rustix::fs::openat(directory, name, flags, Mode::empty()) else {
+    let Some((file, stat)) = open_file(directory, name) else {
         return Ok(None);
     };
-    let file = File::from(file);
+    if u64::try_from(stat.st_size) != Ok(size_bytes) {
+        return Ok(None);
+    }
     let found = digest::of_file(&file, interrupt, |_| ())?;
     Ok(found.is_ok_and(|found| found == *content).then_some(file))
+}
+
+/// Whether the file under the name is exactly this sidecar. The error is an interruption.
+pub(super) fn equal_sidecar(
+    directory: &OwnedFd,
+    name: &OsStr,
+    sidecar: &Sidecar,
+    interrupt: &Interrupt,
+) -> Result<bool, Error> {
+    let Some((file, _)) = open_file(directory, name) else {
+        return Ok(false);
+    };
+    Ok(sidecar.is_in(&file, interrupt, |_| ())?.is_ok_and(|equal| equal))
+}
+
+/// The file under the name, if a file that can be read stands there.
+pub(crate) fn open_file(directory: &OwnedFd, name: &OsStr) -> Option<(File, Stat)> {
+    // What is no file may not even be opened: a pipe would wait for its other end.
+    let stat = is_kind(directory, name, FileType::RegularFile)?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(directory, name, flags, Mode::empty()).ok()?;
+    Some((File::from(file), stat))
 }
 
 /// Whether a link, pipe, socket or device stands under the name that is just like `inode`.

@@ -10,17 +10,20 @@ mod destination;
 mod draft;
 mod entry;
 mod existing;
+mod sidecar;
 mod xattrs;
 
 use std::collections::HashMap;
 
 use ntt_catalogue::Catalogue;
 use ntt_model::Kind;
-use ntt_model::entry::Inode;
+use ntt_model::entry::{Inode, StreamKind};
 use ntt_model::name::escape;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use destination::{Destination, MISLEADING};
+pub(crate) use existing::open_file;
+pub(crate) use sidecar::sidecars;
 
 use attributes::Refused;
 
@@ -39,6 +42,8 @@ pub struct RestoreRequest {
     /// Accept a directory that is not empty. What stands there is never replaced; what is equal counts as restored, so that an interrupted
     /// restore goes on.
     pub into_existing: bool,
+    /// Forks and alternate streams too, as files beside those that they belong to.
+    pub streams: bool,
 }
 
 impl RestoreRequest {
@@ -95,7 +100,10 @@ pub struct RestoreSummary {
 pub fn plan(archive: &Archive, request: &RestoreRequest) -> Result<RestorePlan, Error> {
     destination::check(request.destination.as_path(), request.into_existing)?;
     let catalogue = archive.catalogue();
-    let mut counter = Counter::default();
+    let mut counter = Counter {
+        streams: request.streams,
+        ..Counter::default()
+    };
     for tree in tree::trees(catalogue, &request.selection)? {
         counter
             .plan
@@ -111,6 +119,8 @@ pub fn plan(archive: &Archive, request: &RestoreRequest) -> Result<RestorePlan, 
 struct Counter {
     plan: RestorePlan,
     volume: u32,
+    /// Whether other streams than the data are restored.
+    streams: bool,
 }
 
 impl Visit for Counter {
@@ -122,6 +132,13 @@ impl Visit for Counter {
             self.plan.paths += 1;
             let data = child.inode.as_ref().and_then(|inode| inode.data());
             self.plan.bytes += data.map_or(0, |stream| stream.size_bytes);
+            if let (Some(inode), true) = (&child.inode, self.streams) {
+                let named = inode
+                    .streams
+                    .iter()
+                    .filter(|stream| matches!(stream.kind, StreamKind::Named(_)));
+                self.plan.bytes += named.map(|stream| stream.size_bytes).sum::<u64>();
+            }
             if tree::kind_of(&child) == Some(Kind::Directory) {
                 enter.push((child.name.clone(), child.number));
             }
@@ -173,6 +190,7 @@ fn restore_all(
             tree: &tree,
             root: &root,
             into_existing: request.into_existing,
+            streams: request.streams,
             links: HashMap::new(),
             made: Names::default(),
             directories: Vec::new(),
@@ -209,6 +227,8 @@ struct Restorer<'a> {
     root: &'a Destination,
     /// Whether what stands there already and is equal counts as restored.
     into_existing: bool,
+    /// Whether forks and alternate streams become files.
+    streams: bool,
     /// First path of every inode that has several names.
     links: HashMap<u64, Vec<u8>>,
     /// What this run made in the directory at hand.
@@ -288,13 +308,22 @@ impl Visit for Restorer<'_> {
             }
         };
         self.made = Names::default();
-        let mut enter = Vec::new();
+        let (mut enter, mut beside) = (Vec::new(), Vec::new());
         for child in children {
             self.context.interrupt.check()?;
             let child = child?;
             let path = tree::join(path, &child.name);
+            if self.streams && tree::has_named_streams(&child) {
+                beside.push((child.name.clone(), child.number));
+            }
             if self.entry(&directory, &path, &child)? {
                 enter.push((child.name, child.number));
+            }
+        }
+        // When all entries stand: a name belongs to them first.
+        for (name, number) in beside {
+            if let Some(inode) = self.context.archive.catalogue().inode(self.tree.scan, number)? {
+                self.write_sidecars(&directory, (path, &name), &inode)?;
             }
         }
         Ok(enter)

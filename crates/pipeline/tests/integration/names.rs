@@ -59,6 +59,7 @@ fn r45_a_restore_writes_nothing_outside_its_destination() {
     fs::create_dir_all(destination.join("a")).unwrap();
     let request = restore::RestoreRequest {
         into_existing: true,
+        streams: false,
         ..world.request(&destination)
     };
     let summary = restore::run(&world.context(), &request).unwrap();

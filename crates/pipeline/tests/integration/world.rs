@@ -82,6 +82,7 @@ impl World {
                 .unwrap(),
             destination: destination.into(),
             into_existing: false,
+            streams: false,
         }
     }
 }

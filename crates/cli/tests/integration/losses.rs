@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use ntt_testkit::corpus::{corpus_image, have};
 use serde_json::Value;
 
+use crate::crash::{random, seed};
 use crate::environment::{Environment, Run};
 use crate::images::{self, DEMO_EXT, noise};
 
@@ -184,6 +186,49 @@ fn r11_a_map_that_is_found_later_tells_of_the_medium_that_is_known() {
     }
     let _ = environment.ntt(["ingest", "disk.img"]).code(3);
     assert_eq!(only_state(&environment), "partial");
+}
+
+/// R38: what a map says is not forgotten by whoever is killed after it was read, be it less or more than was known.
+#[test]
+fn r38_kill_9_forgets_nothing_of_what_a_map_says() {
+    let environment = Environment::new();
+    let Some(image) = PartlyRescued::new(&environment) else {
+        return;
+    };
+    let place = environment.work().join("disk.img.map");
+    let map = fs::read(&place).expect("the map");
+    fs::remove_file(&place).expect("mine");
+    let begun = Instant::now();
+    let _ = environment.ntt(["ingest", "disk.img"]).code(0);
+    let whole = u64::try_from(begun.elapsed().as_millis()).expect("short");
+    let seed = seed();
+    let ingest_killed = |step| {
+        let mut child = environment
+            .command(["ingest", "disk.img"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("ntt can be started");
+        // The moment is the point of the test; nothing is expected to have happened by it.
+        std::thread::sleep(Duration::from_millis(random(seed, step, whole)));
+        child.kill().expect("it is mine");
+        let _ = child.wait().expect("it ends");
+    };
+    for step in 0..8 {
+        fs::write(&place, &map).expect("written");
+        ingest_killed(2 * step);
+        let said = environment.ntt(["ingest", "disk.img"]).code(3);
+        assert_eq!(only_state(&environment), "partial", "seed {seed}: {said}");
+        let damaged = environment.ntt(["find", "--state", "damaged"]).code(0);
+        assert_eq!(damaged.lines().count(), 1, "seed {seed}: {damaged}");
+
+        image.rescue(&environment);
+        ingest_killed(2 * step + 1);
+        let said = environment.ntt(["ingest", "disk.img"]).code(0);
+        assert_eq!(only_state(&environment), "complete", "seed {seed}: {said}");
+        let stored = environment.ntt(["find", "--state", "stored"]).code(0);
+        assert_eq!(stored.lines().count(), 3, "seed {seed}: {stored}");
+    }
 }
 
 /// R7, R11: without its map an image looks whole, and says nothing of what was rescued: what was unread stays so, whatever command opens it again.

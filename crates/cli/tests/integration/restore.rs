@@ -388,7 +388,7 @@ fn r45_alternate_streams_are_restored_as_files() {
     let _ = environment.ntt(["ingest", "windows.img"]).code(0);
     let _ = environment
         .ntt(["restore", "--streams", "windows.img", "out"])
-        .code(restored_code());
+        .code(0);
     let restored = |name: &str| fs::read(environment.work().join("out").join(name)).expect("restored");
     assert_eq!(restored("report.doc"), data);
     assert_eq!(restored("report.doc:Zone.Identifier"), zone);

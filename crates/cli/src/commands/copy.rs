@@ -48,6 +48,10 @@ pub(crate) fn run(global: &Global, args: &CopyArgs) -> CommandResult {
                 "{waiting} to be copied, {}",
                 units::bytes(plan.pending_bytes())
             ))?;
+            if plan.bad > 0 {
+                let contents = units::counted(plan.bad, "content is", "contents are");
+                out.line(format!("{contents} damaged in the store, to be read again"))?;
+            }
             out.flush()?;
         }
         return Ok(Exit::Done);

@@ -39,7 +39,7 @@ use crate::args::Arguments;
 use crate::exit::CommandResult;
 
 /// What is said of a content that the store does not have right any more, and what to do.
-const DAMAGED_IN_STORE: &str = "damaged in the store; find out with `ntt verify` what else is, then `ntt doctor --fix` and ingest a medium that has it";
+const DAMAGED_IN_STORE: &str = "damaged in the store: ingest its medium again, or any other that has it; `ntt verify` finds out what else is damaged";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -55,8 +55,8 @@ pub(crate) fn run(global: &Global, args: &RetryArgs) -> CommandResult {
     if args.dry_run {
         return Ok(Exit::Done);
     }
-    if plan.streams.is_empty() {
-        return Ok(if plan.bad > 0 { Exit::Damage } else { Exit::Done });
+    if plan.streams.is_empty() && plan.bad == 0 {
+        return Ok(Exit::Done);
     }
     let summary = session.settle(retry::run(&session.context(), &medium, &plan))?;
     if !out.json() {

@@ -52,10 +52,15 @@ impl<'b, 'a> InodeBuilder<'b, 'a> {
         }
     }
 
-    /// Everything known of an inode.
-    pub(super) fn build(&mut self, raw: &RawInode<'_>, allocation: Allocation, report: &mut Report) -> Inode {
+    /// Everything known of an inode, which is of this kind.
+    pub(super) fn build(
+        &mut self,
+        raw: &RawInode<'_>,
+        kind: Kind,
+        allocation: Allocation,
+        report: &mut Report,
+    ) -> Inode {
         let superblock = &self.volume.superblock;
-        let kind = raw.kind();
         let (times, out_of_range) = raw.times();
         if out_of_range {
             let detail = "a time after 2262 was dropped";

@@ -9,7 +9,7 @@ use super::directory::{Entries, EntryRules, Item};
 use super::features::incompat;
 use super::inode::{MAP_LEN, RawInode, flag};
 use super::map::{MapRoot, Run, map};
-use super::scan::{CHUNK_BYTES, Scan};
+use super::scan::{CHUNK_BYTES, ROOT, Scan};
 use super::seal::Seal;
 use super::volume::NoInode;
 use super::xattr::{Place, in_body};
@@ -48,7 +48,8 @@ impl Scan<'_, '_> {
         };
         let bytes = self.volume.inode_bytes(&buffer, place);
         let at = self.volume.inode_image_offset(place);
-        let Some(raw) = RawInode::new(bytes, number, at).filter(|raw| raw.kind() == Kind::Directory) else {
+        let Some(raw) = RawInode::new(bytes, number, at).filter(|raw| self.kind(raw) == Kind::Directory)
+        else {
             let detail = format!("inode {number} is not a directory");
             listing.corrupt(Severity::Loss, detail, at)?;
             return Ok(ControlFlow::Continue(()));
@@ -61,6 +62,51 @@ impl Scan<'_, '_> {
             return self.inline_entries(&raw, listing);
         }
         self.block_entries(&raw, listing)
+    }
+
+    /// The kind of an inode: that of its mode, unless the mode is damaged and what it holds is a directory. That is looked at only where it can be: the root is one, and what has
+    /// no content by its mode has none.
+    pub(super) fn kind(&self, raw: &RawInode<'_>) -> Kind {
+        let said = raw.kind();
+        let is_doubtful = match said {
+            Kind::Directory | Kind::Symlink => false,
+            Kind::File => raw.number == ROOT,
+            _ => true,
+        };
+        let has_content = raw.size(&self.volume.superblock) > 0 && !raw.has(flag::INLINE_DATA);
+        match is_doubtful && has_content && self.begins_as_directory(raw) {
+            true => Kind::Directory,
+            false => said,
+        }
+    }
+
+    /// Whether the first block is one of a directory: it begins with the inode's own entry and its parent's, and holds nothing but entries.
+    fn begins_as_directory(&self, raw: &RawInode<'_>) -> bool {
+        let mut first = None;
+        let mut ignored = Report::default();
+        map(
+            &mut self.builder.borrow_mut().context(&mut ignored),
+            &MapRoot::of(raw, 1),
+            &mut |run| {
+                first = Some(run);
+                false
+            },
+        );
+        let Some(run) = first.filter(|run: &Run| run.logical == 0) else {
+            return false;
+        };
+        let mut block = vec![0; self.volume.blocks.block_len()];
+        if self.volume.blocks.read(run.physical, &mut block).is_err()
+            || !Entries::is_clean(&block, self.rules())
+        {
+            return false;
+        }
+        let mut entries = Entries::new(&block, self.rules());
+        let mut next = || match entries.next() {
+            Some(Item::Entry(entry)) => Some((entry.name.to_vec(), entry.inode)),
+            _ => None,
+        };
+        next() == Some((b".".to_vec(), raw.number)) && next().is_some_and(|(name, _)| name == b"..")
     }
 
     fn rules(&self) -> EntryRules {

@@ -231,11 +231,19 @@ impl<'v, 'a> Scan<'v, 'a> {
 
     fn build(&self, raw: &RawInode<'_>, allocation: Allocation) -> Found {
         let mut report = Report::default();
-        if raw.kind() == Kind::Unknown {
+        let kind = self.kind(raw);
+        if kind == Kind::Unknown {
             let detail = format!("mode {:#o} of the inode is of no known type", raw.mode());
             report.push(on(raw, Severity::Loss, FindingCode::Corrupt, detail));
         }
-        let inode = self.builder.borrow_mut().build(raw, allocation, &mut report);
+        if kind != raw.kind() {
+            let detail = format!("the mode says {:?}, and the inode holds a directory", raw.kind());
+            report.push(on(raw, Severity::Warning, FindingCode::Contradiction, detail));
+        }
+        let inode = self
+            .builder
+            .borrow_mut()
+            .build(raw, kind, allocation, &mut report);
         Found::inode(inode, report.take())
     }
 }

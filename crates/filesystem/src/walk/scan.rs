@@ -100,7 +100,11 @@ impl Walk<'_> {
 
     fn root(&mut self) -> Result<(), Stop> {
         let root = self.nodes.root();
-        self.demand(root, None)?;
+        if let Some(kind) = self.demand(root, None)?.filter(|kind| *kind != Kind::Directory) {
+            let detail = format!("the root is no directory ({kind:?}): what it held has no names");
+            let finding = Finding::new(Severity::Loss, Layer::Inode, FindingCode::Corrupt, detail);
+            self.report.push(finding.on_inode(root));
+        }
         self.seen.mark(root, Mark::Named);
         self.seen.mark(root, Mark::Entered);
         self.pending.push(&Waiting {
@@ -235,13 +239,12 @@ impl Walk<'_> {
         let said = entry.kind.filter(|said| *said != Kind::Unknown && *said != kind);
         if let Some(said) = said {
             let detail = format!("the entry says {said:?}, the inode {} {kind:?}", entry.inode);
-            self.complain(
-                Severity::Warning,
-                FindingCode::Contradiction,
-                detail,
-                entry.at,
-                directory,
-            );
+            // Whatever a directory held that is none any more has lost its names.
+            let severity = match said {
+                Kind::Directory => Severity::Loss,
+                _ => Severity::Warning,
+            };
+            self.complain(severity, FindingCode::Contradiction, detail, entry.at, directory);
         }
     }
 
@@ -389,5 +392,45 @@ mod tests {
             finding.detail,
             "`flipped` leads to inode 9223372036854775811, which no file system has"
         );
+    }
+
+    /// A root and a subdirectory whose inodes say that they are none.
+    struct NoDirectories;
+
+    impl Nodes for NoDirectories {
+        fn root(&self) -> u64 {
+            2
+        }
+
+        fn directory_budget(&self) -> u64 {
+            1
+        }
+
+        fn each_inode(&self, _limits: &Limits, each: &mut EachFound<'_>) -> Result<(), Stop> {
+            each(Found::inode(Inode::bare(2, Kind::File), Vec::new()))
+        }
+
+        fn demand(&self, _number: u64, _limits: &Limits) -> Found {
+            Found::missing("is free")
+        }
+
+        fn entries(&self, _directory: u64, _budget: &mut u64, _each: &mut EachItem<'_>) -> Visit {
+            panic!("nothing is a directory");
+        }
+    }
+
+    /// R14, R22: names that are lost with their directory are a loss, and are never passed over.
+    #[test]
+    fn r22_a_root_that_is_no_directory_is_a_loss() {
+        let mut told = Vec::new();
+        let mut visit = |event: ScanEvent| {
+            if let ScanEvent::Finding(finding) = event {
+                told.push((finding.severity, finding.inode, finding.detail));
+            }
+            Ok(())
+        };
+        run(&NoDirectories, &[], &ScanOptions::default(), &mut visit).expect("to its end");
+        let detail = "the root is no directory (File): what it held has no names";
+        assert_eq!(told, [(Severity::Loss, Some(2), detail.to_owned())]);
     }
 }

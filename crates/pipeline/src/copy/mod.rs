@@ -32,7 +32,7 @@ use crate::content::{open_image, source_of};
 use crate::identify::{Source, SourceKind};
 use crate::inspect::{mount_point, supervisor};
 use crate::stage::{Running, Subject};
-use crate::{Archive, Context, Error, RunOutcome, Stage};
+use crate::{Archive, Context, Error, RunOutcome, Stage, census};
 use ntt_report::completeness::bad_contents;
 use ntt_report::selector::own_scans;
 
@@ -52,6 +52,8 @@ pub struct CopyTask {
 pub struct CopyPlan {
     /// The scans.
     pub tasks: Vec<CopyTask>,
+    /// Contents of these scans that are on record as damaged in the store, and are read again.
+    pub bad: u64,
 }
 
 impl CopyPlan {
@@ -107,15 +109,17 @@ impl CopySummary {
 /// When the catalogue fails.
 pub fn plan(archive: &Archive, medium: &MediumRow) -> Result<CopyPlan, Error> {
     let catalogue = archive.catalogue();
-    let mut tasks = Vec::new();
+    let (mut tasks, mut bad) = (Vec::new(), HashSet::new());
     for (volume, scan) in own_scans(catalogue, medium)? {
+        bad.extend(catalogue.bad_blobs(Some(scan.id))?);
         tasks.push(CopyTask {
             volume,
             scan: scan.id,
             queue: catalogue.progress(scan.id)?,
         });
     }
-    Ok(CopyPlan { tasks })
+    let bad = u64::try_from(bad.len()).unwrap_or(u64::MAX);
+    Ok(CopyPlan { tasks, bad })
 }
 
 /// Copies until the queues of the plan hold nothing that can be claimed now.
@@ -146,10 +150,10 @@ fn copy_all(
 ) -> Result<CopySummary, Error> {
     let totals = Totals::default();
     let suspects = suspects::Suspects::of(context.archive)?;
-    if plan.tasks.iter().any(|task| task.queue.pending_streams > 0) {
-        let source = source_of(context, medium)?;
+    if let Some(source) = open_source(context, medium, plan)? {
+        let tasks = take_damaged(context, medium, plan)?;
         let volumes = context.archive.catalogue().volumes(medium.key)?;
-        for task in plan.tasks.iter().filter(|task| task.queue.pending_streams > 0) {
+        for task in tasks.iter().filter(|task| task.queue.pending_streams > 0) {
             let volume = volumes.iter().find(|row| row.volume.number == task.volume);
             let contents = contents(context, &source, volume)?;
             let shared = Shared {
@@ -180,6 +184,36 @@ fn copy_all(
         summary.outcome = summary.outcome.max(RunOutcome::DamageFound);
     }
     Ok(summary)
+}
+
+/// The source, if something is to be read from it. One that is not there for what is only to be mended is no error: that it is damaged is told.
+fn open_source(context: &Context<'_>, medium: &MediumRow, plan: &CopyPlan) -> Result<Option<Source>, Error> {
+    if plan.pending_streams() > 0 {
+        return source_of(context, medium).map(Some);
+    }
+    match plan.bad {
+        0 => Ok(None),
+        _ => Ok(source_of(context, medium).ok()),
+    }
+}
+
+/// The tasks, with the streams whose content is damaged in the store: now that the source is at hand they are read again, and not before. Until then they are known
+/// by their digests, and whoever brings the same content mends them.
+fn take_damaged(context: &Context<'_>, medium: &MediumRow, plan: &CopyPlan) -> Result<Vec<CopyTask>, Error> {
+    let catalogue = context.archive.catalogue();
+    let mut tasks = plan.tasks.clone();
+    if plan.bad == 0 {
+        return Ok(tasks);
+    }
+    census::forget(context.archive, medium)?;
+    for task in &mut tasks {
+        let bad = catalogue.bad_blobs(Some(task.scan))?;
+        if !bad.is_empty() {
+            catalogue.reopen_missing(task.scan, &bad)?;
+            task.queue = catalogue.progress(task.scan)?;
+        }
+    }
+    Ok(tasks)
 }
 
 /// Whether a wanted content of these scans is still not stored whole, from this run or an earlier one (R44). A census would tell too, by

@@ -108,7 +108,7 @@ impl Agreement {
                 "contents",
                 CheckStatus::Problem,
                 format!("{counts}; {missing} missing: {}", self.missing_samples.join(", ")),
-                &format!("`ntt doctor --fix` makes their files pending, and {REFETCH}"),
+                &format!("`ntt doctor --fix` puts them on record as lost, and {REFETCH}"),
             ),
         };
         let orphans = match self.orphans {

@@ -28,7 +28,7 @@ pub(super) fn check(archive: &Archive, agreement: &Agreement) -> Result<Option<C
         "damaged contents",
         CheckStatus::Problem,
         format!("{}: {}{more}", bad.len(), told.join(", ")),
-        &format!("`ntt doctor --fix` sets them aside and makes their files pending, and {REFETCH}"),
+        &format!("{REFETCH}; `ntt doctor --fix` sets them aside at once"),
     )))
 }
 

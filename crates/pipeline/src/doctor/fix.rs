@@ -2,8 +2,8 @@
 //!
 //! Stored contents that the index does not know are hashed again and taken in. Entries of the index whose bytes are gone or cut short are
 //! struck; contents on record as damaged are read once more and set aside if they are: a file moves to `quarantine/`, a member of a pack is struck
-//! and stays where it lies. Streams whose content is lost become pending, so that the next
-//! copy of their medium fetches them again. Contents that no medium refers to stay where they are: the copy that was killed adopts them
+//! and stays where it lies. Contents that are lost go on record as that: the next
+//! copy of a medium that has them fetches them again, and so does the ingest of any other medium that has them. Contents that no medium refers to stay where they are: the copy that was killed adopts them
 //! when it goes on. What the search index lacks is made from the catalogue. Nothing is deleted but temporary files of runs that have ended, which opening an archive for writing always removes.
 
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{agreement, bad};
 use crate::stage::{Running, Subject};
-use crate::{Context, Error, HostPath, RunOutcome, Stage, census};
+use crate::{Context, Error, HostPath, RunOutcome, Stage};
 
 /// What would be put right.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -24,9 +24,9 @@ pub struct FixPlan {
     pub adopt: Vec<HostPath>,
     /// Contents of the index whose bytes are not all there, to be struck from it; as hex.
     pub strike: Vec<String>,
-    /// Contents on record as damaged, to be read once more and set aside if they are, whose streams then become pending; as hex.
+    /// Contents on record as damaged, to be read once more and set aside if they are; as hex.
     pub set_aside: Vec<String>,
-    /// Contents of the catalogue that the store has lost, whose streams become pending; as hex.
+    /// Contents of the catalogue that the store has lost, which go on record as that; as hex.
     pub refetch: Vec<String>,
     /// Temporary files of runs that have ended.
     pub temporaries: Vec<HostPath>,
@@ -41,13 +41,13 @@ impl FixPlan {
     }
 }
 
-/// Streams of one medium that are to be copied again.
+/// Lost contents that one medium has.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Reopened {
+pub struct Refetch {
     /// The medium.
     pub medium: MediumId,
-    /// How many of its streams.
-    pub streams: u64,
+    /// How many.
+    pub contents: u64,
 }
 
 /// What was put right.
@@ -63,8 +63,8 @@ pub struct FixSummary {
     pub set_aside: u64,
     /// Contents that were on record as damaged and are not.
     pub good: u64,
-    /// Media of which contents are to be fetched again with `ntt copy`.
-    pub reopened: Vec<Reopened>,
+    /// Media from which the store can have lost contents again, with `ntt copy`.
+    pub refetch: Vec<Refetch>,
     /// Lost contents that only superseded scans list, as hex: no copy fetches them from where they stood.
     pub lost: Vec<String>,
     /// Temporary files removed.
@@ -119,8 +119,7 @@ pub fn run(context: &Context<'_>, plan: &FixPlan) -> Result<FixSummary, Error> {
     let stage = Running::start(context.observer, Stage::Doctor, Subject::NOTHING);
     let result = fix(context, plan);
     if let Ok(summary) = &result {
-        let reopened: u64 = summary.reopened.iter().map(|medium| medium.streams).sum();
-        stage.add(summary.adopted + summary.struck + summary.set_aside + reopened, 0);
+        stage.add(summary.adopted + summary.struck + summary.set_aside, 0);
     }
     stage.settle(context.archive.catalogue(), None, result, |summary| {
         summary.outcome
@@ -142,7 +141,7 @@ fn fix(context: &Context<'_>, plan: &FixPlan) -> Result<FixSummary, Error> {
     let judged = bad::set_aside(context)?;
     (summary.set_aside, summary.good) = (judged.set_aside, judged.good);
     let lost = agreement::compare(context, &store.check()?)?.missing_hashes;
-    fetch_again(context, &lost, &mut summary)?;
+    look_for(context, &lost, &mut summary)?;
     summary.indexed = crate::search::repair(context)?;
     let gone = plan.temporaries.iter().filter(|path| !path.as_path().exists());
     summary.temporaries = u64::try_from(gone.count()).unwrap_or(u64::MAX);
@@ -158,35 +157,42 @@ fn lost_copies(report: &CheckReport) -> BTreeSet<BlobHash> {
     missing.collect()
 }
 
-/// Puts on record what the store has lost, makes the streams of current scans pending that had it, and tells what no copy will fetch.
-fn fetch_again(context: &Context<'_>, lost: &[BlobHash], summary: &mut FixSummary) -> Result<(), Error> {
+/// Puts on record what the store has lost, and tells which media have it and what no copy will fetch.
+fn look_for(context: &Context<'_>, lost: &[BlobHash], summary: &mut FixSummary) -> Result<(), Error> {
     if lost.is_empty() {
         return Ok(());
     }
     let catalogue = context.archive.catalogue();
     let verified: Vec<(BlobHash, bool)> = lost.iter().map(|hash| (*hash, false)).collect();
     catalogue.record_verified(&verified)?;
+    let lost: BTreeSet<BlobHash> = lost.iter().copied().collect();
     let (mut listed, mut current) = (BTreeSet::new(), BTreeSet::new());
     for medium in catalogue.media()? {
-        for scan in all_scans(catalogue, &medium)? {
-            listed.extend(catalogue.bad_blobs(Some(scan.id))?);
-        }
-        let mut streams = 0;
-        census::forget(context.archive, &medium)?;
+        let bad_of = |scans: Vec<ScanId>| -> Result<BTreeSet<BlobHash>, Error> {
+            let mut bad = BTreeSet::new();
+            for scan in scans {
+                bad.extend(catalogue.bad_blobs(Some(scan))?);
+            }
+            Ok(&bad & &lost)
+        };
+        listed.extend(bad_of(
+            all_scans(catalogue, &medium)?
+                .iter()
+                .map(|scan| scan.id)
+                .collect(),
+        )?);
         // No others are copied.
-        for (_, scan) in own_scans(catalogue, &medium)? {
-            current.extend(catalogue.bad_blobs(Some(scan.id))?);
-            streams += catalogue.reopen_missing(scan.id, lost)?;
-        }
-        if streams > 0 {
-            summary.reopened.push(Reopened {
+        let own = own_scans(catalogue, &medium)?;
+        let own = bad_of(own.iter().map(|(_, scan)| scan.id).collect())?;
+        if !own.is_empty() {
+            summary.refetch.push(Refetch {
                 medium: medium.medium.id,
-                streams,
+                contents: u64::try_from(own.len()).unwrap_or(u64::MAX),
             });
         }
+        current.extend(own);
     }
-    let is_past = |hash: &&BlobHash| listed.contains(*hash) && !current.contains(*hash);
-    summary.lost = lost.iter().filter(is_past).map(BlobHash::to_hex).collect();
+    summary.lost = (&listed - &current).iter().map(BlobHash::to_hex).collect();
     if !summary.lost.is_empty() {
         summary.outcome = RunOutcome::DamageFound;
     }

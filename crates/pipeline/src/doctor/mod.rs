@@ -15,8 +15,8 @@ use crate::stage::{Running, Subject};
 use crate::{Context, Error, RunOutcome, Stage};
 
 /// How contents come back that the store does not have right.
-const REFETCH: &str = "`ntt copy MEDIUM` fetches them again; what only superseded scans list (`ntt where CONTENT --all-scans`) comes back from a replica, \
-    or from whatever medium has it: ingest that";
+const REFETCH: &str = "`ntt copy MEDIUM` fetches them again, as does the ingest of any medium that has them; what only superseded scans list (`ntt where CONTENT --all-scans`) comes back from there or \
+    from a replica";
 
 /// How a check ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]

@@ -16,7 +16,7 @@ pub struct RetryPlan {
     pub streams: Vec<(FailureClass, u64)>,
     /// Only this class is reopened; all if `None`.
     pub class: Option<FailureClass>,
-    /// Contents on record as damaged in the store, of all scans; they are not reopened (see [`crate::doctor::fix`]).
+    /// Contents on record as damaged in the store, of all scans; the copy that follows reads again what current scans list.
     pub bad: u64,
 }
 

@@ -129,7 +129,7 @@ fn r37_a_lost_file_is_told_and_fetched_again() {
     );
 
     let (_, summary) = repair(&world);
-    assert_eq!((summary.struck, summary.reopened[0].streams), (1, 1));
+    assert_eq!((summary.struck, summary.refetch[0].contents), (1, 1));
     assert_eq!(
         agreement_of(&examine(&world)).missing,
         1,
@@ -147,7 +147,7 @@ fn r37_a_lost_pack_is_fetched_again() {
     let agreement = agreement_of(&report);
     assert_eq!((agreement.store_blobs, agreement.missing), (1, 2));
     let (_, summary) = repair(&world);
-    assert_eq!((summary.struck, summary.reopened[0].streams), (2, 2));
+    assert_eq!((summary.struck, summary.refetch[0].contents), (2, 2));
     assert_eq!(copied(&world).bytes_read, 10);
     assert_healthy(&world);
 }

@@ -37,7 +37,7 @@ fn print_plan(out: &mut Output, plan: &FixPlan) -> std::io::Result<()> {
         out.line(format!("would be set aside   {blob}, if it is damaged indeed"))?;
     }
     for blob in &plan.refetch {
-        out.line(format!("would become pending {blob}"))?;
+        out.line(format!("would be fetched by the next copy {blob}"))?;
     }
     for path in &plan.temporaries {
         out.line(format!("would be removed     {path}"))?;
@@ -71,11 +71,11 @@ fn print_fixed(out: &mut Output, summary: &FixSummary) -> std::io::Result<()> {
         let scans = units::counted(summary.indexed, "scan", "scans");
         out.line(format!("made the search index of {scans}"))?;
     }
-    for reopened in &summary.reopened {
-        let files = units::counted(reopened.streams, "content is", "contents are");
+    for refetch in &summary.refetch {
+        let contents = units::counted(refetch.contents, "content is", "contents are");
         out.line(format!(
-            "{files} to be fetched again: ntt copy {}",
-            reopened.medium
+            "{contents} to be fetched again: ntt copy {}",
+            refetch.medium
         ))?;
     }
     if let Some(first) = summary.lost.first() {
@@ -85,7 +85,7 @@ fn print_fixed(out: &mut Output, summary: &FixSummary) -> std::io::Result<()> {
         out.line(format!(
             "{contents} lost, and only superseded scans list them: {first}{more}"
         ))?;
-        out.line("  unless what is pending has them (ntt copy), look for them in a replica or on other media, and ingest that")?;
+        out.line("  look for them in a replica or on other media, and ingest that")?;
     }
     out.flush()
 }

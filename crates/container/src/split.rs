@@ -73,7 +73,7 @@ fn joined(files: &[&Part]) -> Found {
                 "part {name} has {} bytes, others {part_bytes}: what follows it may be in the wrong place",
                 bytes.len()
             );
-            say(Severity::Warning, FindingCode::Contradiction, detail);
+            say(Severity::Loss, FindingCode::Contradiction, detail);
         }
         layer.files.push(name);
         layer.stored_bytes = layer.stored_bytes.saturating_add(bytes.len());

@@ -133,7 +133,8 @@ pub(crate) fn holds_no_files(verdict: &str, type_name: &str) -> bool {
 /// Whether something of a volume is, or may be, missing: it was not scanned and may hold files, or not all content could be read.
 fn is_unread(reading: &Reading<'_>) -> bool {
     match reading.census {
-        Some(census) => lost(census).count > 0,
+        // What was scanned once may be unread by what a map says now: then nobody knows how much of it is right.
+        Some(census) => lost(census).count > 0 || reading.verdict == "unread",
         None => !holds_no_files(reading.verdict, reading.type_name),
     }
 }

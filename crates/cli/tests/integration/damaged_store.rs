@@ -370,3 +370,15 @@ fn r37_a_copy_mends_what_superseded_scans_list_too() {
     let _ = environment.ntt(["copy", "tree"]).code(0);
     assert_repaired(&environment, &["tree"]);
 }
+
+/// R42, R44: a new medium with a content that is damaged in the store, which nobody knew: its ingest finds it, and says what is wrong.
+#[test]
+fn r44_an_ingest_says_what_its_verification_found() {
+    let environment = archive();
+    damage(&environment);
+    environment.write("other/the same", &content("large"));
+    let said = environment.ntt(["ingest", "other"]).code(12);
+    assert!(said.contains("1 content is damaged in the store"), "{said}");
+    let _ = environment.ntt(["ingest", "other"]).code(0);
+    assert_eq!(state(&environment, "other"), "complete");
+}

@@ -151,3 +151,36 @@ fn a_wrong_rules_file_is_refused_with_the_rule_that_is_wrong() {
     let error = environment.ntt(["exclude", "tree", "wrong.toml"]).stderr(2);
     assert!(error.contains("broken"), "{error}");
 }
+
+/// R26: who scans a medium again labels it by the rules that it has, whoever gave them: what was excluded does not come back unasked.
+#[test]
+fn r26_a_medium_that_is_scanned_again_keeps_its_rules() {
+    let environment = Environment::new();
+    environment.write("tree/a.bak", b"not wanted");
+    environment.write("tree/b.txt", b"wanted");
+    environment.write("rules.toml", b"[[rule]]\nname = \"backups\"\nglob = \"*.bak\"\n");
+    environment.write("none.toml", b"");
+    let stored = || -> Vec<String> {
+        let listed = environment.ntt(["find", "--state", "stored"]).code(0);
+        let name = |line: &str| line.rsplit('/').next().unwrap_or_default().to_owned();
+        listed.lines().map(name).collect()
+    };
+    let _ = environment
+        .ntt(["ingest", "--rules", "rules.toml", "tree"])
+        .code(0);
+    assert_eq!(stored(), ["b.txt"]);
+    environment.write("tree/c.bak", b"not wanted either");
+    environment.write("tree/d.txt", b"wanted too");
+    for again in [
+        &["ingest", "tree"][..],
+        &["ingest", "--again", "tree"],
+        &["scan", "--again", "tree"],
+        &["copy", "tree"],
+    ] {
+        let _ = environment.ntt(again).code(0);
+        assert_eq!(stored(), ["b.txt", "d.txt"], "{again:?}");
+    }
+    let _ = environment.ntt(["exclude", "tree", "none.toml"]).code(0);
+    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    assert_eq!(stored().len(), 4, "an empty file takes the rules off for good");
+}

@@ -228,7 +228,7 @@ fn tell(volume: &Volume<'_>, at: u64, report: &mut Report) {
     if superblock.log_root != 0 {
         let detail =
             "the log tree holds changes that are not in the other trees; it was not replayed".to_owned();
-        add(Severity::Warning, FindingCode::DirtyJournal, at, detail);
+        add(Severity::Loss, FindingCode::DirtyJournal, at, detail);
     }
     let (size, len) = (superblock.device_bytes, volume.source_len());
     if size > len {

@@ -112,7 +112,7 @@ impl Replayed {
             ));
         }
         if self.fast_commits {
-            severity = severity.max(Severity::Warning);
+            severity = Severity::Loss;
             detail.push_str("; the fast commits after them were not");
         }
         Finding::new(severity, Layer::FileSystem, FindingCode::DirtyJournal, detail)

@@ -148,7 +148,7 @@ fn tell(device: &Device<'_>, superblock: &Superblock, report: &mut Report) {
         let detail = format!(
             "the volume was not cleanly unmounted; its log{place} may hold changes that were not written to their places, and was not replayed"
         );
-        add(Severity::Warning, FindingCode::DirtyJournal, at, &detail);
+        add(Severity::Loss, FindingCode::DirtyJournal, at, &detail);
     }
 }
 

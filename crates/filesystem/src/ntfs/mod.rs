@@ -237,13 +237,13 @@ fn tell_mft(volume: &Volume<'_>, findings: &mut Vec<Finding>) {
 }
 
 fn tell_log(volume: &Volume<'_>, log: LogState, findings: &mut Vec<Finding>) {
-    let code = match log {
+    let (severity, code) = match log {
         LogState::Clean => return,
-        LogState::Open => FindingCode::DirtyJournal,
-        LogState::Unreadable => FindingCode::Corrupt,
+        LogState::Open => (Severity::Loss, FindingCode::DirtyJournal),
+        LogState::Unreadable => (Severity::Warning, FindingCode::Corrupt),
     };
     let detail = format!("the log of the file system is not replayed; {}", log.name());
-    findings.push(finding(Severity::Warning, code, detail).at(volume.record_in_image(2)));
+    findings.push(finding(severity, code, detail).at(volume.record_in_image(2)));
 }
 
 fn facts(volume: &Volume<'_>, information: VolumeInformation, log: LogState) -> Facts {

@@ -119,7 +119,7 @@ fn tell(volume: &Volume<'_>, report: &mut Report) {
     }
     if superblock.has_journal() && !superblock.is_clean {
         let detail = "the volume was not put away cleanly; its journal was not replayed".to_owned();
-        add(Severity::Warning, FindingCode::DirtyJournal, 0, detail);
+        add(Severity::Loss, FindingCode::DirtyJournal, 0, detail);
     }
 }
 

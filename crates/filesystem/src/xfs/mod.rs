@@ -232,7 +232,7 @@ fn log_state(volume: &Volume<'_>, report: &mut Report) -> State {
         LogState::Clean => State::Clean,
         LogState::Dirty => {
             let detail = "the log holds changes that were not written to their places; it was not replayed";
-            add(Severity::Warning, FindingCode::DirtyJournal, detail);
+            add(Severity::Loss, FindingCode::DirtyJournal, detail);
             State::Dirty
         }
         LogState::External => {

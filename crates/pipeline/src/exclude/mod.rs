@@ -3,6 +3,7 @@
 //! A rule never removes a row: it labels paths, and an inode all of whose paths are labelled leaves the queue. Taking a rule away brings them
 //! back. Rules are asked in their order; the first that matches names the path.
 
+mod kept;
 mod rules;
 
 use ntt_catalogue::Labels;
@@ -10,6 +11,7 @@ use ntt_catalogue::rows::{MediumRow, PathRow, RelabelReport};
 use ntt_model::entry::Allocation;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use kept::for_scan;
 pub use rules::Rules;
 
 use crate::stage::{Running, Subject};
@@ -104,6 +106,7 @@ pub fn run(context: &Context<'_>, medium: &MediumRow, rules: &Rules) -> Result<E
     let catalogue = context.archive.catalogue();
     let mut summary = ExcludeSummary::default();
     census::forget(context.archive, medium)?;
+    kept::keep(context.archive, medium, rules)?;
     for (volume, scan) in own_scans(catalogue, medium)? {
         context.interrupt.check()?;
         let report = with_labels(rules, |labels| catalogue.relabel(scan.id, labels))?;

@@ -14,6 +14,8 @@ use crate::config::Size;
 /// Rules, in order; the first that matches a path names it.
 #[derive(Debug, Default)]
 pub struct Rules {
+    /// What they were read from.
+    text: String,
     names: Vec<String>,
     rules: Vec<Rule>,
 }
@@ -68,7 +70,10 @@ impl Rules {
             reason,
         };
         let file: RulesFile = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
-        let mut rules = Self::default();
+        let mut rules = Self {
+            text: text.to_owned(),
+            ..Self::default()
+        };
         for text in file.rule {
             let name = text.name.clone();
             if name.is_empty() || rules.names.contains(&name) {
@@ -89,6 +94,11 @@ impl Rules {
     pub fn load(path: &Path) -> Result<Self, Error> {
         let text = std::fs::read_to_string(path).map_err(Error::io("reading the rules", path))?;
         Self::from_toml(&text, &path.display().to_string())
+    }
+
+    /// The text that they were read from.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Names of the rules.

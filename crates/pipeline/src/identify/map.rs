@@ -78,7 +78,8 @@ fn read(path: &Path) -> Result<Option<Mapfile>, Unusable> {
     };
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // A link that leads nowhere says that there is a map, and not what it says.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => return Ok(None),
         Err(error) => return Err(fail(error)),
     };
     if !metadata.is_file() {

@@ -16,6 +16,7 @@ use crate::scan::ScanSettings;
 use crate::stage::{Running, Subject};
 use crate::verify::{self, VerifyRequest, VerifySummary};
 use crate::{Context, Error, HostPath, RunOutcome, Stage, copy, inspect, manifest, scan};
+use ntt_report::completeness::bad_contents;
 use ntt_report::media::census_of;
 use ntt_report::selector::{INSPECTED_WHOLE, current_findings, current_scans};
 
@@ -97,7 +98,11 @@ impl Known {
         }
         let mut outcome = scanned.max(copied.outcome);
         if !request.skip_copy && !request.skip_verify {
-            outcome = outcome.max(verify_once(context, medium, &self.identity)?.outcome);
+            let verified = verify_once(context, medium, &self.identity)?;
+            if !verified.bad.is_empty() {
+                copied.bad = bad_contents(context.archive.catalogue(), medium)?;
+            }
+            outcome = outcome.max(verified.outcome);
         }
         if !request.skip_copy {
             record_end(context, medium, self.begun, &copied, outcome)?;

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self_test::self_test;
 
 use crate::content::source_of;
-use crate::exclude::{Rules, with_labels};
+use crate::exclude::{Rules, for_scan, with_labels};
 use crate::identify::Source;
 use crate::inspect::{self, DIRECTORY, mount_point, recorded_layer};
 use crate::stage::{Running, Subject};
@@ -168,7 +168,7 @@ pub fn run(context: &Context<'_>, medium: &MediumRow, plan: &ScanPlan) -> Result
     if plan.scan.is_empty() {
         return Ok(summaries);
     }
-    let rules = rules(context)?;
+    let rules = for_scan(context, medium)?;
     let cut_short = cut_short(context, medium)?;
     let feed = Feed::new(context, source_of(context, medium)?, plan.settings);
     let mut waiting = VecDeque::from(context.archive.catalogue().volumes(medium.key)?);
@@ -224,14 +224,6 @@ pub(crate) fn wrong_content(
         })?;
     }
     Ok(found)
-}
-
-/// The configured exclusion rules; none if no file is named (R26).
-pub(crate) fn rules(context: &Context<'_>) -> Result<Rules, Error> {
-    match &context.config.rules.value {
-        Some(path) => Rules::load(&context.archive.root().join(path)),
-        None => Ok(Rules::default()),
-    }
 }
 
 /// One volume to scan.

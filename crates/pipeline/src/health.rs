@@ -45,7 +45,12 @@ pub fn of(archive: &Archive, medium: &MediumRow) -> Result<Option<MediumHealth>,
         .flatten()
         .and_then(|record| record.health.stats);
     let hits = hits(catalogue, medium, &image)?;
-    let health = judge(image.size_bytes, map.as_ref(), stats.as_ref(), hits.files_hit);
+    // What a map hits that changed since is known when the image was ingested again.
+    let is_known = map
+        .as_ref()
+        .is_none_or(|map| map.unread_ranges(image.size_bytes) == image.unread);
+    let files_hit = hits.files_hit.filter(|_| is_known);
+    let health = judge(image.size_bytes, map.as_ref(), stats.as_ref(), files_hit);
     Ok(Some(MediumHealth { health, hits }))
 }
 

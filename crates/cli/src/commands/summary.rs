@@ -6,7 +6,7 @@ use ntt_report::completeness::Completeness;
 use ntt_rescue::health::{Health, Verdict};
 
 use crate::commands::DAMAGED_IN_STORE;
-use crate::commands::volume::{VolumeTitle, print_content, short};
+use crate::commands::volume::{VolumeTitle, print_content, short, short_volume};
 use crate::output::{Output, tell};
 use crate::units;
 
@@ -74,7 +74,9 @@ fn print_medium(out: &mut Output, medium: &MediumSummary) -> std::io::Result<()>
 /// Whether there is something to copy, of which nothing was.
 fn is_waiting(medium: &MediumSummary) -> bool {
     let copied = &medium.copied;
-    let mut censuses = medium.volumes.iter().filter_map(|volume| volume.census.as_ref());
+    // What is the same as a volume of another medium is copied with that.
+    let own = medium.volumes.iter().filter(|volume| volume.same_as.is_none());
+    let mut censuses = own.filter_map(|volume| volume.census.as_ref());
     copied.stored_streams + copied.damaged_streams + copied.failed_streams == 0
         && censuses.any(|census| census.pending.count > 0)
 }
@@ -122,6 +124,14 @@ fn print_copied(out: &mut Output, summary: &CopySummary) -> std::io::Result<()> 
     if summary.bad > 0 {
         let contents = units::counted(summary.bad, "content is", "contents are");
         out.line(format!("  {contents} {DAMAGED_IN_STORE}"))?;
+    }
+    for original in &summary.elsewhere {
+        let medium = original.split('/').next().unwrap_or_default();
+        out.line(format!(
+            "  contents wait of a volume that is the same as {}: ntt copy {}",
+            short_volume(original),
+            short(medium)
+        ))?;
     }
     if summary.stored_streams + summary.damaged_streams + summary.failed_streams == 0 {
         return out.line("  nothing was left to copy");

@@ -1,5 +1,6 @@
 //! Volumes in reports: their names, titles and balances.
 
+use ntt_catalogue::NO_NAME;
 use ntt_catalogue::rows::{Census, Tally};
 use ntt_model::Kind;
 
@@ -47,6 +48,13 @@ pub(crate) fn print_content(
             "{indent}the same volume as {}: not copied again",
             short_volume(original)
         ))?;
+        let excluded = census.is_some_and(|census| census.excluded.iter().any(|(rule, _)| rule != NO_NAME));
+        if excluded {
+            out.line(format!(
+                "{indent}what its rules exclude is not stored for this one either: ntt exclude {}",
+                short(original.split('/').next().unwrap_or_default())
+            ))?;
+        }
     }
     match census {
         Some(census) => print_census(out, census, indent),
@@ -115,7 +123,7 @@ fn counted_kind(count: u64, kind: Kind) -> String {
 }
 
 /// `MEDIUM/VOLUME` with the first digits of the medium's id.
-fn short_volume(name: &str) -> String {
+pub(crate) fn short_volume(name: &str) -> String {
     match name.split_once('/') {
         Some((id, volume)) => format!("{}/{volume}", short(id)),
         None => name.to_owned(),

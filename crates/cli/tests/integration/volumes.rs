@@ -153,3 +153,33 @@ fn r18_contradicting_trees_are_told_and_both_can_be_read() {
         .code(0);
     assert!(findings.to_lowercase().contains("joliet"), "{findings}");
 }
+
+/// R3, R26, R44: a volume that is a copy of another medium's is what that one is: its exclusions, and what waits of it, are told with both.
+#[test]
+fn r44_a_copy_of_a_volume_tells_what_is_wanting_of_it() {
+    let environment = Environment::new();
+    let image = images::demo();
+    environment.write("a.img", &image);
+    let mut other = image;
+    // Only the first volume differs.
+    other[images::DEMO_FAT.start + 269_312] ^= 0x20;
+    environment.write("b.img", &other);
+    environment.write("rules.toml", b"[[rule]]\nname = \"big\"\nglob = \"*.raw\"\n");
+    let _ = environment
+        .ntt(["ingest", "--rules", "rules.toml", "a.img"])
+        .code(0);
+    let original = environment.medium("a.img")[..12].to_owned();
+    let said = environment.ntt(["ingest", "b.img"]).code(0);
+    let told = format!("is not stored for this one either: ntt exclude {original}");
+    assert!(said.contains(&told), "{said}");
+    environment.write("none.toml", b"");
+    let _ = environment.ntt(["exclude", "a.img", "none.toml"]).code(0);
+    let waits = format!("contents wait of a volume that is the same as {original}/2: ntt copy {original}");
+    for command in ["ingest", "copy"] {
+        let said = environment.ntt([command, "b.img"]).code(3);
+        assert!(said.contains(&waits), "{command}: {said}");
+    }
+    let _ = environment.ntt(["copy", "a.img"]).code(0);
+    let said = environment.ntt(["copy", "b.img"]).code(0);
+    assert!(!said.contains("contents wait"), "{said}");
+}

@@ -269,12 +269,15 @@ impl<'j, 'a> Journal<'j, 'a> {
     }
 
     /// Whether the area behind the log starts with a fast commit of the transaction that is still missing (Linux
-    /// `fs/ext4/fast_commit.h`: tag, length, then in a head the features and the transaction, all little-endian).
+    /// `fs/ext4/fast_commit.h`: tag, length, then in a head the features and the transaction, all little-endian). It begins one block behind the end of the log
+    /// (`j_fc_first = j_last + 1` in `fs/jbd2/journal.c`).
     fn has_fast_commits(&self, transactions: u64) -> bool {
         let sequence = self
             .sequence
             .wrapping_add(u32::try_from(transactions).unwrap_or(0));
-        let area = self.has(feature::FAST_COMMIT).then(|| self.read(self.end));
+        let area = self
+            .has(feature::FAST_COMMIT)
+            .then(|| self.read(self.end.saturating_add(1)));
         let Some(Ok(block)) = area else { return false };
         let head = (le_u16(&block, 0), le_u16(&block, 2), le_u32(&block, 8));
         head == (Some(FAST_COMMIT_HEAD), Some(FAST_COMMIT_HEAD_LEN), Some(sequence))

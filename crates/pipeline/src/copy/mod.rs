@@ -34,7 +34,8 @@ use crate::inspect::{mount_point, supervisor};
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, RunOutcome, Stage, census};
 use ntt_report::completeness::bad_contents;
-use ntt_report::selector::own_scans;
+use ntt_report::media::volume_name;
+use ntt_report::selector::{current_scans, own_scans};
 
 /// One scan with work to do.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -85,6 +86,8 @@ pub struct CopySummary {
     pub new_bytes: u64,
     /// Contents of the medium that are on record as damaged in the store when it ended.
     pub bad: u64,
+    /// Volumes of other media, `MEDIUM-ID/NUMBER`, of which volumes of this one are copies (R3) and of which contents wait: who copies those has these too.
+    pub elsewhere: Vec<String>,
     /// How it ended.
     pub outcome: RunOutcome,
 }
@@ -179,11 +182,35 @@ fn copy_all(
     if something_is_missing(context, plan)? {
         summary.outcome = summary.outcome.max(RunOutcome::Losses);
     }
+    summary.elsewhere = waiting_elsewhere(context, medium)?;
+    if !summary.elsewhere.is_empty() {
+        summary.outcome = summary.outcome.max(RunOutcome::Losses);
+    }
     summary.bad = bad_contents(context.archive.catalogue(), medium)?;
     if summary.bad > 0 {
         summary.outcome = summary.outcome.max(RunOutcome::DamageFound);
     }
     Ok(summary)
+}
+
+/// See [`CopySummary::elsewhere`].
+fn waiting_elsewhere(context: &Context<'_>, medium: &MediumRow) -> Result<Vec<String>, Error> {
+    let catalogue = context.archive.catalogue();
+    let mut elsewhere = Vec::new();
+    for volume in catalogue.volumes(medium.key)? {
+        let Some(original) = volume.volume.same_as else {
+            continue;
+        };
+        let mut waits = false;
+        for scan in current_scans(catalogue, &volume)? {
+            waits |= catalogue.progress(scan.id)?.pending_streams > 0
+                || !catalogue.bad_blobs(Some(scan.id))?.is_empty();
+        }
+        if waits {
+            elsewhere.push(volume_name(catalogue, original)?);
+        }
+    }
+    Ok(elsewhere)
 }
 
 /// The source, if something is to be read from it. One that is not there for what is only to be mended is no error: that it is damaged is told.
@@ -323,6 +350,7 @@ impl Totals {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let lost = get(&self.damaged) + get(&self.failed);
         CopySummary {
+            elsewhere: Vec::new(),
             stored_streams: get(&self.stored),
             damaged_streams: get(&self.damaged),
             failed_streams: get(&self.failed),

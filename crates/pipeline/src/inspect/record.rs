@@ -122,7 +122,7 @@ fn numbered_otherwise(
         let stays = now.is_some_and(|layer| layer.range.offset == row.volume.range.offset);
         if !stays && (now.is_none() || !catalogue.scans(row.key)?.is_empty()) {
             let detail = format!(
-                "more was rescued, and volume {} would now lie elsewhere: the volumes stay as they were found first",
+                "other bytes are unread than before, and volume {} would now lie elsewhere or nowhere: the volumes stay as they were found first",
                 row.volume.number
             );
             let finding = Finding::new(Severity::Loss, Layer::Volume, FindingCode::Contradiction, detail);

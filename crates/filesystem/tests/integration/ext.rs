@@ -488,3 +488,54 @@ fn fragmented_files_are_read() {
         );
     }
 }
+
+/// R14: fast commits stand where the kernel puts them, one block behind the end of the log; they are not replayed, and that is a loss.
+#[test]
+fn r14_fast_commits_that_are_not_replayed_are_a_loss() {
+    let fill = |_: &Path| {};
+    let Some(image) = Image::new(&["-t", "ext4", "-b", "1024", "-O", "fast_commit"], "64M", fill) else {
+        return;
+    };
+    let source = image.path().with_extension("blocks");
+    fs::write(&source, vec![0; 1024]).expect("a file");
+    image.change(&format!("jo -c\njw -b 9000 {}\njc\n", source.display()));
+    let mut bytes = image.bytes();
+    let superblock = bytes
+        .windows(8)
+        .step_by(1024)
+        .position(|window| window == [0xc0, 0x3b, 0x39, 0x98, 0, 0, 0, 4])
+        .expect("the journal, in one piece")
+        * 1024;
+    let word = |at: usize| {
+        let word = bytes[superblock + at..superblock + at + 4]
+            .try_into()
+            .expect("four bytes");
+        u32::from_be_bytes(word)
+    };
+    let (blocks, sequence, fast) = (word(16), word(24), word(0x54));
+    let fast = if fast == 0 { 256 } else { fast };
+    // The kernel sets the feature when it mounts.
+    bytes[superblock + 43] |= 0x20;
+    let at = superblock + usize::try_from(blocks - fast + 1).expect("small") * 1024;
+    let severity = |bytes: &[u8]| {
+        let found = scan(bytes.to_vec()).0.findings;
+        let dirty = found
+            .iter()
+            .find(|finding| finding.code == FindingCode::DirtyJournal);
+        dirty.map(|finding| finding.severity)
+    };
+    assert_eq!(
+        severity(&bytes),
+        Some(ntt_model::Severity::Info),
+        "there are none"
+    );
+    bytes[at..at + 8].copy_from_slice(&[9, 0, 8, 0, 0, 0, 0, 0]);
+    bytes[at + 8..at + 12].copy_from_slice(&(sequence + 1).to_le_bytes());
+    assert_eq!(severity(&bytes), Some(ntt_model::Severity::Loss));
+    bytes[at + 8..at + 12].copy_from_slice(&sequence.to_le_bytes());
+    assert_eq!(
+        severity(&bytes),
+        Some(ntt_model::Severity::Info),
+        "of a transaction that is in the log"
+    );
+}

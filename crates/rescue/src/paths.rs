@@ -34,6 +34,21 @@ impl Paths {
     }
 }
 
+impl Paths {
+    /// Everything that a rescue writes to.
+    pub fn all(&self) -> [&Path; 6] {
+        [
+            &self.image,
+            &self.map,
+            &self.map_temporary,
+            &self.log,
+            &self.tree,
+            &self.health,
+        ]
+        .map(PathBuf::as_path)
+    }
+}
+
 /// The directory of a file, for syncing its name.
 pub(crate) fn directory_of(path: &Path) -> &Path {
     match path.parent() {

@@ -22,7 +22,7 @@ fn r41_a_check_that_fails_ends_its_stage() {
     assert_eq!(events[1]["outcome"], "failed");
 }
 
-/// R37: after a fix that made files pending, the manifests say so: a catalogue made again from them is the same.
+/// R37: after a fix that put lost contents on record, the manifests say so: a catalogue made again from them is the same.
 #[test]
 fn r37_a_fix_leaves_current_manifests() {
     let environment = Environment::new();
@@ -35,8 +35,8 @@ fn r37_a_fix_leaves_current_manifests() {
     fs::create_dir(&blobs).expect("mine");
     let said = environment.ntt(["doctor", "--fix"]).code(0);
     assert!(said.contains("to be fetched again"), "{said}");
-    let pending = |environment: &Environment| environment.ntt(["find", "--state", "pending"]).code(0);
-    assert!(pending(&environment).contains("large"));
+    let lost = || environment.ntt(["find", "--state", "corrupt"]).code(0);
+    assert!(lost().contains("large"));
     let _ = environment.ntt(["doctor", "--rebuild-catalogue"]).code(0);
-    assert!(pending(&environment).contains("large"), "the manifest was stale");
+    assert!(lost().contains("large"), "the manifest was stale");
 }

@@ -116,3 +116,20 @@ fn two_halves_are_merged() {
     assert!(shown.contains("1,951,547 bytes from two"), "{shown}");
     assert!(read(&environment, "both") == whole);
 }
+
+/// R21: no file that a rescue writes beside the image may be the source, by whatever name.
+#[test]
+fn r21_no_file_of_a_rescue_is_its_source() {
+    for suffix in ["map", "map.tmp", "tree", "log.jsonl", "health.json"] {
+        let environment = Environment::new();
+        let _ = environment.write("source", &content());
+        let beside = environment.work().join(format!("image.{suffix}"));
+        std::os::unix::fs::symlink("source", beside).expect("a link");
+        let told = environment
+            .ntt(["rescue", "source", "--output", "image"])
+            .stderr(1);
+        assert!(told.contains("is the source itself"), "{suffix}: {told}");
+        assert!(read(&environment, "source") == content(), "{suffix}");
+        assert!(!environment.work().join("image").exists(), "{suffix}");
+    }
+}

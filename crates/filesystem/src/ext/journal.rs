@@ -92,6 +92,8 @@ struct Replayed {
     overlay: BTreeMap<u64, Copy>,
     transactions: u64,
     wrong_checksums: u64,
+    /// Why and at which block of the volume the log could not be read, after which nothing was replayed.
+    unread: Option<(String, u64)>,
     /// Fast commits stand after the last transaction and were not replayed.
     fast_commits: bool,
 }
@@ -111,12 +113,18 @@ impl Replayed {
                 self.wrong_checksums
             ));
         }
+        let mut place = (FindingCode::DirtyJournal, volume.blocks.volume_offset());
+        if let Some((why, block)) = &self.unread {
+            severity = Severity::Loss;
+            detail.push_str(&format!("; what follows was not: {why}"));
+            place = (FindingCode::Unread, volume.blocks.image_offset(*block));
+        }
         if self.fast_commits {
             severity = Severity::Loss;
             detail.push_str("; the fast commits after them were not");
         }
-        Finding::new(severity, Layer::FileSystem, FindingCode::DirtyJournal, detail)
-            .at(volume.blocks.volume_offset())
+        let (code, at) = place;
+        Finding::new(severity, Layer::FileSystem, code, detail).at(at)
     }
 }
 
@@ -150,6 +158,8 @@ struct Log {
     revoked: BTreeMap<u64, u64>,
     transactions: u64,
     wrong_checksums: u64,
+    /// Why it ended, and at which block of the volume, if that could not be read: nobody knows what it held.
+    unread: Option<(String, u64)>,
 }
 
 impl<'j, 'a> Journal<'j, 'a> {
@@ -264,6 +274,7 @@ impl<'j, 'a> Journal<'j, 'a> {
             overlay: valid.map(|(block, copy, _)| (*block, *copy)).collect(),
             transactions: log.transactions,
             wrong_checksums: log.wrong_checksums,
+            unread: log.unread,
             fast_commits: self.has_fast_commits(log.transactions),
         })
     }
@@ -291,7 +302,13 @@ impl<'j, 'a> Journal<'j, 'a> {
         let (mut copies, mut revoked, mut used) = (Vec::new(), Vec::new(), 0_u64);
         let mut wrong = 0_u64;
         while used < left {
-            let Ok(block) = self.read(at) else { return Ok(None) };
+            let block = match self.read(at) {
+                Ok(block) => block,
+                Err(why) => {
+                    log.unread = Some((why, self.home(at).unwrap_or(0)));
+                    return Ok(None);
+                }
+            };
             if block.get(..4) != Some(&JOURNAL_MAGIC[..]) || be_u32(&block, 8) != Some(sequence) {
                 return Ok(None);
             }

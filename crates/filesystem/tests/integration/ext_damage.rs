@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use ntt_filesystem::{Family, ScanOptions};
-use ntt_model::{ByteRange, FindingCode, Kind};
+use ntt_model::{ByteRange, FindingCode, Kind, Severity};
 use ntt_source::Masked;
 use ntt_testkit::corpus::{corpus, decompressed};
 use ntt_testkit::listing::Listing;
@@ -309,5 +309,32 @@ fn r22_tables_are_found_without_descriptors() {
                 .any(|finding| finding.detail.contains("descriptor"))
         };
         assert!(told(&listing) && !told(&whole), "{arguments:?}");
+    }
+}
+
+/// R11, R17: a log that has to be replayed and cannot be read may hold anything: that is a loss at its place.
+#[test]
+fn r17_a_log_that_cannot_be_read_is_a_loss() {
+    let Some(image) = Image::new(&["-t", "ext4", "-b", "1024"], "64M", small_tree) else {
+        return;
+    };
+    let source = image.path().with_extension("blocks");
+    fs::write(&source, vec![0; 1024]).expect("a file");
+    image.change(&format!("jo -c\njw -b 9000 {}\njc\n", source.display()));
+    let bytes = image.bytes();
+    let mut blocks = bytes.windows(8).step_by(1024);
+    let superblock = blocks.position(|window| window == [0xc0, 0x3b, 0x39, 0x98, 0, 0, 0, 4]);
+    let log = (superblock.expect("the journal") as u64 + 1) * 1024;
+    for (hole, is_lost) in [(log, true), (log + 400 * 1024, false)] {
+        let source = Masked::new(bytes.clone(), vec![ByteRange::new(hole, 1024)]);
+        let file_system = ntt_filesystem::open(Family::Ext, Box::new(source), 0).expect("opens");
+        let listing = Listing::of(&*file_system, &ScanOptions::default());
+        let unread = listing
+            .findings
+            .iter()
+            .find(|finding| finding.code == FindingCode::Unread);
+        let told = unread.map(|finding| (finding.severity, finding.image_offset));
+        let expected = is_lost.then_some((Severity::Loss, Some(hole)));
+        assert_eq!(told, expected, "{:?}", listing.findings);
     }
 }

@@ -22,7 +22,7 @@ pub(super) struct Beside {
     pub(super) path: Option<HostPath>,
     /// What it calls unread.
     pub(super) unread: Vec<ByteRange>,
-    /// Files that could be mapfiles by their names, and are none; and that the map is missing, if something says that there was one.
+    /// Files that could be mapfiles by their names, and are none; that the map is missing, if something says that there was one; and that the image is shorter than it.
     pub(super) notes: Vec<Finding>,
 }
 
@@ -41,6 +41,7 @@ pub(super) fn beside(image: &HostPath, len: u64) -> Result<Beside, Error> {
             Ok(Some(map)) => {
                 found.path = Some(candidate.clone());
                 found.unread = map.unread_ranges(len);
+                found.notes.extend(cut_short(candidate, &map, len));
                 return Ok(found);
             }
             Err(Unusable {
@@ -103,6 +104,21 @@ fn read(path: &Path) -> Result<Option<Mapfile>, Unusable> {
     })
 }
 
+/// What is to be said of an image that is shorter than its map: what the map tells of behind its end is not there, rescued or not.
+fn cut_short(path: &HostPath, map: &Mapfile, len: u64) -> Option<Finding> {
+    let end = map.extent().end();
+    let missing = end.checked_sub(len).filter(|missing| *missing > 0)?;
+    let name = path.as_path().file_name().unwrap_or_default();
+    let name = ntt_model::name::escape(name.as_encoded_bytes()).into_owned();
+    let detail = format!("{name} tells of {end} bytes, the image has {len}: its last {missing} are missing");
+    Some(Finding::new(
+        Severity::Loss,
+        Layer::Image,
+        FindingCode::BeyondEnd,
+        detail,
+    ))
+}
+
 /// Whether a file calls itself a mapfile.
 fn is_titled(head: &[u8]) -> bool {
     TITLES.iter().any(|title| head.starts_with(title))
@@ -137,6 +153,20 @@ mod tests {
             assert_eq!(found.unread, [ByteRange::new(512, 512)]);
             assert!(found.path.is_some() && found.notes.is_empty());
         }
+        Ok(())
+    }
+
+    /// R12: an image that is shorter than its map is not whole.
+    #[test]
+    fn r12_an_image_that_is_shorter_than_its_map_is_told() -> Result<(), Error> {
+        let longer = b"# Mapfile.\n0x0 + 1\n0x0 0x800 +\n";
+        let found = look(&[("disk.img.map", longer)])?;
+        assert_eq!(found.unread, []);
+        let [note] = found.notes.as_slice() else {
+            panic!("{:?}", found.notes)
+        };
+        assert_eq!(note.severity, Severity::Loss);
+        assert!(note.detail.contains("its last 512 are missing"), "{note}");
         Ok(())
     }
 

@@ -338,7 +338,7 @@ fn read(
     paths: Paths,
 ) -> Result<Record, Error> {
     let mut device = RealDevice::open(plan.source.as_path())?;
-    device.refuse_as_target(&paths.image)?;
+    device.refuse_as_target(&paths.all())?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let request = Request {
         source: plan.source.to_string(),

@@ -5,6 +5,7 @@ use ntt_model::FailureClass;
 use ntt_report::completeness::bad_contents;
 use serde::{Deserialize, Serialize};
 
+use crate::content::source_of;
 use crate::copy;
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, RunOutcome, Stage, census};
@@ -61,11 +62,15 @@ impl RetryPlan {
 ///
 /// # Errors
 ///
-/// When the catalogue fails.
+/// When the source cannot be opened, and nothing is reopened then; when the catalogue fails.
 pub fn run(context: &Context<'_>, medium: &MediumRow, plan: &RetryPlan) -> Result<RetrySummary, Error> {
     let stage = Running::start(context.observer, Stage::Retry, Subject::medium(medium));
     let catalogue = context.archive.catalogue();
     let mut summary = RetrySummary::default();
+    // What was read of it before stays until it can be read again.
+    if !plan.streams.is_empty() {
+        source_of(context, medium)?;
+    }
     census::forget(context.archive, medium)?;
     for task in copy::plan(context.archive, medium)?.tasks {
         summary.reopened += catalogue.reopen(task.scan, plan.class)?;

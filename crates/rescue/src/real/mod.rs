@@ -83,22 +83,23 @@ impl RealDevice {
         Ok(device)
     }
 
-    /// Refuses a target that is the source itself.
+    /// Refuses targets of which one is the source itself, by whatever name (R21).
     ///
     /// # Errors
     ///
     /// [`Error::Refused`].
-    pub fn refuse_as_target(&self, target: &Path) -> Result<(), Error> {
-        let source = self.file().and_then(File::metadata);
-        let same = match (std::fs::metadata(target), source) {
-            (Ok(target), Ok(source)) => (target.dev(), target.ino()) == (source.dev(), source.ino()),
-            _ => false,
+    pub fn refuse_as_target(&self, targets: &[&Path]) -> Result<(), Error> {
+        let Ok(source) = self.file().and_then(File::metadata) else {
+            return Ok(());
         };
-        if same {
-            let path = target.display();
-            return Err(Error::Refused(format!("{path} is the source itself")));
+        let is_source = |target: &&&Path| {
+            std::fs::metadata(target)
+                .is_ok_and(|target| (target.dev(), target.ino()) == (source.dev(), source.ino()))
+        };
+        match targets.iter().find(is_source) {
+            Some(path) => Err(Error::Refused(format!("{} is the source itself", path.display()))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn note_buffered(&mut self) {
@@ -301,8 +302,12 @@ mod tests {
         let path = directory.path().join("source");
         std::fs::write(&path, [1; 512]).expect("written");
         let device = RealDevice::open(&path).expect("a device");
-        assert!(device.refuse_as_target(&path).is_err());
-        assert!(device.refuse_as_target(&directory.path().join("other")).is_ok());
+        assert!(device.refuse_as_target(&[&path]).is_err());
+        assert!(
+            device
+                .refuse_as_target(&[&directory.path().join("other")])
+                .is_ok()
+        );
     }
 
     /// The exclusive hold on a device must be let go before it can be taken again.

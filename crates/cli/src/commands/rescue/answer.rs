@@ -143,8 +143,7 @@ struct MapAnswer<'a> {
 }
 
 /// A map, drawn.
-pub(super) fn map(out: &mut Output, path: &Path, map: &Mapfile) -> io::Result<()> {
-    let size_bytes = map.extent().end();
+pub(super) fn map(out: &mut Output, path: &Path, map: &Mapfile, size_bytes: u64) -> io::Result<()> {
     let verdict = judge(size_bytes, Some(map), None, None);
     let strip = letters(&strip(map, size_bytes, CELLS));
     if out.json() {

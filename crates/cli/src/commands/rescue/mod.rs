@@ -108,9 +108,7 @@ pub(crate) fn run(global: &Global, args: &RescueArgs) -> CommandResult {
 fn rescue(global: &Global, args: &RescueArgs, source: &Path, output: &Path) -> CommandResult {
     let mut device = RealDevice::open(source)?;
     let paths = Paths::new(output, args.map.as_deref());
-    for target in [&paths.image, &paths.map] {
-        device.refuse_as_target(target)?;
-    }
+    device.refuse_as_target(&paths.all())?;
     let request = request(args, source, paths);
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let mut out = Output::new(global);
@@ -233,7 +231,14 @@ fn show(global: &Global, path: &Path) -> CommandResult {
         .map_err(|error| Failure::new(FailureKind::Failed, format!("{}: {error}", file.display())))?;
     let map = Mapfile::parse(&bytes)
         .map_err(|error| Failure::new(FailureKind::Failed, format!("{}: {error}", file.display())))?;
-    answer::map(&mut Output::new(global), &file, &map)?;
+    // What lies behind the end of the map was never read.
+    let image = match file == path {
+        true => path.with_extension(""),
+        false => path.to_owned(),
+    };
+    let image_bytes = std::fs::metadata(image).map_or(0, |image| image.len());
+    let size_bytes = map.extent().end().max(image_bytes);
+    answer::map(&mut Output::new(global), &file, &map, size_bytes)?;
     Ok(Exit::Done)
 }
 

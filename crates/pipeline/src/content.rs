@@ -11,7 +11,7 @@ use ntt_inspect::live::LiveTree;
 use ntt_model::{Device, Severity};
 use ntt_source::{FileSource, Masked, ReadAt, ReadError, Space};
 
-use crate::identify::{self, Source, SourceKind};
+use crate::identify::{self, Rescan, Source, SourceKind};
 use crate::image::OpenImage;
 use crate::{Archive, Context, Error, Event, inspect, rescue, set};
 
@@ -175,7 +175,8 @@ fn source_of_one(context: &Context<'_>, medium: &MediumRow) -> Result<Source, Er
     match (medium.medium.kind, source.kind) {
         (MediumKind::Directory, SourceKind::Directory) => Ok(source),
         (MediumKind::Image, SourceKind::Image) => {
-            let is_ours = image.imported && image.unread != source.unread;
+            // What lies in the archive was rescued further by whoever has it; a map that says less than was known is another matter.
+            let is_ours = image.imported && Rescan::of(&image.unread, &source.unread) == Rescan::Carrying;
             if is_ours || identify::is_rescued_further(&image, &source, context.interrupt)? {
                 let catalogue = context.archive.catalogue();
                 if image.unread != source.unread {

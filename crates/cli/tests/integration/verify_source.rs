@@ -1,6 +1,6 @@
 //! `ntt verify --source`, and files of an image that change behind our back.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::Path;
 
 use ntt_testkit::corpus::have;
@@ -165,4 +165,31 @@ fn companions_that_vanish_or_change_are_named() {
         let said = environment.ntt(command).stderr(1);
         assert!(said.contains("disk.002 changed since"), "{said}");
     }
+}
+
+/// R11, R42: an image of the archive whose map says less than was known is still compared with the digest that it had: a map is no way to pass a change.
+#[test]
+fn r42_a_map_that_says_less_hides_no_change() {
+    let environment = Environment::new();
+    environment.write("disk", &images::demo());
+    let _ = environment
+        .ntt(["ingest", "--rescue", "--label", "disk", "disk"])
+        .code(0);
+    let image = environment
+        .archive()
+        .join("media")
+        .join(environment.medium("disk"))
+        .join("image");
+    let map = image.with_extension("map");
+    fs::write(
+        &map,
+        "0x0 + 1\n0x0 0x800000 +\n0x800000 0x200 -\n0x800200 0x7FFE00 +\n",
+    )
+    .expect("mine");
+    let said = environment.ntt(["verify", "--source", "disk"]).stderr(1);
+    assert!(said.contains("less of it was rescued than was known"), "{said}");
+    let file = fs::OpenOptions::new().write(true).open(&image).expect("mine");
+    std::os::unix::fs::FileExt::write_all_at(&file, b"XXXX", 6_000_000).expect("mine");
+    let said = environment.ntt(["verify", "--source", "disk"]).code(12);
+    assert!(said.contains("when it was taken in; it is"), "{said}");
 }

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::destination::MISLEADING;
 use super::{Restorer, attributes, existing};
 use crate::Error;
-use crate::tree::Met;
+use crate::tree::{self, Met};
 
 impl Restorer<'_> {
     /// Restores one name; answers whether it is a directory to enter.
@@ -26,6 +26,15 @@ impl Restorer<'_> {
         child: &ChildRow,
     ) -> Result<bool, Error> {
         self.stage.add(1, 0);
+        if !self.stands(directory, path, child)? {
+            *self.left_out += 1;
+            return Ok(false);
+        }
+        Ok(tree::kind_of(child) == Some(Kind::Directory))
+    }
+
+    /// Restores one name; answers whether it stands there now.
+    fn stands(&mut self, directory: &OwnedFd, path: &[u8], child: &ChildRow) -> Result<bool, Error> {
         if !can_stand_in_path(&child.name) {
             self.problem(path, format!("not restored: {MISLEADING}"));
             return Ok(false);
@@ -36,18 +45,17 @@ impl Restorer<'_> {
         };
         match self.made.met(&child.name, inode) {
             Met::Nothing => {}
-            Met::Same => return Ok(inode.kind == Kind::Directory),
+            Met::Same => return Ok(true),
             Met::Other => {
                 self.in_the_way(path);
                 return Ok(false);
             }
         }
-        let name = OsStr::from_bytes(&child.name);
-        if self.make(directory, name, path, inode)? {
+        let made = self.make(directory, OsStr::from_bytes(&child.name), path, inode)?;
+        if made {
             self.made.take_in(&child.name, inode);
-            return Ok(inode.kind == Kind::Directory);
         }
-        Ok(false)
+        Ok(made)
     }
 
     /// Makes one name; answers whether it stands there now.

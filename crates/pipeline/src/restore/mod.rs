@@ -181,7 +181,7 @@ fn restore_all(
 ) -> Result<RestoreSummary, Error> {
     let root = Destination::create(request.destination.as_path())?;
     let catalogue = context.archive.catalogue();
-    let (mut problems, mut store_is_damaged) = (Vec::new(), false);
+    let (mut problems, mut store_is_damaged, mut left_out) = (Vec::new(), false, 0);
     for tree in tree::trees(catalogue, &request.selection)? {
         let root = root.subdirectory(&tree.subdirectory)?;
         let mut restorer = Restorer {
@@ -195,6 +195,7 @@ fn restore_all(
             made: Names::default(),
             directories: Vec::new(),
             owners_refused: 0,
+            left_out: &mut left_out,
             problems: &mut problems,
             store_is_damaged: &mut store_is_damaged,
         };
@@ -212,7 +213,7 @@ fn restore_all(
         (false, true) => RunOutcome::Complete,
     };
     Ok(RestoreSummary {
-        paths: done.items,
+        paths: done.items.saturating_sub(left_out),
         bytes: done.bytes,
         problems,
         outcome,
@@ -237,6 +238,8 @@ struct Restorer<'a> {
     directories: Vec<(Vec<u8>, u64)>,
     /// Entries whose owner could not be set.
     owners_refused: u64,
+    /// Names that do not stand there.
+    left_out: &'a mut u64,
     problems: &'a mut Vec<Unrestored>,
     /// Set when the store does not give a content as it was put.
     store_is_damaged: &'a mut bool,

@@ -156,7 +156,12 @@ impl<'a> Check<'a> {
                 let finding = Finding::new(Severity::Loss, Layer::Image, FindingCode::Changed, detail);
                 self.tell(None, &[], finding)?;
             }
-            (None, _) => {}
+            (None, Some(now)) => {
+                let line =
+                    format!("BLAKE3 {now}; none is on record to compare it with: `ntt ingest` takes it");
+                self.right.push(line);
+            }
+            (None, None) => {}
         }
         self.record(None)
     }

@@ -58,12 +58,12 @@ pub(crate) fn run(global: &Global, args: &RetryArgs) -> CommandResult {
     if plan.streams.is_empty() && plan.bad == 0 {
         return Ok(Exit::Done);
     }
-    let summary = session.settle(retry::run(&session.context(), &medium, &plan))?;
-    if !out.json() {
-        out.line(format!(
-            "trying {} again",
-            units::counted(summary.reopened, "content", "contents")
-        ))?;
+    if !plan.streams.is_empty() {
+        let summary = session.settle(retry::run(&session.context(), &medium, &plan))?;
+        if !out.json() {
+            let contents = units::counted(summary.reopened, "content", "contents");
+            out.line(format!("trying {contents} again"))?;
+        }
     }
     let plan = copy::plan(session.archive(), &medium)?;
     let copied = session.settle(copy::run(&session.context(), &medium, &plan))?;

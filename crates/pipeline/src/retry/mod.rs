@@ -68,9 +68,7 @@ pub fn run(context: &Context<'_>, medium: &MediumRow, plan: &RetryPlan) -> Resul
     let catalogue = context.archive.catalogue();
     let mut summary = RetrySummary::default();
     // What was read of it before stays until it can be read again.
-    if !plan.streams.is_empty() {
-        source_of(context, medium)?;
-    }
+    source_of(context, medium)?;
     census::forget(context.archive, medium)?;
     for task in copy::plan(context.archive, medium)?.tasks {
         summary.reopened += catalogue.reopen(task.scan, plan.class)?;

@@ -65,7 +65,9 @@ fn print_medium(out: &mut Output, medium: &MediumSummary) -> std::io::Result<()>
         }
         // Without a map it is a container that tells what is missing.
         None if medium.completeness == Completeness::FilesComplete => {
-            out.line("  files-complete: bytes of the image are missing, and no file and no structure lies in them")?;
+            out.line(
+                "  files-complete: bytes of the image are missing, and no file and no structure lies in them",
+            )?;
             true
         }
         None => !medium.partial,

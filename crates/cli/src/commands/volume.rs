@@ -1,6 +1,5 @@
 //! Volumes in reports: their names, titles and balances.
 
-use ntt_catalogue::NO_NAME;
 use ntt_catalogue::rows::{Census, Tally};
 use ntt_model::Kind;
 
@@ -48,13 +47,6 @@ pub(crate) fn print_content(
             "{indent}the same volume as {}: not copied again",
             short_volume(original)
         ))?;
-        let excluded = census.is_some_and(|census| census.excluded.iter().any(|(rule, _)| rule != NO_NAME));
-        if excluded {
-            out.line(format!(
-                "{indent}what its rules exclude is not stored for this one either: ntt exclude {}",
-                short(original.split('/').next().unwrap_or_default())
-            ))?;
-        }
     }
     match census {
         Some(census) => print_census(out, census, indent),

@@ -154,32 +154,77 @@ fn r18_contradicting_trees_are_told_and_both_can_be_read() {
     assert!(findings.to_lowercase().contains("joliet"), "{findings}");
 }
 
-/// R3, R26, R44: a volume that is a copy of another medium's is what that one is: its exclusions, and what waits of it, are told with both.
+/// An image that has only its second volume in common with the demonstration image.
+fn with_same_second_volume() -> Vec<u8> {
+    let mut image = images::demo();
+    image[images::DEMO_FAT.start + 269_312] ^= 0x20;
+    image
+}
+
+/// R3, R44: what waits of a volume that is a copy of another medium's is told, and where it is copied.
 #[test]
 fn r44_a_copy_of_a_volume_tells_what_is_wanting_of_it() {
     let environment = Environment::new();
-    let image = images::demo();
-    environment.write("a.img", &image);
-    let mut other = image;
-    // Only the first volume differs.
-    other[images::DEMO_FAT.start + 269_312] ^= 0x20;
-    environment.write("b.img", &other);
+    environment.write("a.img", &images::demo());
+    environment.write("b.img", &with_same_second_volume());
+    let _ = environment.ntt(["ingest", "a.img", "b.img"]).code(0);
+    let original = environment.medium("a.img")[..12].to_owned();
+    let map = b"0x0 + 1\n0x0 0xe00000 +\n0xe00000 0x200 -\n0xe00200 0x1ffe00 +\n";
+    environment.write("a.img.map", map);
+    let again = ["ingest", "--no-copy", "a.img"];
+    let _ = environment.ntt(again).code(3);
+    let waits = format!("contents wait of a volume that is the same as {original}/2: ntt copy {original}");
+    let said = environment.ntt(["copy", "b.img"]).code(3);
+    assert!(said.contains(&waits), "{said}");
+    let _ = environment.ntt(["copy", "a.img"]).code(0);
+    let said = environment.ntt(["copy", "b.img"]).code(0);
+    assert!(!said.contains("contents wait"), "{said}");
+}
+
+/// R26, R28: rules are those of the medium that they were given for. A volume of which they keep something out is no substitute for the same one elsewhere.
+#[test]
+fn r26_what_one_medium_excludes_is_stored_of_another() {
+    let environment = Environment::new();
+    environment.write("a.img", &images::demo());
+    environment.write("b.img", &with_same_second_volume());
     environment.write("rules.toml", b"[[rule]]\nname = \"big\"\nglob = \"*.raw\"\n");
     let _ = environment
         .ntt(["ingest", "--rules", "rules.toml", "a.img"])
         .code(0);
-    let original = environment.medium("a.img")[..12].to_owned();
-    let said = environment.ntt(["ingest", "b.img"]).code(0);
-    let told = format!("is not stored for this one either: ntt exclude {original}");
-    assert!(said.contains(&told), "{said}");
-    environment.write("none.toml", b"");
-    let _ = environment.ntt(["exclude", "a.img", "none.toml"]).code(0);
-    let waits = format!("contents wait of a volume that is the same as {original}/2: ntt copy {original}");
-    for command in ["ingest", "copy"] {
-        let said = environment.ntt([command, "b.img"]).code(3);
-        assert!(said.contains(&waits), "{command}: {said}");
-    }
-    let _ = environment.ntt(["copy", "a.img"]).code(0);
-    let said = environment.ntt(["copy", "b.img"]).code(0);
-    assert!(!said.contains("contents wait"), "{said}");
+    let _ = environment.ntt(["ingest", "b.img"]).code(0);
+    let stored = environment
+        .ntt(["find", "--state", "stored", "--glob", "*.raw"])
+        .code(0);
+    let other = environment.medium("b.img")[..12].to_owned();
+    assert_eq!(stored.lines().count(), 1, "{stored}");
+    assert!(stored.starts_with(&other), "{stored}");
+}
+
+/// R3, R11: a volume of which a map says that it was not read to its end is no substitute for one that was, whatever it was taken for before.
+#[test]
+fn r11_a_volume_that_a_map_damages_is_no_substitute_for_a_whole_one() {
+    let environment = Environment::new();
+    let image = images::demo();
+    environment.write("a.img", &image);
+    // Another one is known as a copy of it already.
+    let mut earlier = with_same_second_volume();
+    earlier[images::DEMO_FAT.start + 269_313] ^= 0x20;
+    environment.write("earlier.img", &earlier);
+    let _ = environment.ntt(["ingest", "a.img", "earlier.img"]).code(0);
+    let bytes = environment.ntt(["cat", "a.img/2/todo"]).bytes(0);
+    let mut places = image[images::DEMO_EXT].windows(bytes.len());
+    let at = images::DEMO_EXT.start + places.position(|window| window == bytes).expect("it is there");
+    let (at, rest) = (at / 512 * 512, image.len() - at / 512 * 512 - 512);
+    let map = format!(
+        "0x0 + 1\n0x0 {at:#x} +\n{at:#x} 0x200 -\n{:#x} {rest:#x} +\n",
+        at + 512
+    );
+    environment.write("a.img.map", map.as_bytes());
+    let _ = environment.ntt(["ingest", "a.img"]).code(3);
+    let _ = environment.ntt(["cat", "a.img/2/todo"]).bytes(3);
+    environment.write("b.img", &with_same_second_volume());
+    let _ = environment.ntt(["ingest", "b.img"]).code(0);
+    assert_eq!(environment.ntt(["cat", "b.img/2/todo"]).bytes(0), bytes);
+    let _ = environment.ntt(["ingest", "earlier.img"]).code(0);
+    assert_eq!(environment.ntt(["cat", "earlier.img/2/todo"]).bytes(0), bytes);
 }

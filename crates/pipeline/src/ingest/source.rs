@@ -186,7 +186,7 @@ pub(super) fn inspect_once(
     let is_other_now = known.again != Rescan::Not && source.kind != SourceKind::Directory;
     let was_cut_short = is_inspected && is_inspection_cut_short(context, medium)?;
     if is_inspected && !is_other_now && !was_cut_short {
-        return Ok(());
+        return inspect::part_from_originals(context, medium);
     }
     let stage = Running::start(context.observer, Stage::Inspect, Subject::medium(medium));
     let found = match layers {

@@ -1,7 +1,9 @@
 //! Records what inspection found.
 
-use ntt_catalogue::Catalogue;
+use std::collections::HashMap;
+
 use ntt_catalogue::rows::{Evidence, Image, MediumRow, NewVolume, VolumeRow};
+use ntt_catalogue::{Catalogue, NO_NAME};
 use ntt_filesystem::Family;
 use ntt_inspect::layer::{FileSystemLayer, LayerTree, Verdict, VolumeLayer};
 use ntt_model::{ByteRange, Finding, FindingCode, Layer, Mapping, Severity, VolumeKey};
@@ -12,6 +14,7 @@ use crate::content::{image_row, open_image};
 use crate::identify::{Source, digest_range};
 use crate::stage::Running;
 use crate::{Context, Error};
+use ntt_report::selector::{current_scans, sets_of};
 
 /// Verdict of a volume that can be scanned.
 pub(super) const READABLE: &str = "readable";
@@ -57,6 +60,37 @@ pub(crate) fn record(
         let volume = new_volume(context, &bytes, source, layer, known)?;
         catalogue.put_volume(medium.key, &volume)?;
         stage.add(1, 0);
+    }
+    Ok(())
+}
+
+/// Makes volumes of the medium stand for themselves that were copies (R3) of volumes which a map says now were not read to their end: this medium has the bytes, and is scanned
+/// and copied by itself.
+pub(crate) fn part_from_originals(context: &Context<'_>, medium: &MediumRow) -> Result<(), Error> {
+    let catalogue = context.archive.catalogue();
+    let copies = catalogue.volumes(medium.key)?;
+    let mut copies = copies.into_iter().filter(|row| row.volume.digest.is_some());
+    let Some(first) = copies.find(|row| row.volume.same_as.is_some()) else {
+        return Ok(());
+    };
+    // What a set holds of an image has other bytes than the image alone.
+    if !sets_of(catalogue, medium)?.is_empty() {
+        return Ok(());
+    }
+    let mut digests = HashMap::new();
+    for other in catalogue.media()? {
+        let volumes = catalogue.volumes(other.key)?.into_iter();
+        digests.extend(volumes.map(|row| (row.key, row.volume.digest)));
+    }
+    for row in std::iter::once(first).chain(copies) {
+        let original = row.volume.same_as.and_then(|key| digests.get(&key));
+        if original.is_some_and(|digest| *digest != row.volume.digest) {
+            let volume = NewVolume {
+                same_as: None,
+                ..row.volume
+            };
+            catalogue.put_volume(medium.key, &volume)?;
+        }
     }
     Ok(())
 }
@@ -150,18 +184,19 @@ fn new_volume(
         same_as: None,
         layer_json: serde_json::to_string(layer).map_err(|error| Error::Scan(error.to_string()))?,
     };
-    // What has a digest was read to its end, and no rescue changes what was read (R3).
-    if let Some(known) =
-        known.filter(|row| row.volume.digest.is_some() && is_same_place(&row.volume, &volume))
-    {
-        (volume.digest, volume.same_as) = (known.volume.digest, known.volume.same_as);
-        return Ok(volume);
-    }
     // Where the pieces of a volume lie is not asked for each: any loss may be its own.
     let lost = source
         .unread
         .iter()
         .any(|range| layer.mapping.is_some() || range.intersection(&layer.range).is_some());
+    // What has a digest was read to its end, and no rescue changes what was read (R3). Should a map say now that it was not, no other volume may be taken for a copy of it.
+    if let Some(known) =
+        known.filter(|row| row.volume.digest.is_some() && is_same_place(&row.volume, &volume))
+    {
+        volume.digest = known.volume.digest.filter(|_| !lost);
+        volume.same_as = known.volume.same_as;
+        return Ok(volume);
+    }
     if volume.verdict == READABLE && !lost {
         (volume.digest, volume.same_as) = known_copy(context, bytes, &volume, known)?;
     }
@@ -235,16 +270,30 @@ fn known_copy(
     known: Option<&VolumeRow>,
 ) -> Result<(Option<ntt_model::BlobHash>, Option<VolumeKey>), Error> {
     let mut alike: Vec<VolumeRow> = alike(context.archive.catalogue(), volume)?;
-    // No volume is a copy of itself as it was known before.
-    alike.retain(|row| known.is_none_or(|known| known.key != row.key));
+    // No volume is a copy of itself as it was known before, nor of a copy: that has no scan, and what it was a copy of may be damaged by now.
+    alike.retain(|row| row.volume.same_as.is_none() && known.is_none_or(|known| known.key != row.key));
     if alike.is_empty() {
         return Ok((None, None));
     }
     let digest = digest_volume(context, bytes, volume)?;
-    let same = alike
-        .iter()
-        .find(|row| digest.is_some() && row.volume.digest == digest);
-    Ok((digest, same.map(|row| row.volume.same_as.unwrap_or(row.key))))
+    alike.retain(|row| digest.is_some() && row.volume.digest == digest);
+    for row in &alike {
+        if !has_exclusions(context.archive.catalogue(), row)? {
+            return Ok((digest, Some(row.key)));
+        }
+    }
+    Ok((digest, None))
+}
+
+/// Whether rules keep contents of a volume out of the archive: they are those of its medium, and of no other that has the same bytes (R26).
+fn has_exclusions(catalogue: &dyn Catalogue, volume: &VolumeRow) -> Result<bool, Error> {
+    for scan in current_scans(catalogue, volume)? {
+        let excluded = catalogue.census(scan.id)?.excluded;
+        if excluded.iter().any(|(rule, _)| rule != NO_NAME) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn alike(catalogue: &dyn Catalogue, volume: &NewVolume) -> Result<Vec<VolumeRow>, Error> {

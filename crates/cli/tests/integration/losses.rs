@@ -672,3 +672,26 @@ fn r14_what_holds_no_files_does_not_keep_a_medium_from_being_complete() {
     let said = environment.ntt(["ingest", "luks.img"]).code(3);
     assert!(said.contains("not scanned (identified)"), "{said}");
 }
+
+/// R12, R44: a part of a split image that lacks its end moves all that follows: that is a loss, whatever can be listed.
+#[test]
+fn r12_a_short_part_of_a_split_image_is_a_loss() {
+    let environment = Environment::new();
+    for (number, part) in (1..).zip(images::demo().chunks(4 << 20)) {
+        let len = if number == 3 {
+            part.len() - (1 << 20)
+        } else {
+            part.len()
+        };
+        environment.write(format!("disk.{number:03}"), &part[..len]);
+    }
+    let said = environment.ntt(["ingest", "disk.001"]).code(3);
+    assert!(said.contains("partial"), "{said}");
+    let shown = environment
+        .ntt(["medium", "show", "--findings", "disk.001"])
+        .code(0);
+    let told = shown
+        .lines()
+        .find(|line| line.contains("may be in the wrong place"));
+    assert!(told.is_some_and(|line| line.starts_with("loss")), "{shown}");
+}

@@ -684,7 +684,11 @@ fn r17_an_open_log_is_told() {
     laid.put(at(1), &page);
     let volume = laid.open();
     assert_eq!(volume.facts().state, State::Dirty);
-    assert_eq!(laid.scan().findings[0].code, FindingCode::DirtyJournal);
+    let dirty = &laid.scan().findings[0];
+    assert_eq!(
+        (dirty.code, dirty.severity),
+        (FindingCode::DirtyJournal, ntt_model::Severity::Loss)
+    );
 }
 
 #[test]

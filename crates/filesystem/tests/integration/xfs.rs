@@ -6,7 +6,7 @@ use std::process::Command;
 
 use ntt_filesystem::{Family, FileSystem, ScanOptions, State, open, probe, probe_deep};
 use ntt_model::entry::{Inode, Namespace, StreamKind};
-use ntt_model::{FindingCode, Kind};
+use ntt_model::{FindingCode, Kind, Severity};
 use ntt_source::FileSource;
 use ntt_testkit::corpus::{corpus_image, have};
 use ntt_testkit::lab::make::{self, Image};
@@ -150,7 +150,11 @@ fn r17_a_dirty_log_is_said() {
     if let Some(image) = make::xfs(ARGUMENTS, SIZE, fill) {
         let bytes = image.bytes();
         assert_eq!(opened(&bytes).facts().state, State::Dirty);
-        assert!(has(&listing(&bytes), FindingCode::DirtyJournal, "not replayed"));
+        let found = listing(&bytes);
+        assert!(has(&found, FindingCode::DirtyJournal, "not replayed"));
+        let mut findings = found.findings.iter();
+        let dirty = findings.find(|finding| finding.code == FindingCode::DirtyJournal);
+        assert_eq!(dirty.map(|finding| finding.severity), Some(Severity::Loss));
     }
 }
 

@@ -156,6 +156,15 @@ mod tests {
         Ok(())
     }
 
+    /// R11: a link that leads nowhere says that there is a map.
+    #[test]
+    fn r11_a_link_that_leads_nowhere_is_not_taken_for_no_map() {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::os::unix::fs::symlink("gone", dir.path().join("disk.img.map")).expect("a link");
+        let image = HostPath::from(dir.path().join("disk.img").as_path());
+        assert!(beside(&image, 1536).is_err());
+    }
+
     /// R12: an image that is shorter than its map is not whole.
     #[test]
     fn r12_an_image_that_is_shorter_than_its_map_is_told() -> Result<(), Error> {

@@ -123,6 +123,15 @@ struct Counter {
     streams: bool,
 }
 
+/// Whether a stream of this kind is restored as bytes of a file.
+fn is_file(kind: &StreamKind, with_streams: bool) -> bool {
+    match kind {
+        StreamKind::Data => true,
+        StreamKind::Named(_) => with_streams,
+        _ => false,
+    }
+}
+
 impl Visit for Counter {
     fn directory(&mut self, path: &[u8], children: &mut Visible<'_>) -> Result<Enter, Error> {
         let mut names = Names::default();
@@ -130,14 +139,13 @@ impl Visit for Counter {
         for child in children {
             let child = child?;
             self.plan.paths += 1;
-            let data = child.inode.as_ref().and_then(|inode| inode.data());
-            self.plan.bytes += data.map_or(0, |stream| stream.size_bytes);
-            if let (Some(inode), true) = (&child.inode, self.streams) {
-                let named = inode
-                    .streams
-                    .iter()
-                    .filter(|stream| matches!(stream.kind, StreamKind::Named(_)));
-                self.plan.bytes += named.map(|stream| stream.size_bytes).sum::<u64>();
+            let (inode, with_streams) = (child.inode.as_ref(), self.streams);
+            let streams = inode.map_or(&[][..], |inode| &inode.streams);
+            for stream in streams
+                .iter()
+                .filter(|stream| is_file(&stream.kind, with_streams))
+            {
+                self.plan.bytes = self.plan.bytes.saturating_add(stream.size_bytes);
             }
             if tree::kind_of(&child) == Some(Kind::Directory) {
                 enter.push((child.name.clone(), child.number));

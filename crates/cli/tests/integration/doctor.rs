@@ -22,6 +22,36 @@ fn r41_a_check_that_fails_ends_its_stage() {
     assert_eq!(events[1]["outcome"], "failed");
 }
 
+/// R37: manifests are what is left when the catalogue is lost: one that rotted behind its beginning is found, also on a copy that is only read, and
+/// written again.
+#[test]
+fn r37_a_manifest_that_rotted_is_found_and_written_again() {
+    let environment = Environment::new();
+    for number in 0..2000 {
+        environment.write(&format!("tree/file {number}"), number.to_string().as_bytes());
+    }
+    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    let media = fs::read_dir(environment.archive().join("media")).expect("media");
+    let medium = media.flatten().next().expect("one").path();
+    let manifest = medium.join("manifest.jsonl.zst");
+    let mut bytes = fs::read(&manifest).expect("a manifest");
+    let place = bytes.len() - 100;
+    bytes[place] ^= 0x10;
+    fs::write(&manifest, &bytes).expect("mine");
+    let said = environment.ntt(["doctor"]).code(12);
+    assert!(said.contains("PROBLEM  manifests"), "{said}");
+    let plan = environment.ntt(["doctor", "--fix", "--dry-run"]).code(0);
+    assert!(
+        plan.contains("would be written again") && plan.contains("manifest.jsonl.zst"),
+        "{plan}"
+    );
+    assert_eq!(fs::read(&manifest).expect("a manifest"), bytes, "a dry run wrote");
+    let said = environment.ntt(["doctor", "--fix"]).code(0);
+    assert!(said.contains("wrote 1 manifest again"), "{said}");
+    let _ = environment.ntt(["doctor"]).code(0);
+    let _ = environment.ntt(["doctor", "--rebuild-catalogue"]).code(0);
+}
+
 /// R37: after a fix that put lost contents on record, the manifests say so: a catalogue made again from them is the same.
 #[test]
 fn r37_a_fix_leaves_current_manifests() {

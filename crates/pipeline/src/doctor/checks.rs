@@ -184,8 +184,25 @@ pub(super) fn catalogue(archive: &Archive) -> Result<Check, Error> {
 }
 
 /// Whether every medium has a manifest and every manifest its medium. A catalogue that lost media (its file damaged, or put back from an old
-/// copy) is whole in itself; only the manifests tell.
-pub(super) fn manifests(archive: &Archive) -> Result<Check, Error> {
+/// copy) is whole in itself; only the manifests tell. And whether they can be read: they are what is left when the catalogue is lost.
+pub(super) fn manifests(context: &Context<'_>) -> Result<Vec<Check>, Error> {
+    let damaged = crate::manifest::damaged(context)?;
+    let mut checks = vec![standing_manifests(context.archive)?];
+    if !damaged.is_empty() {
+        let problems: Vec<String> = damaged.iter().map(|one| one.problem.to_string()).collect();
+        let advice = "`ntt doctor --fix` writes them again from the catalogue";
+        checks.retain(|check| check.status != CheckStatus::Ok);
+        checks.push(Check::new(
+            "manifests",
+            CheckStatus::Problem,
+            shortened(&problems),
+            advice,
+        ));
+    }
+    Ok(checks)
+}
+
+fn standing_manifests(archive: &Archive) -> Result<Check, Error> {
     let known: BTreeSet<String> = archive
         .catalogue()
         .media()?

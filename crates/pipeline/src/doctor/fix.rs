@@ -4,7 +4,7 @@
 //! struck; contents on record as damaged are read once more and set aside if they are: a file moves to `quarantine/`, a member of a pack is struck
 //! and stays where it lies. Contents that are lost go on record as that: the next
 //! copy of a medium that has them fetches them again, and so does the ingest of any other medium that has them. Contents that no medium refers to stay where they are: the copy that was killed adopts them
-//! when it goes on. What the search index lacks is made from the catalogue. Nothing is deleted but temporary files of runs that have ended, which opening an archive for writing always removes.
+//! when it goes on. What the search index lacks is made from the catalogue, as are manifests that cannot be read. Nothing is deleted but temporary files of runs that have ended, which opening an archive for writing always removes.
 
 use std::collections::BTreeSet;
 
@@ -32,6 +32,8 @@ pub struct FixPlan {
     pub temporaries: Vec<HostPath>,
     /// Scans whose part of the search index is missing or damaged and will be made again.
     pub index: Vec<ScanId>,
+    /// Damaged manifests that will be written again.
+    pub manifests: Vec<HostPath>,
 }
 
 impl FixPlan {
@@ -71,6 +73,8 @@ pub struct FixSummary {
     pub temporaries: u64,
     /// Scans whose part of the search index was made again.
     pub indexed: u64,
+    /// Damaged manifests that were written again.
+    pub manifests: u64,
     /// Complete; [`RunOutcome::DamageFound`] if contents are lost.
     pub outcome: RunOutcome,
 }
@@ -100,6 +104,8 @@ pub fn plan(context: &Context<'_>) -> Result<FixPlan, Error> {
     plan.index = search.wanting.iter().map(|(scan, _)| scan.scan).collect();
     plan.temporaries
         .extend(search.temporaries.iter().map(|path| path.as_path().into()));
+    let damaged = crate::manifest::damaged(context)?;
+    plan.manifests = damaged.iter().map(|one| one.path.as_path().into()).collect();
     let lost = agreement::compare(context, &report)?.missing_hashes;
     let refetch = lost.iter().filter(|hash| !adoptable.contains(hash));
     plan.refetch = refetch.map(BlobHash::to_hex).collect();
@@ -143,6 +149,10 @@ fn fix(context: &Context<'_>, plan: &FixPlan) -> Result<FixSummary, Error> {
     let lost = agreement::compare(context, &store.check()?)?.missing_hashes;
     look_for(context, &lost, &mut summary)?;
     summary.indexed = crate::search::repair(context)?;
+    for damaged in crate::manifest::damaged(context)? {
+        crate::manifest::run(context, &damaged.medium)?;
+        summary.manifests += 1;
+    }
     let gone = plan.temporaries.iter().filter(|path| !path.as_path().exists());
     summary.temporaries = u64::try_from(gone.count()).unwrap_or(u64::MAX);
     Ok(summary)

@@ -100,7 +100,7 @@ fn examine(context: &Context<'_>) -> Result<DoctorReport, Error> {
         }
         None => checks.push(agreement::skipped()),
     }
-    checks.push(checks::manifests(context.archive)?);
+    checks.extend(checks::manifests(context)?);
     checks.push(checks::search(context.archive)?);
     let worst = checks.iter().map(|check| check.status).max();
     let outcome = match worst {

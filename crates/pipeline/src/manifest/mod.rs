@@ -79,6 +79,41 @@ pub(crate) fn is_current(root: &Path, changes: &LastChanges, medium: &MediumRow)
     told.is_ok_and(|head| head.as_of == changes.of(medium.key))
 }
 
+/// A manifest of a medium that is there and cannot be read to its end.
+#[derive(Debug)]
+pub(crate) struct DamagedManifest {
+    /// What it is of, as far as the catalogue knows.
+    pub(crate) medium: MediumRow,
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// What is wrong.
+    pub(crate) problem: Error,
+}
+
+/// The manifests that are there and are damaged. Each is read once and decompressed, about a second for five million paths.
+pub(crate) fn damaged(context: &Context<'_>) -> Result<Vec<DamagedManifest>, Error> {
+    let mut damaged = Vec::new();
+    for medium in context.archive.catalogue().media()? {
+        context.interrupt.check()?;
+        let path = path(context.archive.root(), medium.medium.id);
+        if !path.exists() {
+            continue;
+        }
+        let read = Manifest::open(&path).and_then(|mut manifest| {
+            manifest.head()?;
+            manifest.check_rest()
+        });
+        if let Err(problem) = read {
+            damaged.push(DamagedManifest {
+                medium,
+                path,
+                problem,
+            });
+        }
+    }
+    Ok(damaged)
+}
+
 fn publish(context: &Context<'_>, medium: &MediumRow, path: &Path) -> Result<ManifestSummary, Error> {
     let directory = Archive::make_medium_dir(context.archive.root(), medium.medium.id)?;
     let temporary = path.with_extension("zst.tmp");

@@ -72,6 +72,14 @@ impl Manifest {
         Ok(Some(line))
     }
 
+    /// Reads the rest to its end, so that its checksums are compared; the lines are not looked at.
+    pub(crate) fn check_rest(&mut self) -> Result<(), Error> {
+        match std::io::copy(&mut self.input, &mut std::io::sink()) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.error(error.to_string())),
+        }
+    }
+
     /// Lines read so far.
     pub(crate) const fn lines(&self) -> u64 {
         self.number

@@ -45,6 +45,9 @@ fn print_plan(out: &mut Output, plan: &FixPlan) -> std::io::Result<()> {
     for scan in &plan.index {
         out.line(format!("would be indexed     scan {scan}"))?;
     }
+    for path in &plan.manifests {
+        out.line(format!("would be written again {path}"))?;
+    }
     if plan.is_empty() {
         out.line("nothing to put right")?;
     }
@@ -70,6 +73,10 @@ fn print_fixed(out: &mut Output, summary: &FixSummary) -> std::io::Result<()> {
     if summary.indexed > 0 {
         let scans = units::counted(summary.indexed, "scan", "scans");
         out.line(format!("made the search index of {scans}"))?;
+    }
+    if summary.manifests > 0 {
+        let manifests = units::counted(summary.manifests, "manifest", "manifests");
+        out.line(format!("wrote {manifests} again"))?;
     }
     for refetch in &summary.refetch {
         let contents = units::counted(refetch.contents, "content is", "contents are");

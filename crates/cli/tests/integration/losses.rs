@@ -595,6 +595,33 @@ fn r3_a_better_rescue_makes_no_volume_a_copy_of_itself() {
     assert_eq!(completeness(&environment), "complete");
 }
 
+/// R28, R44: volumes that a map hides keep their numbers, and what was said of that is history as soon as they are rescued.
+#[test]
+fn r28_volumes_that_a_map_hid_are_whole_again_after_a_better_one() {
+    let environment = Environment::new();
+    let demo = images::demo();
+    environment.write("disk.img", &demo);
+    let before = environment.ntt(["ingest", "--json", "disk.img"]).summary(0);
+    let len = demo.len();
+    // Without the table the volumes are found by themselves; without anything they neither are found nor open.
+    for (hidden, code) in [(0x200, 3), (len, 1)] {
+        let rest = len - hidden;
+        let mut map = format!("0x0 + 1\n0x0 {hidden:#x} -\n");
+        if rest > 0 {
+            map.push_str(&format!("{hidden:#x} {rest:#x} +\n"));
+        }
+        environment.write("disk.img.map", map.as_bytes());
+        let said = environment.ntt(["ingest", "disk.img"]).stderr(code);
+        let is_hidden = said.contains("the volumes stay as they were found first");
+        assert_eq!(is_hidden, hidden == len, "{said}");
+        assert_eq!(completeness(&environment), "partial");
+        environment.write("disk.img.map", format!("0x0 + 1\n0x0 {len:#x} +\n").as_bytes());
+        let summary = environment.ntt(["ingest", "--json", "disk.img"]).summary(0);
+        assert_eq!(volumes(&summary).len(), volumes(&before).len());
+        assert_eq!(completeness(&environment), "complete");
+    }
+}
+
 /// R22, R44: what a container lost is lost to the medium.
 #[test]
 fn r22_a_damaged_container_keeps_a_medium_from_being_complete() {

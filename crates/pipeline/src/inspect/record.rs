@@ -47,7 +47,7 @@ pub(crate) fn record(
     findings.extend(incomplete(tree));
     add_new_findings(catalogue, medium, &findings)?;
     findings.iter().for_each(|finding| stage.finding(None, finding));
-    if let Some(finding) = numbered_otherwise(catalogue, medium, tree)? {
+    if let Some(finding) = numbered_otherwise(catalogue, medium, source, tree)? {
         add_new_findings(catalogue, medium, std::slice::from_ref(&finding))?;
         stage.finding(None, &finding);
         return Ok(());
@@ -142,10 +142,12 @@ pub(crate) fn hold_in_set(
     Ok(())
 }
 
-/// What was scanned keeps its number (R28): should the same number now mean another place, the volumes stay as they were.
+/// What was scanned keeps its number (R28): should the same number now mean another place, the volumes stay as they were. What is unread is taken for the cause: once it is
+/// rescued the finding is history.
 fn numbered_otherwise(
     catalogue: &dyn Catalogue,
     medium: &MediumRow,
+    source: &Source,
     tree: &LayerTree,
 ) -> Result<Option<Finding>, Error> {
     for row in catalogue.volumes(medium.key)? {
@@ -159,8 +161,11 @@ fn numbered_otherwise(
                 "other bytes are unread than before, and volume {} would now lie elsewhere or nowhere: the volumes stay as they were found first",
                 row.volume.number
             );
-            let finding = Finding::new(Severity::Loss, Layer::Volume, FindingCode::Contradiction, detail);
-            return Ok(Some(finding));
+            let told = |code| Finding::new(Severity::Loss, Layer::Volume, code, detail);
+            return Ok(Some(match source.unread.first() {
+                Some(unread) => told(FindingCode::Unread).at(unread.offset),
+                None => told(FindingCode::Contradiction),
+            }));
         }
     }
     Ok(None)

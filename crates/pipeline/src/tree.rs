@@ -74,10 +74,11 @@ pub(crate) fn trees(catalogue: &dyn Catalogue, selection: &Selection) -> Result<
         trees.extend(volume_trees(catalogue, volume, &selection.path, selection.scans)?);
     }
     if trees.is_empty() {
-        let path = escape(&selection.path);
-        return Err(Error::Selection(format!(
-            "nothing in the catalogue answers to the path `{path}`"
-        )));
+        let (what, name) = match selection.path.as_slice() {
+            b"" => ("scan of", selection.medium.medium.id.to_string()),
+            path => ("path", escape(path).into_owned()),
+        };
+        return Err(ntt_report::Error::NotFound { what, name }.into());
     }
     if let [only] = trees.as_mut_slice() {
         only.subdirectory.clear();

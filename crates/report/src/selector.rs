@@ -161,11 +161,16 @@ impl Selector {
     ///
     /// # Errors
     ///
-    /// As [`Selector::find_medium`] and [`Selector::find_volume`].
+    /// As [`Selector::find_medium`] and [`Selector::find_volume`]; [`Error::NotFound`] if the volume has no scan of the number that is asked for.
     pub fn select(&self, catalogue: &dyn Catalogue, scans: ScanChoice) -> Result<Selection, Error> {
         let medium = self.find_medium(catalogue)?;
         let volume = match self.volume {
-            Some(_) => Some(self.find_volume(catalogue, &medium)?),
+            Some(_) => {
+                if matches!(scans, ScanChoice::One(_)) {
+                    self.find_scans(catalogue, scans)?;
+                }
+                Some(self.find_volume(catalogue, &medium)?)
+            }
             None => None,
         };
         let path = match &volume {

@@ -12,7 +12,7 @@ use ntt_pipeline::restore::{self, RestorePlan, RestoreRequest, RestoreSummary};
 use ntt_report::selector::Selector;
 
 use crate::args::Global;
-use crate::commands::choice::OneScan;
+use crate::commands::choice::{OneScan, not_found};
 use crate::exit::{CommandResult, Exit, Failure, FailureKind};
 use crate::output::{Output, tell};
 use crate::session::Session;
@@ -50,9 +50,14 @@ pub(crate) struct RestoreArgs {
 pub(crate) fn run(global: &Global, args: &RestoreArgs) -> CommandResult {
     let session = Session::open(global, Access::ReadOnly, &[])?;
     let catalogue = session.archive().catalogue();
+    let (selector, choice) = (
+        Selector::parse(catalogue, args.target.as_bytes())?,
+        args.scan.choice(),
+    );
     let request = RestoreRequest {
-        selection: Selector::parse(catalogue, args.target.as_bytes())?
-            .select(catalogue, args.scan.choice())?,
+        selection: selector
+            .select(catalogue, choice)
+            .map_err(|error| not_found(catalogue, &selector, choice, error))?,
         destination: args.destination.clone().into(),
         into_existing: args.into_existing,
         streams: args.streams,
@@ -63,7 +68,10 @@ pub(crate) fn run(global: &Global, args: &RestoreArgs) -> CommandResult {
         print_comparison(&mut out, &summary)?;
         return Ok(summary.outcome.into());
     }
-    let way_out = |error| with_way_out(error, args);
+    let way_out = |error| match error {
+        Error::Report(error) => not_found(catalogue, &selector, choice, error),
+        error => with_way_out(error, args),
+    };
     let plan = restore::plan(session.archive(), &request).map_err(way_out)?;
     if args.dry_run {
         print_plan(&mut out, &plan)?;

@@ -106,19 +106,17 @@ fn recent_row(event: &status::RecentEvent) -> Vec<String> {
     ]
 }
 
-/// `practical.floppy.dd/1: 3 of 15 files, 120.0 KiB of 1.2 MiB copied; 40.0 KiB/s, 27 s left`.
+/// `practical.floppy.dd/1: 12 files, 1.1 MiB wait; 3 files, 120.0 KiB done; 40.0 KiB/s, 27 s left`. No sum of both is told: what was done and waits again stands in both.
 fn queue_line(queue: &Queue, earlier: Option<(&Status, u64)>) -> String {
     let progress = &queue.progress;
-    let total_streams = progress.done_streams + progress.pending_streams;
-    let total_bytes = progress.done_bytes.saturating_add(progress.pending_bytes);
     let mut line = format!(
-        "{}/{}: {} of {}, {} of {} copied",
+        "{}/{}: {}, {} wait; {}, {} done",
         queue.medium_name,
         queue.volume,
-        units::count(progress.done_streams),
-        units::counted(total_streams, "file", "files"),
+        units::counted(progress.pending_streams, "file", "files"),
+        units::bytes(progress.pending_bytes),
+        units::counted(progress.done_streams, "file", "files"),
         units::bytes(progress.done_bytes),
-        units::bytes(total_bytes),
     );
     if let Some(next) = progress.next_retry {
         line.push_str(&format!(

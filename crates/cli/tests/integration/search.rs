@@ -191,6 +191,18 @@ fn r28_what_is_gone_from_a_directory_is_found_in_the_scan_before() {
         let said = environment.ntt([command, "--scan", "9", &place]).stderr(1);
         assert!(said.contains("`ntt medium show` tells the numbers"), "{said}");
     }
+    let said = environment.ntt(["restore", &place, "none"]).stderr(1);
+    assert!(said.contains("no path `folder/gone`"), "{said}");
+    for target in [&place, &id] {
+        let said = environment
+            .ntt(["restore", "--scan", "9", target, "none"])
+            .stderr(1);
+        assert!(
+            said.contains("no such scan of") || said.contains("no scan of"),
+            "{said}"
+        );
+        assert!(said.contains("`ntt medium show` tells the numbers"), "{said}");
+    }
     let shown = environment.ntt(["medium", "show", "tree"]).code(0);
     assert!(shown.contains(&format!("  scans 1 of {day}, 2 now\n")), "{shown}");
     let now = environment.ntt(["--json", "where", &digest]).json(0);

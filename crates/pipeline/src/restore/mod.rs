@@ -96,7 +96,7 @@ pub struct RestoreSummary {
 ///
 /// # Errors
 ///
-/// [`Error::Refused`] if the destination is not empty, [`Error::Selection`] if the path is not in the catalogue.
+/// [`Error::Refused`] if the destination is not empty, [`ntt_report::Error::NotFound`] if the path is not in the catalogue.
 pub fn plan(archive: &Archive, request: &RestoreRequest) -> Result<RestorePlan, Error> {
     destination::check(request.destination.as_path(), request.into_existing)?;
     let catalogue = archive.catalogue();

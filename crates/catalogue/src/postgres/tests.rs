@@ -243,18 +243,36 @@ fn r23_the_views_show_every_name_and_hide_none() {
     let url = server.create_database("a", None);
     init(&url).unwrap();
     let catalogue = PostgresCatalogue::open(&url, None).unwrap();
-    let names: [(&[u8], &str); 6] = [
+    let names: [(&[u8], &str); 12] = [
         (b"plain", "plain"),
         ("caf\u{e9}".as_bytes(), "caf\u{e9}"),
         (b"\xff\xfe", "\\xff\\xfe"),
         (b"a\nb\\c", "a\\nb\\\\c"),
         (b"\x1b[31m", "\\x1b[31m"),
         ("\u{202e}txt".as_bytes(), "\\xe2\\x80\\xaetxt"),
+        (
+            "\u{7ff}\u{800}\u{d7ff}\u{1f600}".as_bytes(),
+            "\u{7ff}\u{800}\u{d7ff}\u{1f600}",
+        ),
+        (b"\xc1\xbf", "\\xc1\\xbf"),
+        (b"\xe0\x9f\xbf", "\\xe0\\x9f\\xbf"),
+        (b"\xed\xa0\x80", "\\xed\\xa0\\x80"),
+        (b"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"),
+        (b"cut\xe2\x80", "cut\\xe2\\x80"),
     ];
     work::load_names(&catalogue, &names.map(|(name, _)| name));
     let shown = server.psql("a", "SELECT path FROM paths ORDER BY id");
     let shown: Vec<&str> = shown.lines().collect();
     assert_eq!(shown, names.map(|(_, text)| text));
+    // A catalogue of some size is looked at by several processes of the server at once.
+    let parallel = "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET min_parallel_index_scan_size = 0;";
+    let count = "SELECT count(path) FROM paths";
+    let plan = server.psql("a", &format!("{parallel} EXPLAIN {count}"));
+    assert!(plan.contains("Workers Planned"), "{plan}");
+    assert_eq!(
+        server.psql("a", &format!("{parallel} {count}")),
+        names.len().to_string()
+    );
     for (name, text) in names {
         assert_eq!(ntt_model::name::escape(name), text, "as the program shows it");
     }

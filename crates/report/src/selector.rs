@@ -415,7 +415,7 @@ fn is_made_good(catalogue: &dyn Catalogue, row: &FindingRow) -> Result<bool, Err
         .all(|stream| matches!(stream.state, State::Stored { .. } | State::Corrupt { .. })))
 }
 
-/// Looks a medium up by exact id, label or source name, then by a unique prefix of the id.
+/// Looks a medium up by exact id, label or source name, then by a unique prefix of the id, then by the name of what it was rescued from.
 ///
 /// # Errors
 ///
@@ -435,6 +435,13 @@ pub fn find_medium(catalogue: &dyn Catalogue, name: &[u8]) -> Result<MediumRow, 
             .filter(|row| row.medium.id.to_string().starts_with(&*text))
             .collect();
     }
+    if matches.is_empty() {
+        let name = escape(name);
+        matches = media
+            .iter()
+            .filter(|row| is_rescued_from(&row.medium.source_name, &name))
+            .collect();
+    }
     match matches.as_slice() {
         [only] => Ok((*only).clone()),
         [] => Err(Error::NotFound {
@@ -446,6 +453,13 @@ pub fn find_medium(catalogue: &dyn Catalogue, name: &[u8]) -> Result<MediumRow, 
             candidates: several.iter().map(|row| describe(row)).collect(),
         }),
     }
+}
+
+/// Whether a medium was rescued from a device or file of this name: its own name then ends with the time, `sdb-2026-11-20T08:15:30Z`.
+fn is_rescued_from(source_name: &str, name: &str) -> bool {
+    let rest = source_name.strip_prefix(name);
+    rest.and_then(|rest| rest.strip_prefix('-'))
+        .is_some_and(|time| time.parse::<ntt_model::Timestamp>().is_ok())
 }
 
 /// Whether a label, or a label with more behind a slash, is what was typed.

@@ -73,6 +73,10 @@ fn r02_a_device_goes_into_the_archive_once() {
     let first = ingest(&environment, &source, &["--label", "Box 7"], 0);
     let medium = &first["media"][0];
     assert_eq!(medium["health"]["verdict"], "complete");
+    // Its name has the time behind that of the device, and neither need be typed.
+    let shown = environment.ntt(["--json", "medium", "show", "disk"]).document(0);
+    assert_eq!(shown["id"], medium["medium"], "{shown}");
+    let _ = environment.ntt(["medium", "show", "dis"]).code(1);
     assert_eq!(medium["volumes"].as_array().map(Vec::len), Some(2));
     let image = image_of(&environment, &medium["medium"]);
     assert!(std::fs::read(&image).expect("an image") == demo());

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ntt_host::OpenMode;
-use ntt_model::BlobHash;
+use ntt_model::{BlobHash, ByteRange};
 
 use crate::error::During;
 use crate::index::{list, segment_numbers};
@@ -14,6 +14,7 @@ use crate::layout::stem;
 use crate::pack_scan::{Member, PackScan, Part};
 use crate::record::live;
 use crate::segment::Segment;
+use crate::tar_member::{BLOCK_BYTES, padded};
 use crate::{BlobInfo, CheckReport, Error, Location, PackId, Problem, Store};
 
 impl Store {
@@ -146,6 +147,7 @@ impl Store {
 
     /// Packs have lists that are right, and nothing but members.
     fn check_packs(&self, report: &mut CheckReport) -> Result<(), Error> {
+        let mut bad = Vec::new();
         for pack in self.packs()? {
             report.packs += 1;
             let list = self.read_list(pack)?;
@@ -158,34 +160,55 @@ impl Store {
                 });
             }
             let path = self.shared.layout.pack(pack);
-            self.check_members(&path, is_open, report)?;
+            let parts = self.bad_parts(&path)?.into_iter();
+            bad.extend(parts.map(|(range, is_last)| BadPart {
+                pack,
+                path: path.clone(),
+                range,
+                is_torn: is_open && is_last,
+                held: Held::Nothing,
+            }));
         }
+        if !bad.is_empty() && !report.index_is_damaged() {
+            self.ask_index(&mut bad)?;
+        }
+        report.problems.extend(bad.into_iter().map(BadPart::problem));
         Ok(())
     }
 
-    /// What of a pack is no member. Only at the end of an open one that is no damage.
-    fn check_members(&self, path: &Path, is_open: bool, report: &mut CheckReport) -> Result<(), Error> {
+    /// What of a pack is no member, and whether it stands at its end.
+    fn bad_parts(&self, path: &Path) -> Result<Vec<(ByteRange, bool)>, Error> {
         let file = self.shared.disk.open(path, OpenMode::Read).during("open", path)?;
         let mut scan = PackScan::new(file.as_ref()).during("read", path)?;
-        let mut last_bad = None;
+        let mut bad: Vec<(ByteRange, bool)> = Vec::new();
         while let Some(part) = scan.next().during("read", path)? {
-            report
-                .problems
-                .extend(last_bad.take().map(|bad| not_a_member(path, bad)));
-            if let Part::Bad(offset, len) = part {
-                last_bad = Some((offset, len));
+            match part {
+                Part::Bad(offset, len) => bad.push((ByteRange::new(offset, len), true)),
+                Part::Member(_) => bad.iter_mut().for_each(|(_, is_last)| *is_last = false),
             }
         }
-        report
-            .problems
-            .extend(last_bad.map(|(offset, len)| match is_open {
-                true => Problem::TornEnd {
-                    path: path.to_owned(),
-                    offset,
-                    len,
-                },
-                false => not_a_member(path, (offset, len)),
-            }));
+        Ok(bad)
+    }
+
+    /// Finds out what the index has in the bad parts.
+    fn ask_index(&self, bad: &mut [BadPart]) -> Result<(), Error> {
+        let groups = self.shared.index().walk();
+        for group in groups {
+            let group = group?;
+            for entry in &group {
+                let Location::Packed { pack, offset } = entry.info.location else {
+                    continue;
+                };
+                let is_live = live(&group).any(|info| info.location == entry.info.location);
+                let held = if is_live { Held::Content } else { Held::Struck };
+                let begin = offset.saturating_sub(BLOCK_BYTES);
+                let range = ByteRange::new(begin, padded(entry.info.size).saturating_add(offset - begin));
+                let hit = bad.iter_mut().filter(|part| part.pack == pack);
+                for part in hit.filter(|part| part.range.intersection(&range).is_some()) {
+                    part.held = part.held.max(held);
+                }
+            }
+        }
         Ok(())
     }
 
@@ -250,11 +273,36 @@ impl Store {
     }
 }
 
-fn not_a_member(path: &Path, (offset, len): (u64, u64)) -> Problem {
-    Problem::Damaged {
-        path: path.to_owned(),
-        offset,
-        detail: format!("{len} bytes are no member"),
+/// Bytes of a pack that are no member.
+struct BadPart {
+    pack: PackId,
+    path: PathBuf,
+    range: ByteRange,
+    /// Whether it is the end of an open pack, where a writer may be at it or was killed.
+    is_torn: bool,
+    held: Held,
+}
+
+/// What the index has in a bad part.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Held {
+    Nothing,
+    Struck,
+    Content,
+}
+
+impl BadPart {
+    fn problem(self) -> Problem {
+        let (path, offset, len) = (self.path, self.range.offset, self.range.len);
+        match (self.held, self.is_torn) {
+            (Held::Struck, _) => Problem::Remains { path, offset, len },
+            (Held::Nothing, true) => Problem::TornEnd { path, offset, len },
+            _ => Problem::Damaged {
+                path,
+                offset,
+                detail: format!("{len} bytes are no member"),
+            },
+        }
     }
 }
 

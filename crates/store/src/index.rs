@@ -16,7 +16,8 @@ use crate::journal;
 use crate::layout::{Layout, stem};
 use crate::record::{Entry, live};
 use crate::segment::{Cursor, Segment};
-use crate::{BlobInfo, Error, IndexDamage};
+use crate::tar_member::padded;
+use crate::{BlobInfo, Error, IndexDamage, Location, PackId};
 
 /// How often a list of segments is read again because one vanished, merged by another process.
 const RELOADS_MAX: u32 = 100;
@@ -84,6 +85,33 @@ impl Index {
             }
         }
         Ok(None)
+    }
+
+    /// Whether the blob was struck at this very place.
+    pub(crate) fn is_struck(&self, hash: &BlobHash, location: Location) -> Result<bool, Error> {
+        if !self.has_removals() {
+            return Ok(false);
+        }
+        let entries = self.entries_of(hash)?;
+        Ok(entries
+            .iter()
+            .any(|entry| entry.removed && entry.info.location == location))
+    }
+
+    /// Where the last of the contents ends that the index has, struck or not, in the first `len` bytes of a pack. Looks at every entry.
+    pub(crate) fn end_in_pack(&self, wanted: PackId, len: u64) -> Result<u64, Error> {
+        let mut end = 0;
+        for group in self.walk() {
+            for entry in group? {
+                match entry.info.location {
+                    Location::Packed { pack, offset } if pack == wanted && offset < len => {
+                        end = end.max(offset.saturating_add(padded(entry.info.size)));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(end)
     }
 
     /// From here on every question is answered with the damage: part of an index would give a silent no.

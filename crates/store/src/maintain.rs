@@ -133,7 +133,9 @@ impl Shared {
                 .map(|entry| entry.info)
                 .find(|info| info.location == place))
         };
-        let Some((pack, mut adopted)) = locked.recover(self.disk.as_ref(), &committed)? else {
+        let committed_end = |len| self.index().end_in_pack(pack, len);
+        let recovered = locked.recover(self.disk.as_ref(), &committed, &committed_end)?;
+        let Some((pack, mut adopted)) = recovered else {
             return Ok(None);
         };
         if !adopted.is_empty() {

@@ -89,17 +89,23 @@ impl OpenPack {
 
     /// Cuts what is neither committed nor whole; `committed` tells what the index has of a member. A member that the index does not have
     /// stays if its content has the digest that is its name and nothing bad lies before it; the caller must make such members, which are
-    /// returned, part of the index. `None` if nothing was left and the pack was removed.
+    /// returned, part of the index. If something would be cut, `committed_end` tells of the length of the pack where the last content ends that the index has in it: up
+    /// there all stays, damaged as it is (R43). `None` if nothing was left and the pack was removed.
     pub(crate) fn recover(
         mut self,
         disk: &dyn Disk,
         committed: &dyn Fn(&Member) -> Result<Option<BlobInfo>, Error>,
+        committed_end: &dyn Fn(u64) -> Result<u64, Error>,
     ) -> Result<Option<(Self, Vec<Entry>)>, Error> {
         // What is judged below must be what the disk holds: after a failed sync the cache tells of bytes that it never got.
         self.file.sync_data().during("sync", &self.path)?;
         self.file.drop_cache();
         let adopted = self.find_members(committed)?;
-        if self.lines.is_empty() {
+        let len = self.file.len().during("measure", &self.path)?;
+        if len > self.written {
+            self.written = self.written.max(committed_end(len)?);
+        }
+        if self.written == 0 {
             disk.remove_file(&self.path).during("remove", &self.path)?;
             return Ok(None);
         }
@@ -138,8 +144,10 @@ impl OpenPack {
         Ok(adopted)
     }
 
+    /// Gives the pack its length. Of a last content that was cut short the end becomes zeros, so that what comes after it stands where members stand.
     fn cut(&mut self) -> Result<(), Error> {
-        if self.file.len().during("measure", &self.path)? != self.written {
+        let len = self.file.len().during("measure", &self.path)?;
+        if len != self.written {
             match self
                 .file
                 .set_len(self.written)
@@ -150,7 +158,10 @@ impl OpenPack {
                     if matches!(
                         error.kind(),
                         io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied
-                    ) => {}
+                    ) =>
+                {
+                    self.written = self.written.min(len);
+                }
                 cut => cut.during("cut", &self.path)?,
             }
         }
@@ -170,6 +181,11 @@ impl OpenPack {
     /// Length with what is not written yet.
     pub(crate) fn len(&self) -> u64 {
         self.written + self.buffer.len() as u64
+    }
+
+    /// Where the content of the next member begins.
+    pub(crate) fn next_offset(&self) -> u64 {
+        self.len() + BLOCK_BYTES
     }
 
     /// Whether something in it is not durable.
@@ -195,7 +211,7 @@ impl OpenPack {
         content: &[u8],
     ) -> Result<u64, Error> {
         let size = content.len() as u64;
-        let offset = self.len() + BLOCK_BYTES;
+        let offset = self.next_offset();
         if self.buffer.is_empty() {
             self.buffer.restart_at(self.written);
         }

@@ -188,13 +188,22 @@ pub enum Problem {
     /// A part of the index by which it cannot be read: nothing can be said of single contents. [`crate::Store::rebuild`] makes it anew.
     DamagedIndex(IndexDamage),
     /// An open pack ends in bytes that are no member: what its writer was about to write when it was killed, or is writing now. Whoever takes the
-    /// pack over cuts them off; a member that the index has among them is [`Problem::Missing`] besides.
+    /// pack over cuts them off. The index has nothing among them.
     TornEnd {
         /// The pack.
         path: PathBuf,
         /// Where its last member ends.
         offset: u64,
         /// How many bytes follow.
+        len: u64,
+    },
+    /// Damaged bytes of a pack that no content of the index needs any more: what was there was struck. They stay, because nothing is deleted.
+    Remains {
+        /// The pack.
+        path: PathBuf,
+        /// Where they begin.
+        offset: u64,
+        /// How many they are.
         len: u64,
     },
     /// A file of the journal or a pack, or a pack's list, that is not as it was written.
@@ -217,6 +226,11 @@ impl std::fmt::Display for Problem {
             Self::Foreign { path } => write!(f, "{} is no file of the store", path.display()),
             Self::DamagedIndex(damage) => write!(f, "the index is damaged: {damage}"),
             Self::TornEnd { path, len, .. } => write!(f, "{len} bytes at the end of {}", path.display()),
+            Self::Remains { path, offset, len } => write!(
+                f,
+                "{len} damaged bytes at byte {offset} of {} belong to no content any more",
+                path.display()
+            ),
             Self::Damaged { path, offset, detail } => {
                 write!(f, "{} is damaged at byte {offset}: {detail}", path.display())
             }

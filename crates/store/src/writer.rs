@@ -103,7 +103,7 @@ impl Writer {
         }
         let size = content.len() as u64;
         let threshold = self.shared.options.pack_threshold_bytes.min(SIZE_MAX);
-        if threshold == 0 || size > threshold {
+        if threshold == 0 || size > threshold || self.was_struck_there(&hash)? {
             let (temporary, mut file) = self.new_temporary()?;
             file.write_all_at(0, content).during("write", &temporary)?;
             return self.add_loose(
@@ -129,6 +129,17 @@ impl Writer {
             location,
         });
         Ok(Put::New)
+    }
+
+    /// Whether the place in a pack that a content would get now is one at which it was struck: of a pack that was cut short the bytes behind its end are free again,
+    /// and the entry that strikes what was there would strike what comes.
+    fn was_struck_there(&mut self, hash: &BlobHash) -> Result<bool, Error> {
+        let pack = self.pack()?;
+        let place = Location::Packed {
+            pack: pack.id,
+            offset: pack.next_offset(),
+        };
+        self.shared.index().is_struck(hash, place)
     }
 
     /// What is known of a content, so that it need not be put: it is stored, or in a running batch of this process.

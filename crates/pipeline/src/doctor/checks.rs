@@ -83,6 +83,7 @@ pub(super) fn store(report: &CheckReport) -> Vec<Check> {
         lost,
         unknown,
         strays,
+        remains,
         damage,
     } = Kinds::of(report);
     let packs = units::counted(report.packs, "pack", "packs");
@@ -119,6 +120,8 @@ pub(super) fn store(report: &CheckReport) -> Vec<Check> {
     let remove =
         "of a run that writes now, or was killed: then the next run that writes removes it".to_owned();
     add("unfinished work", CheckStatus::Warning, &strays, remove);
+    let stay = "nothing is to be done: what was damaged there is struck from the index, and its bytes stay because nothing is ever deleted".to_owned();
+    add("remains", CheckStatus::Warning, &remains, stay);
     checks
 }
 
@@ -129,6 +132,7 @@ struct Kinds {
     lost: Vec<String>,
     unknown: Vec<String>,
     strays: Vec<String>,
+    remains: Vec<String>,
     damage: Vec<String>,
 }
 
@@ -147,6 +151,11 @@ impl Kinds {
                     kinds
                         .strays
                         .push(format!("the last {len} bytes of {}", shown(path)));
+                }
+                Problem::Remains { path, offset, len } => {
+                    kinds
+                        .remains
+                        .push(format!("{len} bytes at {offset} of {}", shown(path)));
                 }
                 Problem::Foreign { path } => {
                     kinds.damage.push(format!("{} does not belong here", shown(path)));

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use ntt_store::Verified;
+use ntt_host::{Disk, OpenMode};
+use ntt_store::{Problem, Verified};
 
 use crate::*;
 
@@ -180,5 +181,90 @@ fn r42_whoever_reads_learns_what_was_read() -> Result<(), Error> {
         assert_eq!(digest, BlobHash::of(&read));
         assert_eq!(digest == hash, is_right);
     }
+    Ok(())
+}
+
+/// Three contents in an open pack, whose file is there as well.
+fn open_pack() -> Result<(SimDisk, PathBuf, [Vec<u8>; 3]), Error> {
+    let disk = SimDisk::new();
+    let contents = [content(1, 900), content(2, 500), content(3, 900)];
+    let store = create(&disk, 1)?;
+    let mut writer = store.writer()?;
+    for bytes in &contents {
+        put(&mut writer, bytes)?;
+    }
+    writer.commit()?;
+    writer.seal()?;
+    drop(store);
+    let (pack, _) = place(&disk, &contents[0]).expect("it is stored");
+    Ok((disk, pack, contents))
+}
+
+/// Sets aside what is not good and puts it anew, then opens the store once more: all is there.
+fn heal(disk: &SimDisk, contents: &[Vec<u8>]) -> Result<Store, Error> {
+    let store = create(disk, 2)?;
+    for bytes in contents {
+        store.quarantine(&BlobHash::of(bytes))?;
+    }
+    let mut writer = store.writer()?;
+    for bytes in contents {
+        put(&mut writer, bytes)?;
+    }
+    put(&mut writer, &content(4, 900))?;
+    writer.commit()?;
+    writer.seal()?;
+    drop(store);
+    let store = create(disk, 3)?;
+    let mut verifier = store.verifier();
+    for bytes in contents {
+        let hash = BlobHash::of(bytes);
+        assert!(matches!(verifier.verify(&hash)?, Verified::Good), "{hash}");
+        assert_eq!(read(&store, &hash)?, *bytes);
+    }
+    assert_names_are_true(&store, disk);
+    drop(verifier);
+    Ok(store)
+}
+
+/// R36, R43: what was struck from a pack that was cut short comes again to the very places where it was, and is not struck with it.
+#[test]
+fn r36_what_a_pack_lost_can_be_put_into_it_again() -> Result<(), Error> {
+    let (_, pack, contents) = open_pack()?;
+    let whole = open_pack()?.0.files()[&pack].len();
+    for len in (0..whole).step_by(256) {
+        let (disk, pack, _) = open_pack()?;
+        let len = len as u64;
+        disk.open(&pack, OpenMode::Write)
+            .and_then(|mut file| file.set_len(len))
+            .expect("it is a file");
+        let store = heal(&disk, &contents)?;
+        assert_eq!(store.check()?.problems, [], "cut to {len}");
+    }
+    Ok(())
+}
+
+/// R43: a damaged header at the end of an open pack costs no byte of the content behind it, be that right or wrong.
+#[test]
+fn r43_a_damaged_header_cuts_nothing_off() -> Result<(), Error> {
+    let (disk, pack, contents) = open_pack()?;
+    let (_, at) = place(&disk, &contents[2]).expect("it is stored");
+    disk.flip(&pack, at - 500).expect("the byte is there");
+    let problems = create(&disk, 2)?.check()?.problems;
+    assert!(
+        matches!(problems.as_slice(), [Problem::Damaged { .. }]),
+        "{problems:?}"
+    );
+    assert_eq!(place(&disk, &contents[2]), Some((pack.clone(), at)));
+    let mut verifier = create(&disk, 2)?.verifier();
+    let hash = BlobHash::of(&contents[2]);
+    assert!(matches!(verifier.verify(&hash)?, Verified::Good));
+    disk.flip(&pack, at + 10).expect("the byte is there");
+    let held = disk.files()[&pack][at..][..900].to_vec();
+    let problems = heal(&disk, &contents)?.check()?.problems;
+    assert!(
+        matches!(problems.as_slice(), [Problem::Remains { .. }]),
+        "{problems:?}"
+    );
+    assert_eq!(disk.files()[&pack][at..][..900], held);
     Ok(())
 }

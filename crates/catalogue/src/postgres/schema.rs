@@ -19,7 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_bad_blobs.sql"),
     include_str!("migrations/0009_digests_name_rows.sql"),
     include_str!("migrations/0010_corrupt.sql"),
-    include_str!("migrations/0011_text_in_parallel.sql"),
+    include_str!("migrations/0011_whole_views.sql"),
 ];
 /// The oldest server: 13 and older freeze loaded rows without telling the visibility map.
 const OLDEST_SERVER: i32 = 140_000;

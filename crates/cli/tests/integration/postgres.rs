@@ -9,6 +9,7 @@ use ntt_testkit::postgres::PostgresServer;
 use rustix::fs::{Mode, OFlags};
 
 use crate::environment::{Environment, restored_code};
+use crate::volumes::with_same_second_volume;
 
 const DEMO: &[u8] = include_bytes!("../../../../test_data/demo.img.gz");
 
@@ -351,4 +352,66 @@ fn r39_a_server_that_is_away_is_told_and_the_run_goes_on_when_it_is_back() {
     server.restart().expect("a server");
     served.run(&["copy", "demo.img"]).code(0);
     served.run(&["doctor"]).code(0);
+}
+
+/// R3, R26, R42: psql answers as the program does, of copies of volumes, of what is excluded or deleted, and of what the store has lost.
+#[test]
+fn r42_views_say_what_the_program_says() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let served = served(&server, "one");
+    served.run(&["catalogue", "init"]).code(0);
+    let environment = &served.environment;
+    environment.write("copy.img", &with_same_second_volume());
+    environment.write("rules.toml", b"[[rule]]\nname = \"texts\"\nglob = \"*.txt\"\n");
+    environment.write("tree/large", &crate::images::noise("large", 2_000_000));
+    environment.write("tree/note.txt", b"excluded");
+    environment.write("tree/kept", b"kept");
+    let ingest = ["ingest", "--deleted", "demo.img", "copy.img"];
+    served.run(&ingest).code(0);
+    let ingest = [
+        "ingest",
+        "--rules",
+        "rules.toml",
+        "--pack-threshold",
+        "64KiB",
+        "tree",
+    ];
+    served.run(&ingest).code(0);
+    let blobs = environment.archive().join("blobs");
+    std::fs::remove_dir_all(&blobs).expect("mine");
+    std::fs::create_dir(&blobs).expect("mine");
+    served.run(&["verify"]).code(12);
+
+    let exported = served.run(&["export", "--format", "jsonl", "--deleted", "--alternates"]);
+    let mut exported: Vec<String> = exported
+        .code(0)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .filter(|row: &serde_json::Value| row["stream"] == "")
+        .map(|row| {
+            let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+            let words = ["medium_name", "path", "state", "rule", "blob"].map(text);
+            words.join("|")
+        })
+        .collect();
+    let sql = "SELECT medium_name, path, result, excluded_by, blob FROM paths";
+    let mut shown: Vec<String> = server.psql("one", sql).lines().map(str::to_owned).collect();
+    exported.sort();
+    shown.sort();
+    assert_eq!(shown, exported);
+    for wanted in ["copy.img|", "tree|note.txt|excluded|texts", "tree|large|corrupt|"] {
+        assert!(
+            shown.iter().any(|row| row.starts_with(wanted)),
+            "{wanted}: {shown:#?}"
+        );
+    }
+    let sql = "SELECT medium_name, corrupt_streams, waiting_streams FROM completeness ORDER BY 1";
+    assert_eq!(server.psql("one", sql), "copy.img|1|0\ndemo.img|1|0\ntree|1|0");
+    let sql = "SELECT medium_name, path FROM occurrences WHERE is_corrupt ORDER BY 1";
+    assert_eq!(
+        server.psql("one", sql),
+        "copy.img|disk.sparse\ndemo.img|disk.sparse\ntree|large"
+    );
 }

@@ -155,7 +155,7 @@ fn r18_contradicting_trees_are_told_and_both_can_be_read() {
 }
 
 /// An image that has only its second volume in common with the demonstration image.
-fn with_same_second_volume() -> Vec<u8> {
+pub(crate) fn with_same_second_volume() -> Vec<u8> {
     let mut image = images::demo();
     image[images::DEMO_FAT.start + 269_312] ^= 0x20;
     image

@@ -221,15 +221,25 @@ impl Store {
         self.shared.index().look_up(hash)
     }
 
+    /// Where the blob lies. Should it lie nowhere, the index is read once more: others may have stored it since.
+    pub(crate) fn copies(&self, hash: &BlobHash) -> Result<Vec<BlobInfo>, Error> {
+        let copies = || Ok(live(&self.shared.index().entries_of(hash)?).collect::<Vec<_>>());
+        let known = copies()?;
+        if !known.is_empty() {
+            return Ok(known);
+        }
+        self.shared.refresh()?;
+        copies()
+    }
+
     /// Opens a blob for reading; of several copies the first that is there.
     ///
     /// # Errors
     ///
     /// [`Error::NotFound`] if it is not stored, [`Error::Io`] if it cannot be opened.
     pub fn reader(&self, hash: &BlobHash) -> Result<BlobReader, Error> {
-        let entries = self.shared.index().entries_of(hash)?;
         let mut failure = Error::NotFound(*hash);
-        for info in live(&entries) {
+        for info in self.copies(hash)? {
             match BlobReader::open(self.shared.disk.as_ref(), &self.shared.layout, &info) {
                 Ok(reader) => return Ok(reader),
                 Err(error) => failure = error,

@@ -9,7 +9,6 @@ use ntt_model::BlobHash;
 use crate::error::During;
 use crate::pack_list::{Line, PackList};
 use crate::pack_scan::{PackScan, Part};
-use crate::record::live;
 use crate::{BlobInfo, BlobReader, Error, Location, PackId, PackReport, Store, Verified};
 
 /// Re-hashes blobs from the disk, not from the cache. The pack of the last one stays open, and what the system read ahead of it is used: contents asked for in the
@@ -28,9 +27,8 @@ impl Verifier {
     /// Those of the index, and those of the store as a whole: its disk is gone, or this process may open no more files. They say nothing about the
     /// blob; what is wrong with that is in [`Verified`].
     pub fn verify(&mut self, hash: &BlobHash) -> Result<Verified, Error> {
-        let entries = self.store.shared.index().entries_of(hash)?;
         let mut verified = Verified::Missing;
-        for info in live(&entries) {
+        for info in self.store.copies(hash)? {
             verified = self.judge_copy(&info)?;
             if !matches!(verified, Verified::Good) {
                 break;

@@ -268,3 +268,21 @@ fn r43_a_damaged_header_cuts_nothing_off() -> Result<(), Error> {
     assert_eq!(disk.files()[&pack][at..][..900], held);
     Ok(())
 }
+
+/// R42: what another process stores is there for whoever opened the store before.
+#[test]
+fn r42_what_others_store_meanwhile_is_found() -> Result<(), Error> {
+    let disk = SimDisk::new();
+    let early = create(&disk, 1)?;
+    let hash = BlobHash::of(&contents()[0]);
+    assert!(matches!(early.reader(&hash), Err(Error::NotFound(_))));
+    let mut writer = create(&disk, 2)?.writer()?;
+    put(&mut writer, &contents()[0])?;
+    writer.commit()?;
+    assert_eq!(read(&early, &hash)?, contents()[0]);
+    let late = BlobHash::of(&contents()[1]);
+    put(&mut writer, &contents()[1])?;
+    writer.commit()?;
+    assert!(matches!(early.verifier().verify(&late)?, Verified::Good));
+    Ok(())
+}

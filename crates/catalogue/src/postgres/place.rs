@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use postgres::config::{Host, SslMode};
@@ -14,7 +16,7 @@ use crate::Error;
 /// Where Debian's and most other servers listen when no host is named.
 const SOCKET_FOLDER: &str = "/var/run/postgresql";
 /// An unreachable host is given up after this time, unless `PGCONNECT_TIMEOUT` says otherwise.
-const CONNECT_SECONDS: u64 = 10;
+const CONNECT: Duration = Duration::from_secs(10);
 
 /// A server that does not answer at all is taken for gone after this time: half a lease, so that a worker knows before others take its chunks.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -73,17 +75,33 @@ impl Place {
         })
     }
 
-    /// Connects.
+    /// Connects. The library's timeout ends when the system has accepted; a server that is frozen accepts and says nothing, so that here it counts until the server has
+    /// answered, for each host.
     pub(super) fn connect(&self) -> Result<Client, Error> {
-        let client = match self.trust {
-            None => self.config.connect(NoTls),
-            Some(trust) => {
-                let connector = tls::connector(trust, self.root_certificates.as_deref())
-                    .map_err(|error| self.unreachable(error))?;
-                self.config.connect(connector)
-            }
+        let connector = self
+            .trust
+            .map(|trust| tls::connector(trust, self.root_certificates.as_deref()))
+            .transpose()
+            .map_err(|error| self.unreachable(error))?;
+        let config = self.config.clone();
+        let (sender, answer) = mpsc::channel();
+        let connect = move || {
+            let client = match connector {
+                None => config.connect(NoTls),
+                Some(connector) => config.connect(connector),
+            };
+            // Nobody takes it if it comes too late.
+            let _ = sender.send(client);
         };
-        client.map_err(|error| self.unreachable(error))
+        thread::Builder::new()
+            .spawn(connect)
+            .map_err(|error| self.unreachable(error))?;
+        let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(u32::MAX);
+        let limit = self.config.get_connect_timeout().copied().unwrap_or(CONNECT);
+        match answer.recv_timeout(limit.saturating_mul(hosts.max(1))) {
+            Ok(client) => client.map_err(|error| self.unreachable(error)),
+            Err(_) => Err(self.unreachable("the server does not answer")),
+        }
     }
 
     /// The error that says that nothing can be done here.
@@ -159,7 +177,7 @@ fn fill(config: &mut Config, variable: &Environment<'_>) -> Result<(), Error> {
     }
     if config.get_connect_timeout().is_none() {
         let seconds = variable("PGCONNECT_TIMEOUT").and_then(|text| text.parse().ok());
-        config.connect_timeout(Duration::from_secs(seconds.unwrap_or(CONNECT_SECONDS)));
+        config.connect_timeout(seconds.map_or(CONNECT, Duration::from_secs));
     }
     if config.get_application_name().is_none() {
         config.application_name(variable("PGAPPNAME").as_deref().unwrap_or("ntt"));
@@ -324,6 +342,19 @@ mod tests {
         assert!(SILENCE < lease);
         let own = "postgres://me@here/db?keepalives_idle=300&keepalives_interval=60&keepalives_retries=2&tcp_user_timeout=9";
         assert_eq!(silence(own), (Duration::from_secs(420), Duration::from_secs(9)));
+    }
+
+    /// R39: a server that is frozen takes connections and never answers.
+    #[test]
+    fn r39_a_server_that_accepts_and_says_nothing_is_given_up() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let url = format!("postgres://me@127.0.0.1:{port}/db?connect_timeout=1");
+        let place = Place::from_parts(&url, &nothing, None).unwrap();
+        let told = place.connect().map(drop).unwrap_err();
+        assert!(matches!(told, Error::Unreachable { .. }), "{told}");
+        let source = std::error::Error::source(&told).unwrap().to_string();
+        assert_eq!(source, "the server does not answer");
     }
 
     #[test]

@@ -58,14 +58,16 @@ pub(super) fn check(connection: &Connection, place: &Place) -> Result<(), Error>
             place: place.shown().to_owned(),
         }),
         Some((found, true)) if found == newest_version() => Ok(()),
-        Some((_, false)) => Err(Error::Damaged(
-            "a copy into it did not end; drop the database and copy again".to_owned(),
-        )),
+        Some((_, false)) => Err(half_filled()),
         Some((found, true)) => Err(Error::Version {
             found,
             known: newest_version(),
         }),
     }
+}
+
+fn half_filled() -> Error {
+    Error::Damaged("a copy into it did not end; drop the database and copy again".to_owned())
 }
 
 /// Whether the database has a catalogue at all; takes no lock on it.
@@ -111,7 +113,10 @@ pub(super) fn migrate(connection: &Connection) -> Result<(i64, i64), Error> {
         let found = version(connection)?;
         let (done, is_ready) = found.unwrap_or((0, true));
         let newest = newest_version();
-        if done > newest || !is_ready {
+        if !is_ready {
+            return Err(half_filled());
+        }
+        if done > newest {
             return Err(Error::Version {
                 found: done,
                 known: newest,

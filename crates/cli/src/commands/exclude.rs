@@ -57,6 +57,9 @@ fn print_plan(out: &mut Output, plan: &ExcludePlan) -> std::io::Result<()> {
             out.line(format!("  {sample}"))?;
         }
     }
+    for note in &plan.notes {
+        out.line(note)?;
+    }
     out.line(format!(
         "of {} in all",
         units::counted(plan.paths, "path", "paths")

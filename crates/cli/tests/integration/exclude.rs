@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::environment::Environment;
-use crate::images::noise;
+use crate::images::{self, noise};
 
 const RULES: &str = r#"
 [[rule]]
@@ -183,4 +183,66 @@ fn r26_a_medium_that_is_scanned_again_keeps_its_rules() {
     let _ = environment.ntt(["exclude", "tree", "none.toml"]).code(0);
     let _ = environment.ntt(["ingest", "tree"]).code(0);
     assert_eq!(stored().len(), 4, "an empty file takes the rules off for good");
+}
+
+/// R26: rules that are given for a medium that is known label it, and are looked at whether it is known or not.
+#[test]
+fn r26_rules_given_for_a_known_medium_label_it() {
+    let environment = Environment::new();
+    environment.write("disk.img", &images::demo());
+    environment.write("rules.toml", b"[[rule]]\nname = \"texts\"\nglob = \"*.txt\"\n");
+    environment.write("none.toml", b"");
+    environment.write("wrong.toml", b"[[rule");
+    let labelled = || {
+        let found = environment.ntt(["find", "--long", ""]).code(0);
+        found.matches("[excluded by texts]").count()
+    };
+    let _ = environment.ntt(["ingest", "disk.img"]).code(0);
+    assert_eq!(labelled(), 0);
+    for rules in ["wrong.toml", "absent.toml"] {
+        let run = environment.ntt(["ingest", "--rules", rules, "disk.img"]);
+        assert_ne!(run.exit(), Some(0), "{rules}");
+    }
+    let _ = environment
+        .ntt(["ingest", "--rules", "rules.toml", "disk.img"])
+        .code(0);
+    let number = labelled();
+    assert!(number > 1);
+    let _ = environment.ntt(["ingest", "disk.img"]).code(0);
+    assert_eq!(labelled(), number, "they stay");
+    let _ = environment
+        .ntt(["scan", "--rules", "none.toml", "disk.img"])
+        .code(0);
+    assert_eq!(labelled(), 0);
+}
+
+/// R3, R26: volumes that are one to the archive have one set of labels, and whoever labels them is told.
+#[test]
+fn r26_labels_of_a_copy_are_those_of_the_original() {
+    let environment = Environment::new();
+    environment.write("a.img", &images::demo());
+    environment.write(
+        "b.img",
+        &images::demo()[images::DEMO_EXT.start..images::DEMO_EXT.end],
+    );
+    environment.write("rules.toml", b"[[rule]]\nname = \"texts\"\nglob = \"*.txt\"\n");
+    let _ = environment.ntt(["ingest", "a.img", "b.img"]).code(0);
+    let original = environment.medium("a.img");
+    let told = format!("volume 1 is a copy of {original}/2: its paths are labelled there");
+    for flags in [&["exclude"][..], &["exclude", "--dry-run"]] {
+        let command = [flags, &["b.img", "rules.toml"]].concat();
+        let said = environment.ntt(command).stderr(1);
+        assert!(said.contains(&told), "{said}");
+    }
+    let said = environment
+        .ntt(["ingest", "--rules", "rules.toml", "b.img"])
+        .stderr(0);
+    assert!(said.contains(&told), "{said}");
+    let told = "what is labelled in volume 2 is in b.img/1 too, which is a copy of it";
+    let plan = environment
+        .ntt(["exclude", "--dry-run", "a.img", "rules.toml"])
+        .code(0);
+    assert!(plan.contains(told), "{plan}");
+    let said = environment.ntt(["exclude", "a.img", "rules.toml"]).stderr(0);
+    assert!(said.contains(told), "{said}");
 }

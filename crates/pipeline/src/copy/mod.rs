@@ -152,9 +152,14 @@ fn copy_all(
     stage: &Running<'_>,
 ) -> Result<CopySummary, Error> {
     let totals = Totals::default();
+    let source = open_source(context, medium, plan)?;
+    let tasks = match source {
+        Some(_) => take_damaged(context, medium, plan)?,
+        None => Vec::new(),
+    };
+    // Taking them puts them on record once more, and another run that mends the same ones may have taken them off: whoever puts them there looks after them.
     let suspects = suspects::Suspects::of(context.archive)?;
-    if let Some(source) = open_source(context, medium, plan)? {
-        let tasks = take_damaged(context, medium, plan)?;
+    if let Some(source) = source {
         let volumes = context.archive.catalogue().volumes(medium.key)?;
         for task in tasks.iter().filter(|task| task.queue.pending_streams > 0) {
             let volume = volumes.iter().find(|row| row.volume.number == task.volume);
@@ -237,8 +242,9 @@ fn take_damaged(context: &Context<'_>, medium: &MediumRow, plan: &CopyPlan) -> R
         let bad = catalogue.bad_blobs(Some(task.scan))?;
         if !bad.is_empty() {
             catalogue.reopen_missing(task.scan, &bad)?;
-            task.queue = catalogue.progress(task.scan)?;
         }
+        // Another run may have taken them since the plan was made.
+        task.queue = catalogue.progress(task.scan)?;
     }
     Ok(tasks)
 }

@@ -2,11 +2,18 @@
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use ntt_model::BlobHash;
 use ntt_store::{Error as StoreError, Store, Verified};
 
 use crate::{Archive, Error};
+
+/// How often, and after how long each time, a content is set aside while others maintain the store: they set aside what they have met themselves, or merge its index.
+const TRIES: usize = 100;
+/// See [`TRIES`].
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The contents on record as damaged when the copy began; few, and mostly none.
 pub(super) struct Suspects {
@@ -39,17 +46,26 @@ impl Suspects {
         if !state.waiting.contains(hash) {
             return Ok(());
         }
-        match self.store.quarantine(hash) {
-            // Not found: lost, or set aside by a run that ended before it put the content.
-            Ok(_) | Err(StoreError::NotFound(_)) => {
+        match self.set_aside(hash) {
+            // Not found: lost, or set aside by a run that ended before it put the content. Busy: if it is damaged still, the copy stays, and so does what is on record of
+            // it, until the next one meets it; what is there is read back in any case.
+            Ok(_) | Err(StoreError::NotFound(_) | StoreError::Busy { .. }) => {
                 state.waiting.remove(hash);
                 state.met.push(*hash);
                 Ok(())
             }
-            // Another run maintains the store: the content stays on record, and the next copy that meets it tries again.
-            Err(StoreError::Busy { .. }) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    fn set_aside(&self, hash: &BlobHash) -> Result<u64, StoreError> {
+        for _ in 1..TRIES {
+            match self.store.quarantine(hash) {
+                Err(StoreError::Busy { .. }) => thread::sleep(PAUSE),
+                done => return done,
+            }
+        }
+        self.store.quarantine(hash)
     }
 
     /// To be called when all that was put is committed: reads back what was met, and records what it finds (R42).

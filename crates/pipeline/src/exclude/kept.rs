@@ -32,6 +32,23 @@ pub(super) fn keep(archive: &Archive, medium: &MediumRow, rules: &Rules) -> Resu
     RealDisk.sync_dir(&directory).map_err(io)
 }
 
+/// The rules that this run was given, if they are others than those that label the medium.
+///
+/// # Errors
+///
+/// [`Error::Config`] if a file of rules is wrong; when one cannot be read.
+pub(crate) fn given_anew(context: &Context<'_>, medium: &MediumRow) -> Result<Option<Rules>, Error> {
+    let setting = &context.config.rules;
+    let (Origin::Flag(_), Some(file)) = (&setting.origin, &setting.value) else {
+        return Ok(None);
+    };
+    let rules = Rules::load(&context.archive.root().join(file))?;
+    match fs::read_to_string(path(context.archive, medium)) {
+        Ok(text) if text == rules.text() => Ok(None),
+        _ => Ok(Some(rules)),
+    }
+}
+
 /// The rules by which a scan of the medium is labelled: those of this run, else those that the medium was labelled by last, else those of the settings; none if there are
 /// none at all.
 ///

@@ -6,16 +6,19 @@
 mod kept;
 mod rules;
 
-use ntt_catalogue::Labels;
 use ntt_catalogue::rows::{MediumRow, PathRow, RelabelReport};
+use ntt_catalogue::{Catalogue, Labels};
 use ntt_model::entry::Allocation;
+use ntt_model::{Finding, FindingCode, Layer, Severity};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use kept::for_scan;
+pub(crate) use kept::{for_scan, given_anew};
 pub use rules::Rules;
 
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, RunOutcome, Stage, census};
+use ntt_report::media::volume_name;
+use ntt_report::occurrences::medium_name;
 use ntt_report::selector::own_scans;
 
 /// Samples kept per rule.
@@ -41,6 +44,8 @@ pub struct ExcludePlan {
     pub rules: Vec<RuleCount>,
     /// Paths looked at; alternate names and deleted entries are not.
     pub paths: u64,
+    /// What the rules do not reach, and what else they reach: volumes that are copies of others.
+    pub notes: Vec<String>,
 }
 
 /// What applying the rules did, per volume.
@@ -59,6 +64,7 @@ impl ExcludePlan {
         Self {
             rules: rules.names().iter().map(empty).collect(),
             paths: 0,
+            notes: Vec::new(),
         }
     }
 
@@ -83,10 +89,11 @@ impl ExcludePlan {
 ///
 /// # Errors
 ///
-/// When the catalogue fails.
+/// When the catalogue fails; [`Error::Refused`] if all volumes of the medium are copies of others.
 pub fn plan(archive: &Archive, medium: &MediumRow, rules: &Rules) -> Result<ExcludePlan, Error> {
     let catalogue = archive.catalogue();
     let mut plan = ExcludePlan::new(rules);
+    plan.notes = reach(catalogue, medium)?;
     for (volume, scan) in own_scans(catalogue, medium)? {
         catalogue.each_path(scan.id, &mut |path| {
             plan.count(rules, volume, path);
@@ -100,10 +107,12 @@ pub fn plan(archive: &Archive, medium: &MediumRow, rules: &Rules) -> Result<Excl
 ///
 /// # Errors
 ///
-/// When the catalogue fails.
+/// When the catalogue fails; [`Error::Refused`] if all volumes of the medium are copies of others.
 pub fn run(context: &Context<'_>, medium: &MediumRow, rules: &Rules) -> Result<ExcludeSummary, Error> {
-    let stage = Running::start(context.observer, Stage::Exclude, Subject::medium(medium));
     let catalogue = context.archive.catalogue();
+    let notes = reach(catalogue, medium)?;
+    let stage = Running::start(context.observer, Stage::Exclude, Subject::medium(medium));
+    tell(&stage, notes);
     let mut summary = ExcludeSummary::default();
     census::forget(context.archive, medium)?;
     kept::keep(context.archive, medium, rules)?;
@@ -116,6 +125,62 @@ pub fn run(context: &Context<'_>, medium: &MediumRow, rules: &Rules) -> Result<E
     let detail = format!("rules: {}", rules.names().join(", "));
     stage.end_logged(catalogue, Some(medium), RunOutcome::Complete, detail)?;
     Ok(summary)
+}
+
+/// Tells what rules do not reach that were given for a medium without scans of its own.
+///
+/// # Errors
+///
+/// When the catalogue fails.
+pub(crate) fn tell_reach(context: &Context<'_>, medium: &MediumRow) -> Result<(), Error> {
+    let notes = match reach(context.archive.catalogue(), medium) {
+        Err(Error::Refused(note)) => vec![note],
+        notes => notes?,
+    };
+    if !notes.is_empty() {
+        let stage = Running::start(context.observer, Stage::Exclude, Subject::medium(medium));
+        tell(&stage, notes);
+        stage.conclude(Ok(()), |()| RunOutcome::Complete)?;
+    }
+    Ok(())
+}
+
+fn tell(stage: &Running<'_>, notes: Vec<String>) {
+    for note in notes {
+        let finding = Finding::new(Severity::Warning, Layer::Volume, FindingCode::Unsupported, note);
+        stage.finding(None, &finding);
+    }
+}
+
+/// Says which volumes of the medium have the labels of another, because they are copies of its volumes (R3), and which of others have those of this one.
+fn reach(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<String>, Error> {
+    let own = catalogue.volumes(medium.key)?;
+    let mut notes = Vec::new();
+    for volume in &own {
+        if let Some(original) = volume.volume.same_as {
+            let (number, original) = (volume.volume.number, volume_name(catalogue, original)?);
+            notes.push(format!(
+                "volume {number} is a copy of {original}: its paths are labelled there, by the rules of that medium"
+            ));
+        }
+    }
+    if !notes.is_empty() && own_scans(catalogue, medium)?.is_empty() {
+        return Err(Error::Refused(notes.join("; ")));
+    }
+    for other in catalogue.media()?.iter().filter(|row| row.key != medium.key) {
+        for copy in catalogue.volumes(other.key)? {
+            let mut originals = own.iter();
+            if let Some(original) = originals.find(|row| copy.volume.same_as == Some(row.key)) {
+                notes.push(format!(
+                    "what is labelled in volume {} is in {}/{} too, which is a copy of it",
+                    original.volume.number,
+                    medium_name(other),
+                    copy.volume.number
+                ));
+            }
+        }
+    }
+    Ok(notes)
 }
 
 /// Calls `use_labels` with the rules in the form that the catalogue asks for.

@@ -24,8 +24,7 @@ use crate::{Error, Interrupt, tree};
 type Content<'a> = (&'a Inode, &'a [StreamState], &'a BlobHash);
 
 /// What is said of a content that the store does not have right any more.
-pub(super) const DAMAGED: &str =
-    "damaged in the store: its bytes are not those that were put in; `ntt verify` and `ntt doctor` tell more";
+pub(super) const DAMAGED: &str = "damaged in the store: its bytes are not those that were put in; `ntt verify` puts it on record and tells what else is damaged";
 
 /// Why content was not written.
 enum Stop {

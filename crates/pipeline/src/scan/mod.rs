@@ -16,13 +16,13 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self_test::self_test;
 
 use crate::content::source_of;
-use crate::exclude::{Rules, for_scan, with_labels};
+use crate::exclude::{self, Rules, with_labels};
 use crate::identify::Source;
 use crate::inspect::{self, DIRECTORY, mount_point, recorded_layer};
 use crate::stage::{Running, Subject};
 use crate::{Context, Error, Event, RunOutcome, Stage};
 use feed::{Feed, Reader};
-use ntt_report::selector::current_scans;
+use ntt_report::selector::{current_scans, own_scans};
 
 /// How to scan.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -164,11 +164,33 @@ fn readers(volume: &NewVolume) -> Result<Vec<Reader>, Error> {
 ///
 /// When the catalogue fails, the source cannot be opened, or the run was interrupted: the scan that was under way is dropped.
 pub fn run(context: &Context<'_>, medium: &MediumRow, plan: &ScanPlan) -> Result<Vec<ScanSummary>, Error> {
+    let given = exclude::given_anew(context, medium)?;
+    let before = scans_of(context, medium)?;
+    let summaries = scan_all(context, medium, plan)?;
+    if let Some(rules) = given {
+        let now = scans_of(context, medium)?;
+        if now.is_empty() {
+            exclude::tell_reach(context, medium)?;
+        } else if !before.is_disjoint(&now) {
+            // What was not scanned now has the labels of before.
+            exclude::run(context, medium, &rules)?;
+        }
+    }
+    Ok(summaries)
+}
+
+/// The current scans of a medium's own volumes.
+fn scans_of(context: &Context<'_>, medium: &MediumRow) -> Result<BTreeSet<ScanId>, Error> {
+    let scans = own_scans(context.archive.catalogue(), medium)?.into_iter();
+    Ok(scans.map(|(_, scan)| scan.id).collect())
+}
+
+fn scan_all(context: &Context<'_>, medium: &MediumRow, plan: &ScanPlan) -> Result<Vec<ScanSummary>, Error> {
     let mut summaries = Vec::new();
     if plan.scan.is_empty() {
         return Ok(summaries);
     }
-    let rules = for_scan(context, medium)?;
+    let rules = exclude::for_scan(context, medium)?;
     let cut_short = cut_short(context, medium)?;
     let feed = Feed::new(context, source_of(context, medium)?, plan.settings);
     let mut waiting = VecDeque::from(context.archive.catalogue().volumes(medium.key)?);

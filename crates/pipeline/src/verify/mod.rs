@@ -335,6 +335,7 @@ struct Results {
 
 impl Results {
     fn take(&mut self, shared: &Shared<'_>, target: &Target, verified: Verified) -> Result<(), Error> {
+        let is_read = matches!(verified, Verified::Good | Verified::Bad { .. });
         if let Verified::Io { error } = verified {
             let before = shared.unreadable.fetch_add(1, Ordering::Relaxed);
             self.doubtful.push((target.hash, error.to_string()));
@@ -346,7 +347,7 @@ impl Results {
             self.believe_all();
             self.add(target.hash, problem(&verified));
         }
-        shared.stage.add(1, target.bytes);
+        shared.stage.add(1, if is_read { target.bytes } else { 0 });
         if self.verified.len() >= RECORD_EVERY {
             self.record(shared)?;
         }

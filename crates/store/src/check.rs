@@ -8,7 +8,7 @@ use ntt_host::OpenMode;
 use ntt_model::{BlobHash, ByteRange};
 
 use crate::error::During;
-use crate::index::{list, segment_numbers};
+use crate::index::{list, list_if_there, segment_numbers};
 use crate::journal;
 use crate::layout::stem;
 use crate::pack_scan::{Member, PackScan, Part};
@@ -67,7 +67,7 @@ impl Store {
     }
 
     fn check_journals(&self, report: &mut CheckReport) -> Result<(), Error> {
-        for name in list(self.shared.disk.as_ref(), &self.shared.layout.journal())? {
+        for name in list_if_there(self.shared.disk.as_ref(), &self.shared.layout.journal())? {
             let path = self.shared.layout.journal().join(&name);
             if stem(&name, ".log").is_none() {
                 report.problems.push(Problem::Foreign { path });
@@ -170,7 +170,7 @@ impl Store {
             }));
         }
         if !bad.is_empty() && !report.index_is_damaged() {
-            self.ask_index(&mut bad)?;
+            report.in_damage = self.ask_index(&mut bad)?;
         }
         report.problems.extend(bad.into_iter().map(BadPart::problem));
         Ok(())
@@ -190,8 +190,9 @@ impl Store {
         Ok(bad)
     }
 
-    /// Finds out what the index has in the bad parts.
-    fn ask_index(&self, bad: &mut [BadPart]) -> Result<(), Error> {
+    /// Finds out what the index has in the bad parts; gives the contents.
+    fn ask_index(&self, bad: &mut [BadPart]) -> Result<Vec<BlobInfo>, Error> {
+        let mut contents = Vec::new();
         let groups = self.shared.index().walk();
         for group in groups {
             let group = group?;
@@ -204,12 +205,17 @@ impl Store {
                 let begin = offset.saturating_sub(BLOCK_BYTES);
                 let range = ByteRange::new(begin, padded(entry.info.size).saturating_add(offset - begin));
                 let hit = bad.iter_mut().filter(|part| part.pack == pack);
+                let mut is_hit = false;
                 for part in hit.filter(|part| part.range.intersection(&range).is_some()) {
                     part.held = part.held.max(held);
+                    is_hit = true;
+                }
+                if is_hit && is_live && !entry.removed {
+                    contents.push(entry.info);
                 }
             }
         }
-        Ok(())
+        Ok(contents)
     }
 
     /// Calls `each` with every blob's file and every member of a pack that the index does not know, its path and, in a pack, the member.
@@ -259,7 +265,7 @@ impl Store {
     ) -> Result<(), Error> {
         let disk = self.shared.disk.as_ref();
         let blobs = self.shared.layout.blobs();
-        for first in list(disk, &blobs)? {
+        for first in list_if_there(disk, &blobs)? {
             for second in list(disk, &blobs.join(&first))? {
                 let dir = blobs.join(&first).join(second);
                 for name in list(disk, &dir)? {

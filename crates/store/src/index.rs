@@ -157,7 +157,7 @@ impl Index {
     /// A journal of another process may hold a batch whose sync has not ended: it is synced here before it is believed, unless the store is
     /// `read_only`. Journals come before segments: one that vanishes meanwhile has become a segment.
     pub(crate) fn refresh(&mut self, disk: &dyn Disk, layout: &Layout, read_only: bool) -> Result<(), Error> {
-        let names = list(disk, &layout.journal())?;
+        let names = list_if_there(disk, &layout.journal())?;
         let writers: Vec<String> = names
             .iter()
             .filter_map(|name| Some(stem(name, ".log")?.to_owned()))
@@ -239,6 +239,14 @@ impl Index {
 /// Names in a directory.
 pub(crate) fn list(disk: &dyn Disk, path: &Path) -> Result<Vec<PathBuf>, Error> {
     disk.list(path).during("list", path)
+}
+
+/// Names in one of the folders that a copy of the store may lack because they were empty.
+pub(crate) fn list_if_there(disk: &dyn Disk, path: &Path) -> Result<Vec<PathBuf>, Error> {
+    match disk.list(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        names => names.during("list", path),
+    }
 }
 
 /// Numbers of the segments on disk, ascending.

@@ -137,6 +137,11 @@ impl Layout {
             self.quarantine(),
         ]
     }
+
+    /// Folders that are empty in many a sound store: who copies one may leave them out. Packs and index are never missing for that reason.
+    pub(crate) fn directories_that_may_be_empty(&self) -> [PathBuf; 4] {
+        [self.blobs(), self.journal(), self.tmp(), self.quarantine()]
+    }
 }
 
 /// The part of `name` before `suffix`, if it ends so.

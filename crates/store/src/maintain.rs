@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ntt_host::{Disk, DiskFile, OpenMode};
 
 use crate::error::During;
-use crate::index::{Entries, Groups, list, segment_numbers};
+use crate::index::{Entries, Groups, list, list_if_there, segment_numbers};
 use crate::journal;
 use crate::layout::{Layout, stem};
 use crate::pack::OpenPack;
@@ -160,7 +160,7 @@ impl Shared {
     /// Files in `tmp/` whose writer is dead.
     pub(crate) fn stray_temporaries(&self) -> Result<Vec<PathBuf>, Error> {
         let mut stray = Vec::new();
-        for name in list(self.disk.as_ref(), &self.layout.tmp())? {
+        for name in list_if_there(self.disk.as_ref(), &self.layout.tmp())? {
             let writer = name.to_str().and_then(|name| Some(name.split_once('.')?.0));
             let living = match writer {
                 Some(writer) => self.is_living(&self.layout.journal_of(writer))?,

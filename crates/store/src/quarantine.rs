@@ -1,12 +1,14 @@
 //! Setting aside what is damaged, so that it can be put again (R43).
 
+use std::io::Read;
+
 use ntt_model::BlobHash;
 
 use crate::error::During;
 use crate::journal::Kind;
 use crate::maintain::new_writer;
 use crate::record::{Entry, live};
-use crate::{BlobInfo, Error, Location, Store, Verified};
+use crate::{BlobInfo, BlobReader, Error, Location, Store, Verified};
 
 impl Store {
     /// Reads all copies of a blob and strikes those that are not good from the index, never deleting a byte: a loose file is moved into
@@ -36,6 +38,41 @@ impl Store {
         let removals: Vec<Entry> = bad.iter().copied().map(Entry::struck).collect();
         self.record(&removals)?;
         Ok(removals.len() as u64)
+    }
+
+    /// Stores contents once more that lie where a pack is damaged ([`crate::CheckReport::in_damage`]), and strikes them where they lay: a damaged header hides a content
+    /// from whoever has nothing but the pack. A copy that does not have its bytes stays as it is, for [`Store::quarantine`]. Returns how many were taken elsewhere.
+    ///
+    /// Durable when it returns. A loss of power in between leaves a copy too many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::quarantine`].
+    pub fn rehome(&self, copies: &[BlobInfo]) -> Result<u64, Error> {
+        let shared = &self.shared;
+        shared.refuse_read_only()?;
+        let busy = || Error::Busy {
+            path: shared.layout.maintenance_lock(),
+        };
+        let _lock = shared.lock_maintenance()?.ok_or_else(busy)?;
+        let (mut writer, mut struck) = (self.writer()?, Vec::new());
+        for info in copies {
+            let path = shared.layout.file_of(info);
+            let mut content = Vec::new();
+            let read = BlobReader::open(shared.disk.as_ref(), &shared.layout, info)
+                .and_then(|mut reader| reader.read_to_end(&mut content).during("read", &path));
+            if read.is_ok() && BlobHash::of(&content) == info.hash {
+                writer.put_again(&content, info.hash, info.sha256)?;
+                struck.push(Entry::struck(*info));
+            }
+            if writer.should_commit() {
+                writer.commit()?;
+            }
+        }
+        writer.commit()?;
+        self.record(&struck)?;
+        writer.seal()?;
+        Ok(struck.len() as u64)
     }
 
     /// The copies of a blob that do not have its bytes.

@@ -120,6 +120,9 @@ impl Store {
         batches: StoreOptions,
     ) -> Result<Self, Error> {
         let store = Self::without_index(disk, random, root, batches, false)?;
+        for dir in store.shared.layout.directories_that_may_be_empty() {
+            store.shared.disk.create_dir_all(&dir).during("create", &dir)?;
+        }
         store.recover()?;
         Ok(store)
     }

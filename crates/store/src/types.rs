@@ -267,6 +267,8 @@ pub struct CheckReport {
     pub packs: u64,
     /// What is wrong.
     pub problems: Vec<Problem>,
+    /// Contents that lie where a pack is damaged, be it only in the header before them: [`crate::Store::rehome`] takes them elsewhere.
+    pub in_damage: Vec<BlobInfo>,
 }
 
 impl CheckReport {

@@ -101,6 +101,21 @@ impl Writer {
         if let Some(known) = self.claim(hash, sha256)? {
             return Ok(known);
         }
+        self.take(content, hash, sha256)
+    }
+
+    /// As [`Writer::put`] for a content that is stored already: it is stored once more.
+    pub(crate) fn put_again(
+        &mut self,
+        content: &[u8],
+        hash: BlobHash,
+        sha256: Option<Sha256>,
+    ) -> Result<(), Error> {
+        self.guarded(|writer| writer.take(content, hash, sha256))
+            .map(drop)
+    }
+
+    fn take(&mut self, content: &[u8], hash: BlobHash, sha256: Option<Sha256>) -> Result<Put, Error> {
         let size = content.len() as u64;
         let threshold = self.shared.options.pack_threshold_bytes.min(SIZE_MAX);
         if threshold == 0 || size > threshold || self.was_struck_there(&hash)? {

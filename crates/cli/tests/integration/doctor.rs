@@ -70,3 +70,46 @@ fn r37_a_fix_leaves_current_manifests() {
     let _ = environment.ntt(["doctor", "--rebuild-catalogue"]).code(0);
     assert!(lost().contains("large"), "the manifest was stale");
 }
+
+/// R37: a copy of an archive may lack the folders that were empty.
+#[test]
+fn r37_folders_that_a_copy_left_out_are_no_loss() {
+    let environment = Environment::new();
+    let _ = environment.write("tree/file", b"content");
+    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    for name in ["blobs", "tmp", "quarantine"] {
+        fs::remove_dir(environment.archive().join(name)).expect("it is empty");
+    }
+    for command in [
+        &["doctor"][..],
+        &["verify"],
+        &["restore", "tree", "out"],
+        &["ingest", "tree"],
+    ] {
+        let _ = environment.ntt(command).code(0);
+    }
+    assert!(environment.archive().join("blobs").is_dir());
+}
+
+/// R36, R37: one flipped bit in a header of a pack hides a content from common tools: it is stored elsewhere, and the doctor is content again.
+#[test]
+fn r37_a_damaged_header_of_a_pack_is_mended() {
+    let environment = Environment::new();
+    let _ = environment.write("tree/one", b"content");
+    let _ = environment.write("tree/two", b"another");
+    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    let packs = fs::read_dir(environment.archive().join("packs")).expect("packs");
+    let pack = packs.flatten().next().expect("one").path();
+    let mut bytes = fs::read(&pack).expect("a pack");
+    bytes[1] ^= 0x10;
+    fs::write(&pack, bytes).expect("mine");
+    let said = environment.ntt(["doctor"]).code(12);
+    assert!(said.contains("are no member"), "{said}");
+    let plan = environment.ntt(["doctor", "--fix", "--dry-run"]).code(0);
+    assert!(plan.contains("would be stored elsewhere"), "{plan}");
+    let said = environment.ntt(["doctor", "--fix"]).code(0);
+    assert!(said.contains("stored 1 content elsewhere"), "{said}");
+    let said = environment.ntt(["doctor"]).code(0);
+    assert!(said.contains("warning  remains"), "{said}");
+    let _ = environment.ntt(["verify"]).code(0);
+}

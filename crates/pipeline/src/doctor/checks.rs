@@ -102,7 +102,7 @@ pub(super) fn store(report: &CheckReport) -> Vec<Check> {
             "store",
             CheckStatus::Problem,
             shortened(&damage),
-            "look at the disk under the archive; then run `ntt verify` to learn which contents are hit",
+            "look at the disk under the archive; `ntt verify` tells which contents are hit, and `ntt doctor --fix` stores elsewhere what lies there and is whole",
         ),
     }];
     let mut add = |name: &str, status, found: &[String], advice: String| {

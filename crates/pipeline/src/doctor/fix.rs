@@ -32,6 +32,8 @@ pub struct FixPlan {
     pub temporaries: Vec<HostPath>,
     /// Scans whose part of the search index is missing or damaged and will be made again.
     pub index: Vec<ScanId>,
+    /// Contents that lie where a pack is damaged, to be stored elsewhere if they are whole; as hex.
+    pub rehome: Vec<String>,
     /// Damaged manifests that will be written again.
     pub manifests: Vec<HostPath>,
 }
@@ -73,6 +75,8 @@ pub struct FixSummary {
     pub temporaries: u64,
     /// Scans whose part of the search index was made again.
     pub indexed: u64,
+    /// Contents that were stored elsewhere because a pack is damaged where they lay.
+    pub rehomed: u64,
     /// Damaged manifests that were written again.
     pub manifests: u64,
     /// Complete; [`RunOutcome::DamageFound`] if contents are lost.
@@ -104,6 +108,8 @@ pub fn plan(context: &Context<'_>) -> Result<FixPlan, Error> {
     plan.index = search.wanting.iter().map(|(scan, _)| scan.scan).collect();
     plan.temporaries
         .extend(search.temporaries.iter().map(|path| path.as_path().into()));
+    let hidden = report.in_damage.iter();
+    plan.rehome = hidden.map(|info| info.hash.to_hex()).collect();
     let damaged = crate::manifest::damaged(context)?;
     plan.manifests = damaged.iter().map(|one| one.path.as_path().into()).collect();
     let lost = agreement::compare(context, &report)?.missing_hashes;
@@ -146,6 +152,10 @@ fn fix(context: &Context<'_>, plan: &FixPlan) -> Result<FixSummary, Error> {
     }
     let judged = bad::set_aside(context)?;
     (summary.set_aside, summary.good) = (judged.set_aside, judged.good);
+    let hidden = store.check()?.in_damage;
+    if !hidden.is_empty() {
+        summary.rehomed = store.rehome(&hidden)?;
+    }
     let lost = agreement::compare(context, &store.check()?)?.missing_hashes;
     look_for(context, &lost, &mut summary)?;
     summary.indexed = crate::search::repair(context)?;

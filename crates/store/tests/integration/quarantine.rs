@@ -1,5 +1,6 @@
 //! What is damaged is set aside and put anew, whatever ends in between (R36, R42, R43).
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use ntt_host::{Disk, OpenMode};
@@ -284,5 +285,47 @@ fn r42_what_others_store_meanwhile_is_found() -> Result<(), Error> {
     put(&mut writer, &contents()[1])?;
     writer.commit()?;
     assert!(matches!(early.verifier().verify(&late)?, Verified::Good));
+    Ok(())
+}
+
+/// R36, R43: a content whose header is damaged is hidden from whoever has nothing but the pack, until it is stored elsewhere.
+#[test]
+fn r36_what_a_damaged_header_hides_is_stored_elsewhere() -> Result<(), Error> {
+    let (disk, pack, contents) = open_pack()?;
+    let (_, at) = place(&disk, &contents[1]).expect("it is stored");
+    disk.flip(&pack, at - 500).expect("the byte is there");
+    let whole = disk.reboot(1);
+    let before = whole.steps();
+    let store = create(&whole, 2)?;
+    let hidden = store.check()?.in_damage;
+    assert_eq!(hidden.len(), 1);
+    assert_eq!(store.rehome(&hidden)?, 1);
+    let steps = whole.steps() - before;
+    assert!(steps > 5, "{steps} steps");
+    for cut in 0..=steps {
+        let disk = disk.reboot(cut);
+        disk.crash_after(disk.steps() + cut);
+        let rehomed = create(&disk, 2)
+            .and_then(|store| store.rehome(&store.check()?.in_damage))
+            .is_ok();
+        let disk = disk.reboot(cut + 1);
+        let store = create(&disk, 4)?;
+        if !rehomed {
+            store.rehome(&store.check()?.in_damage)?;
+        }
+        let report = store.check()?;
+        assert!(
+            matches!(report.problems.as_slice(), [Problem::Remains { .. }]) && report.in_damage.is_empty(),
+            "cut after {cut}: {report:?}"
+        );
+        for bytes in &contents {
+            assert_eq!(read(&store, &BlobHash::of(bytes))?, *bytes);
+        }
+        let (rebuilt, _) = rebuild(&disk, &mut |_| ControlFlow::Continue(()))?;
+        assert!(
+            rebuilt.contains(&BlobHash::of(&contents[1]))?,
+            "the pack alone has it"
+        );
+    }
     Ok(())
 }

@@ -45,6 +45,9 @@ fn print_plan(out: &mut Output, plan: &FixPlan) -> std::io::Result<()> {
     for scan in &plan.index {
         out.line(format!("would be indexed     scan {scan}"))?;
     }
+    for blob in &plan.rehome {
+        out.line(format!("would be stored elsewhere, if it is whole {blob}"))?;
+    }
     for path in &plan.manifests {
         out.line(format!("would be written again {path}"))?;
     }
@@ -73,6 +76,12 @@ fn print_fixed(out: &mut Output, summary: &FixSummary) -> std::io::Result<()> {
     if summary.indexed > 0 {
         let scans = units::counted(summary.indexed, "scan", "scans");
         out.line(format!("made the search index of {scans}"))?;
+    }
+    if summary.rehomed > 0 {
+        let contents = units::counted(summary.rehomed, "content", "contents");
+        out.line(format!(
+            "stored {contents} elsewhere, which lay where packs are damaged"
+        ))?;
     }
     if summary.manifests > 0 {
         let manifests = units::counted(summary.manifests, "manifest", "manifests");

@@ -21,7 +21,7 @@ use crate::units;
 /// Exits with 12 if something is wrong.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// Put right what can be: take in contents that the index does not know, strike entries without bytes, set damaged contents aside, make
+    /// Put right what can be: take in contents that the index does not know, strike entries without bytes, set damaged contents aside, store elsewhere what is whole in a damaged part of a pack, make
     /// files whose content is lost pending for `ntt copy`, make the search index where it is missing or damaged, write damaged manifests again. Never deletes a content.
     #[arg(long)]
     fix: bool,

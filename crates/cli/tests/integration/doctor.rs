@@ -28,7 +28,7 @@ fn r41_a_check_that_fails_ends_its_stage() {
 fn r37_a_manifest_that_rotted_is_found_and_written_again() {
     let environment = Environment::new();
     for number in 0..2000 {
-        environment.write(&format!("tree/file {number}"), number.to_string().as_bytes());
+        environment.write(format!("tree/file {number}"), number.to_string().as_bytes());
     }
     let _ = environment.ntt(["ingest", "tree"]).code(0);
     let media = fs::read_dir(environment.archive().join("media")).expect("media");

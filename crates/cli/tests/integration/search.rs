@@ -366,3 +366,23 @@ fn r44_a_search_in_a_volume_that_is_not_there_is_refused() {
         let _ = environment.ntt([command, "--medium", "tree/1"]).code(0);
     }
 }
+
+/// R39: a table that found no room is not left half written.
+#[test]
+fn r39_half_a_table_is_none() {
+    let environment = Environment::new();
+    for number in 0..600 {
+        environment.write(format!("tree/{number}"), b"content");
+    }
+    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    // The table is longer than that, and what SQLite maps beside the catalogue is not.
+    let script = "trap '' XFSZ; ulimit -f 128; exec \"$0\" export -o table";
+    let ntt = environment.command(["export"]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", script]).arg(ntt.get_program());
+    let set = ntt.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    shell.env_clear().envs(set).current_dir(environment.work());
+    let said = crate::environment::Run::of(shell).stderr(1);
+    assert!(said.contains("File too large"), "{said}");
+    let _ = environment.ntt(["export", "-o", "table"]).code(0);
+}

@@ -47,19 +47,25 @@ enum Format {
 pub(crate) fn run(global: &Global, args: &ExportArgs) -> CommandResult {
     let archive = session::look(global)?;
     let options = args.filter.options(archive.catalogue())?;
-    let mut table = table(args)?;
+    let out = open(args)?;
     let index = archive.search();
-    let unindexed = export::export(archive.catalogue(), Some(&index), &options, &mut |row| {
-        Ok(table.put(row)?)
-    })?;
-    table.finish()?;
-    tell_unindexed(global, &unindexed);
+    let written = table(args.format, out).and_then(|mut table| {
+        let unindexed = export::export(archive.catalogue(), Some(&index), &options, &mut |row| {
+            Ok(table.put(row)?)
+        })?;
+        table.finish()?;
+        Ok(unindexed)
+    });
+    if let (Err(_), Some(path)) = (&written, &args.output) {
+        // It was made here. Half a table would pass for a whole one, and be in the way of the next try.
+        let _ = std::fs::remove_file(path);
+    }
+    tell_unindexed(global, &written?);
     Ok(Exit::Done)
 }
 
-fn table(args: &ExportArgs) -> Result<Box<dyn Table>, Failure> {
-    let out = open(args)?;
-    Ok(match args.format {
+fn table(format: Format, out: Box<dyn Write + Send>) -> Result<Box<dyn Table>, Failure> {
+    Ok(match format {
         Format::Csv => Box::new(csv::Csv::begin(out)?),
         Format::Jsonl => Box::new(Lines(out)),
         #[cfg(feature = "parquet")]

@@ -192,6 +192,10 @@ impl Store {
 
     /// Finds out what the index has in the bad parts; gives the contents.
     fn ask_index(&self, bad: &mut [BadPart]) -> Result<Vec<BlobInfo>, Error> {
+        let mut of_pack: HashMap<PackId, Vec<&mut BadPart>> = HashMap::new();
+        for part in bad {
+            of_pack.entry(part.pack).or_default().push(part);
+        }
         let mut contents = Vec::new();
         let groups = self.shared.index().walk();
         for group in groups {
@@ -200,11 +204,14 @@ impl Store {
                 let Location::Packed { pack, offset } = entry.info.location else {
                     continue;
                 };
+                let Some(parts) = of_pack.get_mut(&pack) else {
+                    continue;
+                };
                 let is_live = live(&group).any(|info| info.location == entry.info.location);
                 let held = if is_live { Held::Content } else { Held::Struck };
                 let begin = offset.saturating_sub(BLOCK_BYTES);
                 let range = ByteRange::new(begin, padded(entry.info.size).saturating_add(offset - begin));
-                let hit = bad.iter_mut().filter(|part| part.pack == pack);
+                let hit = parts.iter_mut();
                 let mut is_hit = false;
                 for part in hit.filter(|part| part.range.intersection(&range).is_some()) {
                     part.held = part.held.max(held);

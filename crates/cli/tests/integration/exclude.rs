@@ -246,3 +246,24 @@ fn r26_labels_of_a_copy_are_those_of_the_original() {
     let said = environment.ntt(["exclude", "a.img", "rules.toml"]).stderr(0);
     assert!(said.contains(told), "{said}");
 }
+
+/// R26: rules that rotted are found before somebody scans again, and can be replaced.
+#[test]
+fn r26_rules_that_cannot_be_read_are_told() {
+    let environment = with_rules();
+    let _ = environment
+        .ntt(["ingest", "--rules", "rules.toml", "tree"])
+        .code(0);
+    let medium = environment
+        .archive()
+        .join("media")
+        .join(environment.medium("tree"));
+    std::fs::write(medium.join("rules.toml"), b"[[rule]]\nname = 3\n").expect("mine");
+    let said = environment.ntt(["doctor"]).code(12);
+    assert!(said.contains("PROBLEM  rules"), "{said}");
+    assert!(said.contains("rules.toml: line 2: invalid type"), "{said}");
+    let said = environment.ntt(["ingest", "--again", "tree"]).stderr(1);
+    assert!(said.contains("rules.toml: line 2: invalid type"), "{said}");
+    let _ = environment.ntt(["exclude", "tree", "rules.toml"]).code(0);
+    let _ = environment.ntt(["doctor"]).code(0);
+}

@@ -245,6 +245,16 @@ fn standing_manifests(archive: &Archive) -> Result<Check, Error> {
     })
 }
 
+/// The media whose rules cannot be read, if there are any: nothing scans them until they have others.
+pub(super) fn rules(archive: &Archive) -> Result<Option<Check>, Error> {
+    let media = archive.catalogue().media()?.into_iter();
+    let wrong = media.filter_map(|medium| crate::exclude::of_medium(archive, &medium).err());
+    let wrong: Vec<String> = wrong.map(|error| error.to_string()).collect();
+    let advice = "no scan of these media begins; `ntt exclude MEDIUM RULES` gives them others";
+    let check = || Check::new("rules", CheckStatus::Problem, shortened(&wrong), advice);
+    Ok((!wrong.is_empty()).then(check))
+}
+
 /// Whether every scan that searches look at has a whole segment in the search index.
 pub(super) fn search(archive: &Archive) -> Result<Check, Error> {
     let standing = crate::search::standing(archive)?;

@@ -101,6 +101,7 @@ fn examine(context: &Context<'_>) -> Result<DoctorReport, Error> {
         None => checks.push(agreement::skipped()),
     }
     checks.extend(checks::manifests(context)?);
+    checks.extend(checks::rules(context.archive)?);
     checks.push(checks::search(context.archive)?);
     let worst = checks.iter().map(|check| check.status).max();
     let outcome = match worst {

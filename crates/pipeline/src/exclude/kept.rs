@@ -43,9 +43,23 @@ pub(crate) fn given_anew(context: &Context<'_>, medium: &MediumRow) -> Result<Op
         return Ok(None);
     };
     let rules = Rules::load(&context.archive.root().join(file))?;
-    match fs::read_to_string(path(context.archive, medium)) {
-        Ok(text) if text == rules.text() => Ok(None),
+    match of_medium(context.archive, medium) {
+        Ok(Some(kept)) if kept.text() == rules.text() => Ok(None),
         _ => Ok(Some(rules)),
+    }
+}
+
+/// The rules that label a medium, if it has any.
+///
+/// # Errors
+///
+/// [`Error::Config`] if the file is wrong; when it cannot be read.
+pub(crate) fn of_medium(archive: &Archive, medium: &MediumRow) -> Result<Option<Rules>, Error> {
+    let path = path(archive, medium);
+    match fs::read_to_string(&path) {
+        Ok(text) => Rules::from_toml(&text, &path.display().to_string()).map(Some),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("reading the rules", &path)(error)),
     }
 }
 
@@ -66,11 +80,8 @@ pub(crate) fn for_scan(context: &Context<'_>, medium: &MediumRow) -> Result<Rule
         keep(context.archive, medium, &rules)?;
         return Ok(rules);
     }
-    match fs::read_to_string(path(context.archive, medium)) {
-        Ok(text) => Rules::from_toml(&text, &path(context.archive, medium).display().to_string()),
-        Err(error) if error.kind() == ErrorKind::NotFound => given(),
-        Err(error) => Err(Error::io("reading the rules", &path(context.archive, medium))(
-            error,
-        )),
+    match of_medium(context.archive, medium)? {
+        Some(rules) => Ok(rules),
+        None => given(),
     }
 }

@@ -12,7 +12,7 @@ use ntt_model::entry::Allocation;
 use ntt_model::{Finding, FindingCode, Layer, Severity};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use kept::{for_scan, given_anew};
+pub(crate) use kept::{for_scan, given_anew, of_medium};
 pub use rules::Rules;
 
 use crate::stage::{Running, Subject};

@@ -54,6 +54,15 @@ struct RuleText {
     max_size: Option<Size>,
 }
 
+/// What is wrong with TOML, and in which line.
+fn in_one_line(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    match before {
+        Some(before) => format!("line {}: {}", before.matches('\n').count() + 1, error.message()),
+        None => error.message().to_owned(),
+    }
+}
+
 impl Rules {
     /// Reads rules from TOML: `[[rule]]` tables with `name`, one of `glob` or `regex`, and optionally `kind`, `min_size`, `max_size`
     /// (inclusive).
@@ -69,7 +78,7 @@ impl Rules {
             place: place.to_owned(),
             reason,
         };
-        let file: RulesFile = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        let file: RulesFile = toml::from_str(text).map_err(|error| wrong(in_one_line(text, &error)))?;
         let mut rules = Self {
             text: text.to_owned(),
             ..Self::default()

@@ -157,21 +157,29 @@ pub(crate) fn format_text(options: &StoreOptions) -> String {
     )
 }
 
-/// Reads `FORMAT`; the error says what was found instead.
+/// Reads `FORMAT`; the error says what was found instead, and how a damaged one is put right: nothing else of the store depends on its numbers.
 pub(crate) fn parse_format(text: &str) -> Result<StoreOptions, String> {
+    let strange = |line: &str| {
+        let whole = format_text(&StoreOptions::default());
+        let lines: Vec<String> = whole.lines().map(|line| format!("{line:?}")).collect();
+        format!(
+            "its file FORMAT has the line {line:?}; if it is damaged, write it again with the lines {} (the numbers count for new contents only)",
+            lines.join(", ")
+        )
+    };
     let mut lines = text.lines();
     match lines.next() {
         Some(FORMAT_LINE) => {}
-        other => return Err(format!("first line {:?}", other.unwrap_or_default())),
+        other => return Err(strange(other.unwrap_or_default())),
     }
     let mut options = StoreOptions::default();
     for line in lines {
-        let (key, value) = line.split_once(' ').ok_or_else(|| format!("line {line:?}"))?;
-        let value: u64 = value.parse().map_err(|_| format!("line {line:?}"))?;
+        let (key, value) = line.split_once(' ').ok_or_else(|| strange(line))?;
+        let value: u64 = value.parse().map_err(|_| strange(line))?;
         match key {
             "pack_threshold_bytes" => options.pack_threshold_bytes = value,
             "pack_target_bytes" => options.pack_target_bytes = value,
-            _ => return Err(format!("line {line:?}")),
+            _ => return Err(strange(line)),
         }
     }
     Ok(options)
@@ -188,6 +196,8 @@ mod tests {
             ..StoreOptions::default()
         };
         assert_eq!(parse_format(&format_text(&options)), Ok(options));
+        let told = parse_format("ntX store 1\n").expect_err("it is damaged");
+        assert!(told.contains("\"ntX store 1\"; if it is damaged"), "{told}");
         assert!(parse_format("ntt store 2\n").is_err());
         assert!(parse_format("").is_err());
         assert!(parse_format("ntt store 1\ncompression 9\n").is_err());

@@ -257,7 +257,7 @@ fn is_there(known: &Image) -> bool {
 
 fn moved(catalogue: &dyn Catalogue, key: MediumKey, known: &Image) -> Result<Recognition, Error> {
     let why = format!(
-        "as much is equal as is known of it: size, head, tail and samples; its ingest from {} was not finished",
+        "as much is equal as is known of it: size, head, tail and samples; it was not read to its end, at {}",
         ntt_model::name::escape(&known.path)
     );
     let medium = catalogue.medium(key)?.medium.id;
@@ -275,7 +275,7 @@ fn equal(catalogue: &dyn Catalogue, key: MediumKey, shared: &[Evidence]) -> Resu
 }
 
 fn resume(catalogue: &dyn Catalogue, key: MediumKey) -> Result<Recognition, Error> {
-    let why = "same file, size and time as an ingest that was not finished".to_owned();
+    let why = "same file, size and time as a medium that was not read to its end".to_owned();
     let medium = catalogue.medium(key)?.medium.id;
     Ok(Recognition::Resume { key, medium, why })
 }

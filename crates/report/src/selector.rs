@@ -145,7 +145,17 @@ impl Selector {
     pub fn find_scans(&self, catalogue: &dyn Catalogue, choice: ScanChoice) -> Result<Vec<ScanRow>, Error> {
         let medium = self.find_medium(catalogue)?;
         let volume = self.find_volume(catalogue, &medium)?;
-        let scans = chosen_scans(catalogue, &volume, choice)?;
+        self.scans_of(catalogue, &volume, choice)
+    }
+
+    /// The scans of the volume that this names; an error if there are none.
+    fn scans_of(
+        &self,
+        catalogue: &dyn Catalogue,
+        volume: &VolumeRow,
+        choice: ScanChoice,
+    ) -> Result<Vec<ScanRow>, Error> {
+        let scans = chosen_scans(catalogue, volume, choice)?;
         if scans.is_empty() {
             let name = format!("{}/{}", escape(&self.medium), volume.volume.number);
             let what = match choice {
@@ -166,10 +176,11 @@ impl Selector {
         let medium = self.find_medium(catalogue)?;
         let volume = match self.volume {
             Some(_) => {
+                let volume = self.find_volume(catalogue, &medium)?;
                 if matches!(scans, ScanChoice::One(_)) {
-                    self.find_scans(catalogue, scans)?;
+                    self.scans_of(catalogue, &volume, scans)?;
                 }
-                Some(self.find_volume(catalogue, &medium)?)
+                Some(volume)
             }
             None => None,
         };

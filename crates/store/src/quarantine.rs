@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use ntt_host::DiskFile;
 use ntt_model::BlobHash;
 
 use crate::error::During;
@@ -23,14 +24,8 @@ impl Store {
     /// [`Error::ReadOnly`]; [`Error::NotFound`] if no copy is in the index; [`Error::Busy`] while somebody else maintains the store;
     /// [`Error::Io`], [`Error::Full`]. Then nothing is struck.
     pub fn quarantine(&self, hash: &BlobHash) -> Result<u64, Error> {
-        let shared = &self.shared;
-        shared.refuse_read_only()?;
-        let busy = || Error::Busy {
-            path: shared.layout.maintenance_lock(),
-        };
         // Of two that do this at once the slower one would move away the right file that came in the place of the damaged one.
-        let _lock = shared.lock_maintenance()?.ok_or_else(busy)?;
-        shared.refresh()?;
+        let _lock = self.alone()?;
         let bad = self.bad_copies(hash)?;
         for info in &bad {
             self.move_aside(info)?;
@@ -49,20 +44,23 @@ impl Store {
     ///
     /// As [`Store::quarantine`].
     pub fn rehome(&self, copies: &[BlobInfo]) -> Result<u64, Error> {
+        let _lock = self.alone()?;
         let shared = &self.shared;
-        shared.refuse_read_only()?;
-        let busy = || Error::Busy {
-            path: shared.layout.maintenance_lock(),
-        };
-        let _lock = shared.lock_maintenance()?.ok_or_else(busy)?;
-        let (mut writer, mut struck) = (self.writer()?, Vec::new());
+        let (mut writer, mut struck) = (self.writer()?, Vec::<Entry>::new());
         for info in copies {
+            // Another one may have done it since they were found.
+            if !self.copies(&info.hash)?.contains(info) {
+                continue;
+            }
             let path = shared.layout.file_of(info);
             let mut content = Vec::new();
             let read = BlobReader::open(shared.disk.as_ref(), &shared.layout, info)
                 .and_then(|mut reader| reader.read_to_end(&mut content).during("read", &path));
             if read.is_ok() && BlobHash::of(&content) == info.hash {
-                writer.put_again(&content, info.hash, info.sha256)?;
+                // Copies of one content follow each other, and one of them is enough.
+                if struck.last().is_none_or(|last| last.info.hash != info.hash) {
+                    writer.put_again(&content, info.hash, info.sha256)?;
+                }
                 struck.push(Entry::struck(*info));
             }
             if writer.should_commit() {
@@ -73,6 +71,18 @@ impl Store {
         self.record(&struck)?;
         writer.seal()?;
         Ok(struck.len() as u64)
+    }
+
+    /// The lock of whoever changes what the index says of stored contents, and the index as it is then.
+    fn alone(&self) -> Result<Box<dyn DiskFile>, Error> {
+        let shared = &self.shared;
+        shared.refuse_read_only()?;
+        let busy = || Error::Busy {
+            path: shared.layout.maintenance_lock(),
+        };
+        let lock = shared.lock_maintenance()?.ok_or_else(busy)?;
+        shared.refresh()?;
+        Ok(lock)
     }
 
     /// The copies of a blob that do not have its bytes.

@@ -382,3 +382,21 @@ fn r44_an_ingest_says_what_its_verification_found() {
     let _ = environment.ntt(["ingest", "other"]).code(0);
     assert_eq!(state(&environment, "other"), "complete");
 }
+
+/// R37: who mends while another run maintains the store waits for that, and leaves a true record.
+#[test]
+fn r37_a_copy_that_mends_beside_another_run_leaves_a_true_record() {
+    let environment = known_damage();
+    let lock = fs::File::open(environment.archive().join("index/lock")).expect("the lock");
+    lock.lock().expect("nobody has it");
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(1500));
+            drop(lock);
+        });
+        let said = environment.ntt(["copy", "tree"]).code(0);
+        assert!(said.contains("2 were new to the archive"), "{said}");
+    });
+    assert_eq!(environment.ntt(["find", "--state", "corrupt"]).code(0), "");
+    let _ = environment.ntt(["verify"]).code(0);
+}

@@ -152,11 +152,11 @@ fn fix(context: &Context<'_>, plan: &FixPlan) -> Result<FixSummary, Error> {
     }
     let judged = bad::set_aside(context)?;
     (summary.set_aside, summary.good) = (judged.set_aside, judged.good);
-    let hidden = store.check()?.in_damage;
-    if !hidden.is_empty() {
-        summary.rehomed = store.rehome(&hidden)?;
+    let report = store.check()?;
+    if !report.in_damage.is_empty() {
+        summary.rehomed = store.rehome(&report.in_damage)?;
     }
-    let lost = agreement::compare(context, &store.check()?)?.missing_hashes;
+    let lost = agreement::compare(context, &report)?.missing_hashes;
     look_for(context, &lost, &mut summary)?;
     summary.indexed = crate::search::repair(context)?;
     for damaged in crate::manifest::damaged(context)? {

@@ -90,7 +90,7 @@ pub(crate) struct DamagedManifest {
     pub(crate) problem: Error,
 }
 
-/// The manifests that are there and are damaged. Each is read once and decompressed, about a second for five million paths.
+/// The manifests that are there and are damaged. Each is read once and decompressed.
 pub(crate) fn damaged(context: &Context<'_>) -> Result<Vec<DamagedManifest>, Error> {
     let mut damaged = Vec::new();
     for medium in context.archive.catalogue().media()? {

@@ -164,17 +164,17 @@ fn readers(volume: &NewVolume) -> Result<Vec<Reader>, Error> {
 ///
 /// When the catalogue fails, the source cannot be opened, or the run was interrupted: the scan that was under way is dropped.
 pub fn run(context: &Context<'_>, medium: &MediumRow, plan: &ScanPlan) -> Result<Vec<ScanSummary>, Error> {
-    let given = exclude::given_anew(context, medium)?;
+    let Some(rules) = exclude::given_anew(context, medium)? else {
+        return scan_all(context, medium, plan);
+    };
     let before = scans_of(context, medium)?;
     let summaries = scan_all(context, medium, plan)?;
-    if let Some(rules) = given {
-        let now = scans_of(context, medium)?;
-        if now.is_empty() {
-            exclude::tell_reach(context, medium)?;
-        } else if !before.is_disjoint(&now) {
-            // What was not scanned now has the labels of before.
-            exclude::run(context, medium, &rules)?;
-        }
+    let now = scans_of(context, medium)?;
+    if now.is_empty() {
+        exclude::tell_reach(context, medium)?;
+    } else if !before.is_disjoint(&now) {
+        // What was not scanned now has the labels of before.
+        exclude::run(context, medium, &rules)?;
     }
     Ok(summaries)
 }

@@ -68,7 +68,8 @@ pub enum Piece<'a> {
     Zeros(u64),
 }
 
-/// Unpacks `source` and hands what is in it to `sink`, in order. Answers with what ended it early, if something did: what came before is good.
+/// Unpacks `source` and hands what is in it to `sink`, in order. Answers with what ended it early, if something did. What came before is then good only up to the last
+/// checksum that fitted, and gzip has one for a whole member.
 ///
 /// # Errors
 ///

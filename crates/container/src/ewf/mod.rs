@@ -20,7 +20,7 @@ use crate::layout::{Fault, Layout, Run, image, read_upto};
 use crate::open::{Found, OpenError, Subject};
 use crate::parts::{Part, Want};
 use section::{Section, sections};
-use table::{Table, Tables};
+use table::{Added, Gathered, Placed, Table, Tables};
 
 mod adler;
 mod section;
@@ -34,6 +34,9 @@ const SIGNATURE_2: &[u8] = b"EVF2\x0d\x0a\x81\x00";
 const SIGNATURE_LOGICAL: &[u8] = b"LVF\x09\x0d\x0a\xff\x00";
 /// Largest chunk that is believed: EnCase writes 32 KiB, others up to a few MiB.
 const CHUNK_BYTES_MAX: u64 = 16 << 20;
+/// Bytes of the geometry as all but SMART write it.
+const VOLUME_BYTES: u64 = 1052;
+const VOLUME_SUM_AT: usize = 1048;
 /// Bytes of a text section, compressed.
 const TEXT_BYTES_MAX: u64 = 1 << 20;
 
@@ -83,7 +86,9 @@ struct Reader {
     layer: crate::ContainerLayer,
     findings: Vec<Finding>,
     geometry: Option<Geometry>,
-    tables: Tables,
+    tables: Gathered,
+    /// What the segments tell of the image: its chunks and sectors, and the identifier of their set.
+    set: Option<([u8; 20], [u8; 16])>,
     is_done: bool,
 }
 
@@ -136,20 +141,14 @@ impl Reader {
                 FindingCode::BeyondEnd,
                 "the last segment is missing or cut: no section says that the image ends",
             );
+            self.tables.note_gap();
         }
-        let listed = self.tables.chunks();
-        let image_bytes = match geometry.image_bytes {
-            0 => listed.saturating_mul(geometry.chunk_bytes),
-            bytes => bytes,
+        let (image_bytes, needed) = match geometry.image_bytes {
+            0 => (self.tables.chunks().saturating_mul(geometry.chunk_bytes), None),
+            bytes => (bytes, Some(bytes.div_ceil(geometry.chunk_bytes))),
         };
-        let needed = image_bytes.div_ceil(geometry.chunk_bytes);
-        if listed < needed {
-            let detail = format!(
-                "{} of {needed} chunks are in no table",
-                needed.saturating_sub(listed)
-            );
-            self.say(Severity::Loss, FindingCode::BeyondEnd, &detail);
-        }
+        let placed = std::mem::take(&mut self.tables).placed(needed);
+        self.tell_lost(&placed, geometry.chunk_bytes, image_bytes);
         self.layer.block_bytes = geometry.chunk_bytes;
         self.layer
             .fact("sector size", format!("{} bytes", geometry.sector_bytes));
@@ -157,7 +156,7 @@ impl Reader {
             hash.range = ByteRange::new(0, image_bytes);
         }
         let layout = Chunks {
-            tables: self.tables,
+            tables: placed.tables,
             chunk_bytes: geometry.chunk_bytes,
             image_bytes,
         };
@@ -178,6 +177,31 @@ impl Reader {
             &format!("segment {name} is missing"),
         );
         self.layer.missing.push(name);
+        self.tables.note_gap();
+    }
+
+    /// What no table lists, and where it is.
+    fn tell_lost(&mut self, placed: &Placed, chunk_bytes: u64, image_bytes: u64) {
+        let Placed { lost, strays, .. } = placed;
+        if lost.len == 0 {
+            return;
+        }
+        let begin = lost.offset.saturating_mul(chunk_bytes);
+        let end = lost.end().saturating_mul(chunk_bytes).min(image_bytes);
+        let needed = image_bytes.div_ceil(chunk_bytes);
+        let mut detail = format!(
+            "{} of {needed} chunks are in no table: {begin:#x} to {end:#x} of the image",
+            lost.len
+        );
+        if *strays > 0 {
+            detail += &format!(
+                "; {strays} of them are here, but not known by their place, because chunks are lacking before and behind them"
+            );
+        }
+        self.say(Severity::Loss, FindingCode::BeyondEnd, &detail);
+        if let Some(finding) = self.findings.pop() {
+            self.findings.push(finding.at(begin));
+        }
     }
 
     fn segment(&mut self, at: usize, part: &Part, bytes: &Arc<dyn ReadAt>) {
@@ -186,12 +210,18 @@ impl Reader {
         let name = shown(&part.name);
         if !head.starts_with(SIGNATURE) || number != at.saturating_add(1) {
             let detail = format!("{name} is not segment {}", at.saturating_add(1));
-            self.say(Severity::Loss, FindingCode::Contradiction, &detail);
-            self.layer.missing.push(name);
+            self.refuse(name, &detail);
+            return;
+        }
+        let found = sections(bytes);
+        if !self.is_of_set(&found.sections, bytes) {
+            let detail = format!(
+                "{name} is segment {number} of another image: it tells another size or another identifier"
+            );
+            self.refuse(name, &detail);
             return;
         }
         self.layer.stored_bytes = self.layer.stored_bytes.saturating_add(bytes.len());
-        let found = sections(bytes);
         for lost in &found.lost {
             let detail = format!(
                 "{name}: no section at {:#x}, looked for the next one up to {:#x}",
@@ -201,17 +231,50 @@ impl Reader {
             self.say(Severity::Loss, FindingCode::Corrupt, &detail);
         }
         let file = self.tables.add_file(bytes.clone());
+        let mut lost = found.lost.iter().peekable();
         for section in &found.sections {
+            if lost.next_if(|lost| lost.offset < section.data().offset).is_some() {
+                self.tables.note_gap();
+            }
             self.section(section, bytes, file, &name);
         }
+        if !found.is_ended {
+            self.tables.note_gap();
+        }
         self.layer.files.push(name);
+    }
+
+    /// Does without a segment that is here.
+    fn refuse(&mut self, name: String, detail: &str) {
+        self.say(Severity::Loss, FindingCode::Contradiction, detail);
+        self.layer.missing.push(name);
+        self.tables.note_gap();
+    }
+
+    /// Whether a segment tells the same of its image as those before it. Of images of one size only the identifier of the set tells, which not all programs write.
+    fn is_of_set(&mut self, sections: &[Section], bytes: &Arc<dyn ReadAt>) -> bool {
+        let of = |section: &Section| {
+            let data = section.data();
+            let read = read_upto(bytes, data.offset, data.len.min(VOLUME_BYTES)).ok()?;
+            let is_whole = data.len >= VOLUME_BYTES && adler::ends_with_sum(&read, VOLUME_SUM_AT);
+            let chunks: [u8; 20] = field::array(&read, 4)?;
+            let identifier: [u8; 16] = field::array(&read, 64)?;
+            (is_whole && chunks != [0; 20]).then_some((chunks, identifier))
+        };
+        let mut volumes = sections
+            .iter()
+            .filter(|section| matches!(section.kind(), "volume" | "disk" | "data"));
+        let Some(set) = volumes.find_map(of) else {
+            return true;
+        };
+        *self.set.get_or_insert(set) == set
     }
 
     fn section(&mut self, section: &Section, bytes: &Arc<dyn ReadAt>, file: usize, name: &str) {
         let data = section.data();
         let read = |len: u64| read_upto(bytes, data.offset, data.len.min(len)).unwrap_or_default();
         match section.kind() {
-            "volume" | "disk" | "data" => self.volume(&read(1052)),
+            "volume" | "disk" | "data" => self.volume(&read(VOLUME_BYTES)),
             "header" | "header2" => self.header(&read(TEXT_BYTES_MAX)),
             "table" | "table2" => {
                 let table = Table::parse(bytes, file, section);
@@ -230,7 +293,11 @@ impl Reader {
         let Some(geometry) = Geometry::parse(bytes) else {
             return;
         };
-        let checked = if bytes.len() >= 1052 { 1048 } else { 90 };
+        let checked = if bytes.len() > VOLUME_SUM_AT {
+            VOLUME_SUM_AT
+        } else {
+            90
+        };
         let is_right = adler::ends_with_sum(bytes, checked);
         if self.geometry.is_some() && !is_right {
             return;
@@ -260,16 +327,16 @@ impl Reader {
     /// The second of a pair of tables is used where the first one is wrong.
     fn table(&mut self, table: Option<Table>, is_second: bool, name: &str) {
         match table {
-            Some(table) => {
-                let replaced = self.tables.add(table, is_second);
-                if replaced {
-                    let detail = format!("{name}: a table of chunks is wrong, its copy was used");
-                    self.say(Severity::Warning, FindingCode::BackupUsed, &detail);
-                }
+            Some(table) if is_second => {
+                let used = self.tables.add_copy(table) != Added::Copy;
+                let detail = format!("{name}: a table of chunks is wrong, its copy was used");
+                used.then(|| self.say(Severity::Warning, FindingCode::BackupUsed, &detail));
             }
+            Some(table) => self.tables.add(table),
             None if !is_second => {
                 let detail = format!("{name}: a table of chunks cannot be read");
                 self.say(Severity::Warning, FindingCode::Corrupt, &detail);
+                self.tables.note_gap();
             }
             None => {}
         }

@@ -49,6 +49,8 @@ impl Section {
 pub(super) struct Found {
     pub(super) sections: Vec<Section>,
     pub(super) lost: Vec<ByteRange>,
+    /// Whether the last section says that the segment ends there.
+    pub(super) is_ended: bool,
 }
 
 /// Follows the chain; searches on where it is broken.
@@ -74,6 +76,7 @@ pub(super) fn sections(segment: &dyn ReadAt) -> Found {
         let is_last = matches!(section.kind, "done" | "next");
         found.sections.push(section);
         if is_last || next <= position {
+            found.is_ended = is_last;
             break;
         }
         position = next;

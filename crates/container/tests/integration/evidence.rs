@@ -4,11 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use ntt_container::{HashAlgorithm, Opening};
-use ntt_model::FindingCode;
-use ntt_source::{FileSource, ReadAt, ReadError};
+use ntt_model::{Finding, FindingCode};
+use ntt_source::{FileSource, ReadAt};
 use ntt_testkit::corpus::corpus_image;
 
-use crate::made::{Compared, assert_equal, folder, opened, opening, run};
+use crate::made::{Compared, IMAGE_BYTES, assert_equal, folder, lost_bytes, opened, opening, run};
 
 const CHUNK: usize = 32 * 1024;
 
@@ -93,39 +93,132 @@ fn a_corrupt_chunk_costs_only_itself() {
         // The first sections are short: this is inside of the chunks.
         bytes[300_000] ^= 0x10;
         fs::write(&path, bytes).expect("written");
-        let image = opened(&path).image;
-        let mut lost = Vec::new();
-        for (number, expected) in raw.chunks(CHUNK).enumerate() {
-            let mut chunk = vec![0; expected.len()];
-            match image.read_exact_at(u64::try_from(number * CHUNK).expect("small"), &mut chunk) {
-                Ok(()) => assert!(chunk == expected, "chunk {number} is wrong and nobody says so"),
-                Err(ReadError::Corrupt { .. }) => lost.push(number),
-                Err(other) => panic!("{other}"),
-            }
-        }
-        assert_eq!(lost.len(), 1, "{compression}: {lost:?}");
+        let lost = lost_bytes(&opened(&path).image, &raw, CHUNK);
+        assert_eq!(lost, CHUNK, "{compression}");
     }
 }
 
-#[test]
-fn a_missing_segment_costs_what_was_in_it() {
+/// Makes `case.E01` and its siblings in a new folder, does something to them, and tells how many bytes cannot be read; what can be read is right.
+fn lost_after(compression: &str, damage: impl FnOnce(&Path)) -> Option<(usize, Vec<Finding>)> {
     let (folder, raw) = folder();
-    if !acquire(folder.path(), "none", "encase6") {
-        return;
+    if !acquire(folder.path(), compression, "encase6") {
+        return None;
     }
-    fs::remove_file(folder.path().join("case.E03")).expect("removed");
+    damage(folder.path());
     let found = opened(&folder.path().join("case.E01"));
+    let lost = lost_bytes(&found.image, &raw, CHUNK);
+    // What a table does not list is told of where it is.
+    let told = found.findings.iter().filter_map(|finding| finding.image_offset);
+    assert!(told.count() >= usize::from(lost > 0), "{:?}", found.findings);
+    Some((lost, found.findings))
+}
+
+fn has(findings: &[Finding], code: FindingCode, text: &str) -> bool {
+    findings
+        .iter()
+        .any(|finding| finding.code == code && finding.detail.contains(text))
+}
+
+/// Segments of 1 MiB have 31 chunks that are stored as they are.
+#[test]
+fn r22_a_missing_segment_costs_what_was_in_it() {
+    let removed = |folder: &Path| fs::remove_file(folder.join("case.E02")).expect("removed");
+    let Some((lost, findings)) = lost_after("none", removed) else {
+        return;
+    };
+    assert!((900_000..1_100_000).contains(&lost), "{lost}");
     assert!(
-        found
-            .findings
-            .iter()
-            .any(|finding| finding.code == FindingCode::BeyondEnd)
+        has(&findings, FindingCode::BeyondEnd, "case.E02 is missing"),
+        "{findings:?}"
     );
+    let (folder, _) = folder();
+    assert!(acquire(folder.path(), "none", "encase6"));
     let second = opening(&folder.path().join("case.E02"));
     assert!(matches!(second, Opening::NotFirst(_)), "a medium of its own");
-    let mut start = vec![0; CHUNK];
-    found.image.read_exact_at(0, &mut start).expect("read");
-    assert!(start == raw[..CHUNK]);
+}
+
+/// The table of a segment stands behind its chunks: one that is cut short lists none.
+#[test]
+fn r22_a_segment_that_is_cut_short_moves_nothing_behind_it() {
+    for compression in ["none", "fast"] {
+        let cut = |folder: &Path| {
+            let path = folder.join("case.E02");
+            let file = fs::OpenOptions::new().write(true).open(&path).expect("opened");
+            let len = file.metadata().expect("a length").len();
+            file.set_len(len / 2).expect("cut");
+        };
+        let Some((lost, findings)) = lost_after(compression, cut) else {
+            return;
+        };
+        assert!(lost > 0 && lost < 2 << 20, "{compression}: {lost}");
+        assert!(
+            has(&findings, FindingCode::BeyondEnd, "in no table"),
+            "{findings:?}"
+        );
+    }
+}
+
+/// A bad sector over the end of the first table and the begin of the second.
+#[test]
+fn r22_tables_that_are_both_wrong_move_nothing_behind_them() {
+    let wipe = |folder: &Path| {
+        let path = folder.join("case.E02");
+        let mut bytes = fs::read(&path).expect("read");
+        let find = |name: &[u8]| bytes.windows(name.len()).position(|window| window == name);
+        let (first, second) = (
+            find(b"table\0\0\0").expect("a table"),
+            find(b"table2\0\0").expect("a copy"),
+        );
+        bytes[first..second + 110].fill(0xee);
+        fs::write(&path, bytes).expect("written");
+    };
+    let Some((lost, _)) = lost_after("none", wipe) else {
+        return;
+    };
+    assert!((900_000..1_100_000).contains(&lost), "{lost}");
+}
+
+#[test]
+fn r22_a_segment_of_another_image_is_not_read() {
+    let mix = |folder: &Path| {
+        let second = folder.join("case.E02");
+        let kept = folder.join("kept");
+        fs::rename(&second, &kept).expect("moved");
+        for name in ["case.E01", "case.E03", "case.E04"] {
+            fs::rename(folder.join(name), folder.join(format!("{name}.kept"))).expect("moved");
+        }
+        fs::write(folder.join("raw.img"), vec![7; 2 << 20]).expect("written");
+        assert!(acquire(folder, "none", "encase6"));
+        for name in ["case.E01", "case.E03", "case.E04"] {
+            let (from, to) = (folder.join(format!("{name}.kept")), folder.join(name));
+            fs::rename(from, to).expect("moved back");
+        }
+    };
+    let Some((lost, findings)) = lost_after("none", mix) else {
+        return;
+    };
+    assert!((900_000..1_100_000).contains(&lost), "{lost}");
+    assert!(
+        has(&findings, FindingCode::Contradiction, "of another image"),
+        "{findings:?}"
+    );
+}
+
+/// Of what stands between two missing segments nobody knows where it belongs.
+#[test]
+fn r22_between_two_missing_segments_nothing_is_guessed() {
+    let removed = |folder: &Path| {
+        fs::remove_file(folder.join("case.E02")).expect("removed");
+        fs::remove_file(folder.join("case.E04")).expect("removed");
+    };
+    let Some((lost, findings)) = lost_after("none", removed) else {
+        return;
+    };
+    assert!((2 << 20..=IMAGE_BYTES - (1 << 19)).contains(&lost), "{lost}");
+    assert!(
+        has(&findings, FindingCode::BeyondEnd, "not known by their place"),
+        "{findings:?}"
+    );
 }
 
 /// The second table of each pair stands in for the first.

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use ntt_container::{Opened, Opening, Part, Parts, Want, open, series};
-use ntt_source::{FileSource, ReadAt};
+use ntt_source::{FileSource, ReadAt, ReadError};
 use ntt_testkit::lab::coverage::contribute_container;
 
 /// Length of the raw image: not a whole number of clusters of any format.
@@ -178,4 +178,23 @@ pub(crate) fn assert_equal(image: &dyn ReadAt, raw: &[u8]) {
         image.read_exact_at(end, &mut [0]).is_err(),
         "a read behind the end"
     );
+}
+
+/// How many bytes of an image cannot be read, looked at by the `step`; what can be read must be right.
+pub(crate) fn lost_bytes(image: &dyn ReadAt, raw: &[u8], step: usize) -> usize {
+    assert_eq!(image.len(), u64::try_from(raw.len()).expect("small"));
+    let mut lost = 0;
+    for (number, expected) in raw.chunks(step).enumerate() {
+        let mut bytes = vec![0; expected.len()];
+        match image.read_exact_at(u64::try_from(number * step).expect("small"), &mut bytes) {
+            Ok(()) => assert!(
+                bytes == expected,
+                "{step} bytes at {} are wrong and nobody says so",
+                number * step
+            ),
+            Err(ReadError::Corrupt { .. }) => lost += expected.len(),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    lost
 }

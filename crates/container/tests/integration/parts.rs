@@ -6,7 +6,7 @@ use ntt_container::Opening;
 use ntt_model::FindingCode;
 use ntt_source::ReadError;
 
-use crate::made::{Compared, folder, opened, opening};
+use crate::made::{Compared, assert_equal, folder, lost_bytes, opened, opening};
 
 const PART: usize = 700_001;
 
@@ -47,6 +47,42 @@ fn a_part_that_is_missing_between_others_costs_its_own_bytes() {
     ));
     found.image.read_exact_at(at(3), &mut bytes).expect("read");
     assert!(bytes == raw[3 * PART..3 * PART + 1000]);
+}
+
+/// An empty or short part among equal ones moves nothing that follows.
+#[test]
+fn r22_a_part_that_is_too_short_costs_its_own_bytes() {
+    for (at, len) in [(2, 0), (1, PART - 512), (0, 1000)] {
+        let (folder, raw) = folder();
+        for (number, part) in raw.chunks(PART).enumerate() {
+            let kept = if number == at { &part[..len] } else { part };
+            fs::write(folder.path().join(format!("x.{:03}", number + 1)), kept).expect("written");
+        }
+        let found = opened(&folder.path().join("x.001"));
+        assert_eq!(found.findings.len(), 1);
+        assert_eq!(found.findings[0].code, FindingCode::BeyondEnd);
+        let place = u64::try_from(at * PART + len).expect("small");
+        assert_eq!(found.findings[0].image_offset, Some(place));
+        // Up to two of the pieces that are looked at reach over the edges.
+        let lost = lost_bytes(&found.image, &raw, 512);
+        assert!(
+            (PART - len..PART - len + 1024).contains(&lost),
+            "part {at} of {len} bytes: {lost}"
+        );
+    }
+}
+
+/// Where parts differ, nobody knows what is lacking; it is said.
+#[test]
+fn parts_of_any_length_are_joined_and_told_of() {
+    let (folder, raw) = folder();
+    let (first, rest) = raw.split_at(100_000);
+    for (name, part) in [("x.001", first), ("x.002", rest)] {
+        fs::write(folder.path().join(name), part).expect("written");
+    }
+    let found = opened(&folder.path().join("x.001"));
+    assert_eq!(found.findings[0].code, FindingCode::Contradiction);
+    assert_equal(&found.image, &raw);
 }
 
 #[test]

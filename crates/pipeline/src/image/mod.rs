@@ -240,7 +240,7 @@ impl<'a> Search<'a> {
         }
         if let Some(ended) = result.ended {
             let detail = format!(
-                "what is compressed cannot be unpacked behind byte {} of the image: {ended}",
+                "what is compressed cannot be unpacked behind byte {} of the image: {ended}; what came before is not confirmed either, back to the last checksum that fits",
                 result.len
             );
             self.findings.push(

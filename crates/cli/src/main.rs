@@ -30,6 +30,16 @@ fn main() -> ExitCode {
         Err(error) => return exit::report_arguments(&error),
     };
     logging::start(&arguments.global);
+    allow_open_files();
     let outcome = commands::run(&arguments);
     exit::report(&arguments.global, outcome)
+}
+
+/// Lets the process open as many files as its user may: an image can be split over thousands, and the usual limit of 1,024 is there for programs that use `select`.
+fn allow_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where it cannot be, whoever opens too many is told.
+    setrlimit(Resource::Nofile, limit).ok();
 }

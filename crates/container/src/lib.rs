@@ -50,5 +50,5 @@ pub use unpack::Packing;
 
 /// Containers inside containers that are opened: a compressed virtual disk in a forensic image is three.
 pub const DEPTH_MAX: usize = 4;
-/// Files of one image at most, companions included.
-pub const FILES_MAX: usize = 512;
+/// Files of one image at most, companions included: more than EWF has names for.
+pub const FILES_MAX: usize = 16_384;

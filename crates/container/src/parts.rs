@@ -1,5 +1,6 @@
 //! The files that an image may consist of.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ntt_source::ReadAt;
@@ -74,11 +75,14 @@ impl Parts {
         if !self.series_given {
             return None;
         }
-        let mut expected = crate::series::names(self.first_name());
-        let mut found: Vec<&Part> = self.files.iter().take(1).collect();
-        for name in expected.by_ref().take(FILES_MAX) {
-            found.extend(self.files.iter().find(|part| part.name == name));
+        let mut by_name: BTreeMap<&[u8], &Part> = BTreeMap::new();
+        for part in &self.files {
+            by_name.entry(&part.name).or_insert(part);
         }
+        let mut found: Vec<&Part> = self.files.iter().take(1).collect();
+        // The names of a series come in their order, which need not be that of the files.
+        let names = crate::series::names(self.first_name()).take(FILES_MAX);
+        found.extend(names.filter_map(|name| by_name.get(name.as_slice()).copied()));
         Some(found)
     }
 }

@@ -101,6 +101,19 @@ impl Finding {
     /// How the detail of every finding about a dead scan child begins.
     pub const SCAN_CHILD: &str = "the scan child ";
 
+    /// How the detail of a finding begins that says of an earlier one that it holds no longer.
+    pub const MADE_GOOD: &str = "made good: ";
+
+    /// What says that this one holds no longer.
+    #[must_use]
+    pub fn made_good(&self) -> Self {
+        Self {
+            severity: Severity::Info,
+            detail: format!("{}{}", Self::MADE_GOOD, self.detail),
+            ..self.clone()
+        }
+    }
+
     /// Whether it tells that a scan child ended early and left something out: more memory or time, or a better reader, may find it.
     pub fn is_cut_short(&self) -> bool {
         self.layer == Layer::Scanner

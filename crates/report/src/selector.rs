@@ -331,7 +331,7 @@ pub(crate) fn own_findings(
     // What an image by itself lacks is not lacking where a set has it.
     let is_in_set = !sets_of(catalogue, medium)?.is_empty();
     let image = catalogue.image(medium.key)?;
-    let rows = catalogue.findings(medium.key)?;
+    let rows = standing(catalogue.findings(medium.key)?);
     let was_cut_short = rows
         .iter()
         .any(|row| row.scan.is_none() && row.finding.is_cut_short());
@@ -350,6 +350,19 @@ pub(crate) fn own_findings(
         }
     }
     Ok(findings)
+}
+
+/// The findings of which no later one says that they hold no longer; those that say so are left out.
+pub fn standing(rows: Vec<FindingRow>) -> Vec<FindingRow> {
+    let mut standing: Vec<FindingRow> = Vec::with_capacity(rows.len());
+    for row in rows {
+        if row.finding.detail.starts_with(Finding::MADE_GOOD) {
+            standing.retain(|earlier| earlier.scan != row.scan || earlier.finding.made_good() != row.finding);
+        } else {
+            standing.push(row);
+        }
+    }
+    standing
 }
 
 /// What the current scans of other media found in volumes of which this medium has copies. They lie elsewhere here: the findings are told without their place.

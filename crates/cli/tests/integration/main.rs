@@ -7,6 +7,7 @@
 
 mod archive;
 mod arrows;
+mod containers;
 mod crash;
 mod damaged_store;
 mod devices;

@@ -29,7 +29,7 @@ pub use old_id::OldIds;
 
 pub(crate) use digest::{Digests, digest_image, digest_range};
 pub(crate) use lost_map::keep_unread;
-pub(crate) use recognise::{is_less_rescued, is_rescued_further};
+pub(crate) use recognise::{has_more_files, is_less_rescued, is_rescued_further};
 pub(crate) use stated::{Outcome as StatedOutcome, StatedDigests};
 pub(crate) use unread::{Rescan, note_change};
 
@@ -384,6 +384,10 @@ fn relocate(context: &Context<'_>, plan: &IdentifyPlan, key: MediumKey) -> Resul
     };
     if earlier.unread != now.unread {
         unread::note_change(catalogue, key, &earlier.unread, &now.unread)?;
+        return Ok(catalogue.set_image(key, &rescued_further(&earlier, &plan.source))?);
+    }
+    if has_more_files(catalogue, key, &earlier, &plan.source)? {
+        unread::note_more_files(catalogue, key)?;
         return Ok(catalogue.set_image(key, &rescued_further(&earlier, &plan.source))?);
     }
     // Its containers need not be opened for that.

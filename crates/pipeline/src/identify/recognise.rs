@@ -1,10 +1,12 @@
 //! Do we know this medium?
 
+use std::collections::BTreeSet;
+
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{Evidence, Image, MediumKind};
 use ntt_model::{ByteRange, MediumKey};
 
-use super::evidence::{SAMPLED, STRONG, TAIL, is_covered};
+use super::evidence::{FILE, SAMPLED, STRONG, TAIL, files, is_covered};
 use super::lost_map;
 use super::stated::StatedDigests;
 use super::{Digests, Recognition, Source, SourceKind, digest_image};
@@ -88,6 +90,11 @@ fn image(
         }
         if is_likely && whole.equals(&known, is_likely)? {
             return equal(catalogue, *key, shared);
+        }
+        if has_more_files(catalogue, *key, &known, source)?
+            && (known.path == source.path.as_bytes() || strength(shared) > 0)
+        {
+            return more_files(catalogue, *key);
         }
         if known.digest.is_none() && is_same_file(&known, source) {
             return resume(catalogue, *key);
@@ -233,6 +240,35 @@ fn less_rescued(catalogue: &dyn Catalogue, key: MediumKey) -> Result<Recognition
     Ok(Recognition::Resume { key, medium, why })
 }
 
+/// Whether an image that was never read to its end consists of more files now than when it was identified: a segment that was missing was found, or a file beside it is allowed now.
+/// All that it had must be there with the same name and length; of one that had none, the place must be the same.
+pub(crate) fn has_more_files(
+    catalogue: &dyn Catalogue,
+    key: MediumKey,
+    known: &Image,
+    source: &Source,
+) -> Result<bool, Error> {
+    if known.digest.is_some() || source.container.is_none() || known.size_bytes != source.size_bytes {
+        return Ok(false);
+    }
+    let value = |piece: &Evidence| piece.value.clone();
+    let evidence = catalogue.evidence(key)?;
+    let recorded: BTreeSet<String> = evidence
+        .iter()
+        .filter(|piece| piece.kind == FILE)
+        .map(value)
+        .collect();
+    let now: BTreeSet<String> = files(source).iter().map(value).collect();
+    let is_known = !recorded.is_empty() || known.path == source.path.as_bytes();
+    Ok(is_known && recorded.len() < now.len() && recorded.is_subset(&now))
+}
+
+fn more_files(catalogue: &dyn Catalogue, key: MediumKey) -> Result<Recognition, Error> {
+    let why = "files of it are here that were missing when it was read".to_owned();
+    let medium = catalogue.medium(key)?.medium.id;
+    Ok(Recognition::Resume { key, medium, why })
+}
+
 fn is_same_file(known: &Image, source: &Source) -> bool {
     known.path == source.path.as_bytes() && known.modified == source.modified
 }
@@ -265,7 +301,9 @@ fn moved(catalogue: &dyn Catalogue, key: MediumKey, known: &Image) -> Result<Rec
 }
 
 fn equal(catalogue: &dyn Catalogue, key: MediumKey, shared: &[Evidence]) -> Result<Recognition, Error> {
-    let kinds: Vec<&str> = shared.iter().map(|piece| piece.kind.as_str()).collect();
+    let mut kinds: Vec<&str> = shared.iter().map(|piece| piece.kind.as_str()).collect();
+    // An image has one piece for each of its files.
+    kinds.dedup();
     let why = format!(
         "every byte is equal (BLAKE3 of the whole image), as is {}",
         kinds.join(", ")

@@ -19,6 +19,8 @@ pub(crate) enum Rescan {
     Carrying,
     /// Nothing keeps its results: contents were taken for whole that are not.
     Afresh,
+    /// The same, because files are here that were missing; what was found wanting of the image for that is made good.
+    Files,
 }
 
 impl Rescan {
@@ -33,7 +35,7 @@ impl Rescan {
 
     /// What an event of the log asks for.
     pub(crate) fn told_by(event: &EventRow) -> Self {
-        let told = [Self::Carrying, Self::Afresh].into_iter();
+        let told = [Self::Carrying, Self::Afresh, Self::Files].into_iter();
         let mut told = told.filter(|rescan| rescan.detail() == event.detail);
         told.next().unwrap_or_default()
     }
@@ -45,6 +47,9 @@ impl Rescan {
             Self::Carrying => "more of it was rescued: its scans are to be made again",
             Self::Afresh => {
                 "less of it was rescued than was known: its scans are to be made again, and its contents read again"
+            }
+            Self::Files => {
+                "files of it are here that were missing: its scans are to be made again, and its contents read again"
             }
         }
     }
@@ -61,6 +66,20 @@ pub(crate) fn note_change(
     before: &[ByteRange],
     now: &[ByteRange],
 ) -> Result<(), Error> {
+    let unread_bytes = now.iter().map(|range| range.len).fold(0, u64::saturating_add);
+    note(catalogue, medium, unread_bytes, Rescan::of(before, now).detail())
+}
+
+/// Notes that files of a medium's image are here that were not; as [`note_change`].
+///
+/// # Errors
+///
+/// When the catalogue fails.
+pub(super) fn note_more_files(catalogue: &dyn Catalogue, medium: MediumKey) -> Result<(), Error> {
+    note(catalogue, medium, 0, Rescan::Files.detail())
+}
+
+fn note(catalogue: &dyn Catalogue, medium: MediumKey, bytes: u64, detail: &str) -> Result<(), Error> {
     let event = EventRow {
         at: None,
         medium: Some(medium),
@@ -68,8 +87,8 @@ pub(crate) fn note_change(
         result: RunOutcome::Complete.as_str().to_owned(),
         elapsed_ms: 0,
         count: 0,
-        bytes: now.iter().map(|range| range.len).fold(0, u64::saturating_add),
-        detail: Rescan::of(before, now).detail().to_owned(),
+        bytes,
+        detail: detail.to_owned(),
     };
     Ok(catalogue.add_event(&event)?)
 }

@@ -5,15 +5,19 @@
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ntt_inspect::container::{FILES_MAX, ImageFiles, Want, series};
+use ntt_model::{Finding, FindingCode, Layer, Severity};
+use ntt_report::units;
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
-use crate::HostPath;
+use crate::{Error, HostPath};
 
 /// Files missing in a row after which a series counts as ended.
 const GAP_MAX: usize = 16;
@@ -24,6 +28,8 @@ pub(super) struct Companions {
     directory: PathBuf,
     allowed: Option<PathBuf>,
     opened: Vec<HostPath>,
+    /// Names that were not found and may be those of files in other directories.
+    elsewhere: Vec<Vec<u8>>,
 }
 
 impl Companions {
@@ -34,33 +40,46 @@ impl Companions {
             directory: image.parent().unwrap_or(Path::new("/")).to_owned(),
             allowed: allowed.and_then(|allowed| std::fs::canonicalize(allowed).ok()),
             opened: Vec::new(),
+            elsewhere: Vec::new(),
         }
     }
 
-    pub(super) fn opened(self) -> Vec<HostPath> {
-        self.opened
+    /// The files that were opened, and what is to be told of those that were not.
+    pub(super) fn end(self) -> (Vec<HostPath>, Option<Finding>) {
+        let told = self.elsewhere.first().map(|first| {
+            let (first, count) = (HostPath::from(Path::new(OsStr::from_bytes(first))), self.elsewhere.len());
+            let detail = format!(
+                "{} that the image names may lie elsewhere ({first}): what is not beside the image is opened only below the directory that --allow-backing names",
+                units::counted(u64::try_from(count).unwrap_or(u64::MAX), "file", "files"),
+            );
+            Finding::new(Severity::Warning, Layer::Image, FindingCode::Denied, detail)
+        });
+        (self.opened, told)
     }
 
     /// Opens what a child asked for and adds it to the files; what cannot be had is added as missing.
-    pub(super) fn add(&mut self, want: &Want, files: &mut ImageFiles) {
+    ///
+    /// # Errors
+    ///
+    /// If a file of the series is there and cannot be opened, or if no more files can be open. Without it, what is not missing would be called so.
+    pub(super) fn add(&mut self, want: &Want, files: &mut ImageFiles) -> Result<(), Error> {
         match want {
             Want::Named(name) => {
-                let file = if files.companions.len() < FILES_MAX {
-                    self.named(name)
-                } else {
-                    None
+                let file = match self.named(name) {
+                    Err(Error::Io { source, .. }) if !is_exhausted(&source) => None,
+                    file => file?,
                 };
                 files.companions.push((name.clone(), file.map(Arc::new)));
             }
-            Want::Following => self.following(files),
+            Want::Following => self.following(files)?,
         }
+        Ok(())
     }
 
-    fn following(&mut self, files: &mut ImageFiles) {
+    fn following(&mut self, files: &mut ImageFiles) -> Result<(), Error> {
         let mut missing: Vec<Vec<u8>> = Vec::new();
-        let room = FILES_MAX.saturating_sub(files.companions.len() + 1);
-        for name in series::names(&files.name).take(room) {
-            match self.named(&name) {
+        for name in series::names(&files.name) {
+            match self.named(&name)? {
                 Some(file) => {
                     files
                         .companions
@@ -72,26 +91,40 @@ impl Companions {
             if missing.len() >= GAP_MAX {
                 break;
             }
+            if files.companions.len() >= FILES_MAX {
+                return Err(Error::Source {
+                    path: self.image.clone(),
+                    reason: format!("it consists of more than {FILES_MAX} files"),
+                });
+            }
         }
         files.series_given = true;
+        Ok(())
     }
 
-    fn named(&mut self, name: &[u8]) -> Option<File> {
-        let path = self
-            .places(name)
-            .into_iter()
-            .find_map(|place| self.permitted(&place))?;
+    fn named(&mut self, name: &[u8]) -> Result<Option<File>, Error> {
+        let places = self.places(name);
+        let Some(path) = places.iter().find_map(|place| self.permitted(place)) else {
+            let is_link = places.iter().any(|place| place.is_symlink());
+            if is_link || name.contains(&b'/') || name.contains(&b'\\') {
+                self.elsewhere.push(name.to_vec());
+            }
+            return Ok(None);
+        };
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(flags.bits().cast_signed())
             .open(&path)
-            .ok()?;
-        if !file.metadata().ok()?.is_file() {
-            return None;
+            .map_err(Error::io("opening a file of the image", &path))?;
+        let status = file
+            .metadata()
+            .map_err(Error::io("opening a file of the image", &path))?;
+        if !status.is_file() {
+            return Ok(None);
         }
         self.opened.push(HostPath::from(path.as_path()));
-        Some(file)
+        Ok(Some(file))
     }
 
     /// Where the file may be: at its path, if the user allowed more than the image's directory, and beside the image under its last name.
@@ -123,12 +156,20 @@ impl Companions {
     }
 }
 
+/// Whether an error says that nothing more can be opened.
+fn is_exhausted(error: &io::Error) -> bool {
+    let kinds = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+    kinds
+        .iter()
+        .any(|kind| error.raw_os_error() == Some(kind.raw_os_error()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn has(companions: &mut Companions, name: &str) -> bool {
-        companions.named(name.as_bytes()).is_some()
+        matches!(companions.named(name.as_bytes()), Ok(Some(_)))
     }
 
     #[test]
@@ -162,6 +203,12 @@ mod tests {
         ] {
             assert!(!has(&mut companions, refused), "{refused}");
         }
+        let (_, told) = companions.end();
+        let told = told.expect("what may lie elsewhere is told").detail;
+        assert!(
+            told.starts_with("4 files") && told.contains("--allow-backing"),
+            "{told}"
+        );
         let mut companions = Companions::beside(&images.join("a"), Some(&other));
         assert!(has(&mut companions, "../other/secret"));
         assert!(has(&mut companions, "link"));

@@ -22,8 +22,8 @@ use crate::{Config, Error, HostPath, Interrupt};
 use companions::Companions;
 pub(crate) use kept::Kept;
 
-/// Rounds of looking and opening: each adds a file or unpacks something.
-const ROUNDS_MAX: usize = ntt_inspect::container::FILES_MAX + 8;
+/// Rounds of looking and opening: each adds a file that a container names, or a series of files, or unpacks something.
+const ROUNDS_MAX: usize = 4096;
 /// How often something inside of something compressed may be compressed again.
 const UNPACKED_MAX: usize = 3;
 
@@ -198,11 +198,11 @@ impl<'a> Search<'a> {
                     return Ok(Some(self.opened(packaging, files, len.len(), false)));
                 }
                 Answer::NotFirst(reason) => return Err(self.refusal(&reason)),
-                Answer::Wants(want) => self.companions.add(&want, &mut self.files),
+                Answer::Wants(want) => self.companions.add(&want, &mut self.files)?,
                 Answer::Packed(_) => self.unpack(packaging)?,
             }
         }
-        Err(self.refusal("it needs more files than are believed"))
+        Err(self.refusal(&format!("it names more than {ROUNDS_MAX} files")))
     }
 
     fn look(&self) -> Result<Packaging, Error> {
@@ -265,10 +265,12 @@ impl<'a> Search<'a> {
         layers.extend(packaging.layers);
         let mut findings = self.findings;
         findings.extend(packaging.findings);
+        let (companions, told) = self.companions.end();
+        findings.extend(told);
         OpenImage {
             layers,
             findings,
-            companions: self.companions.opened(),
+            companions,
             is_readable,
             files,
             image_bytes,

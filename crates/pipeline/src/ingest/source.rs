@@ -79,7 +79,7 @@ impl Known {
         inspect_once(context, &self, medium, layers)?;
         let settings = ScanSettings {
             again: self.again != Rescan::Not || request.scan.again,
-            afresh: self.again == Rescan::Afresh,
+            afresh: self.again >= Rescan::Afresh,
             ..request.scan
         };
         let (goes_on, mut scanned) = scan_once(context, medium, settings)?;
@@ -194,6 +194,9 @@ pub(super) fn inspect_once(
         None => inspect::plan(source, context.config, &context.scan_program, context.interrupt),
     };
     let result = found.and_then(|tree| {
+        if let Some(tree) = tree.as_ref().filter(|_| known.again == Rescan::Files) {
+            inspect::make_good(catalogue, medium, tree)?;
+        }
         inspect::record(context, medium, source, tree.as_ref(), &stage)?;
         Ok(tree.is_some_and(|tree| tree.findings.iter().any(Finding::is_cut_short)))
     });
@@ -213,7 +216,7 @@ fn is_inspection_cut_short(context: &Context<'_>, medium: &MediumRow) -> Result<
 }
 
 /// A directory that was ingested completely is scanned again, because it may have changed since; one that was not is gone on with first. An image cannot have, unless more of it was
-/// rescued: then directories may have appeared, and what was damaged is read again. If less of it was rescued than was known, all is read again.
+/// rescued: then directories may have appeared, and what was damaged is read again. If less of it was rescued than was known, or files of it are here that were not, all is read again.
 fn rescan(context: &Context<'_>, identity: &IdentifyPlan) -> Result<Rescan, Error> {
     let catalogue = context.archive.catalogue();
     let Some(key) = identity.recognition.key() else {
@@ -225,9 +228,13 @@ fn rescan(context: &Context<'_>, identity: &IdentifyPlan) -> Result<Rescan, Erro
         SourceKind::Directory => Ok(Rescan::Not),
         SourceKind::Image | SourceKind::Set => {
             let known = catalogue.image(key)?;
-            let now = known.map_or(Rescan::Not, |image| {
-                Rescan::of(&image.unread, &identity.source.unread)
-            });
+            let now = match &known {
+                Some(image) if identify::has_more_files(catalogue, key, image, &identity.source)? => {
+                    Rescan::Files
+                }
+                Some(image) => Rescan::of(&image.unread, &identity.source.unread),
+                None => Rescan::Not,
+            };
             Ok(now.max(rescan_left(context, &medium)?))
         }
     }

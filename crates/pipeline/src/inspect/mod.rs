@@ -14,8 +14,8 @@ use ntt_inspect::supervisor::{Budgets, Supervisor};
 
 pub(crate) use directory::{DIRECTORY, mount_point, mounted};
 pub(crate) use record::{
-    add_new_findings, content_range, digest_volume, hold_in_set, mapping, part_from_originals, record,
-    recorded_layer,
+    add_new_findings, content_range, digest_volume, hold_in_set, make_good, mapping, part_from_originals,
+    record, recorded_layer,
 };
 
 use crate::content::image_files;

@@ -14,7 +14,7 @@ use crate::content::{image_row, open_image};
 use crate::identify::{Source, digest_range};
 use crate::stage::Running;
 use crate::{Context, Error};
-use ntt_report::selector::{current_scans, sets_of};
+use ntt_report::selector::{current_scans, sets_of, standing};
 
 /// Verdict of a volume that can be scanned.
 pub(super) const READABLE: &str = "readable";
@@ -330,13 +330,25 @@ fn incomplete(tree: &LayerTree) -> Option<Finding> {
     Some(Finding::new(Severity::Loss, Layer::Image, FindingCode::BeyondEnd, detail).at(tree.image_bytes))
 }
 
+/// Says of what was found of the medium itself that it holds no longer, unless an inspection of more of it finds it still. What only reading shows is found again by reading.
+pub(crate) fn make_good(
+    catalogue: &dyn Catalogue,
+    medium: &MediumRow,
+    tree: &LayerTree,
+) -> Result<(), Error> {
+    let earlier = standing(catalogue.findings(medium.key)?).into_iter();
+    let gone = earlier.filter(|row| row.scan.is_none() && !tree.findings.contains(&row.finding));
+    let good: Vec<Finding> = gone.map(|row| row.finding.made_good()).collect();
+    Ok(catalogue.add_findings(medium.key, None, &good)?)
+}
+
 /// Adds findings that the medium does not have yet: an inspection may be done again after an interruption.
 pub(crate) fn add_new_findings(
     catalogue: &dyn Catalogue,
     medium: &MediumRow,
     findings: &[Finding],
 ) -> Result<(), Error> {
-    let known = catalogue.findings(medium.key)?;
+    let known = standing(catalogue.findings(medium.key)?);
     let new: Vec<Finding> = findings
         .iter()
         .filter(|finding| known.iter().all(|row| row.finding != **finding))

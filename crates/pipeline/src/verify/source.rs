@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use ntt_catalogue::rows::{MediumRow, ScanRow, VolumeRow};
 use ntt_model::{Finding, FindingCode, Layer, MediumId, Severity};
-use ntt_report::selector::current_scans;
+use ntt_report::selector::{current_scans, standing};
 use serde::{Deserialize, Serialize};
 
 use crate::content::{image_row, open_image, source_of};
@@ -94,7 +94,7 @@ struct Check<'a> {
 
 impl<'a> Check<'a> {
     fn new(context: &'a Context<'a>, medium: &'a MediumRow, stage: &'a Running<'a>) -> Result<Self, Error> {
-        let known = context.archive.catalogue().findings(medium.key)?;
+        let known = standing(context.archive.catalogue().findings(medium.key)?);
         Ok(Self {
             context,
             medium,

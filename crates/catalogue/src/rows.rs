@@ -580,6 +580,11 @@ impl LastChanges {
         concern.iter().filter_map(|key| self.0.get(key).copied()).max()
     }
 
+    /// The last event of a medium itself.
+    pub fn of_itself(&self, medium: MediumKey) -> Option<Timestamp> {
+        self.0.get(&Some(medium)).copied()
+    }
+
     /// When anything changed last.
     pub fn latest(&self) -> Option<Timestamp> {
         self.0.values().copied().max()

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ntt_catalogue::rows::MediumRow;
 use ntt_pipeline::archive::{Access, CataloguePlace};
 use ntt_pipeline::config::{ConfigLayer, Origin};
-use ntt_pipeline::{Archive, Config, Context, Error, ErrorKind, Interrupt};
+use ntt_pipeline::{Archive, Config, Context, Error, ErrorKind, Interrupt, manifest};
 use ntt_report::selector::find_medium;
 
 use crate::args::Global;
@@ -51,6 +51,9 @@ impl Session {
     fn open_at(global: &Global, root: &Path, access: Access, config: Config) -> Result<Self, Failure> {
         let place = CataloguePlace::of(&config)?;
         let archive = Archive::open(root, access, config.pack_threshold_bytes.value, &place)?;
+        if matches!(access, Access::Write | Access::Copy) {
+            manifest::refuse_older_catalogue(&archive)?;
+        }
         Ok(Self {
             archive,
             config,
@@ -83,7 +86,7 @@ impl Session {
             interrupt: &interrupt,
             ..self.context()
         };
-        let refreshed = ntt_pipeline::manifest::refresh(&context);
+        let refreshed = manifest::refresh(&context);
         let value = result?;
         refreshed?;
         Ok(value)
@@ -200,6 +203,9 @@ impl From<Error> for Failure {
             Error::CatalogueElsewhere(_) => Some(
                 "name the database with --catalogue, NTT_CATALOGUE or `catalogue` in the archive's ntt.toml. If the database is gone, `ntt doctor --rebuild-catalogue` fills \
                  another from the manifests. If the catalogue is in the archive again, remove its file `archive-id`",
+            ),
+            Error::OlderCatalogue { .. } => Some(
+                "it may have been put back from an old copy: put back the latest one, or make it again from the manifests with `ntt doctor --rebuild-catalogue`, which keeps the present one",
             ),
             Error::StrangeCatalogue(_) => Some(
                 "it would know a part of the archive only. Name the one that has the rest (look at --catalogue and NTT_CATALOGUE), fill this one from that with \

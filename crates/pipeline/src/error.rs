@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ntt_model::MediumId;
+
 /// Why a use case could not do what it was asked. One bad file is never one of these; it is a row in the catalogue.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -19,6 +21,16 @@ pub enum Error {
     /// A catalogue in a server that knows nothing of what the archive has manifests of.
     #[error("the catalogue in the server knows none of the media of the archive {}", .0.display())]
     StrangeCatalogue(PathBuf),
+    /// A catalogue that does not know all that the archive's manifests tell, as one does that was put back from an old copy.
+    #[error("the catalogue is older than the archive {}: it does not know all that the manifests of {} tell, {first} the first", .root.display(), ntt_report::units::counted(u64::try_from(*.media).unwrap_or(u64::MAX), "medium", "media"))]
+    OlderCatalogue {
+        /// The archive.
+        root: PathBuf,
+        /// The first medium of which it knows less.
+        first: MediumId,
+        /// How many there are.
+        media: usize,
+    },
     /// A catalogue in a server that tells of media, for an archive that is yet to be made.
     #[error("the catalogue has media already and {} holds no archive: it belongs to another one", .0.display())]
     ForeignCatalogue(PathBuf),
@@ -148,6 +160,7 @@ impl Error {
             | Self::NoCatalogue(_)
             | Self::CatalogueElsewhere(_)
             | Self::StrangeCatalogue(_)
+            | Self::OlderCatalogue { .. }
             | Self::ForeignCatalogue(_)
             | Self::Format { .. }
             | Self::Store(_)

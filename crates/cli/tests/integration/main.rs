@@ -25,6 +25,7 @@ mod losses;
 mod macintosh;
 mod managers;
 mod names;
+mod older_catalogue;
 mod packed;
 #[cfg(feature = "parquet")]
 mod parquet;

@@ -219,16 +219,17 @@ fn standing_manifests(archive: &Archive) -> Result<Check, Error> {
         .map(|row| row.medium.id.to_string())
         .collect();
     let kept = manifests_kept(archive)?;
-    let unknown: Vec<String> = kept.difference(&known).cloned().collect();
+    let mut unknown: BTreeSet<String> = kept.difference(&known).cloned().collect();
+    unknown.extend(crate::manifest::ahead(archive)?.iter().map(ToString::to_string));
+    let unknown: Vec<String> = unknown.into_iter().collect();
     let without: Vec<String> = known.difference(&kept).cloned().collect();
     Ok(if !unknown.is_empty() {
         let detail = format!(
-            "{} of media that the catalogue does not know: {}",
+            "{} of media of which the catalogue does not know all that they tell: {}",
             unknown.len(),
             shortened(&unknown)
         );
-        let advice =
-            "the catalogue lost them: `ntt doctor --rebuild-catalogue` makes it again from the manifests";
+        let advice = "the catalogue lost that: `ntt doctor --rebuild-catalogue` makes it again from the manifests, and keeps the present one. Until then nothing is written to the archive";
         Check::new("manifests", CheckStatus::Problem, detail, advice)
     } else if !without.is_empty() {
         let advice = "run `ntt ingest` on their sources again: the manifest is written at its end";

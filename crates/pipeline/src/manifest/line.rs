@@ -59,6 +59,9 @@ pub(crate) struct MediumLine {
     pub(crate) schema: u32,
     /// The last change that this manifest tells of.
     pub(crate) as_of: Option<Timestamp>,
+    /// The last event of the medium itself that it tells of; manifests of old do not say it.
+    #[serde(default)]
+    pub(crate) changed: Option<Timestamp>,
     pub(crate) medium: MediumRow,
     /// The medium's id as it is shown.
     pub(crate) id: String,

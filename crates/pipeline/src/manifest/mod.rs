@@ -6,18 +6,19 @@ mod line;
 mod read;
 mod write;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use ntt_catalogue::rows::{LastChanges, MediumRow};
 use ntt_host::{Disk, RealDisk};
-use ntt_model::MediumId;
+use ntt_model::{MediumId, MediumKey};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use line::{DirectoryLine, Line, PathLine};
+pub(crate) use line::{DirectoryLine, Line, PathLine, VolumeLine};
 pub(crate) use read::Manifest;
 
-use crate::archive::Lock;
+use crate::archive::{Lock, media_folders};
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, HostPath, RunOutcome, Stage, census};
 
@@ -79,6 +80,45 @@ pub(crate) fn is_current(root: &Path, changes: &LastChanges, medium: &MediumRow)
     told.is_ok_and(|head| head.as_of == changes.of(medium.key))
 }
 
+/// The media whose manifests tell of what the catalogue does not know: it was put back from an old copy, or lost its last transactions. What is damaged, [`damaged`] tells.
+pub(crate) fn ahead(archive: &Archive) -> Result<Vec<MediumId>, Error> {
+    let mut told = Vec::new();
+    for medium in media_folders(archive.root())? {
+        let head = Manifest::open(&path(archive.root(), medium)).and_then(|mut manifest| manifest.head());
+        told.extend(head.ok().map(|head| (medium, head)));
+    }
+    // After the manifests: a run beside this one writes them last.
+    let changes = archive.catalogue().last_changes()?;
+    let known: BTreeMap<MediumId, MediumKey> = archive
+        .catalogue()
+        .media()?
+        .iter()
+        .map(|row| (row.medium.id, row.key))
+        .collect();
+    told.retain(|(medium, head)| match known.get(medium) {
+        None => true,
+        Some(key) => head.changed > changes.of_itself(*key),
+    });
+    Ok(told.into_iter().map(|(medium, _)| medium).collect())
+}
+
+/// Refuses a catalogue that is older than the manifests: a run that writes would give away numbers that others have, and put what it knows in their place.
+///
+/// # Errors
+///
+/// [`Error::OlderCatalogue`].
+pub fn refuse_older_catalogue(archive: &Archive) -> Result<(), Error> {
+    let ahead = ahead(archive)?;
+    match ahead.first() {
+        None => Ok(()),
+        Some(first) => Err(Error::OlderCatalogue {
+            root: archive.root().to_owned(),
+            first: *first,
+            media: ahead.len(),
+        }),
+    }
+}
+
 /// A manifest of a medium that is there and cannot be read to its end.
 #[derive(Debug)]
 pub(crate) struct DamagedManifest {
@@ -122,8 +162,8 @@ fn publish(context: &Context<'_>, medium: &MediumRow, path: &Path) -> Result<Man
     let mut encoder = zstd::Encoder::new(file, LEVEL).map_err(io)?;
     encoder.include_checksum(true).map_err(io)?;
     let mut lines = line::Lines::new(&mut encoder, &temporary);
-    let as_of = context.archive.catalogue().last_changes()?.of(medium.key);
-    write::medium(context, medium, as_of, &mut lines)?;
+    let changes = context.archive.catalogue().last_changes()?;
+    write::medium(context, medium, &changes, &mut lines)?;
     let count = lines.finish()?;
     let file = encoder.finish().map_err(io)?;
     file.sync_all().map_err(io)?;
@@ -132,7 +172,7 @@ fn publish(context: &Context<'_>, medium: &MediumRow, path: &Path) -> Result<Man
     RealDisk
         .sync_dir(&directory)
         .map_err(Error::io("syncing", &directory))?;
-    census::keep(context.archive, medium, as_of)?;
+    census::keep(context.archive, medium, changes.of(medium.key))?;
     Ok(ManifestSummary {
         path: path.into(),
         lines: count,

@@ -1,8 +1,7 @@
 //! Everything that the catalogue knows of a medium, as lines.
 
 use ntt_catalogue::record::{PathRecord, ScanRecord};
-use ntt_catalogue::rows::{MediumRow, ScanRow, VolumeRow};
-use ntt_model::Timestamp;
+use ntt_catalogue::rows::{LastChanges, MediumRow, ScanRow, VolumeRow};
 use ntt_report::media::volume_name;
 
 use super::line::{Line, Lines, MediumLine, PathLine, SCHEMA, Text, VolumeLine};
@@ -12,13 +11,14 @@ use crate::{Context, Error};
 pub(super) fn medium(
     context: &Context<'_>,
     medium: &MediumRow,
-    as_of: Option<Timestamp>,
+    changes: &LastChanges,
     lines: &mut Lines<'_>,
 ) -> Result<(), Error> {
     let catalogue = context.archive.catalogue();
     lines.put(&Line::Medium(Box::new(MediumLine {
         schema: SCHEMA,
-        as_of,
+        as_of: changes.of(medium.key),
+        changed: changes.of_itself(medium.key),
         medium: medium.clone(),
         id: medium.medium.id.to_string(),
         evidence: catalogue.evidence(medium.key)?,

@@ -4,6 +4,7 @@
 //! empty database is filled. [`index`] does the same for the index of the store.
 
 pub mod index;
+mod keys;
 mod load;
 
 use std::fs::File;
@@ -15,6 +16,8 @@ use ntt_catalogue::sqlite::Restoration;
 use ntt_host::{Clock, SystemClock};
 use ntt_model::{MediumId, MediumKey};
 use serde::{Deserialize, Serialize};
+
+use keys::Keys;
 
 use crate::archive::{CataloguePlace, Lock, catalogue_path, is_elsewhere, media_folders, spool_folder};
 use crate::manifest::Manifest;
@@ -146,9 +149,10 @@ fn fill(
     stage: &Running<'_>,
     interrupt: &Interrupt,
 ) -> Result<u64, Error> {
+    let keys = Keys::of(&plan.manifests, interrupt)?;
     let mut lines = 0;
     for (_, path) in &plan.manifests {
-        lines += load::manifest(path.as_path(), restoration.as_mut(), stage, interrupt)?;
+        lines += load::manifest(path.as_path(), &keys, restoration.as_mut(), stage, interrupt)?;
     }
     restoration.finish()?;
     Ok(lines)

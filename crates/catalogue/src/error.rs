@@ -17,7 +17,7 @@ pub enum Error {
         /// The database, without secrets.
         place: String,
     },
-    /// The schema is newer than this program, or not a catalogue at all (R31).
+    /// The schema is another one than that of this program (R31).
     #[error("the catalogue has schema version {found}; this program works with {known}")]
     Version {
         /// What the database says.
@@ -25,6 +25,9 @@ pub enum Error {
         /// The last version that this program can migrate to.
         known: i64,
     },
+    /// A database that is there and is no catalogue that can be used: of another program, or of a copy that did not end.
+    #[error("the catalogue cannot be used: {0}")]
+    Unusable(&'static str),
     /// It belongs to another archive than the one that it was opened with (R37).
     #[error("the catalogue {place} belongs to another archive")]
     Foreign {

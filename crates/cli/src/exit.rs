@@ -109,15 +109,8 @@ impl From<std::io::Error> for Failure {
 
 impl From<ntt_catalogue::Error> for Failure {
     fn from(error: ntt_catalogue::Error) -> Self {
-        let kind = match &error {
-            ntt_catalogue::Error::Unreachable { .. }
-            | ntt_catalogue::Error::Missing { .. }
-            | ntt_catalogue::Error::Foreign { .. }
-            | ntt_catalogue::Error::Version { .. } => FailureKind::Unreachable,
-            ntt_catalogue::Error::Held => FailureKind::Held,
-            _ => FailureKind::Failed,
-        };
-        Self::new(kind, error)
+        // What a question meets is told as what a use case meets.
+        ntt_pipeline::Error::from(error).into()
     }
 }
 
@@ -215,7 +208,8 @@ pub(crate) fn tell_failure(global: &Global, failure: &Failure) {
     if global.json {
         tell_json(&causes[0], &causes[1..], &failure.hints);
     } else {
-        tell(&format!("ntt: {}", causes.join(": ")));
+        // Servers say some things in several lines.
+        tell(&format!("ntt: {}", causes.join(": ").replace('\n', "; ")));
         failure
             .hints
             .iter()

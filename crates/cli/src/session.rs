@@ -222,6 +222,9 @@ impl From<Error> for Failure {
             {
                 Some("`ntt catalogue init` brings it to the version of this program")
             }
+            Error::Catalogue(ntt_catalogue::Error::Version { found, known }) if found > known => {
+                Some("a newer ntt made it: use that one, or a newer one still")
+            }
             Error::Store(ntt_store::Error::DamagedIndex(_)) => Some(
                 "the contents are not touched by it: `ntt doctor --rebuild-index` makes the index again from them",
             ),

@@ -9,6 +9,29 @@ use super::media::unsigned;
 use super::{census, seal};
 use crate::Error;
 
+/// The tables that all scans share, and those of which theirs are parts.
+const TABLES: [&str; 19] = [
+    "medium",
+    "evidence",
+    "image",
+    "volume",
+    "scan",
+    "rule",
+    "worker",
+    "chunk",
+    "chunk_members",
+    "attempt",
+    "blob",
+    "finding",
+    "event",
+    "dir",
+    "path",
+    "label",
+    "inode",
+    "stream",
+    "result",
+];
+
 /// Relations that no constraint guards: what to count, and what it means if it is not zero.
 const SHARED: [(&str, &str); 4] = [
     (
@@ -50,7 +73,12 @@ const LEAVES: [(&str, &str, &str); 3] = [
 
 /// Everything that contradicts itself, one sentence each.
 pub(super) fn check(connection: &Connection) -> Result<Vec<String>, Error> {
-    let mut problems = Vec::new();
+    let sql = "SELECT 'table ' || name || ' is missing' FROM unnest($1::text[]) AS t (name) WHERE to_regclass(name) IS NULL";
+    let mut problems: Vec<String> =
+        connection.collect(sql, &[&TABLES.map(Some).to_vec()], |row| get(row, 0))?;
+    if !problems.is_empty() {
+        return Ok(problems);
+    }
     for (sql, meaning) in SHARED {
         let count: i64 = connection.one(sql, &[])?;
         if count > 0 {

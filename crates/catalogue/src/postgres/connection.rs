@@ -356,7 +356,10 @@ pub(super) fn error_of(place: &Place, error: postgres::Error) -> Error {
         _ if is_full_or_read_only(state) => Error::Storage(Box::new(error)),
         _ if *state == SqlState::LOCK_NOT_AVAILABLE => Error::Held,
         _ if *state == SqlState::TOO_MANY_CONNECTIONS => place.unreachable(error),
-        // The leaf tables of a scan are there as soon as it is sealed.
+        // The leaf tables of a scan are there as soon as it is sealed; all others always are.
+        _ if *state == SqlState::UNDEFINED_TABLE && !is_of_a_scan(&told(&error)) => {
+            Error::Damaged(told(&error))
+        }
         _ if *state == SqlState::UNDEFINED_TABLE => Error::NotFound {
             what: "sealed scan".to_owned(),
         },
@@ -376,9 +379,15 @@ fn is_full_or_read_only(state: &SqlState) -> bool {
         SqlState::OUT_OF_MEMORY,
         SqlState::IO_ERROR,
         SqlState::READ_ONLY_SQL_TRANSACTION,
-        SqlState::INSUFFICIENT_PRIVILEGE,
     ]
     .contains(state)
+}
+
+/// Whether a server's sentence names the table of a scan: `relation "path_12" does not exist`.
+fn is_of_a_scan(told: &str) -> bool {
+    let name = told.split('"').nth(1).unwrap_or_default();
+    let number = name.rsplit('_').next().filter(|number| number.len() < name.len());
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 fn is_twice(error: &postgres::Error, index: &str) -> bool {

@@ -42,10 +42,7 @@ fn version(connection: &Connection) -> Result<Option<(i64, bool)>, Error> {
     }
     let sql = "SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')";
     if connection.one::<i64>(sql, &[])? > 0 {
-        return Err(Error::Version {
-            found: 0,
-            known: newest_version(),
-        });
+        return Err(Error::Unusable("the database has tables of another program"));
     }
     Ok(None)
 }
@@ -67,7 +64,7 @@ pub(super) fn check(connection: &Connection, place: &Place) -> Result<(), Error>
 }
 
 fn half_filled() -> Error {
-    Error::Damaged("a copy into it did not end; drop the database and copy again".to_owned())
+    Error::Unusable("a copy into it did not end; drop the database and copy again")
 }
 
 /// Whether the database has a catalogue at all; takes no lock on it.

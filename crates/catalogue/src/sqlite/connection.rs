@@ -34,9 +34,23 @@ impl From<rusqlite::Error> for Error {
             ) => Self::Storage(Box::new(error)),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
             Some(ErrorCode::ConstraintViolation) => Self::Conflict(error.to_string()),
+            None if is_of_a_value(&error) => Self::Damaged(error.to_string()),
             _ => Self::Database(Box::new(error)),
         }
     }
+}
+
+/// Whether a row holds what no row can hold that this program wrote.
+fn is_of_a_value(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error as Cause;
+    matches!(
+        error,
+        Cause::FromSqlConversionFailure(..)
+            | Cause::IntegralValueOutOfRange(..)
+            | Cause::Utf8Error(..)
+            | Cause::InvalidColumnType(..)
+            | Cause::QueryReturnedNoRows
+    )
 }
 
 /// A file that is no sound database is damaged, and all else is out of reach.

@@ -50,6 +50,9 @@ pub(super) fn check_version(connection: &Connection) -> Result<i64, Error> {
     if is_new || is_known {
         return Ok(version);
     }
+    if application != APPLICATION_ID {
+        return Err(Error::Unusable("the file is a database of another program"));
+    }
     Err(Error::Version {
         found: version,
         known: newest_version(),

@@ -1,4 +1,4 @@
-//! A catalogue that was put back from an old copy: its manifests know more than it does (R28, R37).
+//! A catalogue that was put back from an old copy, so that its manifests know more than it does (R28, R37), or that is damaged.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -123,4 +123,46 @@ fn r37_media_with_the_same_numbers_are_all_made_again() {
     let dumped = environment.ntt(["doctor", "--dump-catalogue"]).bytes(0);
     environment.ntt(["doctor", "--rebuild-catalogue"]).code(0);
     assert!(environment.ntt(["doctor", "--dump-catalogue"]).bytes(0) == dumped);
+}
+
+/// R44: whatever page of the catalogue is gone, no question ends with the code of an answer, and the doctor examines all that can be.
+#[test]
+fn r44_a_damaged_catalogue_is_out_of_reach_and_no_answer() {
+    let environment = Environment::new();
+    for number in 0..300 {
+        environment.write(
+            format!("s/{}/{number}", number % 7),
+            format!("{number}").as_bytes(),
+        );
+    }
+    environment.ntt(["ingest", "s"]).code(0);
+    let whole = fs::read(catalogue(&environment)).expect("read");
+    let pages = whole.len() / 4096;
+    assert!(pages > 20, "{pages}");
+    let mut met = 0;
+    for page in (0..pages).step_by(8) {
+        let mut bytes = whole.clone();
+        bytes[page * 4096..][..4096].fill(0);
+        fs::write(catalogue(&environment), bytes).expect("written");
+        for question in [
+            ["find", "299"].as_slice(),
+            &["ls", "s/1/3"],
+            &["medium", "list"],
+            &["status"],
+        ] {
+            let run = environment.ntt(question);
+            let (exit, said) = (run.exit(), run.everything());
+            if said.contains("catalogue") {
+                met += 1;
+                assert_eq!(exit, Some(10), "page {page}: {said}");
+                assert!(said.contains("--rebuild-catalogue"), "page {page}: {said}");
+            }
+        }
+        let run = environment.ntt(["doctor"]);
+        let (exit, said) = (run.exit(), run.everything());
+        let is_examined = said.contains("ok       space") && matches!(exit, Some(0 | 12));
+        let is_closed = exit == Some(10) && said.contains("--rebuild-catalogue");
+        assert!(is_examined || is_closed, "page {page}: {said}");
+    }
+    assert!(met > pages / 16, "{met} of {pages}");
 }

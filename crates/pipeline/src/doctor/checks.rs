@@ -183,13 +183,12 @@ pub(super) fn catalogue(archive: &Archive) -> Result<Check, Error> {
     if problems.is_empty() {
         return Ok(Check::ok("catalogue", "consistent"));
     }
+    Ok(damaged_catalogue(&shortened(&problems)))
+}
+
+pub(super) fn damaged_catalogue(detail: &str) -> Check {
     let advice = "run `ntt doctor --rebuild-catalogue`";
-    Ok(Check::new(
-        "catalogue",
-        CheckStatus::Problem,
-        shortened(&problems),
-        advice,
-    ))
+    Check::new("catalogue", CheckStatus::Problem, detail, advice)
 }
 
 /// Whether every medium has a manifest and every manifest its medium. A catalogue that lost media (its file damaged, or put back from an old

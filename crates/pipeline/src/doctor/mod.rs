@@ -84,25 +84,45 @@ pub fn run(context: &Context<'_>) -> Result<DoctorReport, Error> {
     stage.conclude(result, |report| report.outcome)
 }
 
+/// What the catalogue cannot answer because it is damaged is a problem, and hides none of the others.
+fn unless_damaged<T>(checks: &mut Vec<Check>, found: Result<T, Error>) -> Result<Option<T>, Error> {
+    match found {
+        Err(Error::Catalogue(error @ ntt_catalogue::Error::Damaged(_))) => {
+            let problem = checks::damaged_catalogue(&error.to_string());
+            if !checks.contains(&problem) {
+                checks.push(problem);
+            }
+            Ok(None)
+        }
+        found => found.map(Some),
+    }
+}
+
 fn examine(context: &Context<'_>) -> Result<DoctorReport, Error> {
     let mut checks = checks::environment(context);
     let report = context.archive.store().check()?;
     checks.extend(checks::store(&report));
-    checks.push(checks::catalogue(context.archive)?);
+    let consistent = unless_damaged(&mut checks, checks::catalogue(context.archive))?;
+    checks.extend(consistent);
     let agreement = match report.index_is_damaged() {
         true => None,
-        false => Some(agreement::compare(context, &report)?),
+        false => unless_damaged(&mut checks, agreement::compare(context, &report))?,
     };
     match &agreement {
         Some(agreement) => {
             checks.extend(agreement.checks());
-            checks.extend(bad::check(context.archive, agreement)?);
+            let bad = unless_damaged(&mut checks, bad::check(context.archive, agreement))?;
+            checks.extend(bad.flatten());
         }
-        None => checks.push(agreement::skipped()),
+        None if report.index_is_damaged() => checks.push(agreement::skipped()),
+        None => {}
     }
-    checks.extend(checks::manifests(context)?);
-    checks.extend(checks::rules(context.archive)?);
-    checks.push(checks::search(context.archive)?);
+    let manifests = unless_damaged(&mut checks, checks::manifests(context))?;
+    checks.extend(manifests.into_iter().flatten());
+    let rules = unless_damaged(&mut checks, checks::rules(context.archive))?;
+    checks.extend(rules.flatten());
+    let search = unless_damaged(&mut checks, checks::search(context.archive))?;
+    checks.extend(search);
     let worst = checks.iter().map(|check| check.status).max();
     let outcome = match worst {
         Some(CheckStatus::Problem) => RunOutcome::DamageFound,

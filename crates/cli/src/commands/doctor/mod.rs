@@ -91,7 +91,7 @@ fn print_report(out: &mut Output, report: &DoctorReport) -> std::io::Result<()> 
             units::count(agreement.missing),
             units::count(agreement.orphans),
         ),
-        None => "store and catalogue were not compared: the index of the store cannot be read".to_owned(),
+        None => "store and catalogue were not compared: one of them cannot be read".to_owned(),
     })?;
     out.flush()
 }

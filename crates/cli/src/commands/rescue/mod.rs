@@ -207,9 +207,9 @@ fn say_how_to_go_on(global: &Global, args: &RescueArgs, record: &Record) {
         .to_possible_value()
         .map(|value| value.get_name().to_owned())
         .unwrap_or_default();
+    tell(&format!("{}:", advice.0));
     tell(&format!(
-        "{}:\n  ntt rescue {source} --output {output}{map} --patience {patience}",
-        advice.0
+        "  ntt rescue {source} --output {output}{map} --patience {patience}"
     ));
 }
 

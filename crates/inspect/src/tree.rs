@@ -9,7 +9,7 @@ use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity};
 use ntt_source::{ReadAt, ReadError, SubRange};
 use ntt_volume::el_torito::{self, Media};
 use ntt_volume::identify::{Identified, identify};
-use ntt_volume::{Found, Slot, fill, scan, table};
+use ntt_volume::{Found, Slot, fill, manager, scan, table};
 
 pub use set::{build_set, build_set_watched};
 use step::{Step, StepKind, Unwatched, Watch};
@@ -398,6 +398,9 @@ impl<'a> Builder<'a> {
         let all_known = self.identify(volume.range);
         if let Some(member) = all_known.iter().find(|known| assembly::is_member(known)) {
             volume.member_of = member.type_name.to_owned();
+            if let Some(end) = manager::member_end(&self.window(volume.range)) {
+                self.expect(volume.range.offset.saturating_add(end));
+            }
             if !file_systems.is_empty() && self.is_part(&volume) {
                 self.report_part(&volume);
                 file_systems.clear();

@@ -308,6 +308,60 @@ fn r16_members_on_several_images_make_a_set() {
     }
 }
 
+/// R12: what a member must have stands in its superblock. The set reads on through parity; the image says that it is not all of the disk.
+#[test]
+fn r12_an_image_of_a_member_that_is_cut_short_is_incomplete() {
+    let Some(image) = ext4("short", 8) else { return };
+    let expected = expected(&image);
+    let like = MdMember {
+        level: 5,
+        layout: 2,
+        chunk_sectors: 128,
+        raid_disks: 3,
+        role: 0,
+        events: 7,
+    };
+    let mut disks = md_members(like, &raid5(&image, 65_536, 3));
+    let whole = disks[1].len();
+    disks[1].truncate(whole / 2);
+    let trees = build_set(disks.clone()).expect("a set");
+    let lacking: Vec<usize> = trees.images.iter().map(|tree| tree.findings.len()).collect();
+    assert_eq!(lacking, [0, 1, 0]);
+    let cut = &trees.images[1];
+    assert_eq!(codes(cut), [FindingCode::BeyondEnd]);
+    assert_eq!(cut.findings[0].severity, Severity::Loss);
+    assert_eq!(cut.expected_bytes, u64::try_from(whole).expect("small"));
+    assert_eq!(codes(&trees.set), [FindingCode::MissingMember]);
+    let device = volume(&trees.set, "md raid5 host:0");
+    let bases = (1..).map(|number| member_base(number).expect("room"));
+    let known = Device::of(device.number, device.mapping.as_ref().expect("pieces")).expect("a device");
+    let space = Space::new(bases.zip(&disks).collect(), vec![known]);
+    assert_eq!(contents_in(&space, device), (expected, Vec::new()));
+}
+
+/// R12: so does the label of a physical volume.
+#[test]
+fn r12_an_image_of_a_physical_volume_that_is_cut_short_is_incomplete() {
+    let Some([mut member, _]) = lvm2_members() else {
+        return;
+    };
+    let whole = build(&member);
+    assert!(
+        !codes(&whole).contains(&FindingCode::BeyondEnd),
+        "{:#?}",
+        whole.findings
+    );
+    let expected = u64::try_from(member.len()).expect("small");
+    member.truncate(member.len() - 4096);
+    let cut = build(&member);
+    assert!(
+        codes(&cut).contains(&FindingCode::BeyondEnd),
+        "{:#?}",
+        cut.findings
+    );
+    assert_eq!(cut.expected_bytes, expected);
+}
+
 /// R16: members of different arrays, and a stale one, are not joined; what nobody else belongs to stays with its image.
 #[test]
 fn r16_strangers_make_no_set() {

@@ -25,6 +25,8 @@ const AREAS_MAX: usize = 8;
 struct Label {
     /// 32 characters.
     uuid: String,
+    /// How long the member is.
+    device_bytes: u64,
     /// Metadata areas, in bytes of the member.
     areas: Vec<ByteRange>,
 }
@@ -51,6 +53,7 @@ fn label(source: &dyn ReadAt) -> Option<Label> {
         (sector.starts_with(b"LABELONE") && sector.get(24..32)? == b"LVM2 001").then_some(())?;
         let header = usize::try_from(le_u32(&sector, 20)?).ok()?;
         let uuid = padded_text(sector.get(header..)?.get(..32)?);
+        let device_bytes = le_u64(&sector, header.checked_add(32)?)?;
         let mut lists = sector.get(header.checked_add(40)?..)?.chunks_exact(16);
         // Data areas, an empty one, metadata areas, an empty one.
         lists.by_ref().find(|area| le_u64(area, 0) == Some(0))?;
@@ -63,8 +66,17 @@ fn label(source: &dyn ReadAt) -> Option<Label> {
             })
             .take(AREAS_MAX)
             .collect();
-        Some(Label { uuid, areas })
+        Some(Label {
+            uuid,
+            device_bytes,
+            areas,
+        })
     })
+}
+
+/// How long the member is, as its label says.
+pub(super) fn member_end(source: &dyn ReadAt) -> Option<u64> {
+    label(source).map(|label| label.device_bytes)
 }
 
 /// The newest text of the member's areas.

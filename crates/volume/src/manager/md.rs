@@ -48,6 +48,24 @@ pub struct Superblock {
     is_recovering: bool,
 }
 
+impl Superblock {
+    /// How long a member must be to hold what it gives to its array.
+    fn end(&self) -> u64 {
+        let given = match self.used_bytes {
+            0 => self.data.len,
+            used => used,
+        };
+        self.data.offset.saturating_add(given)
+    }
+}
+
+/// How long a member must be, by a superblock whose checksum holds.
+pub(super) fn member_end(source: &dyn ReadAt) -> Option<u64> {
+    superblock(source)
+        .filter(|superblock| superblock.sum_holds)
+        .map(|superblock| superblock.end())
+}
+
 /// The superblock of a member, wherever it stands.
 pub fn superblock(source: &dyn ReadAt) -> Option<Superblock> {
     // 1.0 lies at least 8 KiB before the end, on a 4 KiB boundary.
@@ -290,6 +308,16 @@ fn current(known: Vec<Known>, assembly: &mut Assembly) -> Vec<Known> {
         );
     }
     for known in &current {
+        let lacking = known.superblock.end().saturating_sub(known.range.len);
+        if lacking > 0 && known.superblock.sum_holds {
+            let detail = format!(
+                "volume {} is cut short: {lacking} bytes of what it gives to the array {} are not here",
+                known.number,
+                display_name(&known.superblock)
+            );
+            let at = known.range.offset;
+            assembly.report(Severity::Warning, FindingCode::MissingMember, at, detail);
+        }
         if !known.superblock.sum_holds {
             let detail = format!(
                 "the checksum of the md superblock of volume {} does not hold",

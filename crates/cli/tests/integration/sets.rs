@@ -192,16 +192,19 @@ fn r16_strangers_and_twins_are_no_set() {
     environment.ntt(["ingest", "--set", "a.img"]).stderr(2);
 }
 
-/// An image that was taken in alone is a member that misses its siblings; with the set it is not any more.
+/// An image that was taken in alone is a member that misses its siblings; with the set it is not any more, also where what it has of their volume begins on another one.
 #[test]
 fn an_image_that_came_before_its_siblings_is_complete_with_them() {
     let environment = Environment::new();
-    let members = md_members(like(0, 0), &raid0(&images::demo()[DEMO_FAT], CHUNK, 2));
-    for (name, member) in ["a.img", "b.img"].iter().zip(&members) {
+    let members = md_members(like(0, 0), &raid0(&images::demo()[DEMO_FAT], CHUNK, 3));
+    for (name, member) in ["a.img", "b.img", "c.img"].iter().zip(&members) {
         environment.write(name, member);
     }
-    environment.ntt(["ingest", "a.img"]).code(3);
-    environment.ntt(["ingest", "--set", "a.img", "b.img"]).code(0);
+    environment.ntt(["ingest", "a.img", "b.img"]).code(3);
+    environment
+        .ntt(["ingest", "--set", "a.img", "b.img", "c.img"])
+        .code(0);
+    environment.ntt(["ingest", "b.img"]).code(0);
     let list = environment.ntt(["--json", "medium", "list"]).document(0);
     for medium in list["media"].as_array().expect("media") {
         assert_eq!(medium["completeness"], "complete", "{medium:#}");

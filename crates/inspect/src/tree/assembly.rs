@@ -149,13 +149,8 @@ impl Builder<'_> {
 
     /// Lists what a device holds, counted in this source.
     fn add_inner(&mut self, inner: LayerTree, device: &Device) -> Option<u32> {
-        let counted = |offset: Option<u64>| offset.and_then(|offset| place(&device.mapping, offset));
-        self.tree
-            .findings
-            .extend(inner.findings.into_iter().map(|finding| Finding {
-                image_offset: counted(finding.image_offset),
-                ..finding
-            }));
+        let counted = |finding| counted(&device.mapping, finding);
+        self.tree.findings.extend(inner.findings.into_iter().map(counted));
         let mut numbers: Vec<(u32, u32)> = Vec::new();
         let is_whole = |volume: &VolumeLayer| volume.found_by == "whole image";
         let mut number = None;
@@ -247,6 +242,21 @@ fn inner_tree(source: &dyn ReadAt, watch: &dyn Watch, mapping: &Mapping, depth: 
     let mut builder = Builder::new(&volume, &watch, depth.saturating_add(1));
     builder.build(ByteRange::new(0, volume.len()));
     builder.tree
+}
+
+/// A finding of the volume as one of the source. What was unread there because a member is not here is not lacking where a set has that.
+fn counted(mapping: &Mapping, finding: Finding) -> Finding {
+    let image_offset = finding.image_offset.and_then(|offset| place(mapping, offset));
+    let is_absent = finding.image_offset.is_some() && image_offset.is_none();
+    let code = match finding.code {
+        FindingCode::Unread if is_absent => FindingCode::MissingMember,
+        code => code,
+    };
+    Finding {
+        image_offset,
+        code,
+        ..finding
+    }
 }
 
 /// Where a byte of the volume lies in the source.

@@ -118,3 +118,49 @@ fn r22_a_part_that_is_found_later_makes_the_medium_whole() {
     environment.ntt(["verify"]).code(0);
     environment.ntt(["doctor"]).code(0);
 }
+
+/// R12, R22: what has a later number belongs to the image however many are missing before it; where more are missing than were found, it is said.
+#[test]
+fn r22_a_long_gap_between_parts_is_no_end() {
+    let environment = Environment::new();
+    let bytes = demo();
+    let part_bytes = bytes.len() / 80 + 1;
+    let part = |number: usize| environment.work().join(format!("disk.{number:03}"));
+    for (at, content) in bytes.chunks(part_bytes).enumerate() {
+        fs::write(part(at + 1), content).expect("written");
+    }
+    for number in 30..50 {
+        fs::remove_file(part(number)).expect("removed");
+    }
+    let said = environment.ntt(["--json", "ingest", "disk.001"]).summary(3);
+    assert_eq!(said["media"][0]["completeness"], "partial", "{said}");
+    let read = environment
+        .ntt(["medium", "show", "--findings", "disk.001"])
+        .code(0);
+    assert!(read.contains("part disk.049 is missing"), "{read}");
+    assert!(!read.contains("part disk.050 is missing"), "{read}");
+    for number in 5..30 {
+        fs::remove_file(part(number)).expect("removed");
+    }
+    let said = environment.ntt(["inspect", "disk.001"]).code(3);
+    assert!(said.contains("disk.050 was not taken for a part"), "{said}");
+}
+
+/// Sheets and descriptors of systems that do not tell letters apart; one that names what is not there says so.
+#[test]
+fn names_in_other_letters_are_found_if_there_is_one_of_them() {
+    let environment = Environment::new();
+    environment.write("data.bin", &demo());
+    environment.write(
+        "disc.cue",
+        b"FILE \"DATA.BIN\" BINARY\n  TRACK 01 MODE1/2048\n    INDEX 01 00:00:00\n",
+    );
+    let said = environment.ntt(["inspect", "disc.cue"]).everything();
+    assert!(said.contains("fat16") && said.contains("ext4"), "{said}");
+    environment.write("Data.Bin", b"another one");
+    let said = environment.ntt(["inspect", "disc.cue"]).stderr(1);
+    assert!(
+        said.contains("the file that holds its image is missing: DATA.BIN"),
+        "{said}"
+    );
+}

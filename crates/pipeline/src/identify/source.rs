@@ -9,8 +9,25 @@ use ntt_model::Timestamp;
 use ntt_source::{FileSource, ReadAt};
 
 use super::{Source, SourceKind, map};
-use crate::image::{self, Opener};
+use crate::image::{self, Contained, Opener};
 use crate::{Error, HostPath};
+
+/// Why there is no image in a container that is one.
+fn nothing_in(contained: &Contained) -> String {
+    let missing: Vec<&str> = contained
+        .layers
+        .iter()
+        .flat_map(|layer| layer.missing.iter().map(String::as_str))
+        .collect();
+    match missing.first() {
+        Some(first) if missing.len() == 1 => format!("the file that holds its image is missing: {first}"),
+        Some(first) => format!(
+            "{} files that hold its image are missing, the first {first}",
+            missing.len()
+        ),
+        None => "the image in its container is empty (0 bytes)".to_owned(),
+    }
+}
 
 impl Source {
     /// Looks at the source: kind, length, time, mapfile, and the containers of an image, with their files. Reads no content, unless it is compressed as a
@@ -24,16 +41,13 @@ impl Source {
         if source.kind == SourceKind::Image {
             source.container = image::open(opener, source.path.as_path(), &source.unread)?;
         }
-        if let Some(len) = source
-            .container
-            .as_ref()
-            .and_then(|contained| contained.kept.0.as_ref())
-            .map(|image| image.len())
+        if let Some(contained) = &source.container
+            && let Some(len) = contained.kept.0.as_ref().map(|image| image.len())
         {
             if len == 0 {
                 return Err(Error::Source {
                     path: path.to_owned(),
-                    reason: "the image in its container is empty (0 bytes)".to_owned(),
+                    reason: nothing_in(contained),
                 });
             }
             source.size_bytes = len;

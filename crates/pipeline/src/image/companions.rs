@@ -3,7 +3,8 @@
 //! Their names stand in hostile bytes. A file is opened only if it lies in the image's own directory, or below the directory that the user allowed, after
 //! symbolic links are followed; and only if it is a regular file. A path from another machine is answered by the file of that name beside the image.
 
-use std::ffi::OsStr;
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -19,8 +20,10 @@ use rustix::io::Errno;
 
 use crate::{Error, HostPath};
 
-/// Files missing in a row after which a series counts as ended.
+/// So many files may always be missing in a row, and as many as were found before: what has a later number may be something else.
 const GAP_MAX: usize = 16;
+/// Names of a directory that are looked at.
+const NAMES_MAX: usize = 1 << 20;
 
 /// Where companions may lie, and which were opened.
 pub(super) struct Companions {
@@ -30,6 +33,10 @@ pub(super) struct Companions {
     opened: Vec<HostPath>,
     /// Names that were not found and may be those of files in other directories.
     elsewhere: Vec<Vec<u8>>,
+    /// The file of the series that stands behind a gap too long, and how many are missing before it.
+    behind_gap: Option<(Vec<u8>, usize)>,
+    /// What there is beside the image, by names in small letters, once it was needed: several spellings of one name are none.
+    beside: Option<HashMap<Vec<u8>, Option<OsString>>>,
 }
 
 impl Companions {
@@ -41,20 +48,31 @@ impl Companions {
             allowed: allowed.and_then(|allowed| std::fs::canonicalize(allowed).ok()),
             opened: Vec::new(),
             elsewhere: Vec::new(),
+            behind_gap: None,
+            beside: None,
         }
     }
 
     /// The files that were opened, and what is to be told of those that were not.
-    pub(super) fn end(self) -> (Vec<HostPath>, Option<Finding>) {
-        let told = self.elsewhere.first().map(|first| {
-            let (first, count) = (HostPath::from(Path::new(OsStr::from_bytes(first))), self.elsewhere.len());
+    pub(super) fn end(self) -> (Vec<HostPath>, Vec<Finding>) {
+        let shown = |name: &[u8]| HostPath::from(Path::new(OsStr::from_bytes(name)));
+        let elsewhere = self.elsewhere.first().map(|first| {
+            let count = u64::try_from(self.elsewhere.len()).unwrap_or(u64::MAX);
             let detail = format!(
-                "{} that the image names may lie elsewhere ({first}): what is not beside the image is opened only below the directory that --allow-backing names",
-                units::counted(u64::try_from(count).unwrap_or(u64::MAX), "file", "files"),
+                "{} that the image names may lie elsewhere ({}): what is not beside the image is opened only below the directory that --allow-backing names",
+                units::counted(count, "file", "files"),
+                shown(first),
             );
             Finding::new(Severity::Warning, Layer::Image, FindingCode::Denied, detail)
         });
-        (self.opened, told)
+        let behind = self.behind_gap.as_ref().map(|(name, missing)| {
+            let detail = format!(
+                "{} was not taken for a part of the image, because {missing} before it are missing: what follows them is not read",
+                shown(name)
+            );
+            Finding::new(Severity::Loss, Layer::Image, FindingCode::BeyondEnd, detail)
+        });
+        (self.opened, elsewhere.into_iter().chain(behind).collect())
     }
 
     /// Opens what a child asked for and adds it to the files; what cannot be had is added as missing.
@@ -78,19 +96,24 @@ impl Companions {
 
     fn following(&mut self, files: &mut ImageFiles) -> Result<(), Error> {
         let mut missing: Vec<Vec<u8>> = Vec::new();
-        for name in series::names(&files.name) {
-            match self.named(&name)? {
-                Some(file) => {
-                    files
-                        .companions
-                        .extend(missing.drain(..).map(|name| (name, None)));
-                    files.companions.push((name, Some(Arc::new(file))));
-                }
-                None => missing.push(name),
+        let mut found = 1;
+        for name in series::names(&files.name).take(FILES_MAX) {
+            if !self.is_there(&name) {
+                missing.push(name);
+                continue;
             }
-            if missing.len() >= GAP_MAX {
+            if missing.len() >= GAP_MAX && missing.len() > found {
+                self.behind_gap = Some((name, missing.len()));
                 break;
             }
+            let Some(file) = self.named(&name)? else {
+                missing.push(name);
+                continue;
+            };
+            let before = missing.drain(..).map(|name| (name, None));
+            files.companions.extend(before);
+            files.companions.push((name, Some(Arc::new(file))));
+            found += 1;
             if files.companions.len() >= FILES_MAX {
                 return Err(Error::Source {
                     path: self.image.clone(),
@@ -102,8 +125,42 @@ impl Companions {
         Ok(())
     }
 
+    /// Whether a file of this name, however it is spelled, is beside the image.
+    fn is_there(&mut self, name: &[u8]) -> bool {
+        let is_listed = self.listed().contains_key(&name.to_ascii_lowercase());
+        // A directory that lets nobody list it lets files be opened.
+        is_listed || self.listed().is_empty() && self.directory.join(OsStr::from_bytes(name)).exists()
+    }
+
+    /// What is beside the image. What cannot be listed is opened by its exact name or not at all.
+    fn listed(&mut self) -> &HashMap<Vec<u8>, Option<OsString>> {
+        let directory = &self.directory;
+        self.beside.get_or_insert_with(|| {
+            let mut names: HashMap<Vec<u8>, Option<OsString>> = HashMap::new();
+            let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+            for name in entries.take(NAMES_MAX).map(|entry| entry.file_name()) {
+                let small = name.as_bytes().to_ascii_lowercase();
+                names
+                    .entry(small)
+                    .and_modify(|spelled| *spelled = None)
+                    .or_insert(Some(name));
+            }
+            names
+        })
+    }
+
+    /// The file beside the image whose name is spelled in other letters: systems that do not tell them apart wrote many of the names.
+    fn spelled_otherwise(&mut self, name: &[u8]) -> Option<PathBuf> {
+        let last = last_part(name).to_ascii_lowercase();
+        let spelled = self.listed().get(&last)?.clone()?;
+        Some(self.directory.join(spelled))
+    }
+
     fn named(&mut self, name: &[u8]) -> Result<Option<File>, Error> {
-        let places = self.places(name);
+        let mut places = self.places(name);
+        if !places.iter().any(|place| place.symlink_metadata().is_ok()) {
+            places.extend(self.spelled_otherwise(name));
+        }
         let Some(path) = places.iter().find_map(|place| self.permitted(place)) else {
             let is_link = places.iter().any(|place| place.is_symlink());
             if is_link || name.contains(&b'/') || name.contains(&b'\\') {
@@ -133,10 +190,7 @@ impl Companions {
         if self.allowed.is_some() {
             places.push(self.directory.join(OsStr::from_bytes(name)));
         }
-        let last = name
-            .rsplit(|byte| matches!(byte, b'/' | b'\\'))
-            .next()
-            .unwrap_or_default();
+        let last = last_part(name);
         if !last.is_empty() && last != b"." && last != b".." {
             places.push(self.directory.join(OsStr::from_bytes(last)));
         }
@@ -154,6 +208,12 @@ impl Companions {
         // An image that names itself goes round in circles.
         (path != self.image && (is_beside || is_allowed)).then_some(path)
     }
+}
+
+/// The last name of a path of any system.
+fn last_part(path: &[u8]) -> &[u8] {
+    let mut parts = path.rsplit(|byte| matches!(byte, b'/' | b'\\'));
+    parts.next().unwrap_or_default()
 }
 
 /// Whether an error says that nothing more can be opened.
@@ -204,7 +264,7 @@ mod tests {
             assert!(!has(&mut companions, refused), "{refused}");
         }
         let (_, told) = companions.end();
-        let told = told.expect("what may lie elsewhere is told").detail;
+        let told = &told.first().expect("what may lie elsewhere is told").detail;
         assert!(
             told.starts_with("4 files") && told.contains("--allow-backing"),
             "{told}"

@@ -133,6 +133,17 @@ impl SqliteCatalogue {
         })
     }
 
+    /// Brings the catalogue at `path` to the newest schema; tells the versions before and after. Every opening for writing does that too.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteCatalogue::open`]; [`Error::Unreachable`] if there is none.
+    pub fn migrate(path: &Path, clock: Arc<dyn Clock>) -> Result<(i64, i64), Error> {
+        let found = schema::check_version(&connection::open_reader(path)?)?;
+        Self::open(path, clock)?;
+        Ok((found, schema::newest_version()))
+    }
+
     /// Opens the catalogue at `path` for queries, also while another process writes to it. Changes nothing; what would, fails with
     /// [`Error::Conflict`].
     ///

@@ -4,19 +4,19 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use ntt_catalogue::postgres;
-use ntt_pipeline::archive::CataloguePlace;
+use ntt_pipeline::archive::{self, CataloguePlace};
 use ntt_pipeline::transfer::{self, TransferSummary};
 use ntt_pipeline::{Error, Interrupt};
 
 use crate::args::Global;
-use crate::exit::{CommandResult, Exit, Failure};
+use crate::exit::{CommandResult, Exit};
 use crate::interrupt;
 use crate::output::Output;
 use crate::progress::Renderer;
 use crate::session;
 use crate::units;
 
-/// Make a catalogue in a PostgreSQL server, and copy catalogues.
+/// Make a catalogue in a PostgreSQL server, bring one to the version of this program, and copy catalogues.
 #[derive(Debug, Args)]
 pub(crate) struct CatalogueArgs {
     #[command(subcommand)]
@@ -25,7 +25,7 @@ pub(crate) struct CatalogueArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make the catalogue in the empty database that --catalogue or the setting names, or bring it to the version of this program.
+    /// Make the catalogue in the empty database that --catalogue or the setting names, or bring it, or the one in the archive, to the version of this program.
     Init,
     /// Copy a catalogue with everything in it into an empty database or a new file.
     ///
@@ -59,11 +59,10 @@ pub(crate) fn run(global: &Global, args: &CatalogueArgs) -> CommandResult {
 }
 
 fn init(global: &Global) -> CommandResult {
-    let CataloguePlace::Server(url) = session::place(global)? else {
-        let failure = Failure::usage("the catalogue in an archive is made by the first `ntt ingest`");
-        return Err(failure.hint("name a database with --catalogue postgres://USER@HOST/DATABASE"));
+    let (before, now) = match session::place(global)? {
+        CataloguePlace::Server(url) => postgres::init(&url).map_err(Error::from)?,
+        CataloguePlace::Embedded => archive::migrate(&session::archive_root(global)?)?,
     };
-    let (before, now) = postgres::init(&url).map_err(Error::from)?;
     let mut out = Output::new(global);
     if out.json() {
         let versions = serde_json::json!({ "version_before": before, "version": now });

@@ -87,9 +87,13 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> CommandResult {
     }
     let mut outcome = summary.outcome;
     if let Some(medium) = request.medium.as_ref().filter(|_| args.source) {
-        let check = session.settle(verify::source(&session.context(), medium))?;
-        print_source(&mut out, &check)?;
-        outcome = outcome.max(check.outcome);
+        for check in session.settle(verify::sources(&session.context(), medium))? {
+            if check.medium != medium.medium.id && !out.json() {
+                out.line(format!("image {}:", check.medium))?;
+            }
+            print_source(&mut out, &check)?;
+            outcome = outcome.max(check.outcome);
+        }
     }
     Ok(outcome.into())
 }

@@ -228,7 +228,7 @@ fn r37_an_image_is_read_again_where_it_is_damaged() {
 fn r37_another_medium_mends_what_was_set_aside() {
     let environment = known_damage();
     fs::rename(environment.work().join("tree"), environment.work().join("gone")).expect("mine");
-    let _ = environment.ntt(["doctor", "--fix"]).code(0);
+    let _ = environment.ntt(["doctor", "--fix"]).code(12);
     let run = environment.ntt(["cat", "tree/1/large"]);
     assert_eq!(run.bytes(12), b"");
     let listed = environment.ntt(["find", "--state", "corrupt"]).code(0);
@@ -252,7 +252,7 @@ fn r43_the_doctor_sets_damage_aside_and_the_next_copy_fetches_it() {
         );
     }
     assert_eq!(state(&environment, "tree"), "damaged", "a plan changes nothing");
-    let fixed = environment.ntt(["doctor", "--fix", "--json"]).document(0);
+    let fixed = environment.ntt(["doctor", "--fix", "--json"]).document(12);
     assert_eq!(
         (&fixed["set_aside"], &fixed["good"]),
         (&2.into(), &0.into()),
@@ -365,7 +365,7 @@ fn r37_a_copy_mends_what_superseded_scans_list_too() {
     let _ = environment.ntt(["ingest", "tree"]).code(0);
     damage(&environment);
     let _ = environment.ntt(["verify"]).code(12);
-    let fixed = environment.ntt(["--json", "doctor", "--fix"]).document(0);
+    let fixed = environment.ntt(["--json", "doctor", "--fix"]).document(12);
     assert_eq!(fixed["lost"], serde_json::json!([]), "{fixed}");
     let _ = environment.ntt(["copy", "tree"]).code(0);
     assert_repaired(&environment, &["tree"]);

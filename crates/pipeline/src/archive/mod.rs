@@ -106,6 +106,22 @@ impl CataloguePlace {
     }
 }
 
+/// Brings the embedded catalogue of an archive to the newest schema; tells the versions before and after.
+///
+/// # Errors
+///
+/// [`Error::NoArchive`] or [`Error::NoCatalogue`] if there is none, [`Error::Held`] if another run has the archive, and what the catalogue says.
+pub fn migrate(root: &Path) -> Result<(i64, i64), Error> {
+    if !Archive::exists(root, &CataloguePlace::Embedded) {
+        return Err(Archive::absence(root));
+    }
+    let _lock = Lock::take(root)?;
+    Ok(SqliteCatalogue::migrate(
+        &catalogue_path(root),
+        Arc::new(SystemClock),
+    )?)
+}
+
 /// The catalogue in a server, unless it belongs to another archive.
 fn open_server(url: &str, root: &Path) -> Result<PostgresCatalogue, Error> {
     let catalogue = PostgresCatalogue::open(url, Some(spool_folder(root)))?;

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::{Check, CheckStatus, REFETCH};
 use crate::{Context, Error};
 
+/// The check that tells of it.
+pub(super) const CONTENTS: &str = "contents";
 /// Samples kept of what is missing or orphaned.
 const SAMPLES_MAX: usize = 20;
 
@@ -103,9 +105,9 @@ impl Agreement {
             self.store_blobs, self.catalogue_blobs
         );
         let missing = match self.missing {
-            0 => Check::ok("contents", counts),
+            0 => Check::ok(CONTENTS, counts),
             missing => Check::new(
-                "contents",
+                CONTENTS,
                 CheckStatus::Problem,
                 format!("{counts}; {missing} missing: {}", self.missing_samples.join(", ")),
                 &format!("`ntt doctor --fix` puts them on record as lost, and {REFETCH}"),
@@ -130,7 +132,7 @@ impl Agreement {
 /// What is said of the agreement when the index gives no contents to compare.
 pub(super) fn skipped() -> Check {
     Check::new(
-        "contents",
+        CONTENTS,
         CheckStatus::Warning,
         "not compared with the catalogue: the index of the store cannot be read",
         "",

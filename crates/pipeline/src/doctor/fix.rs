@@ -13,7 +13,8 @@ use ntt_report::selector::{all_scans, own_scans};
 use ntt_store::{CheckReport, Problem};
 use serde::{Deserialize, Serialize};
 
-use super::{agreement, bad};
+use super::agreement::CONTENTS;
+use super::{Check, CheckStatus, agreement, bad};
 use crate::stage::{Running, Subject};
 use crate::{Context, Error, HostPath, RunOutcome, Stage};
 
@@ -79,7 +80,9 @@ pub struct FixSummary {
     pub rehomed: u64,
     /// Damaged manifests that were written again.
     pub manifests: u64,
-    /// Complete; [`RunOutcome::DamageFound`] if contents are lost.
+    /// Problems that are left besides contents that a copy fetches: what another command puts right.
+    pub left: Vec<Check>,
+    /// Complete; [`RunOutcome::DamageFound`] if a problem is left.
     pub outcome: RunOutcome,
 }
 
@@ -165,6 +168,14 @@ fn fix(context: &Context<'_>, plan: &FixPlan) -> Result<FixSummary, Error> {
     }
     let gone = plan.temporaries.iter().filter(|path| !path.as_path().exists());
     summary.temporaries = u64::try_from(gone.count()).unwrap_or(u64::MAX);
+    let found = super::examine_archive(context, Vec::new())?;
+    summary.left = found.checks;
+    // What is to be fetched is told by medium.
+    let is_told = |check: &Check| check.name == CONTENTS && !summary.refetch.is_empty();
+    summary
+        .left
+        .retain(|check| check.status == CheckStatus::Problem && !is_told(check));
+    summary.outcome = found.outcome;
     Ok(summary)
 }
 
@@ -213,8 +224,5 @@ fn look_for(context: &Context<'_>, lost: &[BlobHash], summary: &mut FixSummary) 
         current.extend(own);
     }
     summary.lost = (&listed - &current).iter().map(BlobHash::to_hex).collect();
-    if !summary.lost.is_empty() {
-        summary.outcome = RunOutcome::DamageFound;
-    }
     Ok(())
 }

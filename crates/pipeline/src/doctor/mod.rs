@@ -99,7 +99,11 @@ fn unless_damaged<T>(checks: &mut Vec<Check>, found: Result<T, Error>) -> Result
 }
 
 fn examine(context: &Context<'_>) -> Result<DoctorReport, Error> {
-    let mut checks = checks::environment(context);
+    examine_archive(context, checks::environment(context))
+}
+
+/// All but what is around the archive; what was found there comes first.
+fn examine_archive(context: &Context<'_>, mut checks: Vec<Check>) -> Result<DoctorReport, Error> {
     let report = context.archive.store().check()?;
     checks.extend(checks::store(&report));
     let consistent = unless_damaged(&mut checks, checks::catalogue(context.archive))?;

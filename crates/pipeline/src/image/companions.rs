@@ -98,12 +98,15 @@ impl Companions {
         let mut missing: Vec<Vec<u8>> = Vec::new();
         let mut found = 1;
         for name in series::names(&files.name).take(FILES_MAX) {
-            if !self.is_there(&name) {
+            let is_far = missing.len() >= GAP_MAX;
+            if !self.is_there(&name, is_far) {
                 missing.push(name);
                 continue;
             }
-            if missing.len() >= GAP_MAX && missing.len() > found {
-                self.behind_gap = Some((name, missing.len()));
+            if is_far && missing.len() > found {
+                // Segments of EWF say themselves which is the last, and `x.img` is no `x.IMG`.
+                let is_raw = series::starts_raw(&files.name);
+                self.behind_gap = is_raw.then_some((name, missing.len()));
                 break;
             }
             let Some(file) = self.named(&name)? else {
@@ -125,11 +128,15 @@ impl Companions {
         Ok(())
     }
 
-    /// Whether a file of this name, however it is spelled, is beside the image.
-    fn is_there(&mut self, name: &[u8]) -> bool {
-        let is_listed = self.listed().contains_key(&name.to_ascii_lowercase());
-        // A directory that lets nobody list it lets files be opened.
-        is_listed || self.listed().is_empty() && self.directory.join(OsStr::from_bytes(name)).exists()
+    /// Whether a file of this name is beside the image, spelled like that if it must be `exact`.
+    fn is_there(&mut self, name: &[u8], exact: bool) -> bool {
+        let spelled = self.listed().get(&name.to_ascii_lowercase());
+        match spelled {
+            Some(Some(spelled)) if exact => spelled.as_bytes() == name,
+            Some(_) => true,
+            // A directory that lets nobody list it lets files be opened.
+            None => self.listed().is_empty() && self.directory.join(OsStr::from_bytes(name)).exists(),
+        }
     }
 
     /// What is beside the image. What cannot be listed is opened by its exact name or not at all.

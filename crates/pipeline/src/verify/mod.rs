@@ -20,7 +20,7 @@ use ntt_model::{BlobHash, Timestamp};
 use ntt_store::Verified;
 use serde::{Deserialize, Serialize};
 
-pub use source::{SourceCheck, SourceFinding, source};
+pub use source::{SourceCheck, SourceFinding, sources};
 use targets::{Gathering, Places, Target, Targets};
 
 use crate::archive::Access;

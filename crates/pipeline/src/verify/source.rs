@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use ntt_catalogue::rows::{MediumRow, ScanRow, VolumeRow};
+use ntt_catalogue::rows::{MediumKind, MediumRow, ScanRow, VolumeRow};
 use ntt_model::{Finding, FindingCode, Layer, MediumId, Severity};
 use ntt_report::selector::{current_scans, standing};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use crate::content::{image_row, open_image, source_of};
 use crate::damage::Recorder;
 use crate::identify::{Source, SourceKind, StatedDigests, StatedOutcome, digest_image};
 use crate::stage::{Running, Subject};
-use crate::{Context, Error, RunOutcome, Stage, scan};
+use crate::{Context, Error, RunOutcome, Stage, scan, set};
 
 /// Findings that are told one by one; those behind are counted.
 const FINDINGS_MAX: usize = 10_000;
@@ -48,12 +48,27 @@ pub struct SourceFinding {
     pub finding: Finding,
 }
 
-/// Reads the source of a medium. What is wrong is recorded with the medium, too.
+/// Reads the source of a medium; of a set also each of its images, which come first. What is wrong is recorded with the medium, too.
+///
+/// # Errors
+///
+/// As for one medium: [`Error::Source`] if it is not there, or was changed since it was taken in, with the file that is; when the catalogue fails or the run is
+/// interrupted.
+pub fn sources(context: &Context<'_>, medium: &MediumRow) -> Result<Vec<SourceCheck>, Error> {
+    let mut media = match medium.medium.kind {
+        MediumKind::Set => set::members(context.archive.catalogue(), medium)?,
+        MediumKind::Image | MediumKind::Directory => Vec::new(),
+    };
+    media.push(medium.clone());
+    media.iter().map(|medium| source(context, medium)).collect()
+}
+
+/// Reads the source of one medium.
 ///
 /// # Errors
 ///
 /// [`Error::Source`] if it is not there, or was changed since it was taken in, with the file that is; when the catalogue fails or the run is interrupted.
-pub fn source(context: &Context<'_>, medium: &MediumRow) -> Result<SourceCheck, Error> {
+fn source(context: &Context<'_>, medium: &MediumRow) -> Result<SourceCheck, Error> {
     let source = source_of(context, medium)?;
     if source.kind == SourceKind::Directory {
         return Err(Error::Refused(

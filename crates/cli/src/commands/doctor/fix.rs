@@ -103,5 +103,8 @@ fn print_fixed(out: &mut Output, summary: &FixSummary) -> std::io::Result<()> {
         ))?;
         out.line("  look for them in a replica or on other media, and ingest that")?;
     }
+    for check in &summary.left {
+        super::print_check(out, check)?;
+    }
     out.flush()
 }

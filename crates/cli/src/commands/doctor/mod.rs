@@ -5,7 +5,7 @@ mod rebuild;
 
 use clap::Args;
 use ntt_pipeline::archive::{self, Access};
-use ntt_pipeline::doctor::{self, CheckStatus, DoctorReport};
+use ntt_pipeline::doctor::{self, Check, CheckStatus, DoctorReport};
 
 use crate::args::Global;
 use crate::exit::{CommandResult, Exit, Failure};
@@ -72,15 +72,7 @@ fn print_report(out: &mut Output, report: &DoctorReport) -> std::io::Result<()> 
         return out.document("doctor", report);
     }
     for check in &report.checks {
-        let mark = match check.status {
-            CheckStatus::Ok => "ok",
-            CheckStatus::Warning => "warning",
-            CheckStatus::Problem => "PROBLEM",
-        };
-        out.line(format!("{mark:<8} {:<22} {}", check.name, check.detail))?;
-        if !check.advice.is_empty() {
-            out.line(format!("{:<31} -> {}", "", check.advice))?;
-        }
+        print_check(out, check)?;
     }
     out.line("")?;
     out.line(match &report.agreement {
@@ -94,4 +86,17 @@ fn print_report(out: &mut Output, report: &DoctorReport) -> std::io::Result<()> 
         None => "store and catalogue were not compared: one of them cannot be read".to_owned(),
     })?;
     out.flush()
+}
+
+fn print_check(out: &mut Output, check: &Check) -> std::io::Result<()> {
+    let mark = match check.status {
+        CheckStatus::Ok => "ok",
+        CheckStatus::Warning => "warning",
+        CheckStatus::Problem => "PROBLEM",
+    };
+    out.line(format!("{mark:<8} {:<22} {}", check.name, check.detail))?;
+    match check.advice.is_empty() {
+        true => Ok(()),
+        false => out.line(format!("{:<31} -> {}", "", check.advice)),
+    }
 }

@@ -2,13 +2,51 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use ntt_model::{ByteRange, Finding, FindingCode, Layer, Severity};
+use ntt_catalogue::Catalogue;
+use ntt_model::{ByteRange, Finding, FindingCode, Layer, MediumKey, Severity};
+use ntt_report::selector::standing;
 use ntt_source::{ReadAt, ReadError};
 
+use crate::Error;
 use crate::identify::Source;
 
 /// Damaged ranges of an image that are told one by one.
 const RANGES_MAX: usize = 1000;
+
+/// How a finding begins that says of an image that it has another digest than it had.
+pub(crate) const OTHER_DIGEST: &str = "the BLAKE3 of the image was ";
+
+/// Whether a finding is one of those that reading an image from start to end leaves: what could not be read, and what is not as it is stated or was.
+fn is_of_reading(finding: &Finding) -> bool {
+    let says = |begin: &str, within: &str| {
+        let detail = &finding.detail;
+        detail.starts_with(begin) && detail.contains(within)
+    };
+    finding.layer == Layer::Image
+        && (says("bytes ", " of the image")
+            || says("more than ", " places of the image")
+            || says(OTHER_DIGEST, "")
+            || says("the ", " cannot be compared with what ")
+            || says("the ", " states "))
+}
+
+/// Says of what earlier readings of the whole image left that it holds no longer, unless the latest one, which `found` this, left it too: a cable, a drive or a server may have been what
+/// was wrong.
+pub(crate) fn make_good(
+    catalogue: &dyn Catalogue,
+    medium: MediumKey,
+    found: &[Finding],
+) -> Result<(), Error> {
+    let earlier = standing(catalogue.findings(medium)?).into_iter();
+    let gone = earlier.filter(|row| {
+        row.scan.is_none()
+            && row.volume.is_none()
+            && is_of_reading(&row.finding)
+            && !found.contains(&row.finding)
+    });
+    let good: Vec<Finding> = gone.map(|row| row.finding.made_good()).collect();
+    Ok(catalogue.add_findings(medium, None, &good)?)
+}
 
 /// Notes where an image cannot be read although it is there.
 pub(crate) struct Recorder<'a> {

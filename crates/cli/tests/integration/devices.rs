@@ -495,3 +495,75 @@ fn r04_a_mounted_device_is_refused() {
     assert!(told.contains("it is mounted at"), "{told}");
     assert!(!environment.archive().exists());
 }
+
+/// Where the sector begins in which these bytes first stand.
+fn sector_of(image: &[u8], bytes: &[u8]) -> ByteRange {
+    let at = image.windows(bytes.len()).position(|window| window == bytes);
+    let at = u64::try_from(at.expect("they are there")).expect("small");
+    ByteRange::new(at / 512 * 512, 512)
+}
+
+/// R22: a cable, a drive or a server may be what is wrong. What could not be read of an image is read by the next run, directories included, and nothing of it stands against the medium then.
+#[test]
+fn r22_errors_that_go_away_leave_nothing_behind() {
+    let image = demo();
+    let directory = sector_of(&image, b".          \x10");
+    let content = sector_of(&image, b"buy floppies");
+    for (bad, tries) in [
+        (vec![content], 1),
+        (vec![directory], 1),
+        (vec![content, directory], 2),
+    ] {
+        let environment = Environment::new();
+        let Some(file) = failing(&environment, &bad) else {
+            return;
+        };
+        let source = file.path().to_str().expect("UTF-8");
+        for _ in 0..tries {
+            environment.ntt(["ingest", source]).code(3);
+        }
+        *file.medium() = medium(&environment.work().join("demo.img"), &[]);
+        environment.ntt(["retry", "disk"]).code(0);
+        environment.ntt(["ingest", source]).code(0);
+        let list = environment.ntt(["--json", "medium", "list"]).document(0);
+        assert_eq!(list["media"][0]["completeness"], "complete", "{bad:?}: {list}");
+        environment.ntt(["verify", "--source", "disk"]).code(0);
+        let files = environment.ntt(["find", "-m", "disk", "-k", "file"]).code(0);
+        assert!(
+            files.contains("/1/Letters/A letter") && !files.contains('#'),
+            "{bad:?}: {files}"
+        );
+    }
+}
+
+/// R42, R43: what the source was found to be and is not any more stands no longer.
+#[test]
+fn r42_a_source_that_is_as_it_was_again_is_complete_again() {
+    let environment = Environment::new();
+    let source = environment.write("demo.img", &demo());
+    environment.ntt(["ingest", "demo.img"]).code(0);
+    let modified = std::fs::metadata(&source)
+        .and_then(|file| file.modified())
+        .expect("a time");
+    let write = |bytes: &[u8]| {
+        std::fs::write(&source, bytes).expect("written");
+        let file = std::fs::File::options()
+            .write(true)
+            .open(&source)
+            .expect("opened");
+        file.set_modified(modified).expect("its time");
+    };
+    let mut rotten = demo();
+    rotten[5_000_000] ^= 1;
+    write(&rotten);
+    environment.ntt(["verify", "--source", "demo.img"]).code(12);
+    let state =
+        || environment.ntt(["--json", "medium", "list"]).document(0)["media"][0]["completeness"].clone();
+    assert_eq!(state(), "partial");
+    write(&demo());
+    environment.ntt(["verify", "--source", "demo.img"]).code(0);
+    assert_eq!(state(), "complete");
+    write(&rotten);
+    environment.ntt(["verify", "--source", "demo.img"]).code(12);
+    assert_eq!(state(), "partial", "what comes back stands again");
+}

@@ -5,7 +5,7 @@ use ntt_model::{BlobHash, Finding, FindingCode};
 use ntt_source::ReadAt;
 
 use crate::content::{image_row, open_image};
-use crate::damage::Recorder;
+use crate::damage::{self, Recorder};
 use crate::identify::{Digests, Source, SourceKind, StatedDigests, StatedOutcome, digest_image};
 use crate::inspect::{add_new_findings, content_range, digest_volume, mapping};
 use crate::stage::{Running, Subject};
@@ -63,9 +63,11 @@ fn cannot_be_had(context: &Context<'_>, medium: &MediumRow) -> Result<bool, Erro
 
 fn is_given_up(log: &[EventRow]) -> bool {
     let renewing = [Stage::Rescue, Stage::Inspect, Stage::Scan].map(Stage::as_str);
-    let last = log
-        .iter()
-        .rfind(|event| event.detail == NO_DIGEST || renewing.contains(&event.stage.as_str()));
+    // Contents that could be had now may be those that could not then.
+    let is_copied = |event: &EventRow| event.stage == Stage::Copy.as_str() && event.count > 0;
+    let last = log.iter().rfind(|event| {
+        event.detail == NO_DIGEST || renewing.contains(&event.stage.as_str()) || is_copied(event)
+    });
     last.is_some_and(|event| event.detail == NO_DIGEST)
 }
 
@@ -145,6 +147,7 @@ fn compare(
         }
     }
     findings.iter().for_each(|finding| stage.finding(None, finding));
+    damage::make_good(catalogue, medium.key, &findings)?;
     add_new_findings(catalogue, medium, &findings)
 }
 
@@ -220,5 +223,11 @@ mod tests {
         for stage in [Stage::Rescue, Stage::Inspect, Stage::Scan] {
             assert!(!is_given_up(&[scan(), none(), event(stage, "")]));
         }
+        let copied = |count| EventRow {
+            count,
+            ..event(Stage::Copy, "")
+        };
+        assert!(is_given_up(&[none(), copied(0)]));
+        assert!(!is_given_up(&[none(), copied(2)]));
     }
 }

@@ -120,11 +120,16 @@ fn reason_to_skip(
     Ok((all_scanned && !settings.again).then(|| "scanned already".to_owned()))
 }
 
-/// The scans of a medium whose child ended early. They are made again without being asked for: what they did not list may be had with more memory or time (R22).
+/// The scans of a medium whose child ended early, or to which the disk did not give what lists other things. They are made again without being asked for: what they did not list may be
+/// had with more memory or time, by another cable or another drive (R22).
 fn cut_short(context: &Context<'_>, medium: &MediumRow) -> Result<BTreeSet<ScanId>, Error> {
     let findings = context.archive.catalogue().findings(medium.key)?.into_iter();
+    let may_list_more = |finding: &Finding| {
+        let is_io = finding.code == FindingCode::Io && finding.severity == Severity::Loss;
+        finding.is_cut_short() || is_io && finding.layer != Layer::Content
+    };
     Ok(findings
-        .filter(|row| row.finding.is_cut_short())
+        .filter(|row| may_list_more(&row.finding))
         .filter_map(|row| row.scan)
         .collect())
 }

@@ -11,7 +11,7 @@ use ntt_report::selector::{current_scans, standing};
 use serde::{Deserialize, Serialize};
 
 use crate::content::{image_row, open_image, source_of};
-use crate::damage::Recorder;
+use crate::damage::{self, OTHER_DIGEST, Recorder};
 use crate::identify::{Source, SourceKind, StatedDigests, StatedOutcome, digest_image};
 use crate::stage::{Running, Subject};
 use crate::{Context, Error, RunOutcome, Stage, scan, set};
@@ -167,18 +167,21 @@ impl<'a> Check<'a> {
             }
             (Some(known), now) => {
                 let now = now.map_or_else(|| "cannot be computed".to_owned(), |now| format!("is {now}"));
-                let detail = format!("the BLAKE3 of the image was {known} when it was taken in; it {now}");
+                let detail = format!("{OTHER_DIGEST}{known} when it was taken in; it {now}");
                 let finding = Finding::new(Severity::Loss, Layer::Image, FindingCode::Changed, detail);
                 self.tell(None, &[], finding)?;
             }
             (None, Some(now)) => {
-                let line =
-                    format!("BLAKE3 {now}; none is on record to compare it with: `ntt ingest` takes it");
+                let line = format!(
+                    "BLAKE3 {now}; none is on record to compare it with: `ntt ingest --again` takes it"
+                );
                 self.right.push(line);
             }
             (None, None) => {}
         }
-        self.record(None)
+        self.record(None)?;
+        let found: Vec<Finding> = self.wrong.iter().map(|wrong| wrong.finding.clone()).collect();
+        damage::make_good(self.context.archive.catalogue(), self.medium.key, &found)
     }
 
     /// The content of the files of a volume, where its file system keeps checksums of it.

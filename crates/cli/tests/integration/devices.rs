@@ -512,7 +512,7 @@ fn r22_errors_that_go_away_leave_nothing_behind() {
     for (bad, tries) in [
         (vec![content], 1),
         (vec![directory], 1),
-        (vec![content, directory], 2),
+        (vec![directory, content], 2),
     ] {
         let environment = Environment::new();
         let Some(file) = failing(&environment, &bad) else {

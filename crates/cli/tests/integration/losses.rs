@@ -700,7 +700,7 @@ fn r14_what_holds_no_files_does_not_keep_a_medium_from_being_complete() {
     assert!(said.contains("not scanned (identified)"), "{said}");
 }
 
-/// R12, R44: a part of a split image that lacks its end moves all that follows: that is a loss, whatever can be listed.
+/// R12, R44: a part of a split image that lacks its end costs that, whatever can be listed.
 #[test]
 fn r12_a_short_part_of_a_split_image_is_a_loss() {
     let environment = Environment::new();
@@ -719,6 +719,6 @@ fn r12_a_short_part_of_a_split_image_is_a_loss() {
         .code(0);
     let told = shown
         .lines()
-        .find(|line| line.contains("may be in the wrong place"));
+        .find(|line| line.contains("the rest of it is missing"));
     assert!(told.is_some_and(|line| line.starts_with("loss")), "{shown}");
 }

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::time::Instant;
 
-use ntt_catalogue::rows::{EventRow, MediumRow};
+use ntt_catalogue::rows::{EventRow, FindingRow, MediumRow};
 use ntt_inspect::layer::LayerTree;
-use ntt_model::Finding;
+use ntt_model::{Finding, Severity};
 
 use super::{IngestRequest, MediumSummary, seal, summary};
 use crate::census::Kept;
+use crate::content::image_row;
 use crate::copy::CopySummary;
 use crate::identify::{self, IdentifyPlan, Rescan, SourceKind};
 use crate::rescue::{self, Rescued};
@@ -105,7 +106,11 @@ impl Known {
             outcome = outcome.max(verified.outcome);
         }
         if !request.skip_copy {
-            record_end(context, medium, self.begun, &copied, outcome)?;
+            let told = match has_losses(context, medium)? {
+                true => outcome.max(RunOutcome::Losses),
+                false => outcome,
+            };
+            record_end(context, medium, self.begun, &copied, told)?;
         }
         crate::health::note(context.archive, medium)?;
         manifest::run(context, medium)?;
@@ -150,6 +155,14 @@ fn rescue_first(
     }
     let plan = rescue::plan(Some(context.archive), path, settings, context.interrupt)?;
     rescue::run(context, &plan, settings, request.label.as_deref()).map(Some)
+}
+
+/// Whether something of the medium could not be had, by this run or an earlier one.
+fn has_losses(context: &Context<'_>, medium: &MediumRow) -> Result<bool, Error> {
+    let image = image_row(context.archive, medium)?;
+    let findings = current_findings(context.archive.catalogue(), medium)?;
+    let is_loss = |row: &FindingRow| row.finding.severity == Severity::Loss;
+    Ok(!image.unread.is_empty() || findings.iter().any(is_loss))
 }
 
 /// The event that says that an ingest came to its end, with its times and counts (R46).

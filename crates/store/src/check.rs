@@ -37,6 +37,10 @@ impl Store {
             })?;
         }
         self.check_packs(&mut report)?;
+        let strangers = self.strangers()?.into_iter();
+        report
+            .problems
+            .extend(strangers.map(|path| Problem::Foreign { path }));
         let strays = self.shared.stray_temporaries()?;
         report
             .problems
@@ -272,9 +276,8 @@ impl Store {
     ) -> Result<(), Error> {
         let disk = self.shared.disk.as_ref();
         let blobs = self.shared.layout.blobs();
-        for first in list_if_there(disk, &blobs)? {
-            for second in list(disk, &blobs.join(&first))? {
-                let dir = blobs.join(&first).join(second);
+        for first in self.folders(&blobs)?.0 {
+            for dir in self.folders(&first)?.0 {
                 for name in list(disk, &dir)? {
                     if let Some(hash) = name.to_str().and_then(|name| name.parse::<BlobHash>().ok()) {
                         each(hash, dir.join(name))?;
@@ -283,6 +286,40 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// The folders of blobs in a folder, named by two digits, and what else is there: other programs leave files wherever they are.
+    fn folders(&self, path: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), Error> {
+        let disk = self.shared.disk.as_ref();
+        let (mut folders, mut strangers) = (Vec::new(), Vec::new());
+        for name in list_if_there(disk, path)? {
+            let digits = name.to_str().filter(|name| name.len() == 2).unwrap_or_default();
+            let is_named = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            let path = path.join(&name);
+            let entry = disk.entry(&path).during("look up", &path)?;
+            let is_folder = is_named && entry.is_some_and(|entry| entry.is_dir);
+            match is_folder {
+                true => folders.push(path),
+                false => strangers.push(path),
+            }
+        }
+        Ok((folders, strangers))
+    }
+
+    /// What is not the store's in the folders of blobs and of temporary files.
+    fn strangers(&self) -> Result<Vec<PathBuf>, Error> {
+        let (folders, mut strangers) = self.folders(&self.shared.layout.blobs())?;
+        for folder in &folders {
+            strangers.extend(self.folders(folder)?.1);
+        }
+        let tmp = self.shared.layout.tmp();
+        for name in list_if_there(self.shared.disk.as_ref(), &tmp)? {
+            let path = tmp.join(name);
+            if self.shared.is_folder(&path)? {
+                strangers.push(path);
+            }
+        }
+        Ok(strangers)
     }
 }
 

@@ -166,11 +166,18 @@ impl Shared {
                 Some(writer) => self.is_living(&self.layout.journal_of(writer))?,
                 None => false,
             };
-            if !living {
-                stray.push(self.layout.tmp().join(name));
+            let path = self.layout.tmp().join(&name);
+            // No writer makes folders there.
+            if !living && !self.is_folder(&path)? {
+                stray.push(path);
             }
         }
         Ok(stray)
+    }
+
+    pub(crate) fn is_folder(&self, path: &Path) -> Result<bool, Error> {
+        let entry = self.disk.entry(path).during("look up", path)?;
+        Ok(entry.is_some_and(|entry| entry.is_dir))
     }
 
     /// Whether the writer of a journal holds it.

@@ -522,6 +522,10 @@ fn r22_errors_that_go_away_leave_nothing_behind() {
         for _ in 0..tries {
             environment.ntt(["ingest", source]).code(3);
         }
+        if bad.contains(&directory) {
+            let said = environment.ntt(["restore", "disk/1", "short"]).code(3);
+            assert!(said.contains("when it was listed"), "{said}");
+        }
         *file.medium() = medium(&environment.work().join("demo.img"), &[]);
         environment.ntt(["retry", "disk"]).code(0);
         environment.ntt(["ingest", source]).code(0);

@@ -113,3 +113,51 @@ fn r37_a_damaged_header_of_a_pack_is_mended() {
     assert!(said.contains("warning  remains"), "{said}");
     let _ = environment.ntt(["verify"]).code(0);
 }
+
+/// R37: what other programs leave in the archive is told and passed over; nothing restores into it.
+#[test]
+fn r37_strange_files_in_the_store_stop_nothing() {
+    let environment = Environment::new();
+    environment.write("tree/a", b"a");
+    environment.write("tree/large", &vec![7; 2 << 20]);
+    environment.ntt(["ingest", "tree"]).code(0);
+    let archive = environment.archive();
+    for place in ["tmp/out", "blobs/out", "new"] {
+        let destination = archive.join(place).display().to_string();
+        let said = environment.ntt(["restore", "tree", &destination]).stderr(1);
+        assert!(said.contains("lies in the archive"), "{said}");
+    }
+    let folder = fs::read_dir(archive.join("blobs"))
+        .expect("listed")
+        .next()
+        .expect("one")
+        .expect("an entry");
+    let strangers = [
+        archive.join("blobs/.DS_Store"),
+        folder.path().join(".DS_Store"),
+        archive.join("blobs/lost+found/#12"),
+        archive.join("tmp/folder/file"),
+    ];
+    for stranger in &strangers {
+        fs::create_dir_all(stranger.parent().expect("a folder")).expect("made");
+        fs::write(stranger, "x").expect("written");
+    }
+    let said = environment.ntt(["doctor"]).code(0);
+    assert!(
+        said.contains("warning  strange files") && said.contains("4: "),
+        "{said}"
+    );
+    for command in [
+        ["ingest", "tree"].as_slice(),
+        &["verify"],
+        &["doctor", "--fix"],
+        &["doctor", "--rebuild-index"],
+        &["doctor"],
+    ] {
+        environment.ntt(command).code(0);
+    }
+    assert!(
+        strangers.iter().all(|stranger| stranger.exists()),
+        "nothing of others is removed"
+    );
+}

@@ -84,6 +84,7 @@ pub(super) fn store(report: &CheckReport) -> Vec<Check> {
         unknown,
         strays,
         remains,
+        strangers,
         damage,
     } = Kinds::of(report);
     let packs = units::counted(report.packs, "pack", "packs");
@@ -122,6 +123,9 @@ pub(super) fn store(report: &CheckReport) -> Vec<Check> {
     add("unfinished work", CheckStatus::Warning, &strays, remove);
     let stay = "nothing is to be done: what was damaged there is struck from the index, and its bytes stay because nothing is ever deleted".to_owned();
     add("remains", CheckStatus::Warning, &remains, stay);
+    let leave =
+        "not of the store, which passes them over; whoever knows what they are may remove them".to_owned();
+    add("strange files", CheckStatus::Warning, &strangers, leave);
     checks
 }
 
@@ -133,6 +137,7 @@ struct Kinds {
     unknown: Vec<String>,
     strays: Vec<String>,
     remains: Vec<String>,
+    strangers: Vec<String>,
     damage: Vec<String>,
 }
 
@@ -157,9 +162,7 @@ impl Kinds {
                         .remains
                         .push(format!("{len} bytes at {offset} of {}", shown(path)));
                 }
-                Problem::Foreign { path } => {
-                    kinds.damage.push(format!("{} does not belong here", shown(path)));
-                }
+                Problem::Foreign { path } => kinds.strangers.push(shown(path)),
                 Problem::DamagedIndex(damage) => {
                     let (path, offset) = (shown(&damage.path), damage.offset);
                     let told = format!("{path} at byte {offset}: {}", damage.detail);

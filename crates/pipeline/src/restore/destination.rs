@@ -36,6 +36,20 @@ pub(super) fn check(path: &Path, into_existing: bool) -> Result<(), Error> {
     Ok(())
 }
 
+/// Refuses a destination within the archive: what stands there is the archive's, and nothing else may.
+pub(super) fn refuse_archive(path: &Path, archive: &Path) -> Result<(), Error> {
+    let path = std::path::absolute(path).map_err(Error::io("reading the destination", path))?;
+    // What is to be made lies where the first of its ancestors lies that is there.
+    let there = path
+        .ancestors()
+        .find_map(|ancestor| std::fs::canonicalize(ancestor).ok());
+    let archive = std::fs::canonicalize(archive).map_err(Error::io("examining", archive))?;
+    if there.is_some_and(|there| there.starts_with(&archive)) {
+        return Err(Error::Refused(format!("{} lies in the archive", path.display())));
+    }
+    Ok(())
+}
+
 impl Destination {
     /// Opens the directory, made if it is missing.
     pub(super) fn create(path: &Path) -> Result<Self, Error> {

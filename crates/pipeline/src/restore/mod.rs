@@ -16,9 +16,10 @@ mod xattrs;
 use std::collections::HashMap;
 
 use ntt_catalogue::Catalogue;
-use ntt_model::Kind;
+use ntt_catalogue::rows::{FindingRow, MediumRow};
 use ntt_model::entry::{Inode, StreamKind};
 use ntt_model::name::escape;
+use ntt_model::{Kind, Layer, Severity};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use destination::{Destination, MISLEADING};
@@ -30,7 +31,8 @@ use attributes::Refused;
 use crate::stage::{Running, Subject};
 use crate::tree::{self, Enter, Met, Names, Tree, Visible, Visit};
 use crate::{Archive, Context, Error, HostPath, Interrupt, RunOutcome, Stage};
-use ntt_report::selector::Selection;
+use ntt_report::selector::{Selection, current_findings};
+use ntt_report::units;
 
 /// How to restore.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -96,8 +98,9 @@ pub struct RestoreSummary {
 ///
 /// # Errors
 ///
-/// [`Error::Refused`] if the destination is not empty, [`ntt_report::Error::NotFound`] if the path is not in the catalogue.
+/// [`Error::Refused`] if the destination is not empty or lies in the archive, [`ntt_report::Error::NotFound`] if the path is not in the catalogue.
 pub fn plan(archive: &Archive, request: &RestoreRequest) -> Result<RestorePlan, Error> {
+    destination::refuse_archive(request.destination.as_path(), archive.root())?;
     destination::check(request.destination.as_path(), request.into_existing)?;
     let catalogue = archive.catalogue();
     let mut counter = Counter {
@@ -213,6 +216,7 @@ fn restore_all(
         tree::walk(catalogue, &tree, context.interrupt, &mut restorer)?;
         restorer.finish_directories()?;
         restorer.tell_owners();
+        restorer.tell_unlisted(&request.selection.medium)?;
     }
     let done = stage.done();
     let outcome = match (store_is_damaged, problems.is_empty()) {
@@ -306,6 +310,40 @@ impl Restorer<'_> {
             );
             self.problem(b"", problem);
         }
+    }
+
+    /// Says what nobody could list: what is not there is not restored either.
+    fn tell_unlisted(&mut self, medium: &MediumRow) -> Result<(), Error> {
+        if self.tree.is_single_entry() {
+            return Ok(());
+        }
+        let scan = self.tree.scan;
+        let is_unlisted = |row: &FindingRow| {
+            let is_loss = row.finding.severity == Severity::Loss && row.finding.layer != Layer::Content;
+            row.scan == Some(scan) && is_loss
+        };
+        let catalogue = self.context.archive.catalogue();
+        let mut count = catalogue
+            .findings(medium.key)?
+            .iter()
+            .filter(|row| is_unlisted(row))
+            .count();
+        if count == 0 {
+            // Of a copy of a volume the other medium tells.
+            count = current_findings(catalogue, medium)?
+                .iter()
+                .filter(|row| is_unlisted(row))
+                .count();
+        }
+        if count > 0 {
+            let told = units::counted(u64::try_from(count).unwrap_or(u64::MAX), "loss", "losses");
+            let problem = format!(
+                "{told} when it was listed: there may be more on the medium than is restored; `ntt medium show --findings {}` tells",
+                medium.medium.id
+            );
+            self.problem(b"", problem);
+        }
+        Ok(())
     }
 }
 

@@ -210,7 +210,7 @@ fn changed_files(
 }
 
 /// The path of a medium's bytes on this host. An image that lies in the archive goes where the archive goes.
-fn place_of(context: &Context<'_>, medium: &MediumRow, image: &Image) -> PathBuf {
+pub(crate) fn place_of(context: &Context<'_>, medium: &MediumRow, image: &Image) -> PathBuf {
     let archive = context.archive;
     if image.imported {
         rescue::paths(archive.root(), medium.medium.id).image

@@ -147,6 +147,39 @@ fn only_state(environment: &Environment) -> String {
     media[0]["completeness"].as_str().expect("a state").to_owned()
 }
 
+/// R3: the image of an earlier rescue is the medium of which more was rescued since, as it is without it. Nothing gets worse by it.
+#[test]
+fn r3_an_earlier_state_of_an_image_is_known_again() {
+    let environment = Environment::new();
+    let Some(image) = PartlyRescued::new(&environment) else {
+        return;
+    };
+    let place = |name: &str| environment.work().join(name);
+    environment.ntt(["ingest", "disk.img"]).code(3);
+    for suffix in ["", ".map"] {
+        let (from, to) = (
+            place(&format!("disk.img{suffix}")),
+            place(&format!("old.img{suffix}")),
+        );
+        fs::copy(from, to).expect("copied");
+    }
+    image.rescue(&environment);
+    environment.ntt(["ingest", "disk.img"]).code(0);
+    for _ in 0..2 {
+        let said = environment.ntt(["ingest", "old.img"]).code(0);
+        assert!(
+            said.contains("before more was rescued") && said.contains("old.img"),
+            "{said}"
+        );
+        assert_eq!(only_state(&environment), "complete");
+    }
+    environment.ntt(["ingest", "disk.img", "old.img"]).code(0);
+    fs::remove_file(place("disk.img")).expect("mine");
+    let said = environment.ntt(["ingest", "old.img"]).stderr(1);
+    assert!(said.contains("an earlier state of the image of medium"), "{said}");
+    assert_eq!(only_state(&environment), "complete");
+}
+
 /// R1, R11: a map that comes to light after the ingest makes no second medium of its image. What was taken for rescued is damaged from then on.
 #[test]
 fn r11_a_map_that_is_found_later_tells_of_the_medium_that_is_known() {

@@ -22,6 +22,9 @@ pub(super) const TAIL: &str = "tail-digest";
 /// The kind of evidence that tells of samples taken over the whole image.
 pub(super) const SAMPLED: &str = "sampled-digest";
 
+/// The kind of evidence that is the digest of a whole image, with zeros for what was unread; a medium of which more was rescued has several.
+pub(crate) const IMAGE_DIGEST: &str = "image-digest";
+
 /// Kinds of evidence that alone make a medium worth comparing byte by byte.
 pub(super) const STRONG: [&str; 4] = ["head-digest", TAIL, SAMPLED, "directory-root"];
 

@@ -28,6 +28,7 @@ pub use look::{Alike, Identification, look};
 pub use old_id::OldIds;
 
 pub(crate) use digest::{Digests, digest_image, digest_range};
+pub(crate) use evidence::IMAGE_DIGEST;
 pub(crate) use lost_map::keep_unread;
 pub(crate) use recognise::{has_more_files, is_less_rescued, is_rescued_further};
 pub(crate) use stated::{Outcome as StatedOutcome, StatedDigests};
@@ -120,7 +121,7 @@ impl Recognition {
         }
     }
 
-    fn add_to_why(&mut self, more: &str) {
+    pub(crate) fn add_to_why(&mut self, more: &str) {
         if let Self::Resume { why, .. } | Self::Known { why, .. } = self {
             *why = format!("{why}; {more}");
         }
@@ -137,6 +138,9 @@ pub struct IdentifyPlan {
     /// Whether it is known.
     #[serde(flatten)]
     pub recognition: Recognition,
+    /// Whether more of the medium was rescued than the source has: then the medium's own image is the one to go on with.
+    #[serde(skip)]
+    pub(crate) is_superseded: bool,
 }
 
 /// An archive does not take itself in: it would grow by itself at every ingest.
@@ -172,16 +176,28 @@ pub fn plan(archive: Option<&Archive>, source: &Path, opener: &Opener<'_>) -> Re
         source,
         evidence,
         recognition: Recognition::New,
+        is_superseded: false,
     };
     if let Some(archive) = archive {
         let catalogue = archive.catalogue();
         plan.recognition = recognise::recognise(catalogue, &plan.source, &plan.evidence, interrupt)?;
         plan.keep_unread(catalogue, interrupt)?;
+        plan.is_superseded = plan.is_superseded(catalogue)?;
     }
     Ok(plan)
 }
 
 impl IdentifyPlan {
+    /// A source that is known as it is has the unread bytes that are on record, unless it is an earlier state of the medium's image.
+    fn is_superseded(&self, catalogue: &dyn Catalogue) -> Result<bool, Error> {
+        let (Recognition::Known { key, .. }, SourceKind::Image) = (&self.recognition, self.source.kind)
+        else {
+            return Ok(false);
+        };
+        let known = catalogue.image(*key)?;
+        Ok(known.is_some_and(|known| known.unread != self.source.unread))
+    }
+
     /// What is on record as unread stays so if the mapfile is gone (R11); then evidence is what the rest of the bytes tells.
     fn keep_unread(&mut self, catalogue: &dyn Catalogue, interrupt: &Interrupt) -> Result<(), Error> {
         let Some(key) = self.recognition.key() else {

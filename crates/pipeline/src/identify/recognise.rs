@@ -6,7 +6,7 @@ use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{Evidence, Image, MediumKind};
 use ntt_model::{ByteRange, MediumKey};
 
-use super::evidence::{FILE, SAMPLED, STRONG, TAIL, files, is_covered};
+use super::evidence::{FILE, IMAGE_DIGEST, SAMPLED, STRONG, TAIL, files, is_covered};
 use super::lost_map;
 use super::stated::StatedDigests;
 use super::{Digests, Recognition, Source, SourceKind, digest_image};
@@ -83,6 +83,9 @@ fn image(
             if is_likely && is_rescued_further(&known, source, interrupt)? {
                 return rescued_further(catalogue, *key);
             }
+            if is_earlier(catalogue, *key, &known, &mut whole)? {
+                return earlier(catalogue, *key);
+            }
             if is_likely && is_less_rescued(&known, source, interrupt)? {
                 return less_rescued(catalogue, *key);
             }
@@ -143,17 +146,21 @@ impl<'a> Whole<'a> {
         }
     }
 
+    fn digests(&mut self) -> Result<&Digests, Error> {
+        let digests = match self.digests.take() {
+            Some(digests) => digests,
+            None => digests_of(self.source, self.interrupt)?,
+        };
+        Ok(self.digests.insert(digests))
+    }
+
     /// Whether every byte is equal to those of an earlier image, zeros for what was unread included. `is_telling` says whether something else is equal
     /// too that only this medium has: two blank ones share every byte, and are not the same (R1).
     fn equals(&mut self, known: &Image, is_telling: bool) -> Result<bool, Error> {
         if known.digest.is_none() {
             return Ok(false);
         }
-        let digests = match self.digests.take() {
-            Some(digests) => digests,
-            None => digests_of(self.source, self.interrupt)?,
-        };
-        let digests = self.digests.insert(digests);
+        let digests = self.digests()?;
         Ok(digests.image == known.digest && (is_telling || !digests.is_blank))
     }
 }
@@ -179,6 +186,35 @@ pub(crate) fn is_rescued_further(
         return Ok(true);
     }
     is_equal_as_known(known, source, interrupt)
+}
+
+/// Whether the source is another file than the medium's image and equal to what that was before more of it was rescued, zeros for what was unread included.
+fn is_earlier(
+    catalogue: &dyn Catalogue,
+    key: MediumKey,
+    known: &Image,
+    whole: &mut Whole<'_>,
+) -> Result<bool, Error> {
+    if !covers(&whole.source.unread, &known.unread) || is_same_file(known, whole.source) {
+        return Ok(false);
+    }
+    let evidence = catalogue.evidence(key)?;
+    let digests = evidence.iter().filter(|piece| piece.kind == IMAGE_DIGEST);
+    let mut earlier =
+        digests.filter(|piece| Some(piece.value.as_str()) != known.digest.map(|now| now.to_hex()).as_deref());
+    let Some(first) = earlier.next() else {
+        return Ok(false);
+    };
+    let digests = whole.digests()?;
+    // Two that hold nothing share every byte, and are not the same (R1).
+    let Some(now) = digests
+        .image
+        .filter(|_| !digests.is_blank)
+        .map(|digest| digest.to_hex())
+    else {
+        return Ok(false);
+    };
+    Ok(first.value == now || earlier.any(|piece| piece.value == now))
 }
 
 /// Whether the source is the medium's image with a map that calls more of it unread than was known, as one does that comes to light after the image was taken in: all that was
@@ -267,6 +303,12 @@ fn more_files(catalogue: &dyn Catalogue, key: MediumKey) -> Result<Recognition, 
     let why = "files of it are here that were missing when it was read".to_owned();
     let medium = catalogue.medium(key)?.medium.id;
     Ok(Recognition::Resume { key, medium, why })
+}
+
+fn earlier(catalogue: &dyn Catalogue, key: MediumKey) -> Result<Recognition, Error> {
+    let why = "every byte is equal to what was known of it before more was rescued".to_owned();
+    let medium = catalogue.medium(key)?.medium.id;
+    Ok(Recognition::Known { key, medium, why })
 }
 
 fn is_same_file(known: &Image, source: &Source) -> bool {

@@ -6,7 +6,9 @@ use ntt_source::ReadAt;
 
 use crate::content::{image_row, open_image};
 use crate::damage::{self, Recorder};
-use crate::identify::{Digests, Source, SourceKind, StatedDigests, StatedOutcome, digest_image};
+use crate::identify::{
+    Digests, IMAGE_DIGEST, Source, SourceKind, StatedDigests, StatedOutcome, digest_image,
+};
 use crate::inspect::{add_new_findings, content_range, digest_volume, mapping};
 use crate::stage::{Running, Subject};
 use crate::{Context, Error, RunOutcome, Stage};
@@ -180,7 +182,7 @@ fn record(
         return Ok(());
     };
     let evidence = Evidence {
-        kind: "image-digest".to_owned(),
+        kind: IMAGE_DIGEST.to_owned(),
         value: digest.to_hex(),
         origin: "image".to_owned(),
     };

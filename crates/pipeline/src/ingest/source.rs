@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use ntt_catalogue::rows::{EventRow, FindingRow, MediumRow};
 use ntt_inspect::layer::LayerTree;
-use ntt_model::{Finding, Severity};
+use ntt_model::{Finding, MediumId, Severity};
 
 use super::{IngestRequest, MediumSummary, seal, summary};
 use crate::census::Kept;
-use crate::content::image_row;
+use crate::content::{image_row, place_of};
 use crate::copy::CopySummary;
-use crate::identify::{self, IdentifyPlan, Rescan, SourceKind};
+use crate::identify::{self, IdentifyPlan, Recognition, Rescan, SourceKind};
 use crate::rescue::{self, Rescued};
 use crate::scan::ScanSettings;
 use crate::stage::{Running, Subject};
@@ -49,13 +49,42 @@ pub(super) fn identify(context: &Context<'_>, path: &Path, request: &IngestReque
     let begun = Instant::now();
     let rescued = rescue_first(context, path, request)?;
     let image = rescued.as_ref().map_or(path, |rescued| rescued.image.as_path());
-    let identity = identify::plan(Some(context.archive), image, &context.opener())?;
+    let mut identity = identify::plan(Some(context.archive), image, &context.opener())?;
+    if identity.is_superseded {
+        identity = successor(context, identity)?;
+    }
     Ok(Known {
         again: rescan(context, &identity)?,
         identity,
         begun,
         rescued: rescued.map(|rescued| (path.into(), rescued)),
     })
+}
+
+/// The image of the medium of which more was rescued than the source has, in the place of the source.
+fn successor(context: &Context<'_>, earlier: IdentifyPlan) -> Result<IdentifyPlan, Error> {
+    let refused = |medium: MediumId, reason: String| Error::Source {
+        path: earlier.source.path.as_path().to_owned(),
+        reason: format!(
+            "it is an earlier state of the image of medium {medium}, of which more was rescued since, and that one cannot be read: {reason}"
+        ),
+    };
+    let Recognition::Known { key, medium, why } = &earlier.recognition else {
+        return Ok(earlier);
+    };
+    let row = context.archive.catalogue().medium(*key)?;
+    let place = place_of(context, &row, &image_row(context.archive, &row)?);
+    let mut plan = identify::plan(Some(context.archive), &place, &context.opener())
+        .map_err(|error| refused(*medium, error.to_string()))?;
+    if plan.recognition.key() != Some(*key) {
+        return Err(refused(
+            *medium,
+            format!("{} is another one now", place.display()),
+        ));
+    }
+    plan.recognition
+        .add_to_why(&format!("{}: {why}", earlier.source.path));
+    Ok(plan)
 }
 
 impl Known {

@@ -2,8 +2,9 @@
 
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{
-    Census, EventRow, Evidence, Image, MediumKind, MediumRow, ScanRow, Tally, VolumeRow,
+    Census, EventRow, Evidence, FindingRow, Image, MediumKind, MediumRow, ScanRow, Tally, VolumeRow,
 };
+use ntt_model::name::escape;
 use ntt_model::{MediumId, Severity, Timestamp};
 use serde::Serialize;
 
@@ -62,6 +63,35 @@ pub struct MediumReport {
     pub findings: FindingCounts,
     /// What was done with it.
     pub events: Vec<EventRow>,
+}
+
+/// A finding with the place where people know its inode.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct PlacedFinding {
+    /// The finding.
+    #[serde(flatten)]
+    pub row: FindingRow,
+    /// A path of its inode, escaped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+}
+
+/// The current findings of a medium, each with a path of its inode if it is about one that has a name.
+///
+/// # Errors
+///
+/// What the catalogue says.
+pub fn placed_findings(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<PlacedFinding>, Error> {
+    let mut placed = Vec::new();
+    for row in current_findings(catalogue, medium)? {
+        let paths = match (row.scan, row.finding.inode) {
+            (Some(scan), Some(inode)) => catalogue.paths_of(scan, inode)?,
+            _ => Vec::new(),
+        };
+        let path = paths.first().map(|path| escape(&path.path).into_owned());
+        placed.push(PlacedFinding { row, path });
+    }
+    Ok(placed)
 }
 
 /// Number of findings by severity.

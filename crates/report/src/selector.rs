@@ -447,18 +447,17 @@ fn is_made_good(catalogue: &dyn Catalogue, row: &FindingRow) -> Result<bool, Err
 pub fn find_medium(catalogue: &dyn Catalogue, name: &[u8]) -> Result<MediumRow, Error> {
     let media = catalogue.media()?;
     let text = String::from_utf8_lossy(name);
-    let exact = |row: &&MediumRow| {
-        row.medium.id.to_string() == *text
-            || row.medium.label == *text
-            || row.medium.source_name == escape(name)
-    };
-    let mut matches: Vec<&MediumRow> = media.iter().filter(exact).collect();
-    if matches.is_empty() && text.len() >= ID_PREFIX_MIN {
-        matches = media
-            .iter()
-            .filter(|row| row.medium.id.to_string().starts_with(&*text))
-            .collect();
+    // What a label or a file is called cannot take a medium's own id from it.
+    if let Some(whole) = media.iter().find(|row| row.medium.id.to_string() == *text) {
+        return Ok(whole.clone());
     }
+    let is_prefix =
+        |row: &MediumRow| text.len() >= ID_PREFIX_MIN && row.medium.id.to_string().starts_with(&*text);
+    let is_called = |row: &MediumRow| row.medium.label == *text || row.medium.source_name == escape(name);
+    let mut matches: Vec<&MediumRow> = media
+        .iter()
+        .filter(|row| is_called(row) || is_prefix(row))
+        .collect();
     if matches.is_empty() {
         let name = escape(name);
         matches = media

@@ -88,8 +88,7 @@ fn failing_line(failing: &Failing) -> String {
     let missing = units::count(failing.missing_bytes);
     let verdict = match failing.hits.files_hit {
         Some(false) => "files-complete",
-        Some(true) => "partial",
-        None => "not judged yet",
+        Some(true) | None => "partial",
     };
     format!("{}: {verdict}, {missing} bytes are missing", failing.medium_name)
 }

@@ -99,7 +99,7 @@ pub(crate) fn health_line(health: &Health) -> String {
         None => "",
     };
     match health.verdict {
-        Verdict::Unknown => format!("{verdict}: there is no map that could say what was read"),
+        Verdict::Unknown => format!("{verdict}: nothing says that anything of it was read"),
         _ if health.missing_bytes == 0 => format!("{verdict}: every byte was read"),
         _ => format!("{verdict}: {missing} bytes are missing in {places}{hit}"),
     }

@@ -10,7 +10,7 @@ use ntt_pipeline::health::{self, MediumHealth};
 use ntt_report::find::ScanMark;
 use ntt_report::hits::Hits;
 use ntt_report::media::{self, MediumReport, VolumeReport};
-use ntt_report::selector::{current_findings, find_medium};
+use ntt_report::selector::find_medium;
 
 use crate::args::Global;
 use crate::commands::summary::health_line;
@@ -27,7 +27,7 @@ pub(super) fn show(global: &Global, name: &OsString, with_findings: bool) -> Com
     let report = media::show(catalogue, &medium, &Kept::load(&archive)?)?;
     let health = health::of(&archive, &medium)?;
     let findings = if with_findings {
-        current_findings(catalogue, &medium)?
+        media::placed_findings(catalogue, &medium)?
     } else {
         Vec::new()
     };
@@ -52,9 +52,10 @@ pub(super) fn show(global: &Global, name: &OsString, with_findings: bool) -> Com
     if !findings.is_empty() {
         out.line("")?;
     }
-    for row in findings {
-        let severity = units::severity(row.finding.severity);
-        out.line(format!("{severity:<8} {}", row.finding))?;
+    for found in findings {
+        let severity = units::severity(found.row.finding.severity);
+        let path = found.path.map(|path| format!(": {path}")).unwrap_or_default();
+        out.line(format!("{severity:<8} {}{path}", found.row.finding))?;
     }
     out.flush()?;
     Ok(Exit::Done)

@@ -157,6 +157,7 @@ impl Store {
             let list = self.read_list(pack)?;
             let is_open = list.is_none();
             if let Some(Err(detail)) = list {
+                report.bad_lists.push(pack);
                 report.problems.push(Problem::Damaged {
                     path: self.shared.layout.pack_list(pack),
                     offset: 0,

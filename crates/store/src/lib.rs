@@ -21,6 +21,7 @@ mod quarantine;
 mod reader;
 mod rebuild;
 mod record;
+mod relist;
 mod salvage;
 mod segment;
 mod store;

@@ -74,7 +74,7 @@ impl Store {
     }
 
     /// The lock of whoever changes what the index says of stored contents, and the index as it is then.
-    fn alone(&self) -> Result<Box<dyn DiskFile>, Error> {
+    pub(crate) fn alone(&self) -> Result<Box<dyn DiskFile>, Error> {
         let shared = &self.shared;
         shared.refuse_read_only()?;
         let busy = || Error::Busy {

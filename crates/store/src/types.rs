@@ -269,6 +269,8 @@ pub struct CheckReport {
     pub problems: Vec<Problem>,
     /// Contents that lie where a pack is damaged, be it only in the header before them: [`crate::Store::rehome`] takes them elsewhere.
     pub in_damage: Vec<BlobInfo>,
+    /// Sealed packs whose lists are damaged; [`crate::Store::relist`] makes them again.
+    pub bad_lists: Vec<PackId>,
 }
 
 impl CheckReport {

@@ -161,3 +161,33 @@ fn r37_strange_files_in_the_store_stop_nothing() {
         "nothing of others is removed"
     );
 }
+
+/// R36: the list of a pack says what the pack has; damaged, it is made again from it.
+#[test]
+fn r36_a_damaged_list_of_a_pack_is_made_again() {
+    let environment = Environment::new();
+    for number in 0..40_u8 {
+        environment.write(format!("tree/{number}"), &vec![number; 60_000]);
+    }
+    environment
+        .ntt(["ingest", "--pack-threshold", "64KiB", "tree"])
+        .code(0);
+    let packs = fs::read_dir(environment.archive().join("packs")).expect("listed");
+    let mut lists = packs.map(|entry| entry.expect("an entry").path());
+    let list = lists
+        .find(|path| path.extension().is_some_and(|extension| extension == "idx"))
+        .expect("a sealed pack");
+    let right = fs::read(&list).expect("read");
+    let mut wrong = right.clone();
+    wrong[10] ^= 1;
+    fs::remove_file(&list).expect("mine");
+    fs::write(&list, &wrong).expect("written");
+    let said = environment.ntt(["doctor"]).code(12);
+    assert!(said.contains("makes the lists of packs"), "{said}");
+    let said = environment.ntt(["doctor", "--fix", "--dry-run"]).code(0);
+    assert!(said.contains("would be listed again"), "{said}");
+    let said = environment.ntt(["doctor", "--fix"]).code(0);
+    assert!(said.contains("made 1 list of a pack again"), "{said}");
+    assert!(fs::read(&list).expect("read") == right);
+    environment.ntt(["doctor"]).code(0);
+}

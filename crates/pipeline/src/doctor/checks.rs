@@ -103,7 +103,7 @@ pub(super) fn store(report: &CheckReport) -> Vec<Check> {
             "store",
             CheckStatus::Problem,
             shortened(&damage),
-            "look at the disk under the archive; `ntt verify` tells which contents are hit, and `ntt doctor --fix` stores elsewhere what lies there and is whole",
+            "look at the disk under the archive; `ntt verify` tells which contents are hit, and `ntt doctor --fix` stores elsewhere what lies there and is whole, and makes the lists of packs (.idx) again",
         ),
     }];
     let mut add = |name: &str, status, found: &[String], advice: String| {

@@ -37,6 +37,8 @@ pub struct FixPlan {
     pub rehome: Vec<String>,
     /// Damaged manifests that will be written again.
     pub manifests: Vec<HostPath>,
+    /// Packs whose lists are damaged and will be made again, if the packs are whole.
+    pub lists: Vec<String>,
 }
 
 impl FixPlan {
@@ -80,6 +82,8 @@ pub struct FixSummary {
     pub rehomed: u64,
     /// Damaged manifests that were written again.
     pub manifests: u64,
+    /// Damaged lists of packs that were made again.
+    pub lists: u64,
     /// Problems that are left besides contents that a copy fetches: what another command puts right.
     pub left: Vec<Check>,
     /// Complete; [`RunOutcome::DamageFound`] if a problem is left.
@@ -113,6 +117,7 @@ pub fn plan(context: &Context<'_>) -> Result<FixPlan, Error> {
         .extend(search.temporaries.iter().map(|path| path.as_path().into()));
     let hidden = report.in_damage.iter();
     plan.rehome = hidden.map(|info| info.hash.to_hex()).collect();
+    plan.lists = report.bad_lists.iter().map(ToString::to_string).collect();
     let damaged = crate::manifest::damaged(context)?;
     plan.manifests = damaged.iter().map(|one| one.path.as_path().into()).collect();
     let lost = agreement::compare(context, &report)?.missing_hashes;
@@ -158,6 +163,10 @@ fn fix(context: &Context<'_>, plan: &FixPlan) -> Result<FixSummary, Error> {
     let report = store.check()?;
     if !report.in_damage.is_empty() {
         summary.rehomed = store.rehome(&report.in_damage)?;
+    }
+    for pack in &report.bad_lists {
+        context.interrupt.check()?;
+        summary.lists += u64::from(store.relist(*pack)?);
     }
     let lost = agreement::compare(context, &report)?.missing_hashes;
     look_for(context, &lost, &mut summary)?;

@@ -9,6 +9,7 @@ mod power;
 mod quarantine;
 mod real_disk;
 mod rebuild;
+mod relist;
 
 use std::io::Read;
 use std::path::Path;

@@ -51,6 +51,9 @@ fn print_plan(out: &mut Output, plan: &FixPlan) -> std::io::Result<()> {
     for path in &plan.manifests {
         out.line(format!("would be written again {path}"))?;
     }
+    for pack in &plan.lists {
+        out.line(format!("would be listed again, if it is whole {pack}"))?;
+    }
     if plan.is_empty() {
         out.line("nothing to put right")?;
     }
@@ -86,6 +89,10 @@ fn print_fixed(out: &mut Output, summary: &FixSummary) -> std::io::Result<()> {
     if summary.manifests > 0 {
         let manifests = units::counted(summary.manifests, "manifest", "manifests");
         out.line(format!("wrote {manifests} again"))?;
+    }
+    if summary.lists > 0 {
+        let lists = units::counted(summary.lists, "list of a pack", "lists of packs");
+        out.line(format!("made {lists} again"))?;
     }
     for refetch in &summary.refetch {
         let contents = units::counted(refetch.contents, "content is", "contents are");

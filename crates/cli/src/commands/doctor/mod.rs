@@ -22,7 +22,7 @@ use crate::units;
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     /// Put right what can be: take in contents that the index does not know, strike entries without bytes, set damaged contents aside, store elsewhere what is whole in a damaged part of a pack, make
-    /// files whose content is lost pending for `ntt copy`, make the search index where it is missing or damaged, write damaged manifests again. Never deletes a content.
+    /// files whose content is lost pending for `ntt copy`, make the search index where it is missing or damaged, write damaged manifests and lists of packs again. Never deletes a content.
     #[arg(long)]
     fix: bool,
     /// Make the catalogue again from the manifests of the media and the store; the earlier one is kept beside it. With a catalogue in a

@@ -1,8 +1,10 @@
 //! What squashfs has beside names and contents, its old versions, and what damage costs.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::fs;
 
+use ntt_codec::{Kept, read_stream_after};
 use ntt_filesystem::{Error, Family, FileSystem, ScanOptions, open, probe};
 use ntt_model::entry::{Encoding, Inode, Namespace, Stream};
 use ntt_model::{ByteRange, Codec, FindingCode, Kind, PackedUnit};
@@ -131,7 +133,7 @@ fn compressed_blocks_are_units_and_others_plain() {
 /// R22: whichever bit of the content is flipped, of blocks and of fragments, what is read without a word about it is right.
 #[test]
 fn r22_a_hit_block_is_never_wrong_bytes() {
-    let script = "seq 1 50000 > long; seq 7 3 60000 > other; for file in 1 2 3 4 5; do seq $file 1 2000 > small$file; done";
+    let script = "seq 1 35000 > long; seq 7 3 60000 > other; for file in 1 2 3 4 5; do seq $file 1 2000 > small$file; done";
     // Those that have checksums; the others tell of what makes a block longer or shorter.
     for compressor in ["gzip", "xz"] {
         let Some(image) = made(script, &["-comp", compressor]) else {
@@ -146,36 +148,45 @@ fn r22_a_hit_block_is_never_wrong_bytes() {
             other => panic!("{other:?}"),
         });
         assert!(units.filter(is_shared).count() >= 5, "fragments");
-        let expected: Vec<_> = files.iter().map(|stream| content(&image, stream)).collect();
-        assert!(expected.iter().all(|(_, missing)| missing.is_empty()));
+        let mut kept = Kept::default();
+        let mut right = Vec::new();
+        for stream in &files {
+            let (bytes, missing) = content(&mut kept, &image, stream);
+            assert_eq!(missing, []);
+            right.push(bytes);
+        }
         let (first, end) = (96, word(&image, 64));
         let mut state = 0x2545_f491_4f6c_dd1d_u64;
         let mut told = 0;
-        for _ in 0..100 {
+        for _ in 0..40 {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
             let bit = usize::try_from(state >> 16).expect("64 bits") % ((end - first) * 8);
             let mut hit = image.clone();
             hit[first + bit / 8] ^= 1 << (bit % 8);
-            for (stream, (right, _)) in files.iter().zip(&expected) {
-                let (bytes, missing) = content(&hit, stream);
-                told += usize::from(!missing.is_empty());
-                let is_lost = |at: u64| missing.iter().any(|range| range.offset <= at && at < range.end());
-                let wrong = (0..)
-                    .zip(bytes.iter().zip(right))
-                    .find(|(at, (a, b))| a != b && !is_lost(*at));
-                assert_eq!(wrong, None, "{compressor}: bit {bit}");
+            let mut kept = Kept::default();
+            let mut is_told = false;
+            for (stream, right) in files.iter().zip(&right) {
+                let (mut bytes, missing) = content(&mut kept, &hit, stream);
+                is_told |= !missing.is_empty();
+                for range in missing {
+                    let [from, to] =
+                        [range.offset, range.end()].map(|at| usize::try_from(at).expect("small"));
+                    bytes[from..to].copy_from_slice(&right[from..to]);
+                }
+                assert!(bytes == *right, "{compressor}: bit {bit}");
             }
+            told += usize::from(is_told);
         }
-        assert!(told > 50, "{compressor}: only {told}");
+        assert!(told > 36, "{compressor}: only {told}");
     }
 }
 
 /// What a stream reads as, and what of it is missing.
-fn content(image: &[u8], stream: &Stream) -> (Vec<u8>, Vec<ByteRange>) {
+fn content(kept: &mut Kept, image: &[u8], stream: &Stream) -> (Vec<u8>, Vec<ByteRange>) {
     let mut bytes = Vec::new();
-    let missing = ntt_codec::read_stream::<std::convert::Infallible>(&Bytes(image), stream, &mut |piece| {
+    let missing = read_stream_after::<Infallible>(kept, &Bytes(image), stream, &mut |piece| {
         match piece {
             Piece::Bytes(more) => bytes.extend_from_slice(more),
             Piece::Zeros(len) => bytes.resize(bytes.len() + usize::try_from(len).expect("small"), 0),

@@ -24,8 +24,10 @@ const END_OF_EXTENTS: u64 = 8;
 const UNIT_HAS_GAP: u64 = 1;
 const UNIT_HAS_SKIP: u64 = 2;
 const UNIT_HAS_JUMP: u64 = 4;
-/// The bits of a unit's head above these flags are the code of its codec.
+/// The bits of a unit's head above these flags are the code of its codec, up to the flag above it.
 const UNIT_FLAGS: u32 = 3;
+/// Above the codes of codecs, since it came later: catalogues of before have units without it.
+const UNIT_IS_WHOLE: u64 = 1 << 10;
 const NANOS: i64 = 1_000_000_000;
 const WHOLE_SECONDS: u8 = 0x80;
 
@@ -155,7 +157,8 @@ fn put_units(out: &mut Vec<u8>, units: &[PackedUnit]) -> Result<(), Error> {
         let flag = |is_set: bool, bit: u64| if is_set { bit } else { 0 };
         let flags = flag(gap != 0, UNIT_HAS_GAP)
             | flag(unit.stored_offset != stored, UNIT_HAS_JUMP)
-            | flag(unit.skip != 0, UNIT_HAS_SKIP);
+            | flag(unit.skip != 0, UNIT_HAS_SKIP)
+            | flag(unit.is_whole, UNIT_IS_WHOLE);
         put(out, codec_code(unit.codec)? << UNIT_FLAGS | flags);
         if gap != 0 {
             put(out, gap);
@@ -185,7 +188,8 @@ fn take_units(reader: &mut Reader<'_>) -> Result<Vec<PackedUnit>, Error> {
     let (mut logical, mut stored) = (0_u64, 0_u64);
     while !reader.is_empty() {
         let head = reader.take()?;
-        let codec = value_of(&Codec::ALL, (head >> UNIT_FLAGS).cast_signed())?;
+        let codec = (head & !UNIT_IS_WHOLE) >> UNIT_FLAGS;
+        let codec = value_of(&Codec::ALL, codec.cast_signed())?;
         let gap = if head & UNIT_HAS_GAP == 0 {
             0
         } else {
@@ -211,6 +215,7 @@ fn take_units(reader: &mut Reader<'_>) -> Result<Vec<PackedUnit>, Error> {
             stored_len,
             skip,
             codec,
+            is_whole: head & UNIT_IS_WHOLE != 0,
         });
         logical = logical_offset.wrapping_add(len);
         stored = stored_offset.wrapping_add(stored_len);
@@ -444,7 +449,8 @@ mod tests {
     }
 
     fn any_unit() -> impl Strategy<Value = PackedUnit> {
-        (any::<[u64; 5]>(), proptest::sample::select(&Codec::ALL[..])).prop_map(|(numbers, codec)| {
+        let codec = proptest::sample::select(&Codec::ALL[..]);
+        (any::<[u64; 5]>(), codec, any::<bool>()).prop_map(|(numbers, codec, is_whole)| {
             let [logical_offset, len, stored_offset, stored_len, skip] = numbers;
             PackedUnit {
                 logical_offset,
@@ -453,6 +459,7 @@ mod tests {
                 stored_len,
                 skip,
                 codec,
+                is_whole,
             }
         })
     }
@@ -520,7 +527,7 @@ mod tests {
         }
     }
 
-    /// Units one after the other, the usual case, cost a head and two lengths.
+    /// Units one after the other, the usual case, cost a head and two lengths. What tells that they are whole costs a byte.
     #[test]
     fn a_usual_unit_is_small() {
         let unit = |index: u64| PackedUnit {
@@ -530,10 +537,11 @@ mod tests {
             stored_len: 30_000,
             skip: 0,
             codec: Codec::Zlib,
+            is_whole: index % 2 == 0,
         };
         let mut bytes = Vec::new();
         put_units(&mut bytes, &(0..10).map(unit).collect::<Vec<_>>()).unwrap();
-        assert_eq!(bytes.len(), 70);
+        assert_eq!(bytes.len(), 75);
     }
 
     #[test]

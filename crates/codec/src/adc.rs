@@ -3,8 +3,9 @@
 use crate::input::Input;
 use crate::output::{Halt, Output};
 
+/// The format has no end marker. What is stored behind a full output must be padding.
 pub(crate) fn decode(input: &mut Input<'_>, output: &mut Output<'_>) -> Result<(), Halt> {
-    while !input.is_empty() {
+    while !(input.is_empty() || output.room() == 0 && input.is_zero()) {
         let code = input.u8()?;
         let low = usize::from(code & 0x3f);
         if code & 0x80 != 0 {
@@ -33,6 +34,12 @@ mod tests {
         let mut out = Vec::new();
         decode(Codec::Adc, &stored, &mut out, 100).unwrap();
         assert_eq!(out, b"abcdabcdcdcdcd");
+        let padded = [&stored[..], &[0; 20]].concat();
+        out.clear();
+        decode(Codec::Adc, &padded, &mut out, 14).unwrap();
+        assert_eq!(out, b"abcdabcdcdcdcd");
+        let error = decode(Codec::Adc, &stored, &mut out, 13).unwrap_err();
+        assert!(matches!(error, DecodeError::Corrupt(_)), "longer than its block");
         let error = decode(Codec::Adc, &[0x80, b'a', 0x40, 0, 1], &mut out, 100).unwrap_err();
         assert!(matches!(error, DecodeError::Corrupt(_)));
     }

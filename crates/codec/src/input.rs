@@ -17,6 +17,11 @@ impl<'a> Input<'a> {
         self.bytes.is_empty()
     }
 
+    /// Whether only zeros are left.
+    pub(crate) fn is_zero(&self) -> bool {
+        self.bytes.iter().all(|byte| *byte == 0)
+    }
+
     /// Number of bytes left.
     pub(crate) const fn len(&self) -> usize {
         self.bytes.len()

@@ -1,10 +1,10 @@
 //! Turns stored bytes back into what was compressed.
 //!
-//! - [`decode`]: one function for every [`Codec`]; pure, bounded by what the caller wants.
+//! - [`decode`]: one function for every [`Codec`]; pure, bounded by what the caller expects.
 //! - [`packed`]: reads a stream whose extents hold stored bytes, unit by unit.
 //!
 //! Stored bytes are hostile: a decoder never panics, never runs for ever, and never allocates from a length that they announce. It needs memory
-//! for what the caller wants and for the window of its format, which is bounded by [`WINDOW_BYTES_MAX`].
+//! for what the caller expects and for the window of its format, which is bounded by [`WINDOW_BYTES_MAX`].
 //!
 //! Formats that are no more than copies of what came before are decoded here, over one bounded output; Deflate, Zstandard, LZMA and bzip2 by
 //! crates. What runs here runs in the confined child all the same.
@@ -42,14 +42,14 @@ pub use packed::{Kept, read_stream, read_stream_after};
 /// The largest window that a decoder keeps besides its output. Formats that announce a larger one are refused.
 pub const WINDOW_BYTES_MAX: usize = 64 << 20;
 
-/// Why decoding ended before all that was wanted was there. What was decoded until then is kept.
+/// Why decoding did not come to the end of what is stored. What was decoded until then is kept.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The stored bytes end too early.
     #[error("the compressed bytes end too early")]
     Truncated,
-    /// The stored bytes are not what the format allows, or do not hold what their checksum says.
+    /// The stored bytes are not what the format allows, do not hold what their checksum says, or hold more than there can be.
     #[error("the compressed bytes are corrupt: {0}")]
     Corrupt(String),
 }
@@ -61,14 +61,18 @@ impl DecodeError {
     }
 }
 
-/// Decodes `stored` and appends at most `len_max` bytes to `out`.
+/// Decodes all of `stored` and appends it to `out`: at most `len_max` bytes, since more is an error.
 ///
-/// Stored bytes behind the end of the compressed data are passed over: formats pad to sectors. Fewer than `len_max` bytes without an error
-/// mean that no more were stored.
+/// The compressed data must come to its end: to its end marker where the format has one, and to a checksum that fits. So damage that makes a block longer
+/// is told as one that makes it shorter, and the checksum of a block that is just full is looked at. Fewer than `len_max` bytes without an error mean
+/// that no more were stored; a caller that knows the length compares.
+///
+/// Stored bytes behind the end of the compressed data are passed over: formats pad to sectors. A bare block of LZ4 has no other end than that of its bytes; behind
+/// one of ADC zeros are padding. LZNT1 fills a unit, whose last chunk may reach beyond `len_max`: a file may end before its unit does.
 ///
 /// # Errors
 ///
-/// [`DecodeError`]; `out` then ends with what was decoded before. A wrong checksum shows only if `len_max` reaches the end of what it covers.
+/// [`DecodeError`]; `out` then ends with what was decoded before. Nothing tells where in it the damage begins.
 ///
 /// # Examples
 ///
@@ -83,26 +87,44 @@ impl DecodeError {
 /// # Ok::<(), ntt_codec::DecodeError>(())
 /// ```
 pub fn decode(codec: Codec, stored: &[u8], out: &mut Vec<u8>, len_max: usize) -> Result<(), DecodeError> {
-    let mut output = Output::new(out, len_max);
     let mut input = Input::new(stored);
-    let result = match codec {
+    bounded(out, len_max, |output| match codec {
         Codec::Stored => output.literals(stored),
-        Codec::Zlib => stream::zlib(stored, &mut output),
-        Codec::Zstd => stream::zstd(stored, &mut output),
-        Codec::Xz => stream::xz(stored, &mut output),
-        Codec::Lzma => stream::lzma(stored, &mut output),
-        Codec::Bzip2 => stream::bzip2(stored, &mut output),
-        Codec::Lznt1 => lznt1::decode(&mut input, &mut output),
-        Codec::Lzvn => lzvn::decode(&mut input, &mut output),
-        Codec::Lzfse => lzfse::decode(&mut input, &mut output),
-        Codec::LzoBtrfs => lzo::decode_btrfs(&mut input, &mut output),
-        Codec::Lzo => lzo::decode(&mut input, &mut output),
-        Codec::Lz4 => lz4::decode(&mut input, &mut output),
-        Codec::Adc => adc::decode(&mut input, &mut output),
+        Codec::Zlib => stream::zlib(stored, output),
+        Codec::Zstd => stream::zstd(stored, output),
+        Codec::Xz => stream::xz(stored, output),
+        Codec::Lzma => stream::lzma(stored, output),
+        Codec::Bzip2 => stream::bzip2(stored, output),
+        Codec::Lznt1 => lznt1::decode(&mut input, output),
+        Codec::Lzvn => lzvn::decode(&mut input, output),
+        Codec::Lzfse => lzfse::decode(&mut input, output),
+        Codec::LzoBtrfs => lzo::decode_btrfs(&mut input, output),
+        Codec::Lzo => lzo::decode(&mut input, output),
+        Codec::Lz4 => lz4::decode(&mut input, output),
+        Codec::Adc => adc::decode(&mut input, output),
         _ => Err(DecodeError::Corrupt(format!("there is no decoder for {}", codec.name())).into()),
-    };
-    match result {
-        Ok(()) | Err(Halt::Full) => Ok(()),
+    })
+}
+
+/// As [`decode`], for raw Deflate (RFC 1951). No stream of a file system is stored so, only clusters of virtual disks: it has no [`Codec`], and no checksum.
+///
+/// # Errors
+///
+/// As [`decode`].
+pub fn decode_deflate(stored: &[u8], out: &mut Vec<u8>, len_max: usize) -> Result<(), DecodeError> {
+    bounded(out, len_max, |output| stream::deflate(stored, output))
+}
+
+fn bounded(
+    out: &mut Vec<u8>,
+    len_max: usize,
+    decode: impl FnOnce(&mut Output<'_>) -> Result<(), Halt>,
+) -> Result<(), DecodeError> {
+    match decode(&mut Output::new(out, len_max)) {
+        Ok(()) => Ok(()),
+        Err(Halt::Overfull) => Err(DecodeError::Corrupt(format!(
+            "they hold more than the {len_max} bytes that there can be"
+        ))),
         Err(Halt::Failed(error)) => Err(error),
     }
 }

@@ -12,27 +12,33 @@ const LEN: u16 = 0x0fff;
 
 /// Decodes chunk after chunk. As the drivers of Windows and Linux do, what a chunk leaves of its 4096 bytes is zeros, and so is all behind a zero
 /// header: a compression unit is as long as it is, however little of it was compressed.
+///
+/// The stored bytes are whole clusters, and nothing says where in the last one the chunks end if they fill the unit. So nothing is looked at behind the chunk
+/// that fills the output. That chunk may reach beyond it, since a file may end within a unit; but none may be of more than 4096 bytes.
 pub(crate) fn decode(input: &mut Input<'_>, output: &mut Output<'_>) -> Result<(), Halt> {
-    while input.len() > 1 {
+    let mut bytes = Vec::with_capacity(CHUNK_BYTES);
+    while input.len() > 1 && output.room() > 0 {
         let header = input.u16_le()?;
         if header == 0 {
             return output.zeros(output.room());
         }
         let len = usize::from(header & LEN).saturating_add(1);
         let stored = input.take_up_to(len);
-        let mut chunk = output.section(CHUNK_BYTES);
+        bytes.clear();
+        let mut chunk = Output::new(&mut bytes, CHUNK_BYTES);
         let result = if header & COMPRESSED == 0 {
             chunk.literals(stored)
         } else {
             decode_chunk(&mut Input::new(stored), &mut chunk)
         };
-        let left = CHUNK_BYTES.saturating_sub(chunk.len());
-        match result {
-            Ok(()) if stored.len() < len => return Err(crate::DecodeError::Truncated.into()),
-            Ok(()) => output.zeros(left)?,
-            // The chunk is full; whether all is, shows with the next byte.
-            Err(Halt::Full) => output.zeros(0)?,
-            Err(failed) => return Err(failed),
+        if result.is_ok() && stored.len() == len {
+            bytes.resize(CHUNK_BYTES, 0);
+        }
+        let fitting = bytes.get(..output.room()).unwrap_or(&bytes);
+        output.literals(fitting)?;
+        result?;
+        if stored.len() < len && output.room() > 0 {
+            return Err(crate::DecodeError::Truncated.into());
         }
     }
     Ok(())

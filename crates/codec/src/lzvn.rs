@@ -9,9 +9,10 @@ const COPY_MIN: usize = 3;
 /// Lengths that need a byte of their own are counted from here.
 const LONG: usize = 16;
 
+/// Decodes up to the end marker. A stream whose bytes end just where the output is full lacks nothing but its marker: that is no damage to what is in it.
 pub(crate) fn decode(input: &mut Input<'_>, output: &mut Output<'_>) -> Result<(), Halt> {
     let mut distance = 0;
-    loop {
+    while !(input.is_empty() && output.room() == 0) {
         let code = input.u8()?;
         let bits = usize::from(code);
         match code {
@@ -53,6 +54,7 @@ pub(crate) fn decode(input: &mut Input<'_>, output: &mut Output<'_>) -> Result<(
             }
         }
     }
+    Ok(())
 }
 
 /// Literals, then a copy.

@@ -7,11 +7,11 @@ use crate::DecodeError;
 /// How much a reader is asked for at a time.
 const STEP_BYTES: usize = 64 * 1024;
 
-/// Why a decoder stops.
+/// Why a decoder stops before the end of its stream.
 #[derive(Debug)]
 pub(crate) enum Halt {
-    /// All that was wanted is there.
-    Full,
+    /// More was stored than there is room for. Not told before the first byte too many: an output that is just full is no reason to stop.
+    Overfull,
     /// The stored bytes are no good.
     Failed(DecodeError),
 }
@@ -56,7 +56,7 @@ impl<'a> Output<'a> {
         self.bytes.len().saturating_sub(self.start)
     }
 
-    /// Bytes that still fit.
+    /// Bytes that still fit. None: the stream must end now.
     pub(crate) fn room(&self) -> usize {
         self.end.saturating_sub(self.bytes.len())
     }
@@ -76,7 +76,7 @@ impl<'a> Output<'a> {
         let fitting = bytes.get(..room).unwrap_or(bytes);
         self.reserve(fitting.len());
         self.bytes.extend_from_slice(fitting);
-        self.unless_full(bytes.len() > room)
+        within(bytes.len(), room)
     }
 
     /// Adds zeros.
@@ -85,7 +85,7 @@ impl<'a> Output<'a> {
         let fitting = len.min(room);
         self.reserve(fitting);
         self.bytes.resize(self.bytes.len().saturating_add(fitting), 0);
-        self.unless_full(len > room)
+        within(len, room)
     }
 
     /// Adds `len` bytes that begin `distance` bytes back; they may overlap themselves, and so repeat.
@@ -103,15 +103,16 @@ impl<'a> Output<'a> {
             self.bytes.extend_from_within(from..from.saturating_add(step));
             left = left.saturating_sub(step);
         }
-        self.unless_full(len > room)
+        within(len, room)
     }
 
-    /// Takes all that a reader gives. Once full it looks at one byte more, so that a checksum at the end is looked at too.
+    /// Takes all that a reader gives, to the end of its stream: a full output still asks for one byte more, so that the reader comes to its end marker and
+    /// its checksum.
     pub(crate) fn drain(&mut self, reader: &mut dyn Read) -> Result<(), Halt> {
         loop {
             let step = self.room().min(STEP_BYTES);
             if step == 0 {
-                return self.look_behind(reader);
+                return expect_end(reader);
             }
             self.reserve(step);
             let before = self.bytes.len();
@@ -127,22 +128,19 @@ impl<'a> Output<'a> {
             }
         }
     }
+}
 
-    fn look_behind(&mut self, reader: &mut dyn Read) -> Result<(), Halt> {
-        let more = reader.read(&mut [0]);
-        match more {
-            Ok(_) => Err(Halt::Full),
-            Err(error) => Err(failed(&error).into()),
-        }
+/// Asks a reader for a byte that there must not be.
+fn expect_end(reader: &mut dyn Read) -> Result<(), Halt> {
+    match reader.read(&mut [0]) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(Halt::Overfull),
+        Err(error) => Err(failed(&error).into()),
     }
+}
 
-    fn unless_full(&self, is_too_much: bool) -> Result<(), Halt> {
-        if is_too_much || self.room() == 0 {
-            Err(Halt::Full)
-        } else {
-            Ok(())
-        }
-    }
+fn within(len: usize, room: usize) -> Result<(), Halt> {
+    if len > room { Err(Halt::Overfull) } else { Ok(()) }
 }
 
 /// What an error of a reader over bytes in memory means.
@@ -164,8 +162,23 @@ mod tests {
         output.literals(b"abc").unwrap();
         output.copy(3, 10).unwrap();
         assert!(matches!(output.copy(14, 1), Err(Halt::Failed(_))));
-        assert!(matches!(output.copy(13, 100), Err(Halt::Full)));
+        assert!(matches!(output.copy(13, 100), Err(Halt::Overfull)));
         assert_eq!(bytes, b"xxabcabcabcabcaabcabca");
+    }
+
+    /// What is full may still end well.
+    #[test]
+    fn only_a_byte_too_many_is_too_many() {
+        let mut bytes = Vec::new();
+        let mut output = Output::new(&mut bytes, 4);
+        output.literals(b"ab").unwrap();
+        output.copy(2, 2).unwrap();
+        output.literals(b"").unwrap();
+        output.zeros(0).unwrap();
+        output.drain(&mut [].as_slice()).unwrap();
+        assert!(matches!(output.drain(&mut b"c".as_slice()), Err(Halt::Overfull)));
+        assert!(matches!(output.literals(b"c"), Err(Halt::Overfull)));
+        assert_eq!(bytes, b"abab");
     }
 
     #[test]
@@ -173,7 +186,7 @@ mod tests {
         let mut bytes = Vec::new();
         let mut output = Output::new(&mut bytes, 5);
         output.literals(b"ab").unwrap();
-        assert!(matches!(output.copy(1, usize::MAX), Err(Halt::Full)));
+        assert!(matches!(output.copy(1, usize::MAX), Err(Halt::Overfull)));
         assert_eq!(
             (bytes.as_slice(), bytes.capacity() < 64),
             (b"abbbb".as_slice(), true)

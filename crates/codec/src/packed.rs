@@ -6,16 +6,16 @@ use ntt_model::{ByteRange, Codec, Extent, ExtentKind, FailureClass, PackedUnit};
 use ntt_source::ReadAt;
 use ntt_source::extents::{Missing, Piece, read_extents};
 
-use crate::decode;
+use crate::{DecodeError, decode};
 
 /// Most bytes that a unit may have stored. No format comes near: compressed runs are at most a few MiB.
 pub const STORED_BYTES_MAX: u64 = 32 << 20;
 /// Most bytes that a unit may decode to.
 pub const DECODED_BYTES_MAX: u64 = 64 << 20;
 
-/// A run that several streams share is decoded as a whole as soon as a second one wants more of it than the first, up to this many bytes: no format packs the
-/// ends of files into longer ones.
-const SHARED_BYTES_MAX: u64 = 1 << 20;
+/// A run is decoded as a whole, whatever is wanted of it: only its end says whether it is right. No format makes longer ones of which a stream wants a part; one that is longer
+/// than this, and than what is wanted of it, is corrupt.
+const RUN_BYTES_MAX: u64 = 1 << 20;
 /// Runs that are kept for streams to come.
 const RUNS_KEPT: usize = 4;
 
@@ -38,7 +38,7 @@ impl Kept {
 
     /// Keeps a run, unless something is wrong with it: what that is, is told of each stream in its own words.
     fn keep(&mut self, decoded: Decoded) {
-        let is_small = u64::try_from(decoded.bytes.len()).is_ok_and(|len| len <= SHARED_BYTES_MAX);
+        let is_small = u64::try_from(decoded.bytes.len()).is_ok_and(|len| len <= RUN_BYTES_MAX);
         if let Some(place) = decoded.place
             && is_small
             && decoded.flaw.is_none()
@@ -57,7 +57,8 @@ impl Kept {
 /// - A unit whose stored bytes are unread, beyond the end or refused by the device gives what its stored bytes before those decode to; only the rest
 ///   is missing, for that reason (R11).
 /// - A unit whose stored bytes are corrupt is missing as a whole, because nothing tells where the corruption begins. What was decoded all the
-///   same is handed over in place of zeros: it may be all that is left.
+///   same is handed over in place of zeros: it may be all that is left. Stored bytes are corrupt wherever in their run they are: only its end, where a checksum may be, and its
+///   length tell whether it is right.
 /// - A unit above [`STORED_BYTES_MAX`] or [`DECODED_BYTES_MAX`] is corrupt.
 ///
 /// Needs memory for one unit.
@@ -133,8 +134,8 @@ struct Decoded {
     place: Option<Place>,
     /// What it decodes to, from its first byte.
     bytes: Vec<u8>,
-    /// Number of bytes that were wanted of it.
-    wanted: u64,
+    /// Number of bytes that it could have been of.
+    len_max: u64,
     /// Why it may be incomplete, or wrong.
     flaw: Option<Flaw>,
 }
@@ -200,20 +201,18 @@ impl<E> Reader<'_, E> {
         let key = (unit.stored_offset, unit.stored_len, unit.codec);
         if self.decoded.run != Some(key) {
             let place = place_of(self.extents, unit);
-            let known = place.and_then(|place| self.kept.take(place));
-            let is_shared = known.is_some();
-            let next = match known {
-                Some(known) if known.wanted >= wanted => Decoded {
+            let next = match place.and_then(|place| self.kept.take(place)) {
+                Some(known) if known.len_max >= wanted => Decoded {
                     run: Some(key),
                     ..known
                 },
-                _ => self.decode_for(unit, wanted.max(wanted_by_all(units)), is_shared),
+                _ => self.decode(unit, len_max(units, wanted)),
             };
             let last = std::mem::replace(&mut self.decoded, Decoded { place, ..next });
             self.kept.keep(last);
-        } else if self.decoded.wanted < wanted {
+        } else if self.decoded.len_max < wanted {
             let place = self.decoded.place;
-            let next = self.decode(unit, wanted.max(wanted_by_all(units)));
+            let next = self.decode(unit, len_max(units, wanted));
             self.decoded = Decoded { place, ..next };
         }
         self.hand_over(unit, run, skip)
@@ -245,12 +244,26 @@ impl<E> Reader<'_, E> {
             (self.sink)(Piece::Bytes(bytes))?;
         }
         let rest = between(run.offset.saturating_add(here), run.end());
-        match self.decoded.flaw.clone() {
+        match self.flaw_of(unit) {
             Some(Flaw::Corrupt(failure)) => self.lose(run, failure),
             Some(Flaw::Incomplete(failure)) if !rest.is_empty() => self.lose(rest, failure),
             _ => return self.short(unit, rest),
         }
         self.zeros(rest.len)
+    }
+
+    /// What is wrong with the run that was decoded, as that of this unit.
+    fn flaw_of(&self, unit: &PackedUnit) -> Option<Flaw> {
+        let end = unit.skip.saturating_add(unit.len);
+        let is_longer = u64::try_from(self.decoded.bytes.len()).is_ok_and(|len| len > end);
+        match &self.decoded.flaw {
+            None | Some(Flaw::Incomplete(_)) if unit.is_whole && is_longer => {
+                let (name, place) = (unit.codec.name(), unit.stored_offset);
+                let detail = format!("the {name} run at {place:#x} holds more than {end} bytes");
+                Some(Flaw::Corrupt(corrupt(detail)))
+            }
+            flaw => flaw.clone(),
+        }
     }
 
     /// What a unit should have given and did not.
@@ -266,31 +279,20 @@ impl<E> Reader<'_, E> {
         self.zeros(rest.len)
     }
 
-    /// Decodes a unit as far as it is wanted; one that other streams share to its end, unless that shows a flaw behind what is wanted.
-    fn decode_for(&self, unit: &PackedUnit, wanted: u64, is_shared: bool) -> Decoded {
-        if is_shared && wanted < SHARED_BYTES_MAX {
-            let whole = self.decode(unit, SHARED_BYTES_MAX);
-            if whole.flaw.is_none() {
-                return whole;
-            }
-        }
-        self.decode(unit, wanted)
-    }
-
-    /// Decodes the stored bytes of a unit, as far as they can be read.
-    fn decode(&self, unit: &PackedUnit, wanted: u64) -> Decoded {
+    /// Decodes the stored bytes of a unit, as far as they can be read, to at most so many.
+    fn decode(&self, unit: &PackedUnit, len_max: u64) -> Decoded {
         let (stored, failure) = self.fetch(ByteRange::new(unit.stored_offset, unit.stored_len));
         let mut bytes = Vec::new();
         let result = decode(
             unit.codec,
             &stored,
             &mut bytes,
-            usize::try_from(wanted).unwrap_or(0),
+            usize::try_from(len_max).unwrap_or(0),
         );
         let flaw = match (failure, result) {
-            // Whatever the decoder says of a run that was cut: the cut is why.
-            (Some(failure), _) => Some(Flaw::Incomplete(failure)),
-            (None, Err(error)) => {
+            (Some(failure), Ok(()) | Err(DecodeError::Truncated)) => Some(Flaw::Incomplete(failure)),
+            // A run that was cut and is corrupt is so before the cut.
+            (_, Err(error)) => {
                 let place = unit.stored_offset;
                 let detail = format!("the {} run at {place:#x}: {error}", unit.codec.name());
                 Some(Flaw::Corrupt(corrupt(detail)))
@@ -301,7 +303,7 @@ impl<E> Reader<'_, E> {
             run: Some((unit.stored_offset, unit.stored_len, unit.codec)),
             place: None,
             bytes,
-            wanted,
+            len_max,
             flaw,
         }
     }
@@ -339,6 +341,16 @@ fn place_of(extents: &[Extent], unit: &PackedUnit) -> Option<Place> {
     let within = unit.stored_offset.checked_sub(extent.logical_offset)?;
     let offset = extent.image_offset.checked_add(within).filter(|_| is_within)?;
     Some((offset, unit.stored_len, unit.codec))
+}
+
+/// Most bytes that the first unit's stored run may decode to, if so many are wanted.
+fn len_max(units: &[PackedUnit], wanted: u64) -> u64 {
+    let wanted = wanted.max(wanted_by_all(units));
+    match units.first().map(|unit| unit.codec) {
+        // Goes on with zeros for as long as the compression unit does, and so is as long as it is wanted.
+        Some(Codec::Lznt1) => wanted,
+        _ => wanted.max(RUN_BYTES_MAX),
+    }
 }
 
 /// How many bytes of the first unit's stored run it and its neighbours on the same run want.

@@ -166,7 +166,6 @@ impl Layout for Clusters {
         let stored = read_upto(&self.source, offset, stored_bytes)?;
         let len = usize::try_from(self.header.cluster_bytes()).unwrap_or(0);
         inflate(&stored, len, false)
-            .filter(|bytes| bytes.len() == len)
             .ok_or_else(|| Fault::Corrupt(format!("the compressed cluster at {offset:#x} cannot be decoded")))
     }
 }

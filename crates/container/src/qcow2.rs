@@ -6,7 +6,6 @@
 //!
 //! Source: `docs/interop/qcow2.rst` of QEMU. Reference counts and the dirty bit are of no concern to a reader; snapshots are listed, not read.
 
-use std::io::Read;
 use std::sync::Arc;
 
 use ntt_model::FindingCode;
@@ -396,21 +395,19 @@ impl Layout for Clusters {
         let stored = read_upto(&self.source, offset, stored_bytes)?;
         let len = usize::try_from(self.header.cluster_bytes()).unwrap_or(0);
         inflate(&stored, len, self.header.is_zstd)
-            .filter(|bytes| bytes.len() == len)
             .ok_or_else(|| Fault::Corrupt(format!("the compressed cluster at {offset:#x} cannot be decoded")))
     }
 }
 
-/// What `stored` holds in raw Deflate or Zstandard, at most `len` bytes.
+/// What `stored` holds in raw Deflate or Zstandard, which must be `len` bytes. Sectors behind the end of the stream may be of the next one; the stream itself must
+/// end where the cluster does: Deflate has no checksum that would tell of damage.
 pub(crate) fn inflate(stored: &[u8], len: usize, is_zstd: bool) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    if is_zstd {
-        ntt_codec::decode(ntt_model::Codec::Zstd, stored, &mut bytes, len).ok()?;
-        return Some(bytes);
-    }
-    let limit = u64::try_from(len).ok()?;
-    let mut decoder = flate2::bufread::DeflateDecoder::new(stored).take(limit);
-    // Sectors behind the stream are of the next one.
-    decoder.read_to_end(&mut bytes).ok()?;
+    let decoded = if is_zstd {
+        ntt_codec::decode(ntt_model::Codec::Zstd, stored, &mut bytes, len)
+    } else {
+        ntt_codec::decode_deflate(stored, &mut bytes, len)
+    };
+    decoded.ok().filter(|()| bytes.len() == len)?;
     Some(bytes)
 }

@@ -96,6 +96,7 @@ pub(crate) fn unit_in_attribute(header: &Header, codec: Codec, value: &[u8]) -> 
         stored_len,
         skip: 0,
         codec,
+        is_whole: true,
     }]
 }
 
@@ -182,6 +183,7 @@ fn unit(
         stored_len: stored,
         skip: 0,
         codec,
+        is_whole: true,
     };
     // Only a block that is one byte longer than its content can be one that was not compressed: no need to look at the others.
     let mut first = [0];

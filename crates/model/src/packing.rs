@@ -97,6 +97,9 @@ pub struct PackedUnit {
     pub skip: u64,
     /// How to decode the stored bytes.
     pub codec: Codec,
+    /// Whether the stored bytes decode to this run and no more: then one byte more is corruption. Not so where streams share a run, or only a part of it is left.
+    #[serde(default)]
+    pub is_whole: bool,
 }
 
 #[cfg(test)]

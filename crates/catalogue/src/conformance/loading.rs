@@ -151,6 +151,7 @@ fn unit(logical_offset: u64, skip: u64) -> PackedUnit {
         stored_len: 5,
         skip,
         codec: Codec::Lznt1,
+        is_whole: false,
     }
 }
 

@@ -315,7 +315,7 @@ impl Reader {
     fn header(&mut self, bytes: &[u8]) {
         let mut text = Vec::new();
         let len_max = usize::try_from(TEXT_BYTES_MAX).unwrap_or(0);
-        // What can be decoded of a damaged text is worth having.
+        // What can be decoded of a damaged text, or of one that is too long, is worth having.
         ntt_codec::decode(Codec::Zlib, bytes, &mut text, len_max).ok();
         for (name, value) in text::facts(&text) {
             if self.layer.facts.iter().all(|(known, _)| known != name) {
@@ -441,8 +441,8 @@ impl Layout for Chunks {
 
 fn inflate(number: u64, stored: &[u8], len: usize, chunk_len: usize) -> Result<Vec<u8>, Fault> {
     let mut bytes = Vec::new();
-    // One more than there can be, so that the decoder comes to the checksum at the end.
-    let decoded = ntt_codec::decode(Codec::Zlib, stored, &mut bytes, chunk_len.saturating_add(1));
+    // The last one may be padded to a whole chunk.
+    let decoded = ntt_codec::decode(Codec::Zlib, stored, &mut bytes, chunk_len);
     if let Err(error) = decoded {
         return Err(Fault::Corrupt(format!("chunk {number}: {error}")));
     }

@@ -222,13 +222,10 @@ impl Layout for Chunks {
         let stored = read_upto(&self.source, chunk.stored.0, chunk.stored.1.min(stored_max))?;
         let len = usize::try_from(chunk.len).unwrap_or(0);
         let mut bytes = Vec::new();
-        // One more than there can be, so that the decoder comes to a checksum at the end.
-        ntt_codec::decode(codec, &stored, &mut bytes, len.saturating_add(1))
-            .map_err(|error| corrupt(error.to_string()))?;
+        ntt_codec::decode(codec, &stored, &mut bytes, len).map_err(|error| corrupt(error.to_string()))?;
         if bytes.len() < len {
             return Err(corrupt(format!("{} bytes of {len}", bytes.len())));
         }
-        bytes.truncate(len);
         Ok(bytes)
     }
 }

@@ -214,8 +214,8 @@ impl Layout for Sparse {
             usize::try_from(self.header.grain_bytes).unwrap_or(0),
         );
         let mut bytes = Vec::new();
-        // One more than there can be, so that the decoder comes to the checksum at the end.
-        ntt_codec::decode(Codec::Zlib, &stored, &mut bytes, whole.saturating_add(1))
+        // The last one may be padded to a whole grain.
+        ntt_codec::decode(Codec::Zlib, &stored, &mut bytes, whole)
             .map_err(|error| corrupt(&format!("cannot be decoded: {error}")))?;
         if bytes.len() < len {
             return Err(corrupt("is too short"));

@@ -293,6 +293,7 @@ impl Content {
                     stored_len: extent.len,
                     skip: 0,
                     codec: Codec::Stored,
+                    is_whole: false,
                 });
                 extent.logical_offset = stored.len;
                 stored.len = stored.len.saturating_add(extent.len);
@@ -317,6 +318,8 @@ impl Content {
             stored_len,
             skip,
             codec,
+            // What was written over of an extent stays in it, and its last page is filled up.
+            is_whole: false,
         });
     }
 

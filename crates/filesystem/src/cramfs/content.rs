@@ -143,6 +143,8 @@ pub(super) fn stream(
             stored_len: page.len,
             skip: 0,
             codec: page.codec,
+            // Linux takes a last page that was filled up.
+            is_whole: size.saturating_sub(logical_offset) >= PAGE_BYTES,
         });
         push_joined(
             &mut extents,

@@ -106,6 +106,8 @@ impl Zisofs {
                     stored_len: to.saturating_sub(from),
                     skip: 0,
                     codec: Codec::Zlib,
+                    // Linux takes a last block that was filled up.
+                    is_whole: size.saturating_sub(logical_offset) >= self.block_bytes(),
                 });
             }
         }

@@ -315,6 +315,7 @@ impl Packer<'_> {
                 stored_len: len,
                 skip: 0,
                 codec: Codec::Stored,
+                is_whole: false,
             });
         }
         self.stored = self.stored.saturating_add(clusters);
@@ -344,6 +345,7 @@ impl Packer<'_> {
             stored_len: if is_stored { len } else { stored_len },
             skip: 0,
             codec: if is_stored { Codec::Stored } else { Codec::Lznt1 },
+            is_whole: false,
         });
     }
 

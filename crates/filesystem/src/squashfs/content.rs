@@ -30,20 +30,22 @@ struct Builder {
 }
 
 impl Builder {
-    /// Adds `len` bytes at `logical` that come out of the `size` (with its bit) stored bytes at `image_offset`, after `skip` others.
-    fn add(&mut self, logical: u64, len: u64, image_offset: u64, size: u32, skip: u64) {
+    /// Adds `len` bytes at `logical` that come out of the `size` (with its bit) stored bytes at `image_offset`: a block of the file's own, or a part of a fragment
+    /// after `skip` bytes of others.
+    fn add(&mut self, (logical, len): (u64, u64), image_offset: u64, size: u32, skip: Option<u64>) {
         let stored_len = u64::from(size & !STORED);
         self.units.push(PackedUnit {
             logical_offset: logical,
             len,
             stored_offset: self.stored,
             stored_len,
-            skip,
+            skip: skip.unwrap_or(0),
             codec: if size & STORED == 0 {
                 self.codec
             } else {
                 Codec::Stored
             },
+            is_whole: skip.is_none(),
         });
         let extent = Extent {
             logical_offset: self.stored,
@@ -147,7 +149,7 @@ fn fill(
         let logical = number.saturating_mul(block_bytes);
         let len = layout.size.saturating_sub(logical).min(block_bytes);
         if stored_len > 0 {
-            builder.add(logical, len, volume.in_image(place), size, 0);
+            builder.add((logical, len), volume.in_image(place), size, None);
         }
         place = place.saturating_add(stored_len);
     }
@@ -161,7 +163,8 @@ fn fill(
         return Err(corrupt("a fragment is longer than a block".to_owned()));
     }
     let logical = whole.saturating_mul(block_bytes);
-    builder.add(logical, rest, volume.in_image(start), size, offset.into());
+    let skip = Some(u64::from(offset));
+    builder.add((logical, rest), volume.in_image(start), size, skip);
     Ok(())
 }
 

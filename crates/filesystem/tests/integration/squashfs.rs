@@ -1,11 +1,14 @@
 //! What squashfs has beside names and contents, its old versions, and what damage costs.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::fs;
 
+use ntt_codec::{Kept, read_stream_after};
 use ntt_filesystem::{Error, Family, FileSystem, ScanOptions, open, probe};
-use ntt_model::entry::{Encoding, Inode, Namespace};
-use ntt_model::{Codec, FindingCode, Kind};
+use ntt_model::entry::{Encoding, Inode, Namespace, Stream};
+use ntt_model::{ByteRange, Codec, FindingCode, Kind, PackedUnit};
+use ntt_source::extents::Piece;
 use ntt_testkit::corpus::{corpus_image, have};
 use ntt_testkit::lab::corpus::{Size, Spec};
 use ntt_testkit::lab::make::{self, run};
@@ -117,7 +120,7 @@ fn compressed_blocks_are_units_and_others_plain() {
     assert!(
         units
             .iter()
-            .all(|unit| unit.codec == Codec::Zlib && unit.skip == 0)
+            .all(|unit| unit.codec == Codec::Zlib && unit.skip == 0 && unit.is_whole)
     );
     assert_eq!(stream("plain").encoding, Encoding::Plain);
     assert_eq!(stream("plain").extents.len(), 1);
@@ -125,6 +128,72 @@ fn compressed_blocks_are_units_and_others_plain() {
         (stream("hole").size_bytes, stream("hole").extents.len()),
         (1 << 20, 0)
     );
+}
+
+/// R22: whichever bit of the content is flipped, of blocks and of fragments, what is read without a word about it is right.
+#[test]
+fn r22_a_hit_block_is_never_wrong_bytes() {
+    let script = "seq 1 35000 > long; seq 7 3 60000 > other; for file in 1 2 3 4 5; do seq $file 1 2000 > small$file; done";
+    // Those that have checksums; the others tell of what makes a block longer or shorter.
+    for compressor in ["gzip", "xz"] {
+        let Some(image) = made(script, &["-comp", compressor]) else {
+            return;
+        };
+        let found = listing(&image);
+        let files: Vec<_> = found.inodes.values().filter_map(Inode::data).collect();
+        assert_eq!(files.len(), 7);
+        let is_shared = |unit: &&PackedUnit| !unit.is_whole;
+        let units = files.iter().flat_map(|stream| match &stream.encoding {
+            Encoding::Packed(units) => units.as_slice(),
+            other => panic!("{other:?}"),
+        });
+        assert!(units.filter(is_shared).count() >= 5, "fragments");
+        let mut kept = Kept::default();
+        let mut right = Vec::new();
+        for stream in &files {
+            let (bytes, missing) = content(&mut kept, &image, stream);
+            assert_eq!(missing, []);
+            right.push(bytes);
+        }
+        let (first, end) = (96, word(&image, 64));
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut told = 0;
+        for _ in 0..40 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let bit = usize::try_from(state >> 16).expect("64 bits") % ((end - first) * 8);
+            let mut hit = image.clone();
+            hit[first + bit / 8] ^= 1 << (bit % 8);
+            let mut kept = Kept::default();
+            let mut is_told = false;
+            for (stream, right) in files.iter().zip(&right) {
+                let (mut bytes, missing) = content(&mut kept, &hit, stream);
+                is_told |= !missing.is_empty();
+                for range in missing {
+                    let [from, to] =
+                        [range.offset, range.end()].map(|at| usize::try_from(at).expect("small"));
+                    bytes[from..to].copy_from_slice(&right[from..to]);
+                }
+                assert!(bytes == *right, "{compressor}: bit {bit}");
+            }
+            told += usize::from(is_told);
+        }
+        assert!(told > 36, "{compressor}: only {told}");
+    }
+}
+
+/// What a stream reads as, and what of it is missing.
+fn content(kept: &mut Kept, image: &[u8], stream: &Stream) -> (Vec<u8>, Vec<ByteRange>) {
+    let mut bytes = Vec::new();
+    let missing = read_stream_after::<Infallible>(kept, &Bytes(image), stream, &mut |piece| {
+        match piece {
+            Piece::Bytes(more) => bytes.extend_from_slice(more),
+            Piece::Zeros(len) => bytes.resize(bytes.len() + usize::try_from(len).expect("small"), 0),
+        }
+        Ok(())
+    });
+    (bytes, missing.unwrap_or_else(|never| match never {}).ranges)
 }
 
 /// Old versions, from public collections.

@@ -70,6 +70,7 @@ fn packed() -> Stream {
             stored_len: len + 2,
             skip: 0,
             codec: Codec::Lz4,
+            is_whole: false,
         })
         .collect();
     stream(300 * len, PLAIN, len + 2, Encoding::Packed(units))

@@ -20,6 +20,7 @@ fn odd_inodes() -> Vec<Inode> {
         stored_len: 5,
         skip: 0,
         codec: Codec::Lznt1,
+        is_whole: false,
     };
     let changes: [&dyn Fn(&mut Inode); 8] = [
         &|inode| inode.streams[0].extents.extend(many.clone()),

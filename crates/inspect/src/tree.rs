@@ -97,22 +97,26 @@ impl<'a> Builder<'a> {
     /// Lists what the image holds by itself.
     fn look(&mut self, image: ByteRange) {
         let file_systems = self.open_all(image);
-        let found = if self.first_sector_is_taken(image, &file_systems) {
+        let mut found = if self.first_sector_is_taken(image, &file_systems) {
             Found::default()
         } else {
             self.find_tables(image, "")
         };
-        let damaged = found.is_damaged();
-        let no_table = found.tables.is_empty();
+        let is_doubtful = found.lies_behind(image.end());
         let mut unrecognised = None;
-        if !file_systems.is_empty() || no_table {
+        if !file_systems.is_empty() || found.tables.is_empty() || is_doubtful {
             let whole = self.judged(VolumeLayer::new("whole image", image), file_systems);
+            // What stands in the first sector is left from before.
+            if is_doubtful && is_recognised(&whole.verdict) {
+                found = Found::default();
+            }
             if is_recognised(&whole.verdict) {
                 self.push(whole);
             } else {
                 unrecognised = Some(whole);
             }
         }
+        let damaged = found.is_damaged();
         self.add_tables(found, IMAGE);
         // A volume that was put together is no medium whose tables were lost.
         let may_scan = self.depth == 0;

@@ -8,14 +8,14 @@ use ntt_model::range::push_joined;
 use ntt_model::{ByteRange, Extent, ExtentKind, FailureClass};
 use serde::{Deserialize, Serialize};
 
-use crate::{ReadAt, ReadError};
+use crate::ReadAt;
+
+mod around;
+
+use around::Pace;
 
 /// How much is read at a time.
 const BLOCK_BYTES: u64 = 256 * 1024;
-/// After a failed read of a block, the step in which its good parts are looked for.
-const SECTOR_BYTES: u64 = 512;
-/// Failed sectors of one stream after which the rest of the failing extent is given up.
-const FAILED_READS_MAX: u32 = 64;
 
 thread_local! {
     /// The buffer of the last stream that this thread read, for the next one.
@@ -181,7 +181,7 @@ fn read_into<S: Sink>(
         sink,
         is_incomplete,
         missing: Missing::default(),
-        failed_reads: 0,
+        pace: Pace::default(),
     };
     reader.extents(extents, range)?;
     Ok(reader.missing)
@@ -192,7 +192,23 @@ struct StreamReader<'a, S> {
     sink: &'a mut S,
     is_incomplete: bool,
     missing: Missing,
-    failed_reads: u32,
+    pace: Pace,
+}
+
+/// Bytes of the stream that lie in a row in the image.
+#[derive(Clone, Copy)]
+struct Run {
+    /// Where the stream has the first of them.
+    start: u64,
+    /// Where they lie.
+    image: ByteRange,
+}
+
+impl Run {
+    /// Where the stream has a part of the image.
+    const fn in_stream(&self, part: ByteRange) -> ByteRange {
+        ByteRange::new(self.start + (part.offset - self.image.offset), part.len)
+    }
 }
 
 impl<S: Sink> StreamReader<'_, S> {
@@ -237,55 +253,16 @@ impl<S: Sink> StreamReader<'_, S> {
     fn run(&mut self, run: ByteRange, image_offset: u64) -> Result<(), S::Stop> {
         let end = self.image.end_of(image_offset);
         let in_image = end.saturating_sub(image_offset).min(run.len);
-        let mut done = 0;
-        while done < in_image {
-            let len = BLOCK_BYTES.min(in_image - done);
-            self.block(ByteRange::new(run.offset + done, len), image_offset + done)?;
-            done += len;
-        }
+        self.present(Run {
+            start: run.offset,
+            image: ByteRange::new(image_offset, in_image),
+        })?;
         let beyond = ByteRange::new(run.offset + in_image, run.len - in_image);
         if !beyond.is_empty() {
             let detail = || format!("extent at {image_offset:#x} passes the end of the image at {end:#x}");
             self.missing.add(beyond, FailureClass::Short, 0, detail);
         }
         self.zeros(beyond.len)
-    }
-
-    /// At most [`BLOCK_BYTES`]: one read, or after an error as many as it takes to find what is good.
-    fn block(&mut self, block: ByteRange, image_offset: u64) -> Result<(), S::Stop> {
-        match self.read(image_offset, block.len) {
-            Ok(len) => return self.sink.take(len),
-            Err(error) if block.len <= SECTOR_BYTES => return self.lose(block, &error),
-            Err(error) if self.failed_reads > FAILED_READS_MAX => return self.lose(block, &error),
-            Err(_) => {}
-        }
-        let half = (block.len / 2).next_multiple_of(SECTOR_BYTES).min(block.len - 1);
-        let (first, second) = (
-            ByteRange::new(block.offset, half),
-            ByteRange::new(block.offset + half, block.len - half),
-        );
-        self.block(first, image_offset)?;
-        self.block(second, image_offset + half)
-    }
-
-    fn read(&mut self, image_offset: u64, len: u64) -> Result<usize, ReadError> {
-        let len = usize::try_from(len.min(BLOCK_BYTES)).unwrap_or(0);
-        self.image.read_exact_at(image_offset, self.sink.room(len))?;
-        Ok(len)
-    }
-
-    fn lose(&mut self, block: ByteRange, error: &ReadError) -> Result<(), S::Stop> {
-        let (class, code) = match error {
-            ReadError::Io { source, .. } => {
-                self.failed_reads += 1;
-                (FailureClass::Io, source.raw_os_error().unwrap_or(0))
-            }
-            ReadError::Unread { .. } => (FailureClass::Unread, 0),
-            ReadError::Corrupt { .. } => (FailureClass::Corrupt, 0),
-            ReadError::BeyondEnd { .. } => (FailureClass::Short, 0),
-        };
-        self.missing.add(block, class, code, || error.to_string());
-        self.zeros(block.len)
     }
 }
 

@@ -157,6 +157,13 @@ impl Found {
         })
     }
 
+    /// Whether all that was found is an MBR none of whose partitions starts before `image_end`: what is recognised there is believed rather.
+    pub fn lies_behind(&self, image_end: u64) -> bool {
+        !self.tables.is_empty()
+            && self.tables.iter().all(|table| table.scheme == Scheme::Mbr)
+            && self.slots().all(|slot| slot.range.offset >= image_end)
+    }
+
     fn require(&mut self, end: u64) {
         self.expected_bytes = self.expected_bytes.max(end);
     }
@@ -234,7 +241,7 @@ pub fn find_in(source: &dyn ReadAt, image_offset: u64, type_code: &str) -> Found
         return found;
     }
     let boot = match read::<512>(source, 0) {
-        Ok(sector) => mbr::BootRecord::parse(&sector, source.len()),
+        Ok(sector) => boot_record(&sector, source.len(), type_code),
         Err(ReadError::BeyondEnd { .. }) => return found,
         Err(error) => {
             found.report_unreadable(image_offset, "first sector", &error);
@@ -259,6 +266,12 @@ pub fn find_in(source: &dyn ReadAt, image_offset: u64, type_code: &str) -> Found
     }
     check_slots(place, &mut found);
     found
+}
+
+/// The master boot record in a first sector. Of a slot nobody knows that it was cut before its table's first partition.
+fn boot_record(sector: &[u8; 512], source_bytes: u64, type_code: &str) -> Option<mbr::BootRecord> {
+    let cut = || mbr::BootRecord::parse_cut(sector, source_bytes).filter(|_| type_code.is_empty());
+    mbr::BootRecord::parse(sector, source_bytes).or_else(cut)
 }
 
 /// MBR and GPT, which may be about one another.

@@ -70,6 +70,51 @@ fn r14_every_partition_is_listed_whatever_its_neighbours_do() {
     assert_eq!(codes(&tree), []);
 }
 
+/// R12, R15: so does one that is cut before its first partition, unless something is recognised in what is left: then the table is one from before.
+#[test]
+fn r12_an_image_cut_before_its_first_partition_is_incomplete() {
+    for bytes in [512, 4096, 1 << 20] {
+        let mut cut = disk();
+        cut.truncate(bytes);
+        let tree = build(&cut);
+        assert_eq!(tree.expected_bytes, 5 << 20, "{bytes} bytes");
+        assert_eq!(tree.tables.len(), 1, "{bytes} bytes");
+        assert_eq!(verdicts(&tree), [&Verdict::BeyondEnd; 4], "{bytes} bytes");
+        assert_eq!(codes(&tree), [FindingCode::BeyondEnd; 5], "{bytes} bytes");
+    }
+    let mut swap = disk();
+    swap.truncate(1 << 20);
+    swap[4086..4096].copy_from_slice(b"SWAPSPACE2");
+    swap[1024] = 1;
+    swap[1028] = 255;
+    let tree = build(&swap);
+    assert_eq!(tree.tables, []);
+    let is_swap = |volume: &Verdict| {
+        matches!(
+            volume,
+            Verdict::Identified {
+                class: IdentifiedClass::Swap,
+                ..
+            }
+        )
+    };
+    assert!(tree.volumes.len() == 1 && is_swap(&tree.volumes[0].verdict));
+}
+
+/// R15: a boot sector is no table for ending as one does.
+#[test]
+fn r15_a_boot_sector_alone_is_no_table() {
+    let mut boot = vec![0; 64 << 10];
+    boot[..3].copy_from_slice(&[0xeb, 0x3c, 0x90]);
+    boot[3..11].copy_from_slice(b"MSDOS5.0");
+    boot[510..512].copy_from_slice(&[0x55, 0xaa]);
+    assert_eq!(build(&boot).tables, []);
+    for (at, byte) in boot.iter_mut().enumerate().take(510).skip(62) {
+        *byte = b"Disk error, press any key"[at % 25];
+    }
+    assert_eq!(build(&boot).tables, []);
+}
+
 /// R12, R14: a cut image lists the partitions that it lost, and knows how long it should be.
 #[test]
 fn r12_a_cut_image_is_incomplete_and_keeps_its_volumes() {

@@ -135,26 +135,26 @@ enum Lost {
 
 /// Fills the buffer with the block, or with zeros for the part of it that cannot be read; the part returned is the one filled.
 fn read_block(image: &dyn ReadAt, block: ByteRange, buffer: &mut Vec<u8>) -> (ByteRange, Lost) {
-    let resize = |buffer: &mut Vec<u8>, len: u64| buffer.resize(usize::try_from(len).unwrap_or(0), 0);
     resize(buffer, block.len);
-    match image.read_exact_at(block.offset, buffer) {
-        Ok(()) => (block, Lost::Nothing),
-        Err(ReadError::Unread { range }) if range.offset > block.offset => read_block(
-            image,
-            ByteRange::new(block.offset, range.offset - block.offset),
-            buffer,
-        ),
-        Err(ReadError::Unread { range }) => {
-            let lost = ByteRange::new(block.offset, range.len);
-            resize(buffer, lost.len);
-            buffer.fill(0);
-            (lost, Lost::NeverRescued)
-        }
-        Err(_) => {
-            buffer.fill(0);
-            (block, Lost::Device)
-        }
+    let (range, lost) = match image.read_exact_at(block.offset, buffer) {
+        Ok(()) => return (block, Lost::Nothing),
+        Err(ReadError::Unread { range }) => (range, Lost::NeverRescued),
+        Err(ReadError::Io { offset, len, .. }) => (ByteRange::new(offset, len), Lost::Device),
+        Err(_) => (block, Lost::Device),
+    };
+    // What is said of other bytes is said of all of these.
+    let range = range.intersection(&block).unwrap_or(block);
+    let before = range.offset - block.offset;
+    if before > 0 {
+        return read_block(image, ByteRange::new(block.offset, before), buffer);
     }
+    resize(buffer, range.len);
+    buffer.fill(0);
+    (range, lost)
+}
+
+fn resize(buffer: &mut Vec<u8>, len: u64) {
+    buffer.resize(usize::try_from(len).unwrap_or(0), 0);
 }
 
 #[cfg(test)]

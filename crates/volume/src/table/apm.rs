@@ -91,12 +91,7 @@ fn read_entry(source: &dyn ReadAt, block_bytes: u64, number: u32) -> Option<(u32
 fn add(place: Place<'_>, map: Map, found: &mut Found) {
     let at = place.image(map.block_bytes);
     if u32::try_from(map.entries.len()) != Ok(map.claimed) {
-        let detail = format!(
-            "the Apple partition map claims {} entries, {} are readable",
-            map.claimed,
-            map.entries.len()
-        );
-        found.report(Severity::Warning, FindingCode::Corrupt, at, detail);
+        report_unreadable(place, &map, found);
     }
     let slots = map.entries.into_iter().filter(holds_content).filter_map(|entry| {
         Some(Slot {
@@ -115,6 +110,24 @@ fn add(place: Place<'_>, map: Map, found: &mut Found) {
         sector_size_bytes: u32::try_from(map.block_bytes).unwrap_or(0),
         slots: slots.collect(),
     });
+}
+
+/// Says that entries are missing; they are lost if the image ends before them (R12).
+fn report_unreadable(place: Place<'_>, map: &Map, found: &mut Found) {
+    let readable = u64::try_from(map.entries.len()).unwrap_or(u64::MAX);
+    let end = |entries: u64| entries.saturating_add(1).saturating_mul(map.block_bytes);
+    let is_cut = map.claimed <= ENTRIES_MAX && end(readable.saturating_add(1)) > place.source.len();
+    let (severity, code) = if is_cut {
+        found.require(end(map.claimed.into()));
+        (Severity::Loss, FindingCode::BeyondEnd)
+    } else {
+        (Severity::Warning, FindingCode::Corrupt)
+    };
+    let detail = format!(
+        "the Apple partition map claims {} entries, {readable} are readable",
+        map.claimed
+    );
+    found.report(severity, code, place.image(map.block_bytes), detail);
 }
 
 /// The map describes itself and the free space between partitions too.
@@ -176,6 +189,19 @@ mod tests {
                 );
                 assert_eq!(found.findings, []);
             }
+        }
+    }
+
+    /// R12: an image that ends within the map has lost the rest of it.
+    #[test]
+    fn r12_a_map_that_the_image_ends_in_is_a_loss() {
+        for (block, bytes) in [(512, 1536), (512, 2047), (2048, 6144)] {
+            let mut disk = disk(block, true);
+            disk.truncate(bytes);
+            let found = find(&disk, 0);
+            assert_eq!(found.findings[0].code, FindingCode::BeyondEnd, "{bytes} bytes");
+            assert_eq!(found.findings[0].severity, Severity::Loss);
+            assert!(found.expected_bytes >= u64::try_from(4 * block).expect("small"));
         }
     }
 

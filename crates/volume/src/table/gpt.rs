@@ -54,9 +54,22 @@ pub(super) fn find(place: Place<'_>, boot: Option<&BootRecord>, found: &mut Foun
         }
         damaged => {
             let backup = find_backup(place.source, boot, &damaged);
+            if let Some(end) = end_of_cut(place.source, boot, &damaged) {
+                found.require(end);
+            }
             use_backup(place, &damaged, primary_at, backup, boot.is_some(), found);
         }
     }
+}
+
+/// The length of a disk whose image ends within the head of the primary copy, which is the only one that it can have (R12).
+fn end_of_cut(source: &dyn ReadAt, boot: Option<&BootRecord>, primary: &Header) -> Option<u64> {
+    let (last, sector_bytes) = match primary {
+        Header::Good(copy) => (copy.alternate, copy.sector_bytes),
+        _ if source.len() <= SECTOR_SIZES[0] => (boot?.protected_last_sector()?, SECTOR_SIZES[0]),
+        _ => return None,
+    };
+    last.checked_add(1)?.checked_mul(sector_bytes)
 }
 
 /// Says that a GPT exists which the (not protective) MBR does not speak of.
@@ -509,6 +522,19 @@ mod tests {
         assert_eq!(found.expected_bytes, 256 * 512);
         assert_eq!(codes(&found), [FindingCode::BeyondEnd; 2]);
         assert!(!found.is_damaged());
+    }
+
+    /// R12: also one that is cut within the table, or behind the sector that guards it.
+    #[test]
+    fn r12_a_disk_cut_within_its_gpt_knows_its_length() {
+        for sectors in [1, 2] {
+            let mut bytes = disk(512);
+            put(&mut bytes, 458, &255_u32.to_le_bytes());
+            bytes.truncate(sectors * 512);
+            let found = find(&bytes, 0);
+            assert_eq!(found.expected_bytes, 256 * 512, "{sectors} sectors");
+            assert_eq!(codes(&found), [FindingCode::Corrupt], "{sectors} sectors");
+        }
     }
 
     #[test]

@@ -13,6 +13,11 @@ use super::{Found, Place, SLOTS_MAX, Scheme, Slot, Table};
 use crate::bytes::read;
 
 const SECTOR_BYTES: u64 = 512;
+/// The entries reach no further.
+const SECTORS_MAX: u64 = 1 << 32;
+/// Where the entries stand, and how long each is.
+const ENTRIES_AT: usize = 446;
+const ENTRY_BYTES: usize = 16;
 /// Type of the entry that guards a GPT.
 const PROTECTIVE: u8 = 0xee;
 /// Links followed of one chain.
@@ -48,6 +53,23 @@ impl Entry {
     fn end(&self) -> u64 {
         self.start.saturating_add(self.count)
     }
+
+    /// Whether nothing in the entry is other than a tool for partitioning would write it. Where a partition starts and ends is told in
+    /// cylinders too, whose sectors count from 1; some tools leave that out.
+    fn is_beyond_doubt(&self, raw: &[u8]) -> bool {
+        let is_place = |at: usize| match raw.get(at..at.saturating_add(3)) {
+            Some([0, 0, 0]) => true,
+            Some([_, sector, _]) => sector & 0x3f != 0,
+            _ => false,
+        };
+        let is_partition = matches!(self.status, 0 | 0x80)
+            && self.is_used()
+            && self.start > 0
+            && self.end() <= SECTORS_MAX
+            && is_place(1)
+            && is_place(5);
+        is_partition || raw.iter().all(|byte| *byte == 0)
+    }
 }
 
 /// The entries of a sector that ends in `55 AA`.
@@ -55,9 +77,27 @@ fn entries(sector: &[u8; 512]) -> Option<[Entry; 4]> {
     if le_u16(sector, 510)? != 0xaa55 {
         return None;
     }
-    let table: [u8; 64] = array(sector, 446)?;
-    let parsed: Vec<Entry> = table.chunks_exact(16).filter_map(Entry::parse).collect();
+    let parsed: Vec<Entry> = raw_entries(sector)?
+        .chunks_exact(ENTRY_BYTES)
+        .filter_map(Entry::parse)
+        .collect();
     parsed.try_into().ok()
+}
+
+fn raw_entries(sector: &[u8; 512]) -> Option<[u8; 64]> {
+    array(sector, ENTRIES_AT)
+}
+
+/// Whether the sector is the first of a FAT, NTFS or exFAT volume: it jumps over a block that says how long sectors and clusters are.
+fn has_parameter_block(sector: &[u8; 512]) -> bool {
+    let is_named = sector
+        .get(3..11)
+        .is_some_and(|name| name == b"NTFS    " || name == b"EXFAT   ");
+    let is_jump = matches!(sector, [0xeb, _, 0x90, ..] | [0xe9, ..]);
+    let sector_bytes = le_u16(sector, 11).unwrap_or(0);
+    let cluster_sectors = u8_at(sector, 13).unwrap_or(0);
+    let is_block = sector_bytes >= 128 && sector_bytes.is_power_of_two() && cluster_sectors.is_power_of_two();
+    is_named || is_jump && is_block
 }
 
 /// A first sector that can be believed to be a master boot record.
@@ -80,6 +120,23 @@ impl BootRecord {
         let plausible = statuses && starts && one_inside && (all_inside || !any_overlap(&used));
         let disk_id = le_u32(sector, 440)?;
         plausible.then_some(Self { entries, disk_id })
+    }
+
+    /// As [`BootRecord::parse`], for an image that ends before the first of its partitions (R12). None of them shows that it is one, so that
+    /// nothing in the sector may speak against it: all four entries are what tools write, or zeros, and no file system starts there.
+    pub(super) fn parse_cut(sector: &[u8; 512], source_bytes: u64) -> Option<Self> {
+        let entries = entries(sector)?;
+        let raw = raw_entries(sector)?;
+        let used: Vec<&Entry> = entries.iter().filter(|entry| entry.is_used()).collect();
+        let mut with_raw = entries.iter().zip(raw.chunks_exact(ENTRY_BYTES));
+        let is_sound = with_raw.all(|(entry, raw)| entry.is_beyond_doubt(raw));
+        let active = used.iter().filter(|entry| entry.status != 0).count();
+        let sectors = source_bytes.div_ceil(SECTOR_BYTES);
+        let all_behind = used.iter().all(|entry| entry.start >= sectors);
+        let plausible = is_sound && !used.is_empty() && active <= 1 && all_behind;
+        let disk_id = le_u32(sector, 440)?;
+        (plausible && !any_overlap(&used) && !has_parameter_block(sector))
+            .then_some(Self { entries, disk_id })
     }
 
     /// Whether it guards a GPT (UEFI 2.10, 5.2.3), alone or beside copies of GPT entries (hybrid MBR).
@@ -271,6 +328,7 @@ impl Walk<'_, '_> {
 
 #[cfg(test)]
 mod tests {
+    use ntt_source::ReadAt;
     use proptest::prelude::*;
 
     use super::*;
@@ -383,6 +441,64 @@ mod tests {
                 .iter()
                 .all(|finding| finding.code == FindingCode::BeyondEnd)
         );
+    }
+
+    /// R12, R15: an image that ends before its first partition keeps its table, whichever sector is its last.
+    #[test]
+    fn r12_an_image_cut_before_its_first_partition_keeps_its_table() {
+        for sectors in [1, 2, 63, 64] {
+            let mut bytes = disk();
+            bytes.truncate(sectors * 512);
+            let found = find(&bytes, 0);
+            assert_eq!(found.slots().count(), 2, "{sectors} sectors");
+            assert_eq!(found.expected_bytes, 4000 * 512, "{sectors} sectors");
+            let is_beyond = |finding: &ntt_model::Finding| finding.code == FindingCode::BeyondEnd;
+            assert!(found.findings.iter().all(is_beyond), "{sectors} sectors");
+            assert!(found.lies_behind(ReadAt::len(&bytes)), "{sectors} sectors");
+        }
+        let whole = disk();
+        assert!(!find(&whole, 0).lies_behind(ReadAt::len(&whole)));
+    }
+
+    /// R15: where no partition shows that it is one, nothing in the sector may speak against a table. A slot of another table holds none.
+    #[test]
+    fn r15_a_doubtful_table_of_a_cut_image_is_none() {
+        let doubtful: [&[(usize, u8)]; 9] = [
+            &[(446, 0x12)],
+            // Two active ones.
+            &[(446, 0x80), (462, 0x80)],
+            // A type without a partition, and the other way round.
+            &[(478 + 4, 0x83)],
+            &[(494 + 12, 9)],
+            // Cylinders without a sector.
+            &[(446 + 1, 3)],
+            // An end beyond what can be counted.
+            &[(462 + 11, 0xff), (462 + 15, 0xff)],
+            // One that overlaps another.
+            &[(446 + 14, 1)],
+            &[
+                (3, b'N'),
+                (4, b'T'),
+                (5, b'F'),
+                (6, b'S'),
+                (7, b' '),
+                (8, b' '),
+                (9, b' '),
+                (10, b' '),
+            ],
+            &[(0, 0xeb), (2, 0x90), (12, 2), (13, 4)],
+        ];
+        for changes in doubtful {
+            let mut bytes = disk();
+            bytes.truncate(64 * 512);
+            changes.iter().for_each(|(at, value)| bytes[*at] = *value);
+            assert_eq!(find(&bytes, 0).tables, [], "{changes:?}");
+        }
+        let mut bytes = disk();
+        bytes.truncate(64 * 512);
+        assert_eq!(crate::table::find_in(&bytes, 0, "0x06").tables, []);
+        bytes[446..510].fill(0);
+        assert_eq!(find(&bytes, 0).tables, []);
     }
 
     #[test]

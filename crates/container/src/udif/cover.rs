@@ -19,13 +19,13 @@ pub(super) struct Cover {
 }
 
 impl Cover {
-    pub(super) fn say(&mut self, code: FindingCode, detail: String) {
+    pub(super) fn say(&mut self, code: FindingCode, detail: &str) {
         let detail = format!("{FORMAT}: {detail}");
         self.findings
             .push(Finding::new(Severity::Loss, Layer::Image, code, detail));
     }
 
-    fn say_at(&mut self, range: ByteRange, code: FindingCode, detail: String) {
+    fn say_at(&mut self, range: ByteRange, code: FindingCode, detail: &str) {
         self.say(code, detail);
         if let Some(last) = self.findings.pop() {
             self.findings.push(last.at(range.offset));
@@ -36,7 +36,7 @@ impl Cover {
     pub(super) fn unreadable(&mut self, name: &str) {
         self.has_unreadable = true;
         let detail = format!("the block table of `{name}` cannot be read");
-        self.say(FindingCode::Corrupt, detail);
+        self.say(FindingCode::Corrupt, &detail);
     }
 
     /// Compares the checksum over the checksums of all tables, if the trailer has it.
@@ -53,7 +53,7 @@ impl Cover {
                 "the checksum over the checksums of all block tables is {:08x}, the trailer says {stated:08x}",
                 crc.sum()
             );
-            self.say(FindingCode::Contradiction, detail);
+            self.say(FindingCode::Contradiction, &detail);
         }
     }
 
@@ -74,7 +74,7 @@ impl Cover {
         }
         if end > stated {
             let detail = format!("the trailer says that the image has {stated} bytes, its tables have {end}");
-            self.say(FindingCode::Contradiction, detail);
+            self.say(FindingCode::Contradiction, &detail);
         }
         end.max(stated)
     }
@@ -97,7 +97,7 @@ impl Cover {
         for ((name, table), is_refused) in tables.into_iter().zip(refused) {
             if is_refused {
                 let detail = format!("the block table of `{name}` claims sectors that cannot be its own");
-                self.say_at(table.range(), FindingCode::Contradiction, detail);
+                self.say_at(table.range(), FindingCode::Contradiction, &detail);
             } else {
                 self.tables.push((name, table));
             }
@@ -120,7 +120,7 @@ impl Cover {
         for (name, table) in std::mem::take(&mut self.tables) {
             if !table.is_sound {
                 let detail = format!("the block table of `{name}` contradicts itself");
-                self.say_at(table.range(), FindingCode::Contradiction, detail);
+                self.say_at(table.range(), FindingCode::Contradiction, &detail);
             }
             chunks.extend(table.chunks);
         }
@@ -153,13 +153,13 @@ impl Cover {
                 "{} runs lie over others, or outside of what is stored",
                 all.saturating_sub(good.len())
             );
-            self.say(FindingCode::Contradiction, detail);
+            self.say(FindingCode::Contradiction, &detail);
         }
         let is_unknown = |chunk: &&Chunk| matches!(chunk.storage, Storage::Unknown(_));
         let unknown = good.iter().filter(is_unknown).count();
         if unknown > 0 {
             let detail = format!("{unknown} runs are stored in a way that is not known: they are lost");
-            self.say(FindingCode::Unsupported, detail);
+            self.say(FindingCode::Unsupported, &detail);
         }
         self.say_gaps(&good, size);
         (good, self.findings)
@@ -177,13 +177,13 @@ impl Cover {
         for gap in gaps.iter().take(GAPS_TOLD) {
             let sectors = gap.len.div_euclid(SECTOR);
             let detail = format!("no block table says where {sectors} sectors are: they are lost");
-            self.say_at(*gap, FindingCode::Corrupt, detail);
+            self.say_at(*gap, FindingCode::Corrupt, &detail);
         }
         let more = gaps.len().saturating_sub(GAPS_TOLD);
         if more > 0 {
             self.say(
                 FindingCode::Corrupt,
-                format!("so are sectors in {more} more places"),
+                &format!("so are sectors in {more} more places"),
             );
         }
     }

@@ -71,7 +71,7 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
     let mut cover = Cover::default();
     if !found.is_whole {
         let detail = "the property list is cut short or broken: it may lack block tables";
-        cover.say(FindingCode::Corrupt, detail.to_owned());
+        cover.say(FindingCode::Corrupt, detail);
     }
     for (name, bytes) in found.tables {
         let shown = crate::layer::shown(name.as_bytes());

@@ -167,7 +167,7 @@ impl Sparse {
     }
 
     pub(super) fn is_compressed(&self) -> bool {
-        self.header.flags & COMPRESSED != 0
+        self.header.is_compressed()
     }
 }
 

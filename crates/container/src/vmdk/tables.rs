@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ntt_model::{Finding, FindingCode, Layer, Severity};
 use ntt_source::{ReadAt, field};
 
-use super::shared::{Slots, Tally};
+use super::shared::{Phase, Slots, Tally};
 use super::sparse::Header;
 use super::{FORMAT, SECTOR};
 use crate::layout::read_upto;
@@ -24,6 +24,8 @@ const GROUPS_AT_OPEN: u64 = 1 << 19;
 const KEPT_MAX: usize = 256;
 /// Bytes of a directory that are read at once.
 const PIECE_BYTES: u64 = 64 * 1024;
+/// What a file may hold beside its grains and tables.
+const FILE_SLACK: u64 = 16 << 20;
 /// Places between grains of a stream that are looked at when it is opened: each may cost a seek.
 const GAPS_MAX: u32 = 1 << 14;
 /// Markers without data that follow each other in a stream: a table, the directory, the footer.
@@ -49,6 +51,8 @@ pub(super) enum Why {
     Unsure,
     /// The entry names a place that no grain can have.
     Impossible,
+    /// The file is cut short before the place.
+    Cut,
     /// No table can be read that lists it.
     Unreadable,
     /// Another grain has the same place.
@@ -62,6 +66,7 @@ impl Why {
         match self {
             Self::Unsure => "its two tables name different places for it",
             Self::Impossible => "its table names a place where no grain can be",
+            Self::Cut => "its file ends before the place that its table names",
             Self::Unreadable => "its table cannot be read",
             Self::Contested => "another grain lies at the same place",
             Self::Torn => "its table has no place for it, but the stream has grains there",
@@ -122,7 +127,7 @@ impl Tables {
             first: directory(source, header.directory, count),
             second: header.copy().map(|at| directory(source, at, count)),
             taken: Vec::new(),
-            slots: Slots::new(source.len(), header.slot_bytes()),
+            slots: None,
             torn: Vec::new(),
             kept: Mutex::default(),
             source: source.clone(),
@@ -213,29 +218,24 @@ impl Tables {
 
     /// The entries of two tables that differ.
     fn decide(&self, first: &[u32], second: &[u32], grain: u64, tally: &mut Tally) -> Vec<Entry> {
-        let is_wrong = |half: &[u32]| half.iter().any(|value| self.meaning(*value) == IMPOSSIBLE);
-        let (first_wrong, second_wrong) = (is_wrong(first), is_wrong(second));
-        let mut found = Vec::with_capacity(first.len());
-        for ((one, other), grain) in first.iter().zip(second).zip(grain..self.grains) {
-            let (one, other) = (self.meaning(*one), self.meaning(*other));
-            let entry = match (one, other) {
-                _ if first_wrong && !second_wrong => other,
-                _ if second_wrong && !first_wrong => one,
-                _ if one == other => one,
-                (IMPOSSIBLE | Entry::Hole, other) => other,
-                (one, IMPOSSIBLE | Entry::Hole) => one,
-                _ => Entry::Lost(Why::Unsure),
-            };
-            if one != other {
-                let counter = match entry {
-                    Entry::Lost(_) => &mut tally.unsure,
-                    entry if entry == other => &mut tally.copy_used,
-                    _ => &mut tally.copy_wrong,
-                };
-                counter.add(1, grain);
-            } else if entry == IMPOSSIBLE {
-                tally.impossible.add(1, grain);
+        let pairs: Vec<(Entry, Entry)> = first
+            .iter()
+            .zip(second)
+            .map(|(one, other)| (self.meaning(*one), self.meaning(*other)))
+            .collect();
+        let doubts = [
+            Doubt::of(pairs.iter().copied()),
+            Doubt::of(pairs.iter().map(|(one, other)| (*other, *one))),
+        ];
+        let mut found = Vec::with_capacity(pairs.len());
+        for ((one, other), grain) in pairs.into_iter().zip(grain..) {
+            let entry = decided(one, other, &doubts);
+            if one != other && entry == one {
+                tally.copy_wrong.add(1, grain);
+            } else if one != other && entry == other {
+                tally.copy_used.add(1, grain);
             }
+            tally.note(entry, grain);
             found.push(entry);
         }
         found
@@ -254,9 +254,7 @@ impl Tables {
             .zip(grain..self.grains)
             .map(|(value, grain)| (self.meaning(*value), grain));
         let note = |(entry, grain)| {
-            if entry == IMPOSSIBLE {
-                tally.impossible.add(1, grain);
-            }
+            tally.note(entry, grain);
             entry
         };
         entries.map(note).collect()
@@ -268,9 +266,17 @@ impl Tables {
         match value {
             0 => Entry::Hole,
             1 if self.header.has_zeroed_grains() => Entry::Zeros,
-            _ if at >= self.source.len() || self.is_taken(at) => IMPOSSIBLE,
+            _ if at >= self.farthest() || self.is_taken(at) => Entry::Lost(Why::Impossible),
+            _ if at >= self.source.len() => Entry::Lost(Why::Cut),
             _ => Entry::At(at),
         }
+    }
+
+    /// No grain of the whole file lies behind this byte of it, or much before: where it is cut short, tables that are good name places behind its end.
+    fn farthest(&self) -> u64 {
+        let capacity = self.header.capacity;
+        let places = capacity.saturating_add(capacity >> 4).saturating_add(FILE_SLACK);
+        places.max(self.source.len())
     }
 
     /// Whether a grain at a byte of the file would lie in the tables.
@@ -301,11 +307,36 @@ impl Tables {
         }
     }
 
+    /// The places that grains take.
+    fn occupied(&self, slot_bytes: u64, phase: u64) -> Option<Slots> {
+        let mut slots = Slots::new(self.source.len(), slot_bytes, phase)?;
+        self.each_grain(&mut Tally::default(), |_, at| slots.take(at));
+        slots.settled()
+    }
+
+    fn groups(&self) -> u64 {
+        self.grains.div_ceil(self.header.group_entries())
+    }
+
+    /// Every grain that is stored, and where, as far as tables are compared at once.
+    fn each_grain(&self, tally: &mut Tally, mut stored: impl FnMut(u64, u64)) {
+        let entries = self.header.group_entries();
+        for number in 0..self.groups().min(GROUPS_AT_OPEN) {
+            let group = self.resolve(number, tally);
+            for (entry, grain) in group.iter().zip(number.saturating_mul(entries)..) {
+                if let Entry::At(at) = entry {
+                    stored(grain, *at);
+                }
+            }
+        }
+    }
+
     /// Takes out places of tables that lie outside of the file, in a directory, or in each other.
     fn refuse_impossible_places(&mut self, count: u64) {
         let bytes = count.saturating_mul(4);
         let starts = [Some(self.header.directory), self.header.copy()];
-        let mut taken = vec![0..SECTOR];
+        let header = 0..SECTOR;
+        let mut taken = Vec::from([header]);
         taken.extend(
             starts
                 .into_iter()
@@ -356,26 +387,23 @@ impl Tables {
     fn compare(&mut self, start: u64, findings: &mut Vec<Finding>) {
         let mut tally = Tally::default();
         let mut gaps = self.header.has_markers().then(|| Gaps::new(self.header.overhead));
-        let entries = self.header.group_entries();
-        let mut slots = self.slots.take();
-        let groups = self.grains.div_ceil(entries.max(1));
-        for number in 0..groups.min(GROUPS_AT_OPEN) {
-            let group = self.resolve(number, &mut tally);
-            for (entry, grain) in group.iter().zip(number.saturating_mul(entries)..) {
-                let Entry::At(at) = *entry else { continue };
-                if let Some(slots) = &mut slots {
-                    slots.take(at);
-                }
-                if let Some(gaps) = &mut gaps {
-                    gaps.next(&self.source, &self.header, grain, Some(at));
-                }
+        let mut phase = Phase::default();
+        let slot_bytes = self.header.slot_bytes();
+        self.each_grain(&mut tally, |grain, at| {
+            phase.add(at.checked_rem(slot_bytes).unwrap_or(0));
+            if let Some(gaps) = &mut gaps {
+                gaps.next(&self.source, &self.header, grain, Some(at));
             }
-        }
+        });
         if let Some(gaps) = &mut gaps
-            && groups <= GROUPS_AT_OPEN
+            && self.groups() <= GROUPS_AT_OPEN
         {
             gaps.next(&self.source, &self.header, self.grains, None);
         }
+        // Where grains keep to no phase, two that begin at one place are found all the same.
+        let slots = self
+            .occupied(slot_bytes, phase.most)
+            .or_else(|| self.occupied(SECTOR, 0));
         tally.shared = slots.as_ref().map_or(0, Slots::contested);
         self.slots = slots;
         self.torn = gaps.map(|gaps| gaps.torn).unwrap_or_default();
@@ -392,7 +420,48 @@ impl Tables {
     }
 }
 
-const IMPOSSIBLE: Entry = Entry::Lost(Why::Impossible);
+/// What speaks against the entries of one table in a group, beside those of the other.
+struct Doubt {
+    /// Some are impossible: it was written over.
+    is_spoilt: bool,
+    /// It has none where the other names a place: it may have been cleared.
+    lacks: bool,
+}
+
+impl Doubt {
+    /// Of pairs of its own entry and that of the other table.
+    fn of(pairs: impl Iterator<Item = (Entry, Entry)>) -> Self {
+        let mut found = Self {
+            is_spoilt: false,
+            lacks: false,
+        };
+        for (own, other) in pairs {
+            found.is_spoilt |= own == Entry::Lost(Why::Impossible);
+            found.lacks |= own == Entry::Hole && names_a_place(other);
+        }
+        found
+    }
+}
+
+fn names_a_place(entry: Entry) -> bool {
+    !matches!(entry, Entry::Hole | Entry::Lost(Why::Impossible))
+}
+
+/// Which of two entries for a grain is right. A place that is possible is better than none, none is better than one that is impossible, unless something
+/// speaks against the table that says it.
+fn decided(one: Entry, other: Entry, [first, second]: &[Doubt; 2]) -> Entry {
+    const IMPOSSIBLE: Entry = Entry::Lost(Why::Impossible);
+    match (one, other) {
+        _ if one == other => one,
+        (IMPOSSIBLE, Entry::Hole) if !second.lacks => other,
+        (Entry::Hole, IMPOSSIBLE) if !first.lacks => one,
+        (IMPOSSIBLE, place) if names_a_place(place) => place,
+        (place, IMPOSSIBLE) if names_a_place(place) => place,
+        (Entry::Hole, place) if names_a_place(place) && !second.is_spoilt => place,
+        (place, Entry::Hole) if names_a_place(place) && !first.is_spoilt => place,
+        _ => Entry::Lost(Why::Unsure),
+    }
+}
 
 impl Header {
     /// Entries that are compared as one: those of a sector, if a table has as many.

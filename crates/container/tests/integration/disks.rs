@@ -541,3 +541,62 @@ fn r22_grains_of_which_nobody_can_tell_where_they_are_are_lost() {
     assert_eq!(lost_bytes(&found.image, &raw, 512), GRAIN);
     assert!(found.findings.iter().any(is_loss), "{:?}", found.findings);
 }
+
+/// A file that is cut short, and one of its tables is cleared: what lay behind its end is no hole.
+#[test]
+fn r22_tables_of_a_disk_that_is_cut_short_are_believed() {
+    let (folder, raw) = folder();
+    let path = folder.path().join("disk.vmdk");
+    if !convert(folder.path(), &["-O", "vmdk"], "disk.vmdk") {
+        return;
+    }
+    let good = std::fs::read(&path).expect("read");
+    let [table, copy] = tables_of(&good);
+    let cut = good.len() - 1_000_000 / GRAIN * GRAIN;
+    std::fs::write(&path, &good[..cut]).expect("written");
+    let expected = lost_bytes(&opened(&path).image, &raw, 512);
+    assert!(expected > 0);
+    for (table, other) in [(table, copy), (copy, table)] {
+        let mut bytes = good[..cut].to_vec();
+        put(&mut bytes, table, &[0; VMDK_SECTOR]);
+        std::fs::write(&path, &bytes).expect("written");
+        let found = opened(&path);
+        assert_eq!(lost_bytes(&found.image, &raw, 512), expected);
+        let is_told = |finding: &Finding| is_loss(finding) && finding.code == FindingCode::BeyondEnd;
+        assert!(found.findings.iter().any(is_told), "{:?}", found.findings);
+        // An entry of the other one is wrong too.
+        put(&mut bytes, other + 3, &[0xee]);
+        std::fs::write(&path, &bytes).expect("written");
+        assert!(lost_bytes(&opened(&path).image, &raw, 512) >= expected);
+    }
+}
+
+#[test]
+fn r22_a_flipped_bit_in_a_grain_table_gives_no_wrong_byte() {
+    let (folder, raw) = folder();
+    let raw = wide_image(folder.path(), &raw);
+    let path = folder.path().join("disk.vmdk");
+    if !convert(folder.path(), &["-O", "vmdk"], "disk.vmdk") {
+        return;
+    }
+    let good = std::fs::read(&path).expect("read");
+    let (_, used) = table_sectors(&good, &raw);
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state >> 8).expect("64 bits") % below
+    };
+    for _ in 0..200 {
+        let at = used[next(used.len())] * VMDK_SECTOR + next(VMDK_SECTOR);
+        let bit = next(8);
+        let mut bytes = good.clone();
+        bytes[at] ^= 1 << bit;
+        std::fs::write(&path, &bytes).expect("written");
+        let found = opened(&path);
+        let lost = lost_bytes(&found.image, &raw, GRAIN);
+        let round = format!("bit {bit} of byte {at}: {lost} lost, {:?}", found.findings);
+        assert_eq!(lost > 0, found.findings.iter().any(is_loss), "{round}");
+    }
+}

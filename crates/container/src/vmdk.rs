@@ -119,10 +119,10 @@ impl<'a> Disk<'a> {
         }
     }
 
-    /// What lies below an extent whose descriptor does not say whether anything does: every descriptor has a line about it.
+    /// What lies below an extent whose descriptor does not say whether anything does: every whole one has a line about it.
     fn unknown_parent(&mut self) -> Backing {
         let detail = format!(
-            "{FORMAT}: the descriptor is damaged, and may have named an image below: what is not stored here is lost"
+            "{FORMAT}: the descriptor in the extent is missing or damaged, and may have named an image below: what is not stored here is lost"
         );
         self.say(FindingCode::Corrupt, detail);
         Backing::Missing("an image that the damaged descriptor may have named".to_owned())

@@ -7,7 +7,9 @@
 //! Source: *Virtual Disk Format 5.0* (VMware), and `block/vmdk.c` of QEMU for what programs write.
 
 mod descriptor;
+mod shared;
 mod sparse;
+mod tables;
 
 use std::sync::Arc;
 
@@ -50,7 +52,7 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
         return Disk::new(subject, Descriptor::parse(&bytes)).open(None);
     }
     let mut findings = Vec::new();
-    let sparse = Sparse::open(subject.source.clone(), &mut findings)?;
+    let sparse = Sparse::open(subject.source.clone(), 0, &mut findings)?;
     let embedded = sparse.descriptor();
     let mut disk = Disk::new(subject, Descriptor::parse(&embedded));
     disk.findings = findings;
@@ -83,10 +85,15 @@ impl<'a> Disk<'a> {
 
     /// The disk of a descriptor, or of the one extent that `own` is.
     fn open(mut self, own: Option<Sparse>) -> Result<Found, OpenError> {
-        let parent = self.parent()?;
+        let parent = match &own {
+            Some(sparse) if sparse.may_name_a_parent() && self.descriptor.parent_cid.is_empty() => {
+                self.unknown_parent()
+            }
+            _ => self.parent()?,
+        };
         if let Some(mut sparse) = own {
             self.describe(&sparse);
-            sparse.set_parent(parent, 0);
+            sparse.set_parent(Arc::new(parent));
             return Ok(Found::new(self.layer, self.findings, image(sparse)));
         }
         if self.descriptor.extents.is_empty() {
@@ -110,6 +117,15 @@ impl<'a> Disk<'a> {
         if sparse.is_compressed() {
             self.layer.compression = "deflate".to_owned();
         }
+    }
+
+    /// What lies below an extent whose descriptor does not say whether anything does: every whole one has a line about it.
+    fn unknown_parent(&mut self) -> Backing {
+        let detail = format!(
+            "{FORMAT}: the descriptor in the extent is missing or damaged, and may have named an image below: what is not stored here is lost"
+        );
+        self.say(FindingCode::Corrupt, detail);
+        Backing::Missing("an image that the damaged descriptor may have named".to_owned())
     }
 
     fn parent(&mut self) -> Result<Backing, OpenError> {
@@ -148,10 +164,10 @@ impl<'a> Disk<'a> {
             self.layer.stored_bytes = self.layer.stored_bytes.saturating_add(file.len());
         }
         let (code, reason) = match extent.kind {
-            Kind::Sparse => match Sparse::open(file, &mut self.findings) {
+            Kind::Sparse => match Sparse::open(file, start, &mut self.findings) {
                 Ok(mut sparse) => {
                     self.describe(&sparse);
-                    sparse.set_shared_parent(parent.clone(), start);
+                    sparse.set_parent(parent.clone());
                     return Ok(whole(image(sparse), 0, len));
                 }
                 Err(OpenError::Refused { reason, code, .. }) => (code, format!("cannot be read: {reason}")),

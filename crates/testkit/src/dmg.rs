@@ -41,6 +41,11 @@ pub fn dmg(raw: &[u8], kind: u32, pack: Pack) -> Vec<u8> {
     trailer[60..64].copy_from_slice(&1_u32.to_be_bytes());
     trailer[216..224].copy_from_slice(&data_len.to_be_bytes());
     trailer[224..232].copy_from_slice(&number(plist.len()).to_be_bytes());
+    // The master checksum: CRC-32 over those of the tables.
+    let sums: Vec<u8> = tables.iter().flat_map(|table| table[72..76].to_vec()).collect();
+    trailer[352..356].copy_from_slice(&2_u32.to_be_bytes());
+    trailer[356..360].copy_from_slice(&32_u32.to_be_bytes());
+    trailer[360..364].copy_from_slice(&crc32fast::hash(&sums).to_be_bytes());
     trailer[492..500].copy_from_slice(&number(raw.len() / SECTOR).to_be_bytes());
     file.extend(plist.bytes());
     file.extend(trailer);

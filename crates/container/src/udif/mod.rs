@@ -7,16 +7,18 @@
 //! Sources: *Demystifying the DMG File Format* (J. Levin), J. Metz's notes on UDIF (libmodi), and images that `hdiutil` made. An image without a property list, whose
 //! tables stand in a resource fork, is said to be unsupported; so is an encrypted one.
 
+mod cover;
 mod plist;
 mod table;
 
 use std::sync::Arc;
 
-use ntt_model::{Codec, Finding, FindingCode, Layer, Severity};
+use ntt_model::{Codec, FindingCode};
 use ntt_source::{ReadAt, field};
 
-use crate::layout::{Fault, Layout, Run, image, read_upto};
+use crate::layout::{Fault, Layout, Run, bytes_of, image, read_upto};
 use crate::open::{Found, OpenError, Subject};
+use cover::Cover;
 use table::{Chunk, Storage, Table};
 
 const FORMAT: &str = "UDIF";
@@ -37,6 +39,10 @@ pub(crate) fn matches(head: &[u8], tail: &[u8]) -> bool {
 
 fn is_encrypted(head: &[u8], tail: &[u8]) -> bool {
     head.starts_with(ENCRYPTED_HEAD) || tail.ends_with(ENCRYPTED_TAIL)
+}
+
+fn trailer_bytes() -> u64 {
+    u64::try_from(TRAILER_BYTES).unwrap_or(0)
 }
 
 fn trailer_of(tail: &[u8]) -> Option<&[u8]> {
@@ -60,25 +66,27 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
             format!("it is one of {} segments", trailer.segments),
         ));
     }
-    let tables = block_tables(subject, &trailer)?;
+    let found = block_tables(subject, &trailer)?;
     let mut layer = subject.layer(FORMAT);
-    let mut findings = Vec::new();
-    let mut chunks: Vec<Chunk> = Vec::new();
-    let mut names = Vec::new();
-    for (name, bytes) in tables {
-        let Some(table) = Table::parse(&bytes, trailer.data_offset) else {
-            let detail = format!("{FORMAT}: the block table of `{name}` makes no sense");
-            let (severity, code) = (Severity::Loss, FindingCode::Corrupt);
-            findings.push(Finding::new(severity, Layer::Image, code, detail));
-            continue;
-        };
-        layer.hashes.extend(table.stored_hash());
-        if !name.is_empty() {
-            names.push(name);
-        }
-        chunks.extend(table.chunks);
+    let mut cover = Cover::default();
+    if !found.is_whole {
+        let detail = "the property list is cut short or broken: it may lack block tables";
+        cover.say(FindingCode::Corrupt, detail);
     }
-    chunks.sort_by_key(|chunk| chunk.start);
+    for (name, bytes) in found.tables {
+        let shown = crate::layer::shown(name.as_bytes());
+        match bytes.and_then(|bytes| Table::parse(&bytes, trailer.data_offset)) {
+            Some(table) => cover.tables.push((shown.clone(), table)),
+            None => cover.unreadable(&shown),
+        }
+        layer.fact("partition", shown);
+    }
+    cover.compare_master(trailer.master_crc32);
+    let size = cover.size(trailer.sectors.saturating_mul(SECTOR));
+    cover.refuse_tables(size);
+    layer.hashes.extend(cover.hashes());
+    let stored_end = subject.source.len().saturating_sub(trailer_bytes());
+    let (chunks, findings) = cover.chunks(size, stored_end, trailer.plist);
     layer.compression = compression(&chunks);
     layer.block_bytes = chunks
         .iter()
@@ -86,17 +94,6 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
         .filter(|len| *len <= CHUNK_BYTES_MAX)
         .max()
         .unwrap_or(0);
-    for name in names {
-        layer.fact("partition", crate::layer::shown(name.as_bytes()));
-    }
-    let end = chunks
-        .iter()
-        .map(|chunk| chunk.start.saturating_add(chunk.len))
-        .max();
-    let size = match trailer.sectors {
-        0 => end.unwrap_or(0),
-        sectors => sectors.saturating_mul(SECTOR),
-    };
     let layout = Chunks {
         source: subject.source.clone(),
         chunks,
@@ -106,7 +103,7 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
 }
 
 /// The block tables of the property list, each with the name of what it describes.
-fn block_tables(subject: &Subject<'_>, trailer: &Trailer) -> Result<Vec<(String, Vec<u8>)>, OpenError> {
+fn block_tables(subject: &Subject<'_>, trailer: &Trailer) -> Result<plist::Tables, OpenError> {
     if trailer.plist.1 == 0 {
         return Err(OpenError::unsupported(
             FORMAT,
@@ -119,14 +116,15 @@ fn block_tables(subject: &Subject<'_>, trailer: &Trailer) -> Result<Vec<(String,
         trailer.plist.1.min(PLIST_BYTES_MAX),
     )
     .map_err(|error| OpenError::unreadable(FORMAT, "the property list", &error))?;
-    let tables = plist::block_tables(&text);
-    if tables.is_empty() {
+    let mut found = plist::block_tables(&text);
+    if found.tables.is_empty() {
         return Err(OpenError::corrupt(
             FORMAT,
             "the property list has no block tables",
         ));
     }
-    Ok(tables)
+    found.is_whole &= bytes_of(&text) == trailer.plist.1;
+    Ok(found)
 }
 
 /// How chunks are compressed, for people.
@@ -148,6 +146,8 @@ struct Trailer {
     plist: (u64, u64),
     segments: u32,
     sectors: u64,
+    /// CRC-32 over the checksums of all tables, if there is one.
+    master_crc32: Option<u32>,
 }
 
 impl Trailer {
@@ -157,13 +157,15 @@ impl Trailer {
             segments: field::be_u32(bytes, 60)?,
             plist: (field::be_u64(bytes, 216)?, field::be_u64(bytes, 224)?),
             sectors: field::be_u64(bytes, 492)?,
+            master_crc32: field::be_u32(bytes, 360)
+                .filter(|_| field::be_u32(bytes, 352) == Some(table::CRC32)),
         })
     }
 }
 
 struct Chunks {
     source: Arc<dyn ReadAt>,
-    /// Ascending by where they begin.
+    /// Ascending, without overlaps. What is in none of them is lost.
     chunks: Vec<Chunk>,
     size: u64,
 }
@@ -180,15 +182,15 @@ impl Layout for Chunks {
             .checked_sub(1)
             .and_then(|at| Some((at, self.chunks.get(at)?)));
         let gap = next.saturating_sub(offset).max(1);
-        let Some((at, chunk)) = found else {
-            return Run::Zeros(gap);
+        let inside = found.filter(|(_, chunk)| offset < chunk.end());
+        let Some((at, chunk)) = inside else {
+            return Run::Lost {
+                len: gap,
+                what: "no block table that can be believed says where they are".to_owned(),
+            };
         };
         let within = offset.saturating_sub(chunk.start);
-        // Tables may overlap if they are damaged: the one that begins later counts.
-        let len = chunk.len.saturating_sub(within).min(gap);
-        if len == 0 {
-            return Run::Zeros(gap);
-        }
+        let len = chunk.len.saturating_sub(within);
         match chunk.storage {
             Storage::Zeros => Run::Zeros(len),
             Storage::Raw => Run::Stored {
@@ -223,7 +225,7 @@ impl Layout for Chunks {
         let len = usize::try_from(chunk.len).unwrap_or(0);
         let mut bytes = Vec::new();
         ntt_codec::decode(codec, &stored, &mut bytes, len).map_err(|error| corrupt(error.to_string()))?;
-        if bytes.len() < len {
+        if bytes.len() != len {
             return Err(corrupt(format!("{} bytes of {len}", bytes.len())));
         }
         Ok(bytes)

@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use ntt_model::{Codec, Finding, FindingCode, Layer, Severity};
-use ntt_source::{ReadAt, ReadError, field};
+use ntt_source::{ReadAt, field};
 
+use super::tables::{Entry, Tables};
 use super::{FORMAT, SECTOR};
 use crate::backing::Backing;
 use crate::layout::{Fault, Layout, Run, read_upto};
 use crate::open::OpenError;
-use crate::pages::Pages;
 
 const MAGIC: &[u8] = b"KDMV";
 const HEADER_BYTES: u64 = 512;
 /// Where the header that counts stands from the end, if the first one says that it is not itself.
 const FOOTER_FROM_END: u64 = 1024;
 const AT_END: u64 = u64::MAX;
-/// Flags: an entry of 1 means zeros; grains are compressed; grains have markers.
+/// Flags: there is a copy of the directory and of its tables; an entry of 1 means zeros; grains are compressed; grains have markers.
+const HAS_COPY: u32 = 1 << 1;
 const ZEROED_GRAINS: u32 = 1 << 2;
 const COMPRESSED: u32 = 1 << 16;
 const MARKERS: u32 = 1 << 17;
@@ -30,22 +31,25 @@ pub(super) fn matches(head: &[u8]) -> bool {
 /// A sparse extent and what lies below it.
 pub(super) struct Sparse {
     source: Arc<dyn ReadAt>,
-    pages: Pages,
+    tables: Tables,
     header: Header,
     parent: Arc<Backing>,
     /// Where the extent begins in the disk.
     start: u64,
 }
 
-#[derive(Debug)]
-struct Header {
+/// The header of an extent, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Header {
     flags: u32,
-    capacity: u64,
-    grain_bytes: u64,
+    pub(super) capacity: u64,
+    pub(super) grain_bytes: u64,
     descriptor: (u64, u64),
-    entries_per_table: u64,
-    directory: u64,
+    pub(super) entries_per_table: u64,
+    pub(super) directory: u64,
     copy_of_directory: u64,
+    /// Where the grains begin.
+    pub(super) overhead: u64,
 }
 
 impl Header {
@@ -60,17 +64,49 @@ impl Header {
             entries_per_table: u64::from(field::le_u32(bytes, 44)?),
             copy_of_directory: sectors(48)?,
             directory: sectors(56)?,
+            overhead: sectors(64)?,
         };
+        // Both are powers of two, so that a bit that is wrong in one of them shows.
         let is_sane = matches(bytes)
             && GRAIN_BYTES.contains(&header.grain_bytes)
+            && header.grain_bytes.is_power_of_two()
             && (1..=1 << 20).contains(&header.entries_per_table)
+            && header.entries_per_table.is_power_of_two()
             && compression <= 1;
         is_sane.then_some(header)
+    }
+
+    pub(super) fn is_compressed(&self) -> bool {
+        self.flags & COMPRESSED != 0
+    }
+
+    pub(super) fn has_markers(&self) -> bool {
+        self.is_compressed() && self.flags & MARKERS != 0
+    }
+
+    pub(super) fn has_zeroed_grains(&self) -> bool {
+        self.flags & ZEROED_GRAINS != 0
+    }
+
+    /// Where the copy of the directory is, if there is one.
+    pub(super) fn copy(&self) -> Option<u64> {
+        let has_copy = self.flags & HAS_COPY != 0 && !matches!(self.copy_of_directory, 0 | AT_END);
+        (has_copy && self.copy_of_directory != self.directory).then_some(self.copy_of_directory)
+    }
+
+    /// Most bytes that a compressed grain takes.
+    pub(super) fn packed_bytes_max(&self) -> u64 {
+        self.grain_bytes.saturating_mul(2).saturating_add(4096)
     }
 }
 
 impl Sparse {
-    pub(super) fn open(source: Arc<dyn ReadAt>, findings: &mut Vec<Finding>) -> Result<Self, OpenError> {
+    /// Opens an extent that begins at a byte of the image.
+    pub(super) fn open(
+        source: Arc<dyn ReadAt>,
+        start: u64,
+        findings: &mut Vec<Finding>,
+    ) -> Result<Self, OpenError> {
         let read = |offset| {
             read_upto(&source, offset, HEADER_BYTES)
                 .map_err(|error| OpenError::unreadable(FORMAT, "the header of a sparse extent", &error))
@@ -82,9 +118,11 @@ impl Sparse {
             let at = source.len().saturating_sub(FOOTER_FROM_END);
             let footer = Header::parse(&read(at)?);
             let reason = "the footer of a stream-optimised extent is missing: it is cut short";
-            let descriptor = header.descriptor;
-            header = footer.ok_or_else(|| OpenError::corrupt(FORMAT, reason))?;
-            header.descriptor = descriptor;
+            header = Header {
+                descriptor: first.descriptor,
+                overhead: first.overhead,
+                ..footer.ok_or_else(|| OpenError::corrupt(FORMAT, reason))?
+            };
         }
         let is_lost = |at: u64| at == 0 || at >= source.len();
         if is_lost(header.directory) && !is_lost(header.copy_of_directory) {
@@ -98,11 +136,11 @@ impl Sparse {
             header.directory = header.copy_of_directory;
         }
         Ok(Self {
-            pages: Pages::new(source.clone()),
+            tables: Tables::open(&source, header, start, findings)?,
             source,
             header,
             parent: Arc::new(Backing::None),
-            start: 0,
+            start,
         })
     }
 
@@ -115,13 +153,13 @@ impl Sparse {
         read_upto(&self.source, offset, len.min(DESCRIPTOR_BYTES_MAX)).unwrap_or_default()
     }
 
-    pub(super) fn set_parent(&mut self, parent: Backing, start: u64) {
-        self.set_shared_parent(Arc::new(parent), start);
+    /// Whether the extent says that it has a descriptor, and is of a kind that may have a parent.
+    pub(super) fn may_name_a_parent(&self) -> bool {
+        self.header.descriptor.0 != 0 && !self.is_compressed()
     }
 
-    pub(super) fn set_shared_parent(&mut self, parent: Arc<Backing>, start: u64) {
+    pub(super) fn set_parent(&mut self, parent: Arc<Backing>) {
         self.parent = parent;
-        self.start = start;
     }
 
     pub(super) fn grain_bytes(&self) -> u64 {
@@ -129,30 +167,7 @@ impl Sparse {
     }
 
     pub(super) fn is_compressed(&self) -> bool {
-        self.header.flags & COMPRESSED != 0
-    }
-
-    /// The table entry of a grain: the sector where it is, 0 for nowhere.
-    fn entry(&self, grain: u64) -> Result<u32, ReadError> {
-        let per_table = self.header.entries_per_table;
-        let table = grain.checked_div(per_table).unwrap_or(0);
-        let index = grain.checked_rem(per_table).unwrap_or(0);
-        let look = |directory: u64| -> Result<u32, ReadError> {
-            let table_at = self
-                .pages
-                .le_u32(directory.saturating_add(table.saturating_mul(4)))?;
-            if table_at == 0 {
-                return Ok(0);
-            }
-            let at = u64::from(table_at).saturating_mul(SECTOR);
-            self.pages.le_u32(at.saturating_add(index.saturating_mul(4)))
-        };
-        let found = look(self.header.directory);
-        // Programs write a second directory with tables of its own.
-        if found.is_err() && self.header.copy_of_directory != 0 {
-            return look(self.header.copy_of_directory);
-        }
-        found
+        self.header.is_compressed()
     }
 }
 
@@ -166,29 +181,31 @@ impl Layout for Sparse {
         let grain = offset.checked_div(grain_bytes).unwrap_or(0);
         let within = offset.checked_rem(grain_bytes).unwrap_or(0);
         let len = grain_bytes.saturating_sub(within);
-        match self.entry(grain) {
-            Err(error) => Run::Lost {
-                len,
-                what: format!("the table of the grain cannot be read: {error}"),
-            },
-            Ok(0) => self.parent.run(self.start.saturating_add(offset), len),
-            Ok(1) if self.header.flags & ZEROED_GRAINS != 0 => Run::Zeros(len),
-            Ok(_) if self.is_compressed() => Run::Block {
+        match self.tables.entry(grain) {
+            Entry::Hole => self.parent.run(self.start.saturating_add(offset), len),
+            Entry::Zeros => Run::Zeros(len),
+            Entry::At(_) if self.is_compressed() => Run::Block {
                 number: grain,
                 skip: within,
                 len,
             },
-            Ok(sector) => Run::Stored {
+            Entry::At(at) => Run::Stored {
                 source: &self.source,
-                offset: u64::from(sector).saturating_mul(SECTOR).saturating_add(within),
+                offset: at.saturating_add(within),
                 len,
+            },
+            Entry::Lost(why) => Run::Lost {
+                len,
+                what: why.text().to_owned(),
             },
         }
     }
 
     fn decode(&self, grain: u64) -> Result<Vec<u8>, Fault> {
-        let at = u64::from(self.entry(grain)?).saturating_mul(SECTOR);
-        let has_marker = self.header.flags & MARKERS != 0;
+        let Entry::At(at) = self.tables.entry(grain) else {
+            return Err(Fault::Corrupt(format!("grain {grain} is not stored")));
+        };
+        let has_marker = self.header.has_markers();
         let head_bytes: u64 = if has_marker { 12 } else { 4 };
         let head = read_upto(&self.source, at, head_bytes)?;
         let size_at = if has_marker { 8 } else { 0 };
@@ -198,7 +215,7 @@ impl Layout for Sparse {
         if has_marker && field::le_u64(&head, 0) != expected {
             return Err(corrupt("says that it is another one"));
         }
-        let size_max = self.header.grain_bytes.saturating_mul(2).saturating_add(4096);
+        let size_max = self.header.packed_bytes_max();
         let stored = read_upto(
             &self.source,
             at.saturating_add(head_bytes),

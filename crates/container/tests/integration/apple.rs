@@ -3,12 +3,13 @@
 use std::fs;
 use std::io::Write;
 
-use ntt_container::{HashAlgorithm, Opening};
+use ntt_container::{HashAlgorithm, Opened, Opening};
+use ntt_model::{Finding, Severity};
 use ntt_source::ReadError;
 use ntt_testkit::corpus::corpus_image;
 use ntt_testkit::dmg::{CHUNK_SECTORS, Pack, dmg};
 
-use crate::made::{Compared, folder, opened, opening};
+use crate::made::{Compared, folder, lost_bytes, opened, opening};
 
 const SECTOR: usize = 512;
 
@@ -118,6 +119,7 @@ fn the_public_images_hold_their_file_systems() {
         return;
     };
     let found = opened(hfs.path());
+    assert_eq!(found.findings, []);
     let mut bytes = vec![0; usize::try_from(found.image.len()).expect("small")];
     found.image.read_exact_at(0, &mut bytes).expect("read");
     let is_volume = |at: usize| {
@@ -129,28 +131,174 @@ fn the_public_images_hold_their_file_systems() {
         (0..bytes.len()).step_by(512).any(is_volume),
         "no HFS+ volume header"
     );
-    for sum in &found.layers[0].hashes {
-        let at = |byte: u64| usize::try_from(byte).expect("small");
+    assert!(sums_hold(&found, &bytes));
+    let Some(udzo) = corpus_image("disktype/udif-udzo.image.gz") else {
+        return;
+    };
+    let found = opened(udzo.path());
+    assert_eq!(found.findings, []);
+    assert!(!found.image.is_empty());
+    let mut start = vec![0; 512];
+    found.image.read_exact_at(0, &mut start).expect("read");
+}
+
+/// Whether the image has every checksum that is stated, as an ingest compares them.
+fn sums_hold(found: &Opened, bytes: &[u8]) -> bool {
+    let at = |byte: u64| usize::try_from(byte).expect("small");
+    found.layers[0].hashes.iter().all(|sum| {
         let counted: Vec<u8> = (sum.range.offset..sum.range.end())
             .filter(|byte| {
                 sum.leaves_out
                     .iter()
                     .all(|gap| *byte < gap.offset || *byte >= gap.end())
             })
-            .map(|byte| bytes[at(byte)])
+            .map_while(|byte| bytes.get(at(byte)).copied())
             .collect();
-        assert_eq!(
-            sum.hex,
-            format!("{:08x}", crc32fast::hash(&counted)),
-            "{}",
-            sum.range
+        sum.hex == format!("{:08x}", crc32fast::hash(&counted))
+    })
+}
+
+fn is_loss(finding: &Finding) -> bool {
+    finding.severity == Severity::Loss
+}
+
+/// What is read of an image is right, or an error that a finding tells of; where nothing else can tell, a checksum is wrong.
+fn right_or_told(found: &Opened, raw: &[u8], round: &str) {
+    let is_told = found.findings.iter().any(is_loss);
+    let mut bytes = vec![0; raw.len()];
+    let (mut is_lost, mut wrong) = (false, None);
+    for (number, expected) in raw.chunks(SECTOR).enumerate() {
+        let at = number * SECTOR;
+        match found.image.read_exact_at(at as u64, &mut bytes[at..at + SECTOR]) {
+            Ok(()) if bytes[at..at + SECTOR] != *expected => wrong = Some(number),
+            Ok(()) => {}
+            Err(_) => is_lost = true,
+        }
+    }
+    let is_same_length = found.image.len() == raw.len() as u64;
+    assert!(
+        is_same_length || is_told,
+        "{round}: {} bytes, not a word",
+        found.image.len()
+    );
+    let packed = &found.layers[0].compression;
+    if let Some(sector) = wrong {
+        assert!(
+            packed.is_empty() && (is_told || !sums_hold(found, &bytes)),
+            "{round}: sector {sector} is wrong"
         );
     }
-    let Some(udzo) = corpus_image("disktype/udif-udzo.image.gz") else {
+    // A chunk whose place is wrong is found when it is read.
+    assert!(
+        !is_lost || is_told || !packed.is_empty(),
+        "{round}: lost, not a word"
+    );
+}
+
+/// Flips bits from a byte of the file on.
+fn flip(path: &std::path::Path, good: &[u8], from: usize, raw: &[u8]) {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..200 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let at = from + usize::try_from(state >> 8).expect("64 bits") % (good.len() - from);
+        let mut bytes = good.to_vec();
+        bytes[at] ^= 1 << (state & 7);
+        fs::write(path, &bytes).expect("written");
+        if let Opening::Open(found) = opening(path) {
+            right_or_told(&found, raw, &format!("bit {} of byte {at}", state & 7));
+        }
+    }
+}
+
+#[test]
+fn r11_a_flipped_bit_in_tables_or_trailer_never_makes_zeros() {
+    let (folder, raw) = folder();
+    let raw = &raw[1_024_000..1_024_000 + 3 * SECTOR * CHUNK_SECTORS];
+    for (kind, pack) in [(1, CODECS[0].2), (0x8000_0005, zlib as Pack)] {
+        let path = folder.path().join("disk.dmg");
+        let good = dmg(raw, kind, pack);
+        let trailer = &good[good.len() - 512..];
+        let plist = u64::from_be_bytes(trailer[216..224].try_into().expect("8 bytes"));
+        flip(&path, &good, usize::try_from(plist).expect("small"), raw);
+    }
+}
+
+#[test]
+fn r11_a_flipped_bit_in_a_public_image_never_makes_zeros() {
+    let Some(hfs) = corpus_image("dfvfs/hfsplus_zlib.dmg") else {
         return;
     };
-    let found = opened(udzo.path());
-    assert!(!found.image.is_empty());
-    let mut start = vec![0; 512];
-    found.image.read_exact_at(0, &mut start).expect("read");
+    let image = opened(hfs.path()).image;
+    let mut raw = vec![0; usize::try_from(image.len()).expect("small")];
+    image.read_exact_at(0, &mut raw).expect("read");
+    let good = fs::read(hfs.path()).expect("read");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("disk.dmg");
+    flip(&path, &good, 11_984, &raw);
+    // The block table of the volume: it was left out without a word, and the volume was zeros.
+    let mut bytes = good;
+    bytes[15_942] = 0x11;
+    fs::write(&path, bytes).expect("written");
+    let found = opened(&path);
+    let is_named = |finding: &Finding| is_loss(finding) && finding.detail.contains("Apple_HFS");
+    assert!(found.findings.iter().any(is_named), "{:?}", found.findings);
+    assert_eq!(lost_bytes(&found.image, &raw, SECTOR), 3744 * SECTOR);
+}
+
+/// An image of the generator, its property list changed without a change of its length.
+fn changed_list(good: &[u8], from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let at = good
+        .windows(from.len())
+        .rposition(|bytes| bytes == from.as_bytes());
+    let at = at.expect("it stands there");
+    [&good[..at], to.as_bytes(), &good[at + from.len()..]].concat()
+}
+
+#[test]
+fn r14_what_no_table_covers_is_lost_and_told() {
+    let (folder, raw) = folder();
+    let path = folder.path().join("disk.dmg");
+    let good = dmg(&raw, 1, CODECS[0].2);
+    let half = raw.len() / SECTOR / 2 * SECTOR;
+    let behind = raw.len() - half;
+    for (what, bytes, lost) in [
+        (
+            "an entry",
+            changed_list(&good, "<dict><key>Data", "<dicT><key>Data"),
+            behind,
+        ),
+        ("data", changed_list(&good, "<data>", "<Data>"), behind),
+        (
+            "its key",
+            changed_list(&good, "<key>Data</key>", "<key>data</key>"),
+            behind,
+        ),
+        ("the end", changed_list(&good, "</plist>", "</plisT>"), 0),
+        ("the array", changed_list(&good, "</array>", "</arraY>"), 0),
+    ] {
+        fs::write(&path, bytes).expect("written");
+        let found = opened(&path);
+        assert!(found.findings.iter().any(is_loss), "{what}");
+        assert_eq!(lost_bytes(&found.image, &raw, SECTOR), lost, "{what}");
+    }
+    // The trailer: the image is longer than its tables say, or shorter, or their checksums are others.
+    let end = good.len() - 512;
+    let longer = raw.len() + (1 << 13) * SECTOR;
+    for (what, at, bit, len, lost) in [
+        ("longer", 498, 0x20, longer, longer - raw.len()),
+        ("shorter", 498, 0x10, raw.len(), 0),
+        ("master", 361, 1, raw.len(), 0),
+    ] {
+        let mut bytes = good.clone();
+        bytes[end + at] ^= bit;
+        fs::write(&path, bytes).expect("written");
+        let found = opened(&path);
+        assert!(found.findings.iter().any(is_loss), "{what}");
+        let mut expected = raw.clone();
+        expected.resize(len, 0);
+        assert_eq!(lost_bytes(&found.image, &expected, SECTOR), lost, "{what}");
+    }
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use ntt_container::{Opening, Part, Parts, open};
 use ntt_source::ReadAt;
 
-use crate::made::{folder, lost_bytes, run};
+use ntt_testkit::dmg::dmg;
+
+use crate::made::{folder, lost_bytes, raw_image, run};
 
 const FLIPS: u64 = 500;
 const CUTS: usize = 50;
@@ -114,6 +116,14 @@ fn damaged_disks_never_panic() {
             return;
         }
         damage_file(&folder.path().join(name));
+    }
+}
+
+#[test]
+fn damaged_images_of_apple_never_panic() {
+    let raw = raw_image();
+    for kind in [1, 0x8000_0005] {
+        damage("disk.dmg", &dmg(&raw[..256_000], kind, <[u8]>::to_vec));
     }
 }
 

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::process::Command;
 
 use ntt_container::Opening;
+use ntt_model::{Finding, FindingCode, Severity};
 
-use crate::made::{Compared, assert_equal, folder, opened, opening, run};
+use crate::made::{Compared, assert_equal, folder, lost_bytes, opened, opening, run};
 
 /// Formats with their options, and how the layer is called.
 const VARIANTS: [(&str, &str, &str); 17] = [
@@ -369,4 +370,233 @@ fn a_differencing_vhd_lies_over_its_parent() {
     let mut compared = Compared::made_by("qemu-img and the test, as the specification says");
     compared.equal("VHD differencing", &found.image, &raw);
     compared.contribute();
+}
+
+const GRAIN: usize = 65_536;
+const VMDK_SECTOR: usize = 512;
+
+/// An image of three grain tables, with data and holes in each.
+fn wide_image(folder: &Path, raw: &[u8]) -> Vec<u8> {
+    let mut wide = vec![0; 70 << 20];
+    for (at, len) in [
+        (0, 1 << 20),
+        (4 << 20, 300_000),
+        (40 << 20, 1 << 20),
+        (66 << 20, 500_000),
+    ] {
+        put(&mut wide, at, &raw[..len]);
+    }
+    std::fs::write(folder.join("raw.img"), &wide).expect("written");
+    wide
+}
+
+fn is_loss(finding: &Finding) -> bool {
+    finding.severity == Severity::Loss
+}
+
+/// Sectors in which directories and tables of a wide image begin, and those of them in which something stands about a grain that there is.
+fn table_sectors(bytes: &[u8], raw: &[u8]) -> (usize, Vec<usize>) {
+    let field = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+    let grains = raw.len().div_ceil(GRAIN);
+    let mut used = Vec::new();
+    for directory in [field(48), field(56)] {
+        used.push(directory);
+        // The tables of 512 entries stand behind their directory.
+        used.extend((0..grains.div_ceil(128)).map(|sector| directory + 1 + sector));
+    }
+    (field(48).min(field(56)), used)
+}
+
+/// Zeros and 0xEE over each sector from the descriptor to the tables: what is read is right, or an error that a finding tells of. Returns the bytes
+/// that each sector costs at most, from the directory on.
+fn damage_tables(path: &Path, file: &Path, raw: &[u8]) -> Vec<usize> {
+    let good = std::fs::read(file).expect("read");
+    assert_eq!(opened(path).findings, []);
+    let (directory, used) = table_sectors(&good, raw);
+    let mut costs = Vec::new();
+    for sector in 1..50 {
+        let mut cost = 0;
+        for fill in [0, 0xee] {
+            let mut bytes = good.clone();
+            bytes[sector * VMDK_SECTOR..(sector + 1) * VMDK_SECTOR].fill(fill);
+            let must_tell = used.contains(&sector) && bytes != good;
+            std::fs::write(file, &bytes).expect("written");
+            let found = opened(path);
+            let lost = lost_bytes(&found.image, raw, GRAIN);
+            let round = format!("sector {sector}, {fill:#x}: {lost} lost, {:?}", found.findings);
+            assert_eq!(lost > 0, found.findings.iter().any(is_loss), "{round}");
+            assert!(!must_tell || !found.findings.is_empty(), "{round}");
+            cost = cost.max(lost);
+        }
+        if sector >= directory {
+            costs.push(cost);
+        }
+    }
+    std::fs::write(file, &good).expect("written");
+    costs
+}
+
+#[test]
+fn r22_a_damaged_grain_table_costs_nothing_where_there_is_a_copy() {
+    let (folder, raw) = folder();
+    let raw = wide_image(folder.path(), &raw);
+    for (subformat, file) in [
+        ("monolithicSparse", "disk.vmdk"),
+        ("twoGbMaxExtentSparse", "disk-s001.vmdk"),
+        ("streamOptimized", "disk.vmdk"),
+    ] {
+        let option = format!("subformat={subformat}");
+        if !convert(folder.path(), &["-O", "vmdk", "-o", &option], "disk.vmdk") {
+            return;
+        }
+        let path = folder.path().join("disk.vmdk");
+        let costs = damage_tables(&path, &folder.path().join(file), &raw);
+        assert!(costs.iter().all(|cost| *cost == 0), "{subformat}: {costs:?}");
+    }
+}
+
+/// A stream without a copy of its tables: its markers tell that they lack something.
+#[test]
+fn r22_what_the_tables_of_a_stream_lack_is_lost_and_no_hole() {
+    let (folder, raw) = folder();
+    let raw = wide_image(folder.path(), &raw);
+    let path = folder.path().join("disk.vmdk");
+    if !convert(
+        folder.path(),
+        &["-O", "vmdk", "-o", "subformat=streamOptimized"],
+        "disk.vmdk",
+    ) {
+        return;
+    }
+    let mut bytes = std::fs::read(&path).expect("read");
+    assert_eq!(bytes[8] & 2, 2, "no copy");
+    bytes[8] &= !2;
+    std::fs::write(&path, bytes).expect("written");
+    let good = std::fs::read(&path).expect("read");
+    let (_, used) = table_sectors(&good, &raw);
+    let mut costs = 0;
+    for sector in used {
+        for fill in [0, 0xee] {
+            let mut bytes = good.clone();
+            bytes[sector * VMDK_SECTOR..(sector + 1) * VMDK_SECTOR].fill(fill);
+            std::fs::write(&path, &bytes).expect("written");
+            let found = opened(&path);
+            let lost = lost_bytes(&found.image, &raw, GRAIN);
+            assert_eq!(
+                lost > 0,
+                found.findings.iter().any(is_loss),
+                "sector {sector}, {fill:#x}: {:?}",
+                found.findings
+            );
+            costs += lost;
+        }
+    }
+    assert!(costs > 0, "nothing is lost");
+}
+
+/// Sectors of the grain table and of its copy in an image of one table that qemu-img makes.
+fn tables_of(bytes: &[u8]) -> [usize; 2] {
+    let sector = |at: usize| {
+        usize::try_from(u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4"))).expect("small")
+    };
+    [56, 48].map(|field| sector(sector(field) * VMDK_SECTOR) * VMDK_SECTOR)
+}
+
+#[test]
+fn r22_grains_of_which_nobody_can_tell_where_they_are_are_lost() {
+    let (folder, raw) = folder();
+    let path = folder.path().join("disk.vmdk");
+    if !convert(folder.path(), &["-O", "vmdk"], "disk.vmdk") {
+        return;
+    }
+    let good = std::fs::read(&path).expect("read");
+    let [table, copy] = tables_of(&good);
+    let stored: Vec<usize> = (0..raw.len() / GRAIN)
+        .filter(|grain| good[table + grain * 4..table + grain * 4 + 4] != [0; 4])
+        .collect();
+    let entry = |grain: usize| good[table + grain * 4..table + grain * 4 + 4].to_vec();
+    let (one, other) = (stored[0], stored[1]);
+    // The two tables name different places, and both are possible.
+    let mut bytes = good.clone();
+    put(&mut bytes, table + one * 4, &entry(other));
+    std::fs::write(&path, &bytes).expect("written");
+    let found = opened(&path);
+    assert_eq!(lost_bytes(&found.image, &raw, 512), GRAIN);
+    let is_told = |finding: &Finding| is_loss(finding) && finding.code == FindingCode::Contradiction;
+    assert!(found.findings.iter().any(is_told), "{:?}", found.findings);
+    // Two grains are at one place by both tables.
+    put(&mut bytes, copy + one * 4, &entry(other));
+    std::fs::write(&path, &bytes).expect("written");
+    let found = opened(&path);
+    assert_eq!(lost_bytes(&found.image, &raw, 512), 2 * GRAIN);
+    let is_told = |finding: &Finding| is_loss(finding) && finding.code == FindingCode::Loop;
+    assert!(found.findings.iter().any(is_told), "{:?}", found.findings);
+    // A grain lies in a table.
+    for table in [table, copy] {
+        let place = u32::try_from(copy / VMDK_SECTOR).expect("small");
+        put(&mut bytes, table + one * 4, &place.to_le_bytes());
+    }
+    std::fs::write(&path, &bytes).expect("written");
+    let found = opened(&path);
+    assert_eq!(lost_bytes(&found.image, &raw, 512), GRAIN);
+    assert!(found.findings.iter().any(is_loss), "{:?}", found.findings);
+}
+
+/// A file that is cut short, and one of its tables is cleared: what lay behind its end is no hole.
+#[test]
+fn r22_tables_of_a_disk_that_is_cut_short_are_believed() {
+    let (folder, raw) = folder();
+    let path = folder.path().join("disk.vmdk");
+    if !convert(folder.path(), &["-O", "vmdk"], "disk.vmdk") {
+        return;
+    }
+    let good = std::fs::read(&path).expect("read");
+    let [table, copy] = tables_of(&good);
+    let cut = good.len() - 1_000_000 / GRAIN * GRAIN;
+    std::fs::write(&path, &good[..cut]).expect("written");
+    let expected = lost_bytes(&opened(&path).image, &raw, 512);
+    assert!(expected > 0);
+    for (table, other) in [(table, copy), (copy, table)] {
+        let mut bytes = good[..cut].to_vec();
+        put(&mut bytes, table, &[0; VMDK_SECTOR]);
+        std::fs::write(&path, &bytes).expect("written");
+        let found = opened(&path);
+        assert_eq!(lost_bytes(&found.image, &raw, 512), expected);
+        let is_told = |finding: &Finding| is_loss(finding) && finding.code == FindingCode::BeyondEnd;
+        assert!(found.findings.iter().any(is_told), "{:?}", found.findings);
+        // An entry of the other one is wrong too.
+        put(&mut bytes, other + 3, &[0xee]);
+        std::fs::write(&path, &bytes).expect("written");
+        assert!(lost_bytes(&opened(&path).image, &raw, 512) >= expected);
+    }
+}
+
+#[test]
+fn r22_a_flipped_bit_in_a_grain_table_gives_no_wrong_byte() {
+    let (folder, raw) = folder();
+    let raw = wide_image(folder.path(), &raw);
+    let path = folder.path().join("disk.vmdk");
+    if !convert(folder.path(), &["-O", "vmdk"], "disk.vmdk") {
+        return;
+    }
+    let good = std::fs::read(&path).expect("read");
+    let (_, used) = table_sectors(&good, &raw);
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state >> 8).expect("64 bits") % below
+    };
+    for _ in 0..200 {
+        let at = used[next(used.len())] * VMDK_SECTOR + next(VMDK_SECTOR);
+        let bit = next(8);
+        let mut bytes = good.clone();
+        bytes[at] ^= 1 << bit;
+        std::fs::write(&path, &bytes).expect("written");
+        let found = opened(&path);
+        let lost = lost_bytes(&found.image, &raw, GRAIN);
+        let round = format!("bit {bit} of byte {at}: {lost} lost, {:?}", found.findings);
+        assert_eq!(lost > 0, found.findings.iter().any(is_loss), "{round}");
+    }
 }

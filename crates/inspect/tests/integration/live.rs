@@ -11,8 +11,10 @@ use std::sync::atomic::AtomicBool;
 
 use ntt_inspect::live::{Error, LiveOptions, LiveSummary, LiveTree, Place};
 use ntt_model::entry::{Inode, Name};
-use ntt_model::{FailureClass, FindingCode, Kind, ScanEvent};
+use ntt_model::{ByteRange, FailureClass, FindingCode, Kind, ScanEvent};
 use ntt_source::extents::Sink;
+use ntt_testkit::faulty::FaultyMedium;
+use ntt_testkit::faulty_file::FaultyFile;
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 
 fn walk(path: &Path) -> (LiveSummary, Vec<ScanEvent>) {
@@ -186,6 +188,39 @@ fn holes_are_not_read_and_a_change_is_noticed() {
     assert!(live.unchanged().expect("a status"));
     file.write_all(b"more").expect("room");
     assert!(!live.unchanged().expect("a status"));
+}
+
+/// R22: a file on a failing file system loses its bad sectors and no others, and is not asked for each of them.
+#[test]
+fn r22_a_file_with_bad_sectors_loses_only_these() {
+    let bad = [
+        ByteRange::new(4_999_680, 3584),
+        ByteRange::new(40_000_000, 600_064),
+    ];
+    let medium = bad
+        .into_iter()
+        .fold(FaultyMedium::new(48 << 20, 22), FaultyMedium::bad);
+    let Some(file) = FaultyFile::mount(medium, false) else {
+        return;
+    };
+    let directory = file.path().parent().expect("a directory");
+    let (_, events) = walk(directory);
+    let listed = inodes(&events).into_iter().find(|inode| inode.kind == Kind::File);
+    let number = listed.expect("the file is listed").number;
+    let live = LiveTree::open(directory)
+        .expect("a tree")
+        .open_file(b"disk", number);
+    let mut content = Content::default();
+    let missing = live.expect("the file").read(&mut content);
+    let missing = missing.unwrap_or_else(|never| match never {});
+    assert_eq!(missing.ranges, bad);
+    assert_eq!(
+        missing.failure.map(|failure| failure.class),
+        Some(FailureClass::Io)
+    );
+    assert_eq!(content.zeros, 3584 + 600_064);
+    let failures = file.medium().failures();
+    assert!(failures < 300, "{failures} failed reads");
 }
 
 #[test]

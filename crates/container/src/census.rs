@@ -65,6 +65,8 @@ pub(crate) struct Census {
     /// Places that are kept for blocks that read as zeros.
     reserved: Vec<ByteRange>,
     misplaced: u64,
+    /// Entries that may be looked at yet.
+    left: u64,
     is_whole: bool,
 }
 
@@ -75,6 +77,7 @@ impl Census {
             claims: Vec::new(),
             reserved: Vec::new(),
             misplaced: 0,
+            left: ENTRIES_MAX,
             is_whole: true,
         }
     }
@@ -99,6 +102,11 @@ impl Census {
         }
     }
 
+    /// Makes the count one of a part: there is more than can be looked at.
+    pub(crate) fn stop(&mut self) {
+        self.is_whole = false;
+    }
+
     /// Reads a table of entries of `N` bytes. What cannot be read, or is too much, makes the count one of a part.
     pub(crate) fn entries<const N: usize>(
         &mut self,
@@ -109,9 +117,11 @@ impl Census {
     ) {
         let entry_bytes = u64::try_from(N).unwrap_or(1);
         let per_step = STEP.checked_div(entry_bytes).unwrap_or(1).max(1);
-        self.is_whole &= count <= ENTRIES_MAX;
+        self.is_whole &= count <= self.left;
+        let count = count.min(self.left);
+        self.left = self.left.saturating_sub(count);
         let mut index = 0;
-        while index < count.min(ENTRIES_MAX) {
+        while index < count {
             let entries = per_step.min(count.saturating_sub(index));
             let at = table_at.saturating_add(index.saturating_mul(entry_bytes));
             let bytes = read_upto(source, at, entries.saturating_mul(entry_bytes)).unwrap_or_default();

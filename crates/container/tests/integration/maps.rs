@@ -199,3 +199,232 @@ fn r22_a_struck_table_of_a_vhdx_is_told() {
     assert_eq!(compared(&found.image, &raw), [6, 2, 0]);
     assert_eq!(losses(&found).len(), 1, "{:?}", found.findings);
 }
+
+fn at(bytes: &[u8], at: usize) -> usize {
+    let offset = u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+    usize::try_from(offset & 0x00ff_ffff_ffff_fe00).expect("small")
+}
+
+#[test]
+fn r22_struck_tables_of_a_qcow2_are_told() {
+    let (folder, _) = folder();
+    let path = folder.path();
+    for options in [
+        "compat=1.1",
+        "compat=0.10",
+        "compat=1.1,extended_l2=on",
+        "refcount_bits=1",
+    ] {
+        let Some((raw, file)) = made(path, 8, "qcow2", options) else {
+            return;
+        };
+        let entry_bytes = if options.contains("extended") { 16 } else { 8 };
+        let l1 = at(&file, 40);
+        let l2 = at(&file, l1);
+        let found = struck(path, &file, |_| {});
+        assert_eq!(
+            (found.findings.len(), compared(&found.image, &raw)),
+            (0, [8, 0, 0])
+        );
+        let found = struck(path, &file, |file| file[l1..l1 + 8].fill(0));
+        assert!(losses(&found)[0].contains("129 clusters"), "{:?}", found.findings);
+        let found = struck(path, &file, |file| file[l2..l2 + 512].fill(0));
+        let lost = 512 / entry_bytes;
+        assert!(
+            losses(&found)[0].contains(&format!("{lost} clusters")),
+            "{:?}",
+            found.findings
+        );
+        // The last one alone may be of a write that did not end.
+        let last = l2 + 127 * entry_bytes;
+        let found = struck(path, &file, |file| file[last..last + entry_bytes].fill(0));
+        assert_eq!(
+            (losses(&found).len(), found.findings.len()),
+            (0, 1),
+            "{:?}",
+            found.findings
+        );
+        let found = struck(path, &file, |file| file[l2..l2 + entry_bytes].fill(0));
+        assert_eq!(losses(&found).len(), 1, "{:?}", found.findings);
+        let offset = |at: usize| u64::try_from(at).expect("small");
+        let other = offset(at(&file, l2 + 64 * entry_bytes));
+        // Entries that name the file's own tables, a place in the middle of a cluster, another's cluster, nothing.
+        for wrong in [
+            offset(l1),
+            offset(l2),
+            1 << 16 | 1 << 9,
+            other,
+            1 << 40,
+            1 << 63,
+            !0 ^ 1 << 62,
+        ] {
+            let found = struck(path, &file, |file| {
+                file[l2..l2 + 8].copy_from_slice(&wrong.to_be_bytes())
+            });
+            assert_eq!(compared(&found.image, &raw)[2], 0, "{options} {wrong:#x}");
+            assert!(
+                losses(&found)[0].contains("tables of clusters are damaged"),
+                "{wrong:#x} {:?}",
+                found.findings
+            );
+        }
+        for wrong in [0_u64, offset(l1), 1 << 40, 1 << 9, !0] {
+            let found = struck(path, &file, |file| {
+                file[l1..l1 + 8].copy_from_slice(&wrong.to_be_bytes())
+            });
+            assert!(!losses(&found).is_empty(), "{wrong:#x}");
+            assert_eq!(
+                compared(&found.image, &raw)[1],
+                if wrong == 0 { 0 } else { 8 },
+                "{wrong:#x}"
+            );
+        }
+        // An L1 that is too short has no holes behind its end.
+        let found = struck(path, &file, |file| file[36..40].fill(0));
+        assert_eq!(compared(&found.image, &raw), [0, 8, 0]);
+    }
+}
+
+#[test]
+fn r22_struck_tables_of_a_qcow_are_told() {
+    let (folder, _) = folder();
+    let path = folder.path();
+    let Some((raw, file)) = made(path, 8, "qcow", "") else {
+        return;
+    };
+    let l1 = at(&file, 40);
+    // L1 need not begin with a sector.
+    let l1 = l1 + usize::from(file[47]) + (usize::from(file[46]) & 1) * 256;
+    let l2 = at(&file, l1);
+    let found = struck(path, &file, |_| {});
+    assert_eq!(
+        (found.findings.len(), compared(&found.image, &raw)),
+        (0, [8, 0, 0])
+    );
+    for place in [l1..l1 + 32, l2..l2 + 512] {
+        let found = struck(path, &file, |file| file[place].fill(0));
+        assert!(
+            losses(&found)[0].contains("are in no entry"),
+            "{:?}",
+            found.findings
+        );
+    }
+    let found = struck(path, &file, |file| {
+        file[l2..l2 + 8].copy_from_slice(&1_u64.to_be_bytes())
+    });
+    assert_eq!(compared(&found.image, &raw), [7, 1, 0]);
+    assert!(losses(&found)[0].contains("damaged"), "{:?}", found.findings);
+    let found = struck(path, &file, |file| file.copy_within(l2 + 8..l2 + 16, l2));
+    assert_eq!(compared(&found.image, &raw), [7, 1, 0]);
+}
+
+/// Whatever qemu leaves in a file that is whole is no finding; `qemu-img check` says that it is.
+#[test]
+fn what_is_whole_is_told_to_be() {
+    let (folder, _) = folder();
+    let path = folder.path();
+    for options in [
+        "preallocation=metadata",
+        "preallocation=falloc",
+        "lazy_refcounts=on",
+        "refcount_bits=1",
+        "refcount_bits=64",
+        "cluster_size=512",
+        "cluster_size=2M",
+        "extended_l2=on",
+        "data_file=outside.raw",
+    ] {
+        let create = ["create", "-q", "-f", "qcow2", "-o", options, "disk.qcow2", "64M"];
+        if !run(path, "qemu-img", &create) {
+            return;
+        }
+        let io = |command: &str| {
+            run(
+                path,
+                "qemu-io",
+                &[
+                    "-f",
+                    "qcow2",
+                    "-d",
+                    "unmap",
+                    "-t",
+                    "unsafe",
+                    "-c",
+                    command,
+                    "disk.qcow2",
+                ],
+            )
+        };
+        for command in [
+            "write -P 1 5M 3M",
+            "write -P 2 48M 1M",
+            "write -c -P 3 30M 64k",
+            "write -z 6M 1M",
+            "discard 7M 1M",
+            "write -P 4 63M 12k",
+        ] {
+            // What is allocated or smaller than a cluster is not compressed.
+            if command.starts_with("write -c")
+                && (options.contains("2M")
+                    || options.contains("preallocation")
+                    || options.contains("data_file"))
+            {
+                continue;
+            }
+            io(command);
+        }
+        let unsaid = |when: &str| {
+            let found = opened(&path.join("disk.qcow2"));
+            let said = found
+                .findings
+                .iter()
+                .filter(|finding| !finding.detail.contains("snapshots are listed"));
+            assert_eq!(said.count(), 0, "{options} {when} {:?}", found.findings);
+        };
+        unsaid("written");
+        // A count of one bit has no room for snapshots.
+        if options.ends_with("bits=1") || options.starts_with("data_file") {
+            continue;
+        }
+        run(path, "qemu-img", &["snapshot", "-c", "first", "disk.qcow2"]);
+        unsaid("with a snapshot");
+        io("write -P 5 5M 1M");
+        io("discard 48M 1M");
+        run(path, "qemu-img", &["snapshot", "-c", "second", "disk.qcow2"]);
+        io("write -P 5 40M 1M");
+        unsaid("with two snapshots");
+        run(path, "qemu-img", &["snapshot", "-d", "first", "disk.qcow2"]);
+        run(path, "qemu-img", &["snapshot", "-a", "second", "disk.qcow2"]);
+        unsaid("set back");
+        run(path, "qemu-img", &["snapshot", "-d", "second", "disk.qcow2"]);
+        run(path, "qemu-img", &["resize", "-q", "disk.qcow2", "80M"]);
+        unsaid("longer");
+        run(
+            path,
+            "qemu-img",
+            &["resize", "-q", "--shrink", "disk.qcow2", "20M"],
+        );
+        unsaid("shorter");
+        run(path, "qemu-img", &["bitmap", "--add", "disk.qcow2", "bits"]);
+        unsaid("with a bitmap");
+    }
+}
+
+/// R22: of an image with snapshots nothing is leaked when its own table is struck.
+#[test]
+fn r22_an_empty_table_beside_those_of_snapshots_is_told() {
+    let (folder, _) = folder();
+    let path = folder.path();
+    let Some((..)) = made(path, 8, "qcow2", "") else {
+        return;
+    };
+    run(path, "qemu-img", &["snapshot", "-c", "first", "disk"]);
+    let file = fs::read(path.join("disk")).expect("read");
+    let l1 = at(&file, 40);
+    let found = struck(path, &file, |file| file[l1..l1 + 8].fill(0));
+    assert!(
+        losses(&found)[0].contains("those of its snapshots"),
+        "{:?}",
+        found.findings
+    );
+}

@@ -259,7 +259,7 @@ fn r22_struck_tables_of_a_qcow2_are_told() {
             !0 ^ 1 << 62,
         ] {
             let found = struck(path, &file, |file| {
-                file[l2..l2 + 8].copy_from_slice(&wrong.to_be_bytes())
+                file[l2..l2 + 8].copy_from_slice(&wrong.to_be_bytes());
             });
             assert_eq!(compared(&found.image, &raw)[2], 0, "{options} {wrong:#x}");
             assert!(
@@ -270,7 +270,7 @@ fn r22_struck_tables_of_a_qcow2_are_told() {
         }
         for wrong in [0_u64, offset(l1), 1 << 40, 1 << 9, !0] {
             let found = struck(path, &file, |file| {
-                file[l1..l1 + 8].copy_from_slice(&wrong.to_be_bytes())
+                file[l1..l1 + 8].copy_from_slice(&wrong.to_be_bytes());
             });
             assert!(!losses(&found).is_empty(), "{wrong:#x}");
             assert_eq!(
@@ -310,7 +310,7 @@ fn r22_struck_tables_of_a_qcow_are_told() {
         );
     }
     let found = struck(path, &file, |file| {
-        file[l2..l2 + 8].copy_from_slice(&1_u64.to_be_bytes())
+        file[l2..l2 + 8].copy_from_slice(&1_u64.to_be_bytes());
     });
     assert_eq!(compared(&found.image, &raw), [7, 1, 0]);
     assert!(losses(&found)[0].contains("damaged"), "{:?}", found.findings);

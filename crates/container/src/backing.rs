@@ -54,11 +54,41 @@ pub(crate) fn plain_file(subject: &Subject<'_>, name: &[u8]) -> Result<Option<Ar
     }
 }
 
+/// What an image says of the state of the one below that it was made over.
+pub(crate) struct Made<'a> {
+    /// The fact of the layer below that tells its state.
+    pub(crate) fact: &'a str,
+    /// What it must be: one of these. Empty where the image does not say.
+    pub(crate) over: Vec<String>,
+}
+
 /// Opens the image under `subject`, in whatever container it is unless it is known to be raw.
 pub(crate) fn open(
     subject: &Subject<'_>,
     name: &[u8],
     is_raw: bool,
+    layer: &mut ContainerLayer,
+    findings: &mut Vec<Finding>,
+) -> Result<Backing, OpenError> {
+    open_below(subject, name, is_raw, None, layer, findings)
+}
+
+/// As [`open`], of an image that knows the one below: over another one, or over that one after a change, its bytes are of no time (R22).
+pub(crate) fn open_known(
+    subject: &Subject<'_>,
+    name: &[u8],
+    made: &Made<'_>,
+    layer: &mut ContainerLayer,
+    findings: &mut Vec<Finding>,
+) -> Result<Backing, OpenError> {
+    open_below(subject, name, false, Some(made), layer, findings)
+}
+
+fn open_below(
+    subject: &Subject<'_>,
+    name: &[u8],
+    is_raw: bool,
+    made: Option<&Made<'_>>,
     layer: &mut ContainerLayer,
     findings: &mut Vec<Finding>,
 ) -> Result<Backing, OpenError> {
@@ -93,7 +123,8 @@ pub(crate) fn open(
     match open_one(&below) {
         Ok(None) => Ok(Backing::Image(file.clone())),
         Ok(Some(found)) => {
-            findings.extend(found.findings);
+            let contradiction = made.and_then(|made| made.contradiction(&found.layer, layer, name));
+            findings.extend(found.findings.into_iter().chain(contradiction));
             add_below(layer, found.layer, found.image.len());
             Ok(Backing::Image(found.image))
         }
@@ -107,6 +138,27 @@ pub(crate) fn open(
             Ok(Backing::Missing(shown(name)))
         }
         Err(wants) => Err(wants),
+    }
+}
+
+impl Made<'_> {
+    /// What is said where the image below is not what it was, as far as both say what they know.
+    fn contradiction(&self, below: &ContainerLayer, above: &ContainerLayer, name: &[u8]) -> Option<Finding> {
+        let found = below.facts.iter().find(|(fact, _)| fact == self.fact);
+        let (_, found) = found.filter(|_| !self.over.is_empty())?;
+        if self.over.contains(found) {
+            return None;
+        }
+        let detail = format!(
+            "{}: it was made over an image with the {} {}, and {} has {found}: that is another one, or was changed since; bytes that come from it \
+             may not be those of the image",
+            above.format,
+            self.fact,
+            self.over.join(" or "),
+            shown(name)
+        );
+        let code = FindingCode::Contradiction;
+        Some(Finding::new(Severity::Loss, Layer::Image, code, detail))
     }
 }
 

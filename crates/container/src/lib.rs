@@ -22,6 +22,7 @@
 mod backing;
 mod blocks;
 mod cd;
+mod census;
 mod concat;
 mod diskcopy;
 mod ewf;

@@ -4,7 +4,10 @@
 //! a compressed one (raw Deflate or a Zstandard frame, its length in units of 512 bytes), zeros, or nothing: then the backing file has the bytes.
 //! With extended L2 entries each cluster is 32 subclusters with a bit each for "allocated" and "zero".
 //!
-//! Source: `docs/interop/qcow2.rst` of QEMU. Reference counts and the dirty bit are of no concern to a reader; snapshots are listed, not read.
+//! Source: `docs/interop/qcow2.rst` of QEMU. Snapshots are listed, not read; of
+//! reference counts a reader needs to know only whether the tables name all that is counted (`allocation`).
+
+mod allocation;
 
 use std::sync::Arc;
 
@@ -13,10 +16,12 @@ use ntt_source::{ReadAt, ReadError, field};
 
 use crate::ContainerLayer;
 use crate::backing::{self, Backing};
+use crate::census::loss;
 use crate::layer::shown;
 use crate::layout::{Fault, Layout, Run, image, read_upto};
 use crate::open::{Found, OpenError, Subject, warning};
 use crate::pages::Pages;
+use allocation::Allocation;
 
 const FORMAT: &str = "qcow2";
 /// Magic of all versions.
@@ -28,6 +33,7 @@ const NAME_BYTES_MAX: u64 = 1023;
 /// Snapshots that are listed.
 const SNAPSHOTS_MAX: u32 = 256;
 /// Incompatible features (header, bytes 72-79).
+const DIRTY: u64 = 1;
 const CORRUPT: u64 = 1 << 1;
 const EXTERNAL_DATA: u64 = 1 << 2;
 const COMPRESSION_TYPE: u64 = 1 << 3;
@@ -40,6 +46,7 @@ const ZERO: u64 = 1;
 /// Header extensions.
 const BACKING_FORMAT: u32 = 0xe279_2aca;
 const DATA_FILE: u32 = 0x4441_5441;
+const BITMAPS: u32 = 0x2385_2875;
 /// Subclusters of a cluster with extended entries.
 const SUBCLUSTERS: u64 = 32;
 
@@ -57,13 +64,13 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
         let detail = "it is marked as corrupt by who wrote it last";
         findings.push(warning(FORMAT, FindingCode::Corrupt, detail));
     }
-    let snapshots = snapshots(subject.source, &header);
-    if !snapshots.is_empty() {
-        let detail = format!("{} snapshots are listed and not read", snapshots.len());
+    let snapshots = Snapshots::read(subject.source, &header);
+    if !snapshots.names.is_empty() {
+        let detail = format!("{} snapshots are listed and not read", snapshots.names.len());
         findings.push(warning(FORMAT, FindingCode::Unsupported, &detail));
     }
-    for snapshot in snapshots {
-        layer.fact("snapshot", snapshot);
+    for snapshot in &snapshots.names {
+        layer.fact("snapshot", snapshot.clone());
     }
     let extensions = extensions(subject.source, &header);
     layer.fact(
@@ -87,9 +94,19 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
             backing::open(subject, &name, is_raw, &mut layer, &mut findings)?
         }
     };
+    // Bitmaps have clusters of their own, which are not looked for.
+    let roots = (!extensions.has_bitmaps && snapshots.are_all_known)
+        .then_some((snapshots.roots.as_slice(), snapshots.table));
+    let allocation = allocation::surveyed(subject.source, &header, roots, &mut findings);
+    if header.l1_entries < header.tables() {
+        let (has, needed) = (header.l1_entries, header.tables());
+        let detail = format!("{FORMAT}: the table of tables has {has} entries of {needed}");
+        findings.push(loss(FindingCode::Contradiction, detail));
+    }
     let layout = Clusters {
         pages: Pages::new(subject.source.clone()),
         source: subject.source.clone(),
+        allocation,
         data,
         backing,
         header,
@@ -124,6 +141,10 @@ struct Header {
     l1_offset: u64,
     backing: (u64, u64),
     snapshots: (u32, u64),
+    /// Where the table of blocks of reference counts stands, and its clusters.
+    counts: (u64, u64),
+    /// A reference count has two to the power of this many bits.
+    count_order: u32,
     features: u64,
     header_bytes: u64,
     is_zstd: bool,
@@ -180,6 +201,8 @@ impl Header {
             l1_offset: u64_at(40)?,
             backing: (u64_at(8)?, u64::from(u32_at(16)?)),
             snapshots: (u32_at(60)?, u64_at(64)?),
+            counts: (u64_at(48)?, u64::from(u32_at(56)?)),
+            count_order: if is_3 { u32_at(96)? } else { 4 },
             features,
             header_bytes: if is_3 { u64::from(u32_at(100)?) } else { 72 },
             is_zstd: method == 1,
@@ -193,10 +216,44 @@ impl Header {
     fn is_extended(&self) -> bool {
         self.features & EXTENDED_L2 != 0
     }
+
+    fn entry_bytes(&self) -> u64 {
+        if self.is_extended() { 16 } else { 8 }
+    }
+
+    /// Entries of an L2 table.
+    fn per_table(&self) -> u64 {
+        self.cluster_bytes().checked_div(self.entry_bytes()).unwrap_or(1)
+    }
+
+    /// Entries of L1 that an image of this size needs.
+    fn tables(&self) -> u64 {
+        self.size
+            .div_ceil(self.cluster_bytes().max(1))
+            .div_ceil(self.per_table().max(1))
+    }
+
+    /// Where the stored bytes of a compressed cluster lie, and at most how many there are.
+    fn compressed(&self, entry: u64) -> (u64, u64) {
+        let split = 62_u32.saturating_sub(self.cluster_bits.saturating_sub(8));
+        let low = 1_u64
+            .checked_shl(split)
+            .map_or(u64::MAX, |bit| bit.saturating_sub(1));
+        let offset = entry & low;
+        let sectors = (entry & (COMPRESSED.saturating_sub(1)))
+            .checked_shr(split)
+            .unwrap_or(0);
+        let stored_bytes = sectors
+            .saturating_add(1)
+            .saturating_mul(512)
+            .saturating_sub(offset & 511);
+        (offset, stored_bytes)
+    }
 }
 
 #[derive(Default)]
 struct Extensions {
+    has_bitmaps: bool,
     backing_format: Option<Vec<u8>>,
     data_file: Option<Vec<u8>>,
 }
@@ -222,6 +279,7 @@ fn extensions(source: &dyn ReadAt, header: &Header) -> Extensions {
         match kind {
             BACKING_FORMAT => found.backing_format = Some(value.to_vec()),
             DATA_FILE => found.data_file = Some(value.to_vec()),
+            BITMAPS => found.has_bitmaps = true,
             _ => {}
         }
         at = start.saturating_add(len.div_ceil(8).saturating_mul(8));
@@ -247,26 +305,53 @@ fn backing_name(source: &dyn ReadAt, header: &Header) -> Result<Option<Vec<u8>>,
     Ok(Some(name))
 }
 
-/// Names and ids of the snapshots, as far as they can be read.
-fn snapshots(source: &dyn ReadAt, header: &Header) -> Vec<String> {
-    let mut found = Vec::new();
-    let (count, mut offset) = header.snapshots;
-    for _ in 0..count.min(SNAPSHOTS_MAX) {
-        let bytes = read_upto(source, offset, 40 + 64 * 1024).unwrap_or_default();
-        let size = |at| field::be_u16(&bytes, at).map(usize::from);
-        let extra = field::be_u32(&bytes, 36).and_then(|extra| usize::try_from(extra).ok());
-        let (Some(id), Some(name), Some(extra)) = (size(12), size(14), extra) else {
-            break;
+/// The snapshots, as far as they can be read.
+struct Snapshots {
+    /// Ids and names.
+    names: Vec<String>,
+    /// Where their L1 tables stand, and how many entries each has.
+    roots: Vec<(u64, u64)>,
+    /// Where they are listed, and in how many bytes.
+    table: (u64, u64),
+    are_all_known: bool,
+}
+
+impl Snapshots {
+    fn read(source: &dyn ReadAt, header: &Header) -> Self {
+        let (count, start) = header.snapshots;
+        let mut found = Self {
+            names: Vec::new(),
+            roots: Vec::new(),
+            table: (start, 0),
+            are_all_known: count <= SNAPSHOTS_MAX,
         };
-        let start = extra.saturating_add(40);
-        let end = start.saturating_add(id).saturating_add(name);
-        let Some(text) = bytes.get(start..end) else { break };
-        let (id, name) = text.split_at(id);
-        found.push(format!("{} {}", shown(id), shown(name)));
-        let len = u64::try_from(end.div_ceil(8).saturating_mul(8)).unwrap_or(u64::MAX);
-        offset = offset.saturating_add(len);
+        for _ in 0..count.min(SNAPSHOTS_MAX) {
+            let at = start.saturating_add(found.table.1);
+            let bytes = read_upto(source, at, 40 + 64 * 1024).unwrap_or_default();
+            if found.add(&bytes).is_none() {
+                found.are_all_known = false;
+                break;
+            }
+        }
+        found
     }
-    found
+
+    fn add(&mut self, bytes: &[u8]) -> Option<()> {
+        let size = |at| field::be_u16(bytes, at).map(usize::from);
+        let extra = usize::try_from(field::be_u32(bytes, 36)?).ok()?;
+        let start = extra.saturating_add(40);
+        let (id, end) = (
+            size(12)?,
+            start.saturating_add(size(12)?).saturating_add(size(14)?),
+        );
+        let (id, name) = bytes.get(start..end)?.split_at_checked(id)?;
+        self.names.push(format!("{} {}", shown(id), shown(name)));
+        let entries = u64::from(field::be_u32(bytes, 8)?);
+        self.roots.push((field::be_u64(bytes, 0)?, entries));
+        let len = u64::try_from(end.div_ceil(8).saturating_mul(8)).ok()?;
+        self.table.1 = self.table.1.saturating_add(len);
+        Some(())
+    }
 }
 
 /// The image, cluster by cluster.
@@ -276,6 +361,7 @@ struct Clusters {
     /// Where clusters lie that are not compressed: another file for images with external data.
     data: Arc<dyn ReadAt>,
     pages: Pages,
+    allocation: Allocation,
     backing: Backing,
 }
 
@@ -286,20 +372,28 @@ struct Entry {
     subclusters: Option<u64>,
 }
 
+impl Entry {
+    /// Whether any of a plain cluster is read from the place that it names.
+    fn holds(&self) -> bool {
+        match self.subclusters {
+            Some(bits) => bits & 0xffff_ffff != 0,
+            None => self.l2 != 0 && self.l2 & ZERO == 0,
+        }
+    }
+}
+
 impl Clusters {
     /// The entry of a cluster; `None` if no table has one.
-    fn entry(&self, cluster: u64) -> Result<Option<Entry>, ReadError> {
-        let entry_bytes: u64 = if self.header.is_extended() { 16 } else { 8 };
-        let per_table = self.header.cluster_bytes().checked_div(entry_bytes).unwrap_or(1);
+    fn entry(&self, cluster: u64) -> Result<Option<Entry>, Fault> {
+        let (entry_bytes, per_table) = (self.header.entry_bytes(), self.header.per_table());
         let table = cluster.checked_div(per_table).unwrap_or(u64::MAX);
         if table >= self.header.l1_entries {
-            return Ok(None);
+            return Err(Fault::Corrupt("the table of tables ends before them".to_owned()));
         }
         let l1 = self.be_u64(self.header.l1_offset.saturating_add(table.saturating_mul(8)))?;
-        let table_at = l1 & OFFSET_MASK;
-        if table_at == 0 {
+        let Some(table_at) = self.allocation.table(l1).map_err(Fault::Corrupt)? else {
             return Ok(None);
-        }
+        };
         let index = cluster.checked_rem(per_table).unwrap_or(0);
         let at = table_at.saturating_add(index.saturating_mul(entry_bytes));
         let l2 = self.be_u64(at)?;
@@ -320,6 +414,10 @@ impl Clusters {
     fn plain(&self, entry: &Entry, offset: u64, within: u64) -> Run<'_> {
         let cluster_bytes = self.header.cluster_bytes();
         let at = entry.l2 & OFFSET_MASK;
+        if let Some(what) = self.allocation.refusal(entry.l2, entry.holds()) {
+            let len = cluster_bytes.saturating_sub(within);
+            return Run::Lost { len, what };
+        }
         let Some(bits) = entry.subclusters else {
             let len = cluster_bytes.saturating_sub(within);
             return match (entry.l2 & ZERO != 0 && self.header.version >= 3, at) {
@@ -361,7 +459,8 @@ impl Layout for Clusters {
         let within = offset.checked_rem(cluster_bytes).unwrap_or(0);
         let len = cluster_bytes.saturating_sub(within);
         match self.entry(cluster) {
-            Err(error) => Run::Lost {
+            Err(Fault::Corrupt(what)) => Run::Lost { len, what },
+            Err(Fault::Read(error)) => Run::Lost {
                 len,
                 what: format!("the table of the cluster cannot be read: {error}"),
             },
@@ -379,18 +478,7 @@ impl Layout for Clusters {
         let Some(entry) = self.entry(cluster)? else {
             return Err(Fault::Corrupt("a compressed cluster has gone".to_owned()));
         };
-        let split = 62_u32.saturating_sub(self.header.cluster_bits.saturating_sub(8));
-        let low = 1_u64
-            .checked_shl(split)
-            .map_or(u64::MAX, |bit| bit.saturating_sub(1));
-        let offset = entry.l2 & low;
-        let sectors = (entry.l2 & (COMPRESSED.saturating_sub(1)))
-            .checked_shr(split)
-            .unwrap_or(0);
-        let stored_bytes = sectors
-            .saturating_add(1)
-            .saturating_mul(512)
-            .saturating_sub(offset & 511);
+        let (offset, stored_bytes) = self.header.compressed(entry.l2);
         // The last one may end before its sectors do.
         let stored = read_upto(&self.source, offset, stored_bytes)?;
         let len = usize::try_from(self.header.cluster_bytes()).unwrap_or(0);

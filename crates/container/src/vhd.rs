@@ -7,12 +7,13 @@
 
 use std::sync::Arc;
 
-use ntt_model::{Finding, FindingCode};
+use ntt_model::{ByteRange, Finding, FindingCode};
 use ntt_source::{ReadAt, field};
 
-use crate::backing::{self, Backing};
+use crate::backing::{self, Backing, Made};
+use crate::census::{Census, Places, loss, unnamed_loss};
 use crate::layer::{hex, shown};
-use crate::layout::{Layout, Run, image, read_upto};
+use crate::layout::{Layout, Run, bytes_of, image, read_upto};
 use crate::open::{Found, OpenError, Subject, warning};
 use crate::pages::Pages;
 use crate::text::{seconds, utf16_be, utf16_le};
@@ -22,6 +23,8 @@ const FOOTER_MAGIC: &[u8] = b"conectix";
 const HEADER_MAGIC: &[u8] = b"cxsparse";
 const HEADER_BYTES: u64 = 1024;
 const SECTOR: u64 = 512;
+/// The fact that tells a disk from others.
+const DISK_ID: &str = "disk id";
 /// A block that is not there.
 const ABSENT: u32 = u32::MAX;
 const BLOCK_BYTES_MAX: u64 = 1 << 30;
@@ -89,7 +92,7 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
     let mut layer = subject.layer(format!("VHD {kind}"));
     layer.fact("made by", footer.made_by.clone());
     layer.fact("made at", seconds(footer.made_at));
-    layer.fact("disk id", hex(&footer.id));
+    layer.fact(DISK_ID, hex(&footer.id));
     if footer.disk_type == 2 {
         let layout = Fixed {
             source: subject.source.clone(),
@@ -107,19 +110,51 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
         let name = header.parent_name(subject)?;
         layer.fact("parent", shown(&name));
         layer.fact("parent id", hex(&header.parent_id));
-        backing::open(subject, &name, false, &mut layer, &mut findings)?
+        let is_said = header.parent_id != [0; 16];
+        let made = Made {
+            fact: DISK_ID,
+            over: is_said.then(|| hex(&header.parent_id)).into_iter().collect(),
+        };
+        backing::open_known(subject, &name, &made, &mut layer, &mut findings)?
     } else {
         Backing::None
     };
     let layout = Blocks {
         source: subject.source.clone(),
         pages: Pages::new(subject.source.clone()),
+        places: counted(subject, &header, footer.size, &mut findings),
         header,
         size: footer.size,
         is_differencing: footer.disk_type == 4,
         parent,
     };
     Ok(Found::new(layer, findings, image(layout)))
+}
+
+/// Looks at the whole table once: blocks that cannot be where it says, and blocks of the file that it does not name.
+fn counted(subject: &Subject<'_>, header: &Header, size: u64, findings: &mut Vec<Finding>) -> Places {
+    let source = subject.source;
+    let mut census = Census::new(Places::new(source.len(), header.metadata(subject)));
+    census.entries(source, header.table_at, header.entries, |census, block, entry| {
+        let sector = u32::from_be_bytes(entry);
+        if sector != ABSENT {
+            census.add(header.place(block, sector, size));
+        }
+    });
+    census.settle(FORMAT, findings);
+    let needed = size.checked_div(header.block_bytes).unwrap_or(0);
+    if header.entries < needed {
+        let detail = format!("{FORMAT}: the table has {} blocks of {needed}", header.entries);
+        findings.push(loss(FindingCode::Contradiction, detail));
+    }
+    if census.is_whole() {
+        // Blocks are put one after the other, and never given back.
+        let unnamed = census.unnamed(source, header.stride());
+        if unnamed > 0 {
+            findings.push(unnamed_loss(FORMAT, unnamed));
+        }
+    }
+    census.places()
 }
 
 /// The footer at the end, or its copy at the start where that is the better one.
@@ -170,6 +205,7 @@ impl Layout for Fixed {
 
 /// The header of a dynamic image.
 struct Header {
+    at: u64,
     table_at: u64,
     entries: u64,
     block_bytes: u64,
@@ -184,11 +220,11 @@ impl Header {
     fn read(source: &dyn ReadAt, offset: u64) -> Result<Self, OpenError> {
         let bytes = read_upto(source, offset, HEADER_BYTES)
             .map_err(|error| OpenError::unreadable(FORMAT, "the header of the blocks", &error))?;
-        Self::parse(&bytes)
+        Self::parse(&bytes, offset)
             .ok_or_else(|| OpenError::corrupt(FORMAT, "the header of the blocks makes no sense"))
     }
 
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    fn parse(bytes: &[u8], at: u64) -> Option<Self> {
         let block_bytes = u64::from(field::be_u32(bytes, 32)?);
         let is_sane = (SECTOR..=BLOCK_BYTES_MAX).contains(&block_bytes) && block_bytes.is_power_of_two();
         if !bytes.starts_with(HEADER_MAGIC) || !is_sane {
@@ -199,6 +235,7 @@ impl Header {
             Some((field::array(locator, 0)?, len, field::be_u64(locator, 16)?))
         });
         Some(Self {
+            at,
             table_at: field::be_u64(bytes, 16)?,
             entries: u64::from(field::be_u32(bytes, 28)?),
             block_bytes,
@@ -226,6 +263,35 @@ impl Header {
         Ok(self.parent_name.clone())
     }
 
+    /// Where footers, header, table and names of the parent stand.
+    fn metadata(&self, subject: &Subject<'_>) -> Vec<ByteRange> {
+        let table_bytes = self.entries.saturating_mul(4).next_multiple_of(SECTOR);
+        let footer = footer_of(&subject.tail).unwrap_or_default();
+        let footer_bytes = bytes_of(footer);
+        let mut ranges = vec![
+            ByteRange::new(0, SECTOR),
+            ByteRange::new(self.at, HEADER_BYTES),
+            ByteRange::new(self.table_at, table_bytes),
+            ByteRange::new(subject.source.len().saturating_sub(footer_bytes), footer_bytes),
+        ];
+        let locators = self.locators.iter().filter(|(platform, ..)| *platform != [0; 4]);
+        ranges.extend(locators.map(|(_, len, offset)| ByteRange::new(*offset, *len)));
+        ranges.retain(|range| range.len > 0);
+        ranges
+    }
+
+    /// Bytes from one block of the file to the next.
+    fn stride(&self) -> u64 {
+        self.block_bytes.saturating_add(self.bitmap_bytes())
+    }
+
+    /// Where a block of the image lies with its bitmap, as far as the image goes, if it begins with this sector of the file.
+    fn place(&self, block: u64, sector: u32, size: u64) -> ByteRange {
+        let rest = size.saturating_sub(block.saturating_mul(self.block_bytes));
+        let len = self.block_bytes.min(rest).saturating_add(self.bitmap_bytes());
+        ByteRange::new(u64::from(sector).saturating_mul(SECTOR), len)
+    }
+
     /// Bytes of the bitmap before a block: whole sectors.
     fn bitmap_bytes(&self) -> u64 {
         let sectors = self.block_bytes.checked_div(SECTOR).unwrap_or(0);
@@ -236,6 +302,7 @@ impl Header {
 struct Blocks {
     source: Arc<dyn ReadAt>,
     pages: Pages,
+    places: Places,
     header: Header,
     size: u64,
     is_differencing: bool,
@@ -252,14 +319,24 @@ impl Layout for Blocks {
         let block = offset.checked_div(block_bytes).unwrap_or(0);
         let within = offset.checked_rem(block_bytes).unwrap_or(0);
         let rest = block_bytes.saturating_sub(within);
+        let lost = |what: String, len| Run::Lost { len, what };
         if block >= self.header.entries {
-            return self.parent.run(offset, rest);
+            // There are programs that count whole blocks only.
+            if self.size.saturating_sub(offset) < rest {
+                return self.parent.run(offset, rest);
+            }
+            return lost("the table of blocks ends before them".to_owned(), rest);
         }
         let entry_at = self.header.table_at.saturating_add(block.saturating_mul(4));
-        let lost = |what: String, len| Run::Lost { len, what };
         let start = match self.pages.array(entry_at).map(u32::from_be_bytes) {
             Ok(ABSENT) => return self.parent.run(offset, rest),
-            Ok(sector) => u64::from(sector).saturating_mul(SECTOR),
+            Ok(sector) => {
+                let place = self.header.place(block, sector, self.size);
+                if let Some(why) = self.places.refusal(place) {
+                    return lost(why, rest);
+                }
+                place.offset
+            }
             Err(error) => return lost(format!("the table of blocks cannot be read: {error}"), rest),
         };
         let data_at = start.saturating_add(self.header.bitmap_bytes());

@@ -16,19 +16,23 @@ mod overlay;
 
 use std::sync::Arc;
 
+use ntt_model::{ByteRange, Finding, FindingCode};
 use ntt_source::ReadAt;
 
-use crate::backing::{self, Backing};
+use crate::backing::{self, Backing, Made};
+use crate::census::{Census, Places, unnamed_loss};
 use crate::layer::{hex, shown};
 use crate::layout::{Layout, Run, image, read_upto};
-use crate::open::{Found, OpenError, Subject};
+use crate::open::{Found, OpenError, Subject, warning};
 use crate::pages::Pages;
 use crate::text::utf16_le;
 use header::{Header, Regions};
-use metadata::Metadata;
+use metadata::{Metadata, guid};
 
 pub(super) const FORMAT: &str = "VHDX";
 const MAGIC: &[u8] = b"vhdxfile";
+/// The fact that changes with what a disk holds.
+const DATA_ID: &str = "data id";
 const MIB: u64 = 1 << 20;
 /// Sectors that the bitmap of a partial block covers: a MiB of bits (2.5.1.2).
 const SECTORS_PER_BITMAP: u64 = 1 << 23;
@@ -58,28 +62,39 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
     layer.fact("made by", shown(&utf16_le(&creator)));
     layer.fact("sector size", format!("{} bytes", metadata.sector_bytes));
     layer.fact("disk id", hex(&metadata.id));
+    layer.fact(DATA_ID, guid(header.data_id));
     let parent = if metadata.has_parent {
         let Some(name) = metadata.parents.first() else {
             return Err(OpenError::corrupt(FORMAT, "it does not name its parent"));
         };
         layer.fact("parent", shown(name));
-        backing::open(subject, name, false, &mut layer, &mut findings)?
+        let made = Made {
+            fact: DATA_ID,
+            over: metadata.linkages.clone(),
+        };
+        backing::open_known(subject, name, &made, &mut layer, &mut findings)?
     } else {
         Backing::None
     };
-    let layout = Blocks {
+    let fixed = [(0, MIB), header.log, regions.bat, regions.metadata];
+    let fixed = fixed.into_iter().filter(|(_, len)| *len > 0);
+    let fixed = fixed.map(|(at, len)| ByteRange::new(at, len)).collect();
+    let mut layout = Blocks {
         pages: Pages::new(source.clone()),
+        places: Places::new(source.len(), Vec::new()),
         source,
         bat: regions.bat,
         metadata,
         parent,
     };
+    layout.count(Places::new(layout.source.len(), fixed), &mut findings);
     Ok(Found::new(layer, findings, image(layout)))
 }
 
 struct Blocks {
     source: Arc<dyn ReadAt>,
     pages: Pages,
+    places: Places,
     /// Where the BAT stands, and its length.
     bat: (u64, u64),
     metadata: Metadata,
@@ -87,6 +102,69 @@ struct Blocks {
 }
 
 impl Blocks {
+    /// Looks at the whole BAT once: blocks that cannot be where it says, and blocks of the file that it does not name.
+    fn count(&mut self, places: Places, findings: &mut Vec<Finding>) {
+        let mut census = Census::new(places);
+        let entries = self.entries().min(self.bat.1.checked_div(8).unwrap_or(0));
+        let stride = self.ratio().saturating_add(1);
+        // A sector of the BAT without any entry may be one that was struck.
+        let (mut zeros, mut is_sector_empty) = (0_u64, false);
+        census.entries(&self.source, self.bat.0, entries, |census, index, entry| {
+            let (state, at) = split(u64::from_le_bytes(entry));
+            zeros = if entry == [0; 8] {
+                zeros.saturating_add(1)
+            } else {
+                0
+            };
+            let in_sector = (index & 63).saturating_add(1);
+            is_sector_empty |= (in_sector == 64 || index.saturating_add(1) == entries) && zeros >= in_sector;
+            let chunk = index.checked_div(stride).unwrap_or(0);
+            let is_bitmap = index.checked_rem(stride) == Some(self.ratio());
+            let block = self.place(index.saturating_sub(chunk), at);
+            match state {
+                FULLY_PRESENT if is_bitmap => census.add(ByteRange::new(at, MIB)),
+                FULLY_PRESENT | PARTIALLY_PRESENT => census.add(block),
+                _ if at > 0 => census.reserve(block),
+                _ => {}
+            }
+        });
+        census.settle(FORMAT, findings);
+        if census.is_whole() {
+            // A block may be given back, and its place stays: only a hole in the BAT that it can have come from is a loss.
+            match census.unnamed(&self.source, self.metadata.block_bytes) {
+                0 => {}
+                unnamed if is_sector_empty => findings.push(unnamed_loss(FORMAT, unnamed)),
+                unnamed => {
+                    let detail =
+                        format!("{unnamed} blocks of the file are in no entry of its table of blocks");
+                    findings.push(warning(FORMAT, FindingCode::Contradiction, &detail));
+                }
+            }
+        }
+        self.places = census.places();
+    }
+
+    /// Entries of the BAT that the disk needs.
+    fn entries(&self) -> u64 {
+        let blocks = self.metadata.size.div_ceil(self.metadata.block_bytes.max(1));
+        let bitmaps = if self.metadata.has_parent {
+            blocks.div_ceil(self.ratio())
+        } else {
+            blocks.saturating_sub(1).checked_div(self.ratio()).unwrap_or(0)
+        };
+        blocks.saturating_add(bitmaps)
+    }
+
+    /// Where a block of the image lies, as far as the image goes, if it begins there.
+    fn place(&self, block: u64, at: u64) -> ByteRange {
+        let block_bytes = self.metadata.block_bytes;
+        let rest = self
+            .metadata
+            .size
+            .saturating_sub(block.saturating_mul(block_bytes));
+        ByteRange::new(at, block_bytes.min(rest))
+    }
+
     /// Blocks that share a bitmap.
     fn ratio(&self) -> u64 {
         let bytes = SECTORS_PER_BITMAP.saturating_mul(self.metadata.sector_bytes);
@@ -103,7 +181,7 @@ impl Blocks {
             .array(self.bat.0.saturating_add(distance))
             .map(u64::from_le_bytes);
         let entry = entry.map_err(|error| format!("the table of blocks cannot be read: {error}"))?;
-        Ok((entry & 7, (entry >> 20).saturating_mul(MIB)))
+        Ok(split(entry))
     }
 
     /// A sector of a block of which some are in the parent.
@@ -114,7 +192,15 @@ impl Blocks {
         let stride = self.ratio().saturating_add(1);
         let bitmap = self.entry(chunk.saturating_mul(stride).saturating_add(self.ratio()));
         let bitmap_at = match bitmap {
-            Ok((FULLY_PRESENT, at)) => at,
+            Ok((FULLY_PRESENT, at)) => match self.places.refusal(ByteRange::new(at, MIB)) {
+                Some(_) => {
+                    return lost(
+                        len,
+                        "the bitmap of the block is not where it should be".to_owned(),
+                    );
+                }
+                None => at,
+            },
             Ok(_) => return lost(len, "the bitmap of the block is missing".to_owned()),
             Err(what) => return lost(len, what),
         };
@@ -148,6 +234,11 @@ impl Blocks {
     }
 }
 
+/// State and place of an entry.
+fn split(entry: u64) -> (u64, u64) {
+    (entry & 7, (entry >> 20).saturating_mul(MIB))
+}
+
 fn lost(len: u64, what: String) -> Run<'static> {
     Run::Lost { len, what }
 }
@@ -165,6 +256,11 @@ impl Layout for Blocks {
         let bitmaps_before = block.checked_div(self.ratio()).unwrap_or(0);
         match self.entry(block.saturating_add(bitmaps_before)) {
             Err(what) => lost(len, what),
+            Ok((FULLY_PRESENT | PARTIALLY_PRESENT, at))
+                if let Some(why) = self.places.refusal(self.place(block, at)) =>
+            {
+                lost(len, why)
+            }
             Ok((FULLY_PRESENT, at)) => self.stored(at.saturating_add(within), len),
             Ok((PARTIALLY_PRESENT, at)) => self.partial(offset, block, at, within),
             Ok((state, _)) if ZERO_STATES.contains(&state) => Run::Zeros(len),

@@ -17,7 +17,7 @@ use ntt_model::{Finding, FindingCode, Layer, Severity};
 use ntt_source::ReadAt;
 
 use crate::ContainerLayer;
-use crate::backing::{self, Backing};
+use crate::backing::{self, Backing, Made};
 use crate::concat::{Concat, Piece};
 use crate::layer::shown;
 use crate::layout::{image, read_upto};
@@ -29,6 +29,8 @@ pub(super) const FORMAT: &str = "VMDK";
 pub(super) const SECTOR: u64 = 512;
 const DESCRIPTOR_MAGIC: &[u8] = b"# Disk DescriptorFile";
 const COWD_MAGIC: &[u8] = b"COWD";
+/// The fact that changes with what a disk holds.
+const CONTENT_ID: &str = "content id";
 /// Longest descriptor that is read.
 const DESCRIPTOR_BYTES_MAX: u64 = 1 << 20;
 
@@ -74,7 +76,7 @@ impl<'a> Disk<'a> {
             other => other,
         };
         let mut layer = subject.layer(format!("VMDK {}", shown(kind.as_bytes())));
-        layer.fact("content id", shown(descriptor.cid.as_bytes()));
+        layer.fact(CONTENT_ID, shown(descriptor.cid.as_bytes()));
         Self {
             subject,
             descriptor,
@@ -134,7 +136,11 @@ impl<'a> Disk<'a> {
             Some(name) if has_parent => {
                 let name = name.clone();
                 self.layer.fact("parent", shown(&name));
-                backing::open(self.subject, &name, false, &mut self.layer, &mut self.findings)
+                let made = Made {
+                    fact: CONTENT_ID,
+                    over: vec![shown(self.descriptor.parent_cid.as_bytes())],
+                };
+                backing::open_known(self.subject, &name, &made, &mut self.layer, &mut self.findings)
             }
             None if has_parent => Ok(Backing::Missing("a parent without a name".to_owned())),
             _ => Ok(Backing::None),

@@ -74,16 +74,29 @@ impl MdMember {
             };
             put(256 + 2 * usize::from(role), &said.to_le_bytes());
         }
-        let sum = block
-            .chunks_exact(4)
-            .map(|word| u64::from(u32::from_le_bytes(word.try_into().expect("four bytes"))))
-            .sum::<u64>();
-        let folded = u32::try_from(sum & 0xffff_ffff)
-            .expect("low")
-            .wrapping_add(u32::try_from(sum >> 32).expect("high"));
-        block[216..220].copy_from_slice(&folded.to_le_bytes());
+        sign(&mut block);
         block
     }
+}
+
+/// Sets the checksum of a superblock of version 1.x and its roles.
+fn sign(block: &mut [u8]) {
+    block[216..220].fill(0);
+    let sum = block
+        .chunks_exact(4)
+        .map(|word| u64::from(u32::from_le_bytes(word.try_into().expect("four bytes"))))
+        .sum::<u64>();
+    let folded = u32::try_from(sum & 0xffff_ffff)
+        .expect("low")
+        .wrapping_add(u32::try_from(sum >> 32).expect("high"));
+    block[216..220].copy_from_slice(&folded.to_le_bytes());
+}
+
+/// Says in a member of version 1.2 that its array is in step up to this sector of each member, and not behind it. An array in use has 0.
+pub fn md_resynced_to(member: &mut [u8], sector: u64) {
+    let block = &mut member[4096..4096 + 256 + 2 * 8];
+    block[208..216].copy_from_slice(&sector.to_le_bytes());
+    sign(block);
 }
 
 /// The members of an array over `columns`, all with the same `events`; `like` says what the array is.

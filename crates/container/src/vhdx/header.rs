@@ -22,6 +22,8 @@ const METADATA: [u8; 16] = [
 
 /// The header that counts.
 pub(super) struct Header {
+    /// Changes with what the disk holds.
+    pub(super) data_id: [u8; 16],
     /// All zero if the log is empty.
     pub(super) log_id: [u8; 16],
     pub(super) log: (u64, u64),
@@ -34,6 +36,7 @@ impl Header {
             let is_right = bytes.starts_with(b"head") && is_sum_right(&bytes);
             let log = (field::le_u64(&bytes, 72)?, u64::from(field::le_u32(&bytes, 68)?));
             let header = Self {
+                data_id: field::array(&bytes, 32)?,
                 log_id: field::array(&bytes, 48)?,
                 log,
             };

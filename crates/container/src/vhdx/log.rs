@@ -237,6 +237,7 @@ mod tests {
         assert!(bytes.len() <= len, "the log holds its entries");
         bytes.resize(len, 0);
         let header = Header {
+            data_id: [0; 16],
             log_id: ID,
             log: (1 << 20, log_bytes),
         };

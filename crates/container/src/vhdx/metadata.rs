@@ -3,6 +3,7 @@
 use ntt_source::{ReadAt, field};
 
 use super::FORMAT;
+use crate::layer::hex;
 use crate::layout::read_upto;
 use crate::open::OpenError;
 use crate::text::utf16_le;
@@ -38,6 +39,8 @@ pub(super) struct Metadata {
     pub(super) id: [u8; 16],
     /// Names of the parent, the one relative to this file first.
     pub(super) parents: Vec<Vec<u8>>,
+    /// What the parent's header must have as the id of its data: one of these.
+    pub(super) linkages: Vec<String>,
 }
 
 impl Metadata {
@@ -83,34 +86,86 @@ impl Metadata {
             DISK_SIZE => self.size = field::le_u64(bytes, 0).unwrap_or(0),
             SECTOR_SIZE => self.sector_bytes = field::le_u32(bytes, 0).map_or(0, u64::from),
             DISK_ID => self.id = field::array(bytes, 0).unwrap_or_default(),
-            PARENT => self.parents = parents(bytes),
+            PARENT => {
+                let locator = Locator::parse(bytes);
+                self.parents = locator.parents();
+                self.linkages = locator.linkages();
+            }
             _ => {}
         }
     }
 }
 
-/// The names that a parent locator has, in the order in which they are of use here.
-fn parents(bytes: &[u8]) -> Vec<Vec<u8>> {
-    let count = field::le_u16(bytes, 18).map_or(0, usize::from);
-    let entries = bytes.get(20..).unwrap_or_default().chunks_exact(12).take(count);
-    let text = |at: Option<u32>, len: Option<u16>| {
-        let start = usize::try_from(at?).ok()?;
-        let end = start.checked_add(usize::from(len?))?;
-        Some(utf16_le(bytes.get(start..end)?))
-    };
-    let pairs: Vec<_> = entries
-        .filter_map(|entry| {
+/// Keys and values that say where a parent is, and what it must be (2.6.2.6).
+struct Locator(Vec<(Vec<u8>, Vec<u8>)>);
+
+impl Locator {
+    fn parse(bytes: &[u8]) -> Self {
+        let count = field::le_u16(bytes, 18).map_or(0, usize::from);
+        let entries = bytes.get(20..).unwrap_or_default().chunks_exact(12).take(count);
+        let text = |at: Option<u32>, len: Option<u16>| {
+            let start = usize::try_from(at?).ok()?;
+            let end = start.checked_add(usize::from(len?))?;
+            Some(utf16_le(bytes.get(start..end)?))
+        };
+        let pairs = entries.filter_map(|entry| {
             let key = text(field::le_u32(entry, 0), field::le_u16(entry, 8))?;
             let value = text(field::le_u32(entry, 4), field::le_u16(entry, 10))?;
             Some((key, value))
-        })
-        .collect();
-    let wanted: [&[u8]; 3] = [b"relative_path", b"absolute_win32_path", b"volume_path"];
-    let named = |name: &[u8]| {
-        let mut found = pairs
+        });
+        Self(pairs.collect())
+    }
+
+    fn value(&self, name: &[u8]) -> Option<&[u8]> {
+        let mut found = self
+            .0
             .iter()
             .filter(|(key, value)| key == name && !value.is_empty());
-        found.next().map(|(_, value)| value.clone())
-    };
-    wanted.into_iter().filter_map(named).collect()
+        found.next().map(|(_, value)| value.as_slice())
+    }
+
+    /// The names of the parent, in the order in which they are of use here.
+    fn parents(&self) -> Vec<Vec<u8>> {
+        let wanted: [&[u8]; 3] = [b"relative_path", b"absolute_win32_path", b"volume_path"];
+        let named = |name: &[u8]| self.value(name).map(<[u8]>::to_vec);
+        wanted.into_iter().filter_map(named).collect()
+    }
+
+    /// The ids of the parent's data under which the disk is valid: the second stands there while the parent is being written.
+    fn linkages(&self) -> Vec<String> {
+        let wanted: [&[u8]; 2] = [b"parent_linkage", b"parent_linkage2"];
+        let linkage = |name: &[u8]| {
+            let text = String::from_utf8_lossy(self.value(name)?).to_ascii_lowercase();
+            let text = text.trim_matches(['{', '}', ' ']).to_owned();
+            (text.chars().any(|digit| !matches!(digit, '0' | '-'))).then_some(text)
+        };
+        wanted.into_iter().filter_map(linkage).collect()
+    }
+}
+
+/// A GUID as it is written.
+pub(super) fn guid(id: [u8; 16]) -> String {
+    let [a, b, c, d, e, f, g, h, rest @ ..] = id;
+    let rest = hex(&rest);
+    let (first, last) = rest.split_at_checked(4).unwrap_or_default();
+    format!(
+        "{:08x}-{:04x}-{:04x}-{first}-{last}",
+        u32::from_le_bytes([a, b, c, d]),
+        u16::from_le_bytes([e, f]),
+        u16::from_le_bytes([g, h])
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guid_is_written_with_its_numbers_in_order() {
+        // The first of the regions, as [MS-VHDX] names it.
+        let id = [
+            0x66, 0x77, 0xc2, 0x2d, 0x23, 0xf6, 0x00, 0x42, 0x9d, 0x64, 0x11, 0x5e, 0x9b, 0xfd, 0x4a, 0x08,
+        ];
+        assert_eq!(guid(id), "2dc27766-f623-4200-9d64-115e9bfd4a08");
+    }
 }

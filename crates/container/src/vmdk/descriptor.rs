@@ -56,8 +56,8 @@ impl Descriptor {
         let text = || String::from_utf8_lossy(value).into_owned();
         match key.to_ascii_lowercase().as_slice() {
             b"createtype" => self.create_type = text(),
-            b"cid" => self.cid = text().to_ascii_lowercase(),
-            b"parentcid" => self.parent_cid = text().to_ascii_lowercase(),
+            b"cid" => self.cid = content_id(&text()),
+            b"parentcid" => self.parent_cid = content_id(&text()),
             b"parentfilenamehint" => self.parent_name = Some(value.to_vec()),
             _ => {}
         }
@@ -103,6 +103,11 @@ impl Extent {
     }
 }
 
+/// The number of a content in eight digits, however many it was written with; what is none stays as it is.
+fn content_id(text: &str) -> String {
+    u32::from_str_radix(text, 16).map_or_else(|_| text.to_ascii_lowercase(), |id| format!("{id:08x}"))
+}
+
 fn unquoted(value: &[u8]) -> &[u8] {
     let value = value.trim_ascii();
     let inner = value
@@ -114,6 +119,17 @@ fn unquoted(value: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_content_has_one_number_however_it_is_written() {
+        for (text, expected) in [("ABCDEF01", "abcdef01"), ("2f", "0000002f"), ("None", "none")] {
+            let found = Descriptor::parse(format!("CID={text}\nparentCID={text}").as_bytes());
+            assert_eq!(
+                (found.cid.as_str(), found.parent_cid.as_str()),
+                (expected, expected)
+            );
+        }
+    }
 
     #[test]
     fn extents_and_keys_are_found_among_other_lines() {

@@ -347,6 +347,7 @@ fn a_differencing_vhd_lies_over_its_parent() {
         &u32::try_from(name.len()).expect("small").to_be_bytes(),
     );
     put(&mut header, 592, &2048_u64.to_be_bytes());
+    put(&mut header, 40, &base[68..84]);
     put(&mut header, 36, &[0; 4]);
     let sum = complement(&header);
     put(&mut header, 36, &sum.to_be_bytes());
@@ -370,6 +371,152 @@ fn a_differencing_vhd_lies_over_its_parent() {
     let mut compared = Compared::made_by("qemu-img and the test, as the specification says");
     compared.equal("VHD differencing", &found.image, &raw);
     compared.contribute();
+    // R22: over another disk than the one that it names, it is no disk of any time.
+    let mut other = base;
+    let end = other.len() - 512;
+    for footer in [0, end] {
+        other[footer + 68] ^= 0xff;
+        put(&mut other, footer + 64, &[0; 4]);
+        let sum = complement(&other[footer..footer + 512]);
+        put(&mut other, footer + 64, &sum.to_be_bytes());
+    }
+    std::fs::write(path.join("base.vhd"), other).expect("written");
+    assert_contradiction(&opened(&path.join("top.vhd")).findings, "disk id");
+}
+
+/// That the one below is another than it was is said, as a loss, with both ids.
+fn assert_contradiction(findings: &[ntt_model::Finding], fact: &str) {
+    let [finding] = findings else {
+        panic!("{findings:?}");
+    };
+    assert_eq!(
+        (finding.severity, finding.code),
+        (ntt_model::Severity::Loss, ntt_model::FindingCode::Contradiction)
+    );
+    assert!(finding.detail.contains(fact), "{}", finding.detail);
+}
+
+/// R22: a disk of changes over a parent that was written to since is neither the old state nor the new one.
+#[test]
+fn r22_a_vmdk_over_a_parent_that_was_changed_since_is_a_contradiction() {
+    let (folder, _) = folder();
+    let path = folder.path();
+    if !convert(path, &["-O", "vmdk"], "base.vmdk") {
+        return;
+    }
+    let create = [
+        "create",
+        "-q",
+        "-f",
+        "vmdk",
+        "-b",
+        "base.vmdk",
+        "-F",
+        "vmdk",
+        "top.vmdk",
+    ];
+    run(path, "qemu-img", &create);
+    let found = opened(&path.join("top.vmdk"));
+    assert_eq!(found.findings, []);
+    let id = |found: &ntt_container::Opened| {
+        let mut facts = found.layers[0].facts.iter();
+        let found = facts.find(|(name, _)| name == "content id");
+        found.expect("an id").1.clone()
+    };
+    let before = id(&opened(&path.join("base.vmdk")));
+    run(
+        path,
+        "qemu-io",
+        &["-f", "vmdk", "-c", "write -P 0x55 0 64k", "base.vmdk"],
+    );
+    let after = id(&opened(&path.join("base.vmdk")));
+    assert_ne!(before, after);
+    let found = opened(&path.join("top.vmdk"));
+    assert_contradiction(&found.findings, "content id");
+    let detail = &found.findings[0].detail;
+    assert!(detail.contains(&before) && detail.contains(&after), "{detail}");
+}
+
+/// A VHDX whose metadata say that it lies over `base.vhdx` with this id of its data.
+fn over_base(mut file: Vec<u8>, linkage: &str) -> Vec<u8> {
+    let starts: Vec<usize> = (1..file.len() >> 20).map(|mib| mib << 20).collect();
+    let table = starts.into_iter().find(|at| file[*at..].starts_with(b"metadata"));
+    let table = table.expect("a table of metadata");
+    let count = u16::from_le_bytes(file[table + 10..table + 12].try_into().expect("two bytes"));
+    put(&mut file, table + 10, &(count + 1).to_le_bytes());
+    let parameters = (0..usize::from(count))
+        .map(|number| table + 32 + number * 32)
+        .find(|entry| file[*entry..].starts_with(&[0x37, 0x67, 0xa1, 0xca]))
+        .expect("parameters");
+    let place = u32::from_le_bytes(
+        file[parameters + 16..parameters + 20]
+            .try_into()
+            .expect("four bytes"),
+    );
+    file[table + usize::try_from(place).expect("small") + 4] |= 2;
+    let entry = table + 32 + usize::from(count) * 32;
+    let parent = [
+        0x2d, 0x5f, 0xd3, 0xa8, 0x0b, 0xb3, 0x4d, 0x45, 0xab, 0xf7, 0xd3, 0xd8, 0x48, 0x34, 0xab, 0x0c,
+    ];
+    put(&mut file, entry, &parent);
+    put(&mut file, entry + 16, &0x8_0000_u32.to_le_bytes());
+    let locator = table + 0x8_0000;
+    let (mut head, mut text) = (vec![0; 20 + 2 * 12], Vec::new());
+    put(&mut head, 18, &2_u16.to_le_bytes());
+    for (at, pair) in [
+        (20, ["parent_linkage", linkage]),
+        (32, ["relative_path", ".\\base.vhdx"]),
+    ] {
+        for (number, word) in pair.iter().enumerate() {
+            let units: Vec<u8> = word.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            let place = u32::try_from(head.len() + text.len()).expect("small");
+            put(&mut head, at + 4 * number, &place.to_le_bytes());
+            let len = u16::try_from(units.len()).expect("small");
+            put(&mut head, at + 8 + 2 * number, &len.to_le_bytes());
+            text.extend(units);
+        }
+    }
+    head.extend(text);
+    put(
+        &mut file,
+        entry + 20,
+        &u32::try_from(head.len()).expect("small").to_le_bytes(),
+    );
+    put(&mut file, locator, &head);
+    file
+}
+
+/// R22: the same for VHDX, whose parent has an id of its data.
+#[test]
+fn r22_a_vhdx_over_a_parent_that_was_changed_since_is_a_contradiction() {
+    let (folder, raw) = folder();
+    let path = folder.path();
+    if !convert(path, &["-O", "vhdx", "-o", "block_size=1M"], "base.vhdx") {
+        return;
+    }
+    let create = [
+        "create",
+        "-q",
+        "-f",
+        "vhdx",
+        "-o",
+        "block_size=1M,block_state_zero=off",
+        "empty.vhdx",
+    ];
+    let len = raw.len().to_string();
+    run(path, "qemu-img", &[&create[..], &[len.as_str()]].concat());
+    let empty = std::fs::read(path.join("empty.vhdx")).expect("read");
+    let base = opened(&path.join("base.vhdx"));
+    let mut facts = base.layers[0].facts.iter();
+    let id = &facts.find(|(name, _)| name == "data id").expect("an id").1;
+    let linkage = format!("{{{}}}", id.to_uppercase());
+    std::fs::write(path.join("top.vhdx"), over_base(empty.clone(), &linkage)).expect("written");
+    let found = opened(&path.join("top.vhdx"));
+    assert_eq!(found.findings, []);
+    assert_equal(&found.image, &raw);
+    let linkage = linkage.replace(&id.to_uppercase()[..8], "DEADBEEF");
+    std::fs::write(path.join("top.vhdx"), over_base(empty, &linkage)).expect("written");
+    assert_contradiction(&opened(&path.join("top.vhdx")).findings, "data id");
 }
 
 const GRAIN: usize = 65_536;

@@ -8,4 +8,5 @@ mod discs;
 mod disks;
 mod evidence;
 mod made;
+mod maps;
 mod parts;

@@ -12,7 +12,7 @@ use ntt_model::{Device, FindingCode, ScanEvent, Severity};
 use ntt_source::extents::{Missing, Piece, read_stream};
 use ntt_source::{ReadAt, Space, SubRange};
 use ntt_testkit::corpus::have;
-use ntt_testkit::managers::{MdMember, disk_of, lvm2_members, md_members, raid5};
+use ntt_testkit::managers::{MdMember, disk_of, lvm2_members, md_members, md_resynced_to, raid5};
 
 const MIB: usize = 1 << 20;
 
@@ -306,6 +306,82 @@ fn r16_members_on_several_images_make_a_set() {
             "{absent:?}"
         );
     }
+}
+
+/// R11, R22: parity that was never made to agree with the data gives something in the place of a member, and nobody knows what.
+#[test]
+fn r22_parity_that_is_not_in_step_is_doubtful_without_a_member() {
+    let Some(image) = ext4("dirty", 8) else { return };
+    let like = MdMember {
+        level: 5,
+        layout: 2,
+        chunk_sectors: 128,
+        raid_disks: 3,
+        role: 0,
+        events: 7,
+    };
+    let members = md_members(like, &raid5(&image, 65_536, 3));
+    let resynced_to = |sector: u64| -> Vec<Vec<u8>> {
+        let mut members = members.clone();
+        members
+            .iter_mut()
+            .for_each(|member| md_resynced_to(member, sector));
+        members
+    };
+    let sectors = u64::try_from(members[0].len()).expect("small") / 512;
+    for (sector, is_doubtful) in [(0, true), (2048, true), (sectors, false), (u64::MAX, false)] {
+        let whole = resynced_to(sector);
+        let trees = build_set(whole.clone()).expect("a set");
+        assert_eq!(codes(&trees.set), [], "no parity is used");
+        let trees = build_set(whole[1..].to_vec()).expect("a set");
+        assert_eq!(
+            volume(&trees.set, "md raid5 host:0").verdict,
+            Verdict::Readable,
+            "the best that can be had"
+        );
+        let doubt: Vec<&ntt_model::Finding> = trees
+            .set
+            .findings
+            .iter()
+            .filter(|finding| finding.code == FindingCode::Contradiction)
+            .collect();
+        assert_eq!(doubt.len(), usize::from(is_doubtful), "{sector}");
+        for finding in doubt {
+            assert_eq!(finding.severity, Severity::Loss);
+            let place = format!("up to byte {} ", sector * 512);
+            assert!(finding.detail.contains(&place), "{}", finding.detail);
+        }
+        // What is cut off a member comes from parity too.
+        let mut cut = whole;
+        let half = cut[1].len() / 2;
+        cut[1].truncate(half);
+        let trees = build_set(cut).expect("a set");
+        assert_eq!(
+            codes(&trees.set).contains(&FindingCode::Contradiction),
+            is_doubtful
+        );
+    }
+}
+
+/// A RAID 4 whose column of parity is missing needs none.
+#[test]
+fn parity_that_is_not_in_step_matters_only_where_it_is_used() {
+    let like = MdMember {
+        level: 4,
+        layout: 0,
+        chunk_sectors: 128,
+        raid_disks: 3,
+        role: 0,
+        events: 7,
+    };
+    let mut members = md_members(like, &vec![vec![1; 1 << 20]; 3]);
+    members.iter_mut().for_each(|member| md_resynced_to(member, 0));
+    let is_doubtful = |given: Vec<Vec<u8>>| {
+        let trees = build_set(given).expect("a set");
+        codes(&trees.set).contains(&FindingCode::Contradiction)
+    };
+    assert!(!is_doubtful(members[..2].to_vec()));
+    assert!(is_doubtful(members[1..].to_vec()));
 }
 
 /// R12: what a member must have stands in its superblock. The set reads on through parity; the image says that it is not all of the disk.

@@ -18,6 +18,8 @@ const LINEAR: i32 = -1;
 const RESHAPE_ACTIVE: u32 = 4;
 /// A member that is still being filled.
 const RECOVERING: u32 = 2;
+/// The place up to which an array is in step, where all of it is (`MaxSector`).
+const IN_STEP: u64 = u64::MAX;
 
 /// What a member says of its array and of itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,16 +48,28 @@ pub struct Superblock {
     column: Option<u32>,
     is_reshaping: bool,
     is_recovering: bool,
+    /// Sector of each member up to which mirrors and parity agree with the data, or [`IN_STEP`].
+    resynced_to: u64,
 }
 
 impl Superblock {
-    /// How long a member must be to hold what it gives to its array.
-    fn end(&self) -> u64 {
-        let given = match self.used_bytes {
+    /// Bytes of each member up to which parity agrees with the data; `None` where it does everywhere.
+    fn out_of_step_from(&self) -> Option<u64> {
+        let from = self.resynced_to.checked_mul(512)?;
+        (from < self.given_bytes()).then_some(from)
+    }
+
+    /// Bytes that the member gives to its array.
+    fn given_bytes(&self) -> u64 {
+        match self.used_bytes {
             0 => self.data.len,
             used => used,
-        };
-        self.data.offset.saturating_add(given)
+        }
+    }
+
+    /// How long a member must be to hold what it gives to its array.
+    fn end(&self) -> u64 {
+        self.data.offset.saturating_add(self.given_bytes())
     }
 }
 
@@ -109,6 +123,7 @@ fn modern(source: &dyn ReadAt, at: u64, version: &'static str) -> Option<Superbl
         column: (role < 0xfffd).then(|| role.into()),
         is_reshaping: features & RESHAPE_ACTIVE != 0,
         is_recovering: features & RECOVERING != 0,
+        resynced_to: le_u64(&block, 208)?,
     })
 }
 
@@ -160,6 +175,14 @@ fn old(source: &dyn ReadAt) -> Option<Superblock> {
         .filter_map(word)
         .fold(0_u64, |sum, word| sum.saturating_add(word.into()));
     let column = word(995)?;
+    // The place counts only for the state in which it was noted; without one, nothing was resynced.
+    let is_clean = word(33)? & 1 != 0;
+    let is_place_current = (word(39)?, word(40)?) == (word(41)?, word(42)?);
+    let resynced_to = match (is_clean, is_place_current) {
+        (true, _) => IN_STEP,
+        (false, true) => word(43)?.into(),
+        (false, false) => 0,
+    };
     // Active and in sync; failed ones are marked 1.
     let is_active = word(996)? & 0b111 == 0b110;
     Some(Superblock {
@@ -178,6 +201,7 @@ fn old(source: &dyn ReadAt) -> Option<Superblock> {
         // Minor version 91 is 0.90 in the middle of a reshape.
         is_reshaping: word(2)? == 91,
         is_recovering: false,
+        resynced_to,
     })
 }
 
@@ -249,6 +273,9 @@ fn add_array(known: Vec<Known>, assembly: &mut Assembly) {
         let severity = severity_of_absence(&superblock, &mapping);
         assembly.report(severity, FindingCode::MissingMember, at, detail);
     }
+    if mapping.is_ok() {
+        report_stale_parity(&current, &columns, assembly);
+    }
     if let Err(reason) = &mapping {
         let detail = format!(
             "the array {} cannot be put together: {reason}",
@@ -281,6 +308,43 @@ fn severity_of_absence(superblock: &Superblock, mapping: &Result<Mapping, String
         Ok(mapping) if is_whole(mapping) => Severity::Warning,
         _ => Severity::Loss,
     }
+}
+
+/// Says what parity gives in the place of a column, and cannot be believed: it was never made to agree with the data, or not since a write that
+/// was under way. Linux starts no such array; here it is the best that can be had.
+fn report_stale_parity(current: &[Known], columns: &[Option<ByteRange>], assembly: &mut Assembly) {
+    let Some(first) = current.first() else { return };
+    let superblock = &first.superblock;
+    let Some(Level::Parity(layout, parities)) = level(superblock) else {
+        return;
+    };
+    let from = current
+        .iter()
+        .filter_map(|known| known.superblock.out_of_step_from())
+        .min();
+    let Some(from) = from else { return };
+    let is_cut = |known: &Known| known.superblock.end() > known.range.len;
+    if !is_data_absent(columns, layout, parities) && !current.iter().any(is_cut) {
+        return;
+    }
+    let detail = format!(
+        "the array {} was not in step when it was used last: parity agrees with the data up to byte {from} of each member, and behind it what \
+         parity gives in the place of the missing member is doubtful",
+        display_name(superblock)
+    );
+    let at = first.range.offset;
+    assembly.report(Severity::Loss, FindingCode::Contradiction, at, detail);
+}
+
+/// Whether a column with data is missing, so that parity stands in for it.
+fn is_data_absent(columns: &[Option<ByteRange>], layout: ParityLayout, parities: usize) -> bool {
+    let data = columns.len().saturating_sub(parities);
+    let with_data = match layout {
+        ParityLayout::First => columns.get(parities..),
+        ParityLayout::Last => columns.get(..data),
+        _ => Some(columns),
+    };
+    with_data.unwrap_or_default().iter().any(Option::is_none)
 }
 
 /// The members that have seen the most changes; the others are named and left out (R16).
@@ -542,4 +606,37 @@ fn facts(superblock: &Superblock) -> Vec<(String, String)> {
         facts.push(("chunk".to_owned(), format!("{} bytes", superblock.chunk_bytes)));
     }
     facts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A member of 0.90 of 64 KiB, with words of its superblock set.
+    fn old_member(words: &[(usize, u32)]) -> Vec<u8> {
+        let mut member = vec![0; 0x2_0000];
+        let known = [(0, MAGIC), (8, 64), (39, 7), (995, 0), (996, 0b110)];
+        for (index, value) in known.iter().chain(words) {
+            member[0x1_0000 + index * 4..][..4].copy_from_slice(&value.to_le_bytes());
+        }
+        member
+    }
+
+    /// R22: the place of a resync counts only where the state is not clean, and from the start where it was noted for other events (`super_90_validate`).
+    #[test]
+    fn r22_members_of_0_90_say_how_far_they_are_in_step() {
+        let from = |words: &[(usize, u32)]| {
+            let found = superblock(&old_member(words)).expect("a superblock");
+            assert_eq!(found.version, "0.90");
+            found.out_of_step_from()
+        };
+        assert_eq!(from(&[(33, 1), (43, 16)]), None);
+        assert_eq!(from(&[(33, 0), (43, 16)]), Some(0));
+        assert_eq!(from(&[(33, 0), (41, 7), (43, 16)]), Some(16 * 512));
+        assert_eq!(
+            from(&[(33, 0), (41, 7), (43, 128)]),
+            None,
+            "the end of the member"
+        );
+    }
 }

@@ -537,7 +537,7 @@ mod tests {
             stored_len: 30_000,
             skip: 0,
             codec: Codec::Zlib,
-            is_whole: index % 2 == 0,
+            is_whole: index.is_multiple_of(2),
         };
         let mut bytes = Vec::new();
         put_units(&mut bytes, &(0..10).map(unit).collect::<Vec<_>>()).unwrap();

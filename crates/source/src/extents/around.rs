@@ -80,6 +80,14 @@ const fn between(start: u64, end: u64) -> ByteRange {
     ByteRange::new(start, end.saturating_sub(start))
 }
 
+/// What an error says is bad to the byte: what was never rescued, and what a container lost. A device says only that something is.
+fn known_range(error: &ReadError) -> Option<ByteRange> {
+    match error {
+        ReadError::Unread { range } | ReadError::Corrupt { range, .. } => Some(*range),
+        ReadError::Io { .. } | ReadError::BeyondEnd { .. } => None,
+    }
+}
+
 /// A sector that is bad, or what of it lies in the run.
 struct Bad {
     sector: ByteRange,
@@ -100,8 +108,24 @@ impl<S: Sink> StreamReader<'_, S> {
         Ok(())
     }
 
-    /// Hands over what is good of a block in front of its first bad sector, and loses what is bad from there; gives the end of that.
+    /// Hands over what is good of a block in front of its first bad range, and loses what is bad from there; gives the end of that.
     fn around(&mut self, run: Run, block: ByteRange, error: ReadError) -> Result<u64, S::Stop> {
+        let known = known_range(&error).and_then(|range| range.intersection(&run.image));
+        let Some(known) = known.filter(|known| known.intersection(&block).is_some()) else {
+            return self.by_sectors(run, block, error);
+        };
+        let front = between(block.offset, known.offset.max(block.offset));
+        if !front.is_empty() {
+            match self.read(front) {
+                Ok(len) => self.take(front, len)?,
+                Err(error) => return self.by_sectors(run, front, error),
+            };
+        }
+        self.lose(run, between(front.end(), known.end()), &error)
+    }
+
+    /// As [`Self::around`], where nobody says which sector is bad.
+    fn by_sectors(&mut self, run: Run, block: ByteRange, error: ReadError) -> Result<u64, S::Stop> {
         match self.first_bad(block, error)? {
             Some(bad) => self.pass_over(run, bad),
             None => Ok(block.end()),
@@ -398,7 +422,12 @@ mod tests {
     /// R11: what was never rescued costs the device nothing, and does not make the reader skip.
     #[test]
     fn r11_unread_ranges_of_any_length_are_exact() {
-        let unread = vec![ByteRange::new(512, 1_000_448), ByteRange::new(1_001_472, 512)];
+        // The last begins and ends within a sector.
+        let unread = vec![
+            ByteRange::new(512, 1_000_448),
+            ByteRange::new(1_001_472, 512),
+            ByteRange::new(1_100_048, 600),
+        ];
         let image = Masked::new(bytes(LEN), unread.clone());
         let (_, missing) = read(&image, &[data(0, 0, LEN)], LEN);
         assert_eq!(missing.ranges, unread);

@@ -50,13 +50,7 @@ impl Store {
 
     /// What the list of a pack must be; `None` if something in the pack is not as it was written.
     fn list_of(&self, pack: PackId) -> Result<Option<PackList>, Error> {
-        let path = self.shared.layout.pack(pack);
-        let file = self
-            .shared
-            .disk
-            .open(&path, OpenMode::Read)
-            .during("open", &path)?;
-        file.drop_cache();
+        let (path, file) = self.uncached_pack(pack)?;
         let mut lines = Vec::new();
         let mut scan = PackScan::new(file.as_ref()).during("read", &path)?;
         while let Some(part) = scan.next().during("read", &path)? {

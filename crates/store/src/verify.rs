@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 
 use ntt_host::{DiskFile, OpenMode};
 use ntt_model::BlobHash;
@@ -108,13 +109,7 @@ impl Store {
     ///
     /// [`Error::Io`] if the pack cannot be read; damage is in the report.
     pub fn verify_pack(&self, pack: PackId) -> Result<PackReport, Error> {
-        let path = self.shared.layout.pack(pack);
-        let file = self
-            .shared
-            .disk
-            .open(&path, OpenMode::Read)
-            .during("open", &path)?;
-        file.drop_cache();
+        let (path, file) = self.uncached_pack(pack)?;
         let mut report = PackReport::default();
         let list = match self.read_list(pack)? {
             Some(Ok(list)) => Some(list),
@@ -154,6 +149,18 @@ impl Store {
         }
         report.missing = expected.into_values().map(|line| line.hash).collect();
         Ok(report)
+    }
+
+    /// A pack as the disk has it, whatever the cache holds.
+    pub(crate) fn uncached_pack(&self, pack: PackId) -> Result<(PathBuf, Box<dyn DiskFile>), Error> {
+        let path = self.shared.layout.pack(pack);
+        let file = self
+            .shared
+            .disk
+            .open(&path, OpenMode::Read)
+            .during("open", &path)?;
+        file.drop_cache();
+        Ok((path, file))
     }
 
     /// The list of a pack: `None` if the pack is open, an inner error if the list is damaged.

@@ -64,6 +64,14 @@ fn times(status: &Statx) -> Times {
     }
 }
 
+/// Whether a time of it is none that can be kept.
+pub(super) fn has_bad_time(status: &Statx) -> bool {
+    let has_birth = status.stx_mask & StatxFlags::BTIME.bits() != 0;
+    let always = [status.stx_mtime, status.stx_atime, status.stx_ctime];
+    let birth = has_birth.then_some(status.stx_btime);
+    always.into_iter().chain(birth).any(|one| time(one).is_none())
+}
+
 fn time(time: StatxTimestamp) -> Option<Timestamp> {
     Timestamp::from_parts(time.tv_sec, time.tv_nsec)
 }

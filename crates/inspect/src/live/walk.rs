@@ -121,7 +121,17 @@ impl Walk<'_> {
         let inode = entry::inode(&self.root, None, xattrs);
         let number = inode.number;
         self.emit(ScanEvent::Inode(Box::new(inode)))?;
+        let root = self.root;
+        self.without_time(number, &root)?;
         self.without_attributes(number, b".", error)
+    }
+
+    fn without_time(&mut self, inode: u64, found: &Statx) -> Result<(), Error> {
+        if !entry::has_bad_time(found) {
+            return Ok(());
+        }
+        let detail = "a time that cannot be represented: they are kept from 1677 to 2262".to_owned();
+        self.say(Severity::Info, FindingCode::OutOfRange, inode, detail)
     }
 
     fn without_attributes(&mut self, inode: u64, name: &[u8], error: Option<Errno>) -> Result<(), Error> {
@@ -331,6 +341,7 @@ impl Walk<'_> {
             );
             self.say(Severity::Loss, code(error), number, detail)?;
         }
+        self.without_time(number, found)?;
         self.without_attributes(number, name, error)
     }
 

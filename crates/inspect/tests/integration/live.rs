@@ -436,3 +436,31 @@ fn r24_a_mount_point_carries_nothing_of_what_is_mounted() {
     );
     assert_eq!(covered.times, ntt_model::time::Times::default());
 }
+
+/// R27: a time that cannot be kept is said to be left out, as readers of file systems do.
+#[test]
+fn r27_a_time_beyond_2262_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let far = std::time::UNIX_EPOCH + std::time::Duration::from_secs(14_831_769_600);
+    for name in ["far", "near"] {
+        let file = fs::File::create(folder.path().join(name)).expect("a file");
+        if name == "far" {
+            file.set_modified(far).expect("its time");
+        }
+    }
+    let kept = fs::metadata(folder.path().join("far")).and_then(|file| file.modified());
+    if kept.expect("a time") != far {
+        eprintln!("skipped: this file system keeps no such time");
+        return;
+    }
+    let (_, events) = walk(folder.path());
+    let told: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            ScanEvent::Finding(finding) if finding.code == FindingCode::OutOfRange => finding.inode,
+            _ => None,
+        })
+        .collect();
+    let far = fs::metadata(folder.path().join("far")).expect("a file").ino();
+    assert_eq!(told, [far]);
+}

@@ -45,7 +45,10 @@ pub(super) fn refuse_archive(path: &Path, archive: &Path) -> Result<(), Error> {
         .find_map(|ancestor| std::fs::canonicalize(ancestor).ok());
     let archive = std::fs::canonicalize(archive).map_err(Error::io("examining", archive))?;
     if there.is_some_and(|there| there.starts_with(&archive)) {
-        return Err(Error::Refused(format!("{} lies in the archive", path.display())));
+        return Err(Error::Source {
+            path,
+            reason: "it lies in the archive, where nothing else may stand".to_owned(),
+        });
     }
     Ok(())
 }

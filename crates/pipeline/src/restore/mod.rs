@@ -98,7 +98,7 @@ pub struct RestoreSummary {
 ///
 /// # Errors
 ///
-/// [`Error::Refused`] if the destination is not empty or lies in the archive, [`ntt_report::Error::NotFound`] if the path is not in the catalogue.
+/// [`Error::Refused`] if the destination is not empty, [`Error::Source`] if it lies in the archive, [`ntt_report::Error::NotFound`] if the path is not in the catalogue.
 pub fn plan(archive: &Archive, request: &RestoreRequest) -> Result<RestorePlan, Error> {
     destination::refuse_archive(request.destination.as_path(), archive.root())?;
     destination::check(request.destination.as_path(), request.into_existing)?;

@@ -111,7 +111,7 @@ pub enum Error {
     DeviceLost(PathBuf),
     /// A question to the catalogue has no answer.
     #[error(transparent)]
-    Report(#[from] ntt_report::Error),
+    Report(ntt_report::Error),
     /// A list that is too long for the memory cannot be sorted in the folder for temporary files: no room there, or its disk failed.
     #[error("a list cannot be sorted in the folder for temporary files (TMPDIR)")]
     Sorting(#[source] rusqlite::Error),
@@ -147,6 +147,16 @@ impl ErrorKind {
             Self::Unreachable => 10,
             Self::Held => 11,
             Self::Interrupted => 130,
+        }
+    }
+}
+
+impl From<ntt_report::Error> for Error {
+    fn from(error: ntt_report::Error) -> Self {
+        match error {
+            // A catalogue that is out of reach is so whoever asked it.
+            ntt_report::Error::Catalogue(error) => Self::Catalogue(error),
+            other => Self::Report(other),
         }
     }
 }

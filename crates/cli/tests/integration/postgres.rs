@@ -41,7 +41,7 @@ impl Served {
         command.env("NTT_CATALOGUE", &self.url);
         command
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(Stdio::inherit())
             .spawn()
             .expect("a process")
     }

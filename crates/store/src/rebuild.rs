@@ -114,7 +114,7 @@ impl Store {
     }
 
     /// Length of a file, 0 if it is not there.
-    pub(crate) fn len_of(&self, path: &Path) -> Result<u64, Error> {
+    fn len_of(&self, path: &Path) -> Result<u64, Error> {
         let entry = self.shared.disk.entry(path).during("look up", path)?;
         Ok(entry.map_or(0, |entry| entry.len))
     }

@@ -1,5 +1,7 @@
 //! Making the list of a sealed pack again when it is damaged. The pack tells all that stands in it, as long as it is whole itself.
 
+use std::path::Path;
+
 use ntt_host::OpenMode;
 
 use crate::error::During;
@@ -33,10 +35,7 @@ impl Store {
         let kept = layout
             .quarantine()
             .join(format!("{pack}.idx.{}", PackId(self.shared.new_id()?)));
-        let mut damaged = vec![0; self.len_of(&path).map(usize::try_from)?.unwrap_or(0)];
-        let old = disk.open(&path, OpenMode::Read).during("open", &path)?;
-        old.read_exact_at(0, &mut damaged).during("read", &path)?;
-        self.write_whole(&kept, &damaged)?;
+        self.copy_list(&path, &kept)?;
         disk.sync_dir(&layout.quarantine())
             .during("sync", &layout.quarantine())?;
         let temporary = layout.temporary("maintenance", &format!("{pack}.idx"));
@@ -80,8 +79,24 @@ impl Store {
         }))
     }
 
+    /// Makes a durable copy of a damaged list, however long that is.
+    fn copy_list(&self, from: &Path, to: &Path) -> Result<(), Error> {
+        let disk = self.shared.disk.as_ref();
+        let old = disk.open(from, OpenMode::Read).during("open", from)?;
+        let mut kept = disk.open(to, OpenMode::CreateNew).during("create", to)?;
+        let (len, mut buffer, mut done) = (old.len().during("measure", from)?, vec![0; STEP_BYTES], 0);
+        while done < len {
+            let step = usize::try_from(len - done).map_or(STEP_BYTES, |left| left.min(STEP_BYTES));
+            old.read_exact_at(done, &mut buffer[..step])
+                .during("read", from)?;
+            kept.write_all_at(done, &buffer[..step]).during("write", to)?;
+            done += step as u64;
+        }
+        kept.sync_data().during("sync", to)
+    }
+
     /// Makes a durable file.
-    fn write_whole(&self, path: &std::path::Path, bytes: &[u8]) -> Result<(), Error> {
+    fn write_whole(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
         let disk = self.shared.disk.as_ref();
         // Left by one that was stopped here.
         crate::maintain::remove(disk, path)?;

@@ -37,7 +37,7 @@ fn r12_an_image_of_a_thousand_parts_is_read_whole_or_not_at_all() {
     );
 }
 
-/// A part of a series that cannot be opened is not called missing; a file that an image names elsewhere is opened if that is allowed, and said if it is not.
+/// A file that an image names elsewhere is opened if that is allowed, also later, and said if it is not.
 #[test]
 fn what_is_not_beside_the_image_is_told_how_to_allow() {
     if !have("qemu-img") {

@@ -197,6 +197,21 @@ fn r11_a_member_alone_gives_what_it_has() {
     assert!(right > 0);
 }
 
+/// The first of three members of a RAID5.
+const OF_RAID5: MdMember = MdMember {
+    level: 5,
+    layout: 2,
+    chunk_sectors: 128,
+    raid_disks: 3,
+    role: 0,
+    events: 7,
+};
+
+/// The three members of a RAID5.
+fn raid5_members(data: &[u8]) -> Vec<Vec<u8>> {
+    md_members(OF_RAID5, &raid5(data, 65_536, 3))
+}
+
 /// A RAID5 whose members are partitions of one disk; the members in `absent` are left out.
 fn raid5_disk(data: &[u8], absent: &[usize], events: [u64; 3]) -> Vec<u8> {
     let columns = raid5(data, 65_536, 3);
@@ -268,15 +283,7 @@ fn a_partition_in_a_degraded_array_is_read() {
 fn r16_members_on_several_images_make_a_set() {
     let Some(image) = ext4("set", 8) else { return };
     let expected = expected(&image);
-    let like = MdMember {
-        level: 5,
-        layout: 2,
-        chunk_sectors: 128,
-        raid_disks: 3,
-        role: 0,
-        events: 7,
-    };
-    let members = md_members(like, &raid5(&image, 65_536, 3));
+    let members = raid5_members(&image);
     let disks: Vec<Vec<u8>> = members.into_iter().map(|member| disk_of(&[member])).collect();
     for absent in [None, Some(0), Some(1), Some(2)] {
         let given: Vec<Vec<u8>> = (0..3)
@@ -312,15 +319,7 @@ fn r16_members_on_several_images_make_a_set() {
 #[test]
 fn r22_parity_that_is_not_in_step_is_doubtful_without_a_member() {
     let Some(image) = ext4("dirty", 8) else { return };
-    let like = MdMember {
-        level: 5,
-        layout: 2,
-        chunk_sectors: 128,
-        raid_disks: 3,
-        role: 0,
-        events: 7,
-    };
-    let members = md_members(like, &raid5(&image, 65_536, 3));
+    let members = raid5_members(&image);
     let resynced_to = |sector: u64| -> Vec<Vec<u8>> {
         let mut members = members.clone();
         members
@@ -389,15 +388,7 @@ fn parity_that_is_not_in_step_matters_only_where_it_is_used() {
 fn r12_an_image_of_a_member_that_is_cut_short_is_incomplete() {
     let Some(image) = ext4("short", 8) else { return };
     let expected = expected(&image);
-    let like = MdMember {
-        level: 5,
-        layout: 2,
-        chunk_sectors: 128,
-        raid_disks: 3,
-        role: 0,
-        events: 7,
-    };
-    let mut disks = md_members(like, &raid5(&image, 65_536, 3));
+    let mut disks = raid5_members(&image);
     let whole = disks[1].len();
     disks[1].truncate(whole / 2);
     let trees = build_set(disks.clone()).expect("a set");
@@ -442,17 +433,9 @@ fn r12_an_image_of_a_physical_volume_that_is_cut_short_is_incomplete() {
 #[test]
 fn r16_strangers_make_no_set() {
     let Some(image) = ext4("one", 4) else { return };
-    let like = MdMember {
-        level: 5,
-        layout: 2,
-        chunk_sectors: 128,
-        raid_disks: 3,
-        role: 0,
-        events: 7,
-    };
     let columns = raid5(&image, 65_536, 3);
-    let [first, second, third] = md_members(like, &columns).try_into().expect("three members");
-    let foreign = like.version_1_2(&columns[1]);
+    let [first, second, third] = md_members(OF_RAID5, &columns).try_into().expect("three members");
+    let foreign = OF_RAID5.version_1_2(&columns[1]);
     let foreign = of_another_array(foreign);
     let trees = build_set(vec![first.clone(), foreign]).expect("a set");
     assert_eq!((trees.set.volumes.len(), trees.set.findings.len()), (0, 0));
@@ -462,7 +445,7 @@ fn r16_strangers_make_no_set() {
     let stale = MdMember {
         role: 1,
         events: 5,
-        ..like
+        ..OF_RAID5
     };
     let trees = build_set(vec![first.clone(), stale.version_1_2(&columns[1]), third]).expect("a set");
     let text: Vec<String> = trees

@@ -138,9 +138,6 @@ pub struct IdentifyPlan {
     /// Whether it is known.
     #[serde(flatten)]
     pub recognition: Recognition,
-    /// Whether more of the medium was rescued than the source has: then the medium's own image is the one to go on with.
-    #[serde(skip)]
-    pub(crate) is_superseded: bool,
 }
 
 /// An archive does not take itself in: it would grow by itself at every ingest.
@@ -176,20 +173,19 @@ pub fn plan(archive: Option<&Archive>, source: &Path, opener: &Opener<'_>) -> Re
         source,
         evidence,
         recognition: Recognition::New,
-        is_superseded: false,
     };
     if let Some(archive) = archive {
         let catalogue = archive.catalogue();
         plan.recognition = recognise::recognise(catalogue, &plan.source, &plan.evidence, interrupt)?;
         plan.keep_unread(catalogue, interrupt)?;
-        plan.is_superseded = plan.is_superseded(catalogue)?;
     }
     Ok(plan)
 }
 
 impl IdentifyPlan {
-    /// A source that is known as it is has the unread bytes that are on record, unless it is an earlier state of the medium's image.
-    fn is_superseded(&self, catalogue: &dyn Catalogue) -> Result<bool, Error> {
+    /// Whether more of the medium was rescued than the source has: then the medium's own image is the one to go on with. A source that is known as it is has the unread bytes that are on
+    /// record otherwise.
+    pub(crate) fn is_superseded(&self, catalogue: &dyn Catalogue) -> Result<bool, Error> {
         let (Recognition::Known { key, .. }, SourceKind::Image) = (&self.recognition, self.source.kind)
         else {
             return Ok(false);

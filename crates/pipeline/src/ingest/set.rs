@@ -69,7 +69,6 @@ fn recorded(
         source: whole,
         evidence: set::evidence(&ids),
         recognition: recognition(found),
-        is_superseded: false,
     };
     let medium = record(context, &plan, request)?;
     let known = Known::set(

@@ -50,7 +50,7 @@ pub(super) fn identify(context: &Context<'_>, path: &Path, request: &IngestReque
     let rescued = rescue_first(context, path, request)?;
     let image = rescued.as_ref().map_or(path, |rescued| rescued.image.as_path());
     let mut identity = identify::plan(Some(context.archive), image, &context.opener())?;
-    if identity.is_superseded {
+    if identity.is_superseded(context.archive.catalogue())? {
         identity = successor(context, identity)?;
     }
     Ok(Known {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::*;
 
-/// The workload of the power tests seals its packs; gives the disk and the list of one.
+/// A store with a sealed pack; gives the disk and the pack's list.
 fn sealed() -> Result<(SimDisk, PathBuf), Error> {
     let disk = SimDisk::new();
     let store = create(&disk, 1)?;

@@ -116,7 +116,7 @@ fn drain(catalogue: &SqliteCatalogue, scan: ScanId) -> Result<()> {
             let result = ChunkResult {
                 chunk: chunk.id,
                 epoch: chunk.epoch,
-                streams: chunk.items.iter().map(|item| stored(item.inode)).collect(),
+                streams: chunk.items.iter().map(|item| stored(item.inode, true)).collect(),
                 findings: Vec::new(),
             };
             catalogue.complete_chunks(worker, &[result])?;

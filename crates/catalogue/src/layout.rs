@@ -6,9 +6,12 @@ use ntt_model::entry::{Encoding, Stream, StreamKind};
 
 use crate::Error;
 use crate::codec::{self, Reader, put, put_difference};
+use crate::rows::WantedStream;
 
 /// Bytes of a map that is repeated at most: an extent or two.
-const SHORT: usize = 15;
+pub(crate) const SHORT: usize = 15;
+/// The bits of an inode's row, in all back ends, whose data stream is encoded, or has extents that are not all known.
+const IRREGULAR: i64 = 16 | 32 | 64;
 /// In front of a place that is to be looked up, of one without extents, and of one with extents, to which the bytes behind the first offset are added.
 const UNKNOWN: u64 = 0;
 const WITHOUT_EXTENTS: u64 = 1;
@@ -35,6 +38,15 @@ impl ShortMap {
                 }
             }
             _ => Self::default(),
+        }
+    }
+
+    /// The map of stream 0 of an inode whose row has these `bits`; of `extents` no more than [`SHORT`] + 1 bytes are needed.
+    pub(crate) fn of_row(bits: i64, extents: &[u8]) -> Self {
+        if bits & IRREGULAR == 0 {
+            Self::of(extents)
+        } else {
+            Self::default()
         }
     }
 
@@ -82,7 +94,7 @@ pub(crate) fn put_layout(places: &[Place]) -> Result<Vec<u8>, Error> {
 }
 
 /// The data streams that [`put_layout`] wrote, in the order of the members; `None` for one that is to be looked up.
-pub(crate) fn streams(bytes: &[u8]) -> Result<Vec<Option<Stream>>, Error> {
+fn streams(bytes: &[u8]) -> Result<Vec<Option<Stream>>, Error> {
     let mut reader = Reader::new(bytes, "layout");
     let mut streams = Vec::with_capacity(bytes.len() / 8);
     let mut previous = 0;
@@ -109,6 +121,17 @@ pub(crate) fn streams(bytes: &[u8]) -> Result<Vec<Option<Stream>>, Error> {
         }));
     }
     Ok(streams)
+}
+
+/// The streams of a chunk's `members` members that stand beside them; none for a member that is to be looked up.
+pub(crate) fn known(layout: &[u8], members: usize) -> Result<Vec<Vec<WantedStream>>, Error> {
+    let wanted = |stream| vec![WantedStream { ordinal: 0, stream }];
+    let streams = streams(layout)?.into_iter();
+    let mut known: Vec<_> = streams
+        .map(|stream| stream.map_or_else(Vec::new, wanted))
+        .collect();
+    known.resize_with(members, Vec::new);
+    Ok(known)
 }
 
 #[cfg(test)]

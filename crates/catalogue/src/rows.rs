@@ -345,6 +345,8 @@ pub struct StreamResult {
     pub sha256: Option<Sha256>,
     /// Media type by content (`image/jpeg`), if it was recognised.
     pub content_type: Option<String>,
+    /// Whether the store had to take the content in. A catalogue may then expect not to know it yet, but must be right if it does.
+    pub is_new: bool,
 }
 
 /// State of a stream as the catalogue derives it (R32).

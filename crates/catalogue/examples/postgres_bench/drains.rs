@@ -26,10 +26,10 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     let (again, _) = bench.load(&place, 1, DRAINED, 1)?;
     let mut first = None;
     drained(bench, &place, "leases, results by COPY", &mut first, || {
-        drain(&place.url, scan)
+        drain(&place.url, scan, true)
     })?;
     drained(bench, &place, "the same, every content known", &mut first, || {
-        drain(&place.url, again)
+        drain(&place.url, again, false)
     })?;
     let mut client = Client::connect(&place.url, NoTls)?;
     for (batch, is_indexed) in [(50, false), (500, false), (50, true), (500, true)] {
@@ -80,9 +80,11 @@ fn drained(
 const TOGETHER: usize = 8;
 
 /// Four workers, some chunks and their results at a time.
-pub(crate) fn drain(url: &str, scan: ScanId) -> Result<()> {
+pub(crate) fn drain(url: &str, scan: ScanId, is_new: bool) -> Result<()> {
     thread::scope(|scope| -> std::result::Result<(), ntt_catalogue::Error> {
-        let workers: Vec<_> = (0..4).map(|_| scope.spawn(|| drain_one(url, scan))).collect();
+        let workers: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| drain_one(url, scan, is_new)))
+            .collect();
         for worker in workers {
             worker
                 .join()
@@ -93,7 +95,7 @@ pub(crate) fn drain(url: &str, scan: ScanId) -> Result<()> {
     Ok(())
 }
 
-fn drain_one(url: &str, scan: ScanId) -> std::result::Result<(), ntt_catalogue::Error> {
+fn drain_one(url: &str, scan: ScanId, is_new: bool) -> std::result::Result<(), ntt_catalogue::Error> {
     let catalogue = PostgresCatalogue::open(url, None)?;
     let worker = catalogue.register_worker("bench")?;
     let mut results = Vec::with_capacity(TOGETHER);
@@ -101,7 +103,11 @@ fn drain_one(url: &str, scan: ScanId) -> std::result::Result<(), ntt_catalogue::
         results.push(ChunkResult {
             chunk: chunk.id,
             epoch: chunk.epoch,
-            streams: chunk.items.iter().map(|item| stored(item.inode)).collect(),
+            streams: chunk
+                .items
+                .iter()
+                .map(|item| stored(item.inode, is_new))
+                .collect(),
             findings: Vec::new(),
         });
         if results.len() == TOGETHER {

@@ -51,7 +51,7 @@ fn through(bench: &Bench, inodes: u64) -> Result<Way> {
     let place = bench.place(&name)?;
     let (scan, load) = bench.load(&place, 0, inodes, 1)?;
     let cpu = bench.cpu()?;
-    drains::drain(&place.url, scan)?;
+    drains::drain(&place.url, scan, true)?;
     let drain = bench.cpu()?.saturating_sub(cpu);
     let stored: i64 = Client::connect(&place.url, NoTls)?
         .query_one(

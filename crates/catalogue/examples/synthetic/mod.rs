@@ -122,8 +122,8 @@ fn file(number: u64) -> Inode {
     }
 }
 
-/// The result of copying a file with a content of its own.
-pub(crate) fn stored(inode: u64) -> StreamResult {
+/// The result of copying a file with a content of its own, which the store had or had not.
+pub(crate) fn stored(inode: u64, is_new: bool) -> StreamResult {
     let content = inode.to_le_bytes();
     StreamResult {
         inode,
@@ -134,6 +134,7 @@ pub(crate) fn stored(inode: u64) -> StreamResult {
         },
         sha256: None,
         content_type: None,
+        is_new,
     }
 }
 

@@ -8,8 +8,8 @@ use ntt_model::entry::{Allocation, Directory, Encoding, Inode, Name, ScanCounts,
 use ntt_model::failure::Failure;
 use ntt_model::time::Times;
 use ntt_model::{
-    BlobHash, ByteRange, Extent, ExtentKind, FailureClass, Kind, MediumId, MediumKey, Namespace, Outcome,
-    ScanEvent, ScanId, Timestamp, VolumeKey, WorkerId,
+    BlobHash, ByteRange, Codec, Extent, ExtentKind, FailureClass, Kind, MediumId, MediumKey, Namespace,
+    Outcome, PackedUnit, ScanEvent, ScanId, Timestamp, VolumeKey, WorkerId,
 };
 
 use crate::rows::{
@@ -68,6 +68,46 @@ pub fn file(number: u64, size: u64, position: u64) -> Inode {
         xattrs: Vec::new(),
         allocation: Allocation::Allocated,
     }
+}
+
+/// Inodes of which a claim needs more than a size and an extent, or less, numbered from 20.
+pub fn odd_inodes() -> Vec<Inode> {
+    let many = (0..9).map(|part| Extent {
+        logical_offset: part * 4096,
+        image_offset: u64::MAX - part * 8192,
+        len: 4096,
+        kind: ExtentKind::Hole,
+    });
+    let unit = PackedUnit {
+        logical_offset: 0,
+        len: 9,
+        stored_offset: 7,
+        stored_len: 5,
+        skip: 0,
+        codec: Codec::Lznt1,
+        is_whole: false,
+    };
+    let changes: [&dyn Fn(&mut Inode); 8] = [
+        &|inode| inode.streams[0].extents.extend(many.clone()),
+        &|inode| inode.streams[0].encoding = Encoding::Packed(vec![unit]),
+        &|inode| inode.streams[0].encoding = Encoding::Encrypted,
+        &|inode| inode.streams[0].extents_incomplete = true,
+        &|inode| inode.streams[0].kind = StreamKind::Named(b"alone".to_vec()),
+        &|inode| {
+            inode.streams.push(Stream {
+                kind: StreamKind::Named(b"rsrc".to_vec()),
+                ..inode.streams[0].clone()
+            });
+        },
+        &|inode| inode.streams[0].extents[0].image_offset = u64::MAX,
+        &|inode| inode.streams[0].size_bytes = u64::MAX,
+    ];
+    let numbered = (20..).zip(changes).map(|(number, change)| {
+        let mut inode = file(number, 5, number << 30);
+        change(&mut inode);
+        inode
+    });
+    numbered.collect()
 }
 
 /// A name in a directory.
@@ -290,6 +330,7 @@ pub(super) fn results(chunk: &Chunk, mut outcome: impl FnMut(u64, u32) -> Outcom
                 outcome: outcome(item.inode, stream.ordinal),
                 sha256: None,
                 content_type: None,
+                is_new: true,
             });
         }
     }

@@ -1,7 +1,7 @@
 //! Leases: one holder at a time, none for ever, and late comers do no harm.
 
 use super::Case;
-use super::fixture::{Fixture, files, flat, stored};
+use super::fixture::{Fixture, files, flat, odd_inodes, stored};
 use crate::rows::State;
 
 pub(super) const CASES: &[Case] = &[
@@ -13,6 +13,10 @@ pub(super) const CASES: &[Case] = &[
         a_retired_workers_lease_returns_at_once,
     ),
     ("a_released_chunk_returns", a_released_chunk_returns),
+    (
+        "a_lease_gives_what_the_inodes_say",
+        a_lease_gives_what_the_inodes_say,
+    ),
 ];
 
 fn every_chunk_is_leased_once(fixture: &Fixture) {
@@ -84,4 +88,24 @@ fn a_released_chunk_returns(fixture: &Fixture) {
     );
     fixture.catalogue.release_chunk(one, &chunk).unwrap();
     assert!(fixture.catalogue.claim_chunk(scan, two).unwrap().is_some());
+}
+
+fn a_lease_gives_what_the_inodes_say(fixture: &Fixture) {
+    let mut inodes = odd_inodes();
+    inodes.extend(files(600, 7).into_iter().skip(100));
+    let scan = fixture.scan(&flat(&inodes));
+    let worker = fixture.worker();
+    let mut seen = 0;
+    while let Some(chunk) = fixture.catalogue.claim_chunk(scan, worker).unwrap() {
+        for item in chunk.items {
+            let row = fixture.catalogue.inode(scan, item.inode).unwrap().unwrap();
+            for wanted in item.streams {
+                let ordinal = usize::try_from(wanted.ordinal).unwrap();
+                assert_eq!(row.streams[ordinal], wanted.stream, "inode {}", item.inode);
+                seen += 1;
+            }
+        }
+    }
+    let streams: usize = inodes.iter().map(|inode| inode.streams.len()).sum();
+    assert_eq!(seen, streams);
 }

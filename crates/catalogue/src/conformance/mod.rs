@@ -19,7 +19,7 @@ mod relabelling;
 use std::sync::Arc;
 
 use crate::Catalogue;
-pub use fixture::{Fixture, ManualClock, file, named};
+pub use fixture::{Fixture, ManualClock, file, named, odd_inodes};
 pub use lease_script::run_lease_script;
 
 /// Makes an empty catalogue.

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use ntt_model::entry::ScanCounts;
 use ntt_model::{ScanId, Timestamp, VolumeKey};
 
+use super::claim::Claimed;
 use super::connection::{Connection, get};
 use super::inodes;
 use super::media::{leaf, medium_of_volume, not_found, unsigned};
 use super::paths::Paths;
 use crate::Error;
 use crate::codec::Member;
-use crate::rows::{ChunkItem, DIRECTORY_READER, NewScan, ScanRow};
+use crate::rows::{ChunkItem, DIRECTORY_READER, NewScan, ScanRow, WantedStream};
 
 /// The sealed scans of a volume, oldest first.
 pub(super) fn scans(connection: &Connection, volume: VolumeKey) -> Result<Vec<ScanRow>, Error> {
@@ -51,24 +52,38 @@ pub(super) fn volume_of_scan(connection: &Connection, scan: ScanId) -> Result<Vo
     get(&row, 0).map(VolumeKey)
 }
 
-/// The items of a chunk with these members, for a scan by `reader`.
-pub(super) fn items(
-    connection: &Connection,
-    scan: ScanId,
-    reader: &str,
-    members: Vec<Member>,
-) -> Result<Vec<ChunkItem>, Error> {
-    let numbers: Vec<i64> = members.iter().map(|member| member.inode.cast_signed()).collect();
-    let mut found = inodes::streams_with_extents(connection, scan, &numbers)?;
-    let mut paths = if reader == DIRECTORY_READER {
-        first_paths(connection, scan, &numbers)?
+/// What does not stand beside the members of a chunk.
+pub(super) struct Found {
+    streams: HashMap<u64, Vec<WantedStream>>,
+    paths: HashMap<i64, Vec<u8>>,
+}
+
+/// Looks up what the items of a leased chunk lack.
+pub(super) fn look_up(connection: &Connection, scan: ScanId, claimed: &Claimed) -> Result<Found, Error> {
+    let members = || claimed.members.iter().map(|member| member.inode.cast_signed());
+    let unknown = members().zip(&claimed.streams);
+    let unknown: Vec<i64> = unknown
+        .filter_map(|(inode, known)| known.is_empty().then_some(inode))
+        .collect();
+    let paths = if claimed.reader == DIRECTORY_READER {
+        first_paths(connection, scan, &members().collect::<Vec<_>>())?
     } else {
         HashMap::new()
     };
-    let item = |member: Member| {
+    Ok(Found {
+        streams: inodes::streams_with_extents(connection, scan, &unknown)?,
+        paths,
+    })
+}
+
+/// The items of a leased chunk: its members with their streams, which stand beside them or were looked up.
+pub(super) fn items(claimed: Claimed, mut found: Found) -> Result<Vec<ChunkItem>, Error> {
+    let item = |(member, mut streams): (Member, Vec<WantedStream>)| {
         let inode = member.inode;
-        let mut streams = found.remove(&inode).unwrap_or_default();
-        streams.retain(|stream| member.streams.contains(&stream.ordinal));
+        if streams.is_empty() {
+            streams = found.streams.remove(&inode).unwrap_or_default();
+            streams.retain(|stream| member.streams.contains(&stream.ordinal));
+        }
         if streams.len() != member.streams.len() {
             let text = format!("a chunk names a stream of inode {inode} that is not there");
             return Err(Error::Damaged(text));
@@ -76,10 +91,15 @@ pub(super) fn items(
         Ok(ChunkItem {
             inode,
             streams,
-            path: paths.remove(&inode.cast_signed()).unwrap_or_default(),
+            path: found.paths.remove(&inode.cast_signed()).unwrap_or_default(),
         })
     };
-    members.into_iter().map(item).collect()
+    claimed
+        .members
+        .into_iter()
+        .zip(claimed.streams)
+        .map(item)
+        .collect()
 }
 
 /// The first eligible path of each inode.

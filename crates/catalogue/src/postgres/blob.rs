@@ -21,9 +21,11 @@ pub(super) struct NewBlob<'b> {
     pub(super) size: u64,
     pub(super) sha256: Option<&'b Sha256>,
     pub(super) content_type: Option<&'b str>,
+    /// Whether it is expected not to be there, and need not be looked for.
+    pub(super) is_expected: bool,
 }
 
-/// Adds blobs, or completes what is known of them; returns their row ids. Every hash is looked for once, and what is new is loaded in the order of
+/// Adds blobs, or completes what is known of them; returns their row ids. Every hash that is not expected to be new is looked for once, and what is new is loaded in the order of
 /// the hashes, so that two transactions that bring the same ones do not wait for each other crosswise: the later one meets the primary key, and is run
 /// again.
 ///
@@ -34,7 +36,8 @@ pub(super) fn keep(
     connection: &Connection,
     blobs: &BTreeMap<BlobHash, NewBlob<'_>>,
 ) -> Result<HashMap<BlobHash, i64>, Error> {
-    let places = blob_id::look(connection, blobs.keys())?;
+    let expected = |hash: &BlobHash| blobs.get(hash).is_some_and(|blob| blob.is_expected);
+    let places = blob_id::look(connection, blobs.keys(), expected)?;
     meet(connection, blobs, &places.known)?;
     add(connection, blobs, &places.free)?;
     let known = places.known.into_iter().map(|(hash, known)| (hash, known.id));

@@ -41,7 +41,7 @@ pub(super) fn first(hash: &BlobHash) -> i64 {
     (u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1).cast_signed()
 }
 
-/// Looks for contents.
+/// Looks for contents. One that is `expected` to be new goes unseen to the first of its ids; if something is there, it meets the primary key.
 ///
 /// # Errors
 ///
@@ -49,11 +49,13 @@ pub(super) fn first(hash: &BlobHash) -> i64 {
 pub(super) fn look<'h>(
     connection: &Connection,
     hashes: impl IntoIterator<Item = &'h BlobHash>,
+    expected: impl Fn(&BlobHash) -> bool,
 ) -> Result<Places, Error> {
     let mut wanted: Vec<&BlobHash> = hashes.into_iter().collect();
     wanted.sort_unstable();
     wanted.dedup();
     let mut places = Places::default();
+    wanted.retain(|hash| !(expected(hash) && places.expect(hash)));
     for step in 0..CHOICES {
         if wanted.is_empty() {
             break;
@@ -69,11 +71,21 @@ pub(super) fn ids<'h>(
     connection: &Connection,
     hashes: impl IntoIterator<Item = &'h BlobHash>,
 ) -> Result<HashMap<BlobHash, i64>, Error> {
-    let known = look(connection, hashes)?.known;
+    let known = look(connection, hashes, |_| false)?.known;
     Ok(known.into_iter().map(|(hash, known)| (hash, known.id)).collect())
 }
 
 impl Places {
+    /// Gives a content the first of its ids, unless another of these has it.
+    fn expect(&mut self, hash: &BlobHash) -> bool {
+        let id = first(hash);
+        let is_free = self.given.insert(id);
+        if is_free {
+            self.free.insert(*hash, id);
+        }
+        is_free
+    }
+
     /// Looks at the id that is `step` after the first of each; returns those for which it is another's.
     fn step<'h>(
         &mut self,

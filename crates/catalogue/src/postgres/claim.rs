@@ -11,7 +11,9 @@ use super::value::Value;
 use super::worker::dead;
 use crate::Error;
 use crate::codec::{Member, members};
+use crate::layout;
 use crate::lease::LEASE_NANOS;
+use crate::rows::WantedStream;
 
 /// A lease, as it was taken.
 pub(super) struct Claimed {
@@ -20,6 +22,8 @@ pub(super) struct Claimed {
     pub(super) epoch: i64,
     pub(super) reader: String,
     pub(super) members: Vec<Member>,
+    /// Of each member the streams that stand beside it; none if they are to be looked up.
+    pub(super) streams: Vec<Vec<WantedStream>>,
 }
 
 impl Look {
@@ -84,7 +88,7 @@ pub(super) fn claim_next(
             "UPDATE chunk c SET state = 1, owner = $2, epoch = epoch + 1 WHERE id = \
                  ({first}) AND EXISTS (SELECT 1 FROM worker WHERE id = $2 AND NOT retired) \
              RETURNING id, seq, epoch, (SELECT m.members FROM chunk_members m WHERE m.chunk = c.id), \
-                 set_config('synchronous_commit', 'off', true)"
+                 (SELECT m.layout FROM chunk_members m WHERE m.chunk = c.id), set_config('synchronous_commit', 'off', true)"
         ),
         types,
     };
@@ -111,17 +115,20 @@ pub(super) fn claim_next(
     row.map(|row| claimed(row, 0, reader.to_owned())).transpose()
 }
 
-/// A lease from the columns `id`, `seq`, `epoch` and `members`, which begin at `first`.
+/// A lease from the columns `id`, `seq`, `epoch`, `members` and `layout`, which begin at `first`.
 fn claimed(row: &Row, first: usize, reader: String) -> Result<Claimed, Error> {
     let chunk = get(row, first)?;
     let asked: Option<&[u8]> = get(row, first + 3)?;
     let asked = asked.ok_or_else(|| Error::Damaged(format!("chunk {chunk} has no members")))?;
+    let members = members(asked)?;
+    let layout: Option<&[u8]> = get(row, first + 4)?;
     Ok(Claimed {
         chunk: ChunkId(chunk),
         seq: get(row, first + 1)?,
         epoch: get(row, first + 2)?,
         reader,
-        members: members(asked)?,
+        streams: layout::known(layout.unwrap_or_default(), members.len())?,
+        members,
     })
 }
 
@@ -148,7 +155,7 @@ pub(super) fn claim(
          leased AS (UPDATE chunk SET state = 1, owner = $2, epoch = epoch + 1 WHERE id = \
              ({first}) AND EXISTS (SELECT 1 FROM alive) AND NOT EXISTS (SELECT 1 FROM dead) RETURNING id, seq, epoch) \
          SELECT set_config('synchronous_commit', 'off', true), EXISTS (SELECT 1 FROM alive), \
-             (SELECT reader FROM scan WHERE id = $1), EXISTS (SELECT 1 FROM dead), l.id, l.seq, l.epoch, m.members \
+             (SELECT reader FROM scan WHERE id = $1), EXISTS (SELECT 1 FROM dead), l.id, l.seq, l.epoch, m.members, m.layout \
          FROM (SELECT 1) one LEFT JOIN leased l ON true LEFT JOIN chunk_members m ON m.chunk = l.id",
         connection.now_sql()
     );

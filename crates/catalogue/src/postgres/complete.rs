@@ -19,11 +19,12 @@ use crate::lease::{Lease, Verdict};
 use crate::rows::{ChunkResult, StreamResult};
 use crate::settlement::{KeptBlob, Settlement, settle};
 
-/// Records the results of chunks; returns those whose lease was lost.
+/// Records the results of chunks; returns those whose lease was lost. With `expects_new`, contents that were new to the store are not looked for.
 pub(super) fn complete(
     connection: &Connection,
     worker: WorkerId,
     results: &[ChunkResult],
+    expects_new: bool,
 ) -> Result<Vec<ChunkId>, Error> {
     let chunks = lock(connection, results)?;
     let now = connection.now()?;
@@ -40,7 +41,8 @@ pub(super) fn complete(
         }
     }
     if !held.is_empty() {
-        Completion::new(connection, &held, now)?.record(worker, &held)?;
+        let blobs = blob::keep(connection, &new_blobs(&held, expects_new))?;
+        Completion::new(connection, &held, now, blobs)?.record(worker, &held)?;
     }
     Ok(lost)
 }
@@ -128,11 +130,16 @@ struct Done {
 }
 
 impl<'c> Completion<'c> {
-    fn new(connection: &'c Connection, held: &Held<'_>, now: Timestamp) -> Result<Self, Error> {
+    fn new(
+        connection: &'c Connection,
+        held: &Held<'_>,
+        now: Timestamp,
+        blobs: HashMap<BlobHash, i64>,
+    ) -> Result<Self, Error> {
         Ok(Self {
             connection,
             now,
-            blobs: blob::keep(connection, &new_blobs(held))?,
+            blobs,
             priors: priors(connection, held)?,
             rows: BTreeMap::new(),
             attempts: Rows::default(),
@@ -303,7 +310,7 @@ impl<'c> Completion<'c> {
 }
 
 /// The blobs that results name, each once.
-fn new_blobs<'h>(held: &Held<'h>) -> BTreeMap<BlobHash, NewBlob<'h>> {
+fn new_blobs<'h>(held: &Held<'h>, expects_new: bool) -> BTreeMap<BlobHash, NewBlob<'h>> {
     let mut blobs: BTreeMap<BlobHash, NewBlob<'h>> = BTreeMap::new();
     for stream in held.iter().flat_map(|(result, _)| &result.streams) {
         let (hash, size) = match &stream.outcome {
@@ -316,10 +323,12 @@ fn new_blobs<'h>(held: &Held<'h>) -> BTreeMap<BlobHash, NewBlob<'h>> {
             size,
             sha256: stream.sha256.as_ref(),
             content_type: stream.content_type.as_deref(),
+            is_expected: expects_new && stream.is_new,
         };
         let known = blobs.entry(hash).or_insert(new);
         known.sha256 = known.sha256.or(new.sha256);
         known.content_type = known.content_type.or(new.content_type);
+        known.is_expected |= new.is_expected;
     }
     blobs
 }

@@ -160,6 +160,9 @@ pub(super) fn streams_with_extents(
     scan: ScanId,
     numbers: &[i64],
 ) -> Result<HashMap<u64, Vec<WantedStream>>, Error> {
+    if numbers.is_empty() {
+        return Ok(HashMap::new());
+    }
     let runs = runs(numbers);
     // No run has more rows than numbers: the limit tells the planner how short they are, and that the index is the way. Rounded, so that the server keeps few
     // such statements.

@@ -4,7 +4,7 @@ use ntt_model::{ScanId, Timestamp};
 
 use super::connection::{Connection, Target, get};
 use super::media::leaf;
-use super::queue::{self, ChunkCutter, FIRST_EXTENT, members_of, work_of};
+use super::queue::{self, ChunkCutter, PLACE, members_of, place, work_of};
 use super::state::{self, is_eligible};
 use super::wire::Rows;
 use super::{inodes, paths};
@@ -204,7 +204,7 @@ pub(super) fn prune(connection: &Connection, scan: ScanId, chunk: i64) -> Result
 fn readmit(connection: &Connection, scan: ScanId) -> Result<u64, Error> {
     let mut queued = queued(connection, scan)?;
     let sql = format!(
-        "SELECT i.ino, i.bits, i.size, {FIRST_EXTENT} FROM inode_{scan} i WHERE i.bits & {} = 0 AND {} \
+        "SELECT i.ino, {PLACE} FROM inode_{scan} i WHERE i.bits & {} = 0 AND {} \
          AND (i.bits & {} <> 0 OR NOT EXISTS (SELECT 1 FROM result_{scan} r WHERE r.ino = i.ino AND r.stream = 0 \
               AND r.state IN ({STORED}, {DAMAGED}, {FAILED}))) ORDER BY i.ino",
         inodes::DELETED,
@@ -236,7 +236,7 @@ fn readmit(connection: &Connection, scan: ScanId) -> Result<u64, Error> {
     Ok(readmitted)
 }
 
-/// The streams of a page of inodes (number, bits, size, first extent) that are not settled.
+/// The streams of a page of inodes (number, place) that are not settled.
 fn open_work(connection: &Connection, scan: ScanId, rows: &[postgres::Row]) -> Result<Vec<Work>, Error> {
     let numbers: Vec<i64> = rows.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
     let streams = inodes::streams(connection, scan, &numbers)?;
@@ -244,7 +244,7 @@ fn open_work(connection: &Connection, scan: ScanId, rows: &[postgres::Row]) -> R
     let mut work = Vec::new();
     for row in rows {
         let inode: i64 = get(row, 0)?;
-        let position = codec::first_offset(get(row, 3)?)?.unwrap_or(0);
+        let (position, map) = place(row, 1)?;
         for stream in streams.get(&inode).into_iter().flatten() {
             let result = results.get(&(inode, stream.ordinal));
             if result.is_some_and(|row| [STORED, DAMAGED, FAILED].contains(&row.state)) {
@@ -255,7 +255,11 @@ fn open_work(connection: &Connection, scan: ScanId, rows: &[postgres::Row]) -> R
                 inode: inode.cast_unsigned(),
                 stream: stream.ordinal,
                 bytes: stream.size,
-                map: ShortMap::default(),
+                map: if stream.ordinal == 0 {
+                    map
+                } else {
+                    ShortMap::default()
+                },
             });
         }
     }

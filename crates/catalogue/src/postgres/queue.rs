@@ -9,13 +9,14 @@ use ntt_model::{ChunkId, ScanId, Timestamp, WorkerId};
 use postgres::Row;
 
 use super::connection::{Connection, Target, get};
+use super::inodes::OWN_STREAM;
 use super::media::{leaf, not_found, unsigned};
 use super::wire::Rows;
 use super::{label, state};
 use crate::Error;
-use crate::codec::{Member, members, put_members};
+use crate::codec::{Member, first_offset, members, put_members};
 use crate::cutting::{Cut, Cutter, Cutting, Window, Work};
-use crate::layout::ShortMap;
+use crate::layout::{SHORT, ShortMap, put_layout};
 use crate::lease::{LEASE_NANOS, QueuedChunks};
 use crate::rows::Progress;
 
@@ -70,12 +71,16 @@ impl<'c> ChunkCutter<'c> {
                 .int8(cut.bytes.cast_signed())
                 .int4(leaf(self.scan)?)
                 .boolean(self.is_fresh);
-            members.row(2).int8(id).field(&put_members(&cut.members));
+            members
+                .row(3)
+                .int8(id)
+                .field(&put_members(&cut.members))
+                .field(&put_layout(&cut.places)?);
         }
         let columns = "chunk (id, seq, not_before, streams, bytes, scan, is_fresh)";
         self.connection.load_rows(&Target::table(columns), &chunks)?;
         self.connection
-            .load_rows(&Target::table("chunk_members (chunk, members)"), &members)?;
+            .load_rows(&Target::table("chunk_members (chunk, members, layout)"), &members)?;
         Ok(())
     }
 }
@@ -130,8 +135,9 @@ pub(super) fn shrink(connection: &Connection, chunk: i64, kept: &[Work]) -> Resu
     if kept.is_empty() {
         connection.execute("DELETE FROM chunk_members WHERE chunk = $1", &[&chunk])?;
     } else {
-        let sql = "UPDATE chunk_members SET members = $2 WHERE chunk = $1";
-        connection.execute(sql, &[&chunk, &put_members(&cut.members)])?;
+        let sql = "UPDATE chunk_members SET members = $2, layout = $3 WHERE chunk = $1";
+        let (members, layout) = (put_members(&cut.members), put_layout(&cut.places)?);
+        connection.execute(sql, &[&chunk, &members, &layout])?;
     }
     Ok(())
 }
@@ -152,9 +158,14 @@ pub(super) fn free(connection: &Connection, which: &str) -> Result<usize, Error>
         return Ok(0);
     }
     share(connection, &scans)?;
+    // Behind all others, where claims look first: those before are leased or done, and as long as another session holds an old snapshot a look at their old
+    // versions takes the longer the more there are.
     let sql = format!(
-        "UPDATE chunk SET state = 0, owner = NULL WHERE id IN (SELECT c.id FROM chunk c \
-         WHERE c.state = 1 AND c.scan = ANY ($1) AND {which} ORDER BY c.id FOR UPDATE SKIP LOCKED) RETURNING scan, id"
+        "UPDATE chunk SET state = 0, owner = NULL, seq = f.seq FROM (SELECT h.id, row_number() OVER (PARTITION BY h.scan ORDER BY h.seq) \
+             + (SELECT max(o.seq) FROM chunk o WHERE o.scan = h.scan) AS seq \
+             FROM (SELECT c.id, c.scan, c.seq FROM chunk c WHERE c.state = 1 AND c.scan = ANY ($1) AND {which} \
+                 ORDER BY c.id FOR UPDATE SKIP LOCKED) h) f \
+         WHERE chunk.id = f.id RETURNING chunk.scan, chunk.id"
     );
     let freed: Vec<(i32, i64)> =
         connection.collect(&sql, &[&scans], |row| Ok((get(row, 0)?, get(row, 1)?)))?;
@@ -276,18 +287,22 @@ pub(super) fn placed_streams(
     inodes: &[i64],
 ) -> Result<BTreeMap<(i64, u32), Work>, Error> {
     let streams = super::inodes::streams(connection, scan, inodes)?;
-    let sql = format!("SELECT ino, {FIRST_EXTENT} FROM inode_{scan} WHERE ino = ANY ($1)");
+    let sql = format!("SELECT ino, {PLACE} FROM inode_{scan} i WHERE ino = ANY ($1)");
     let mut found = BTreeMap::new();
     for row in connection.query(&sql, &[&inodes])? {
         let inode: i64 = get(&row, 0)?;
-        let position = crate::codec::first_offset(get(&row, 1)?)?.unwrap_or(0);
+        let (position, map) = place(&row, 1)?;
         for stream in streams.get(&inode).into_iter().flatten() {
             let work = Work {
                 position,
                 inode: inode.cast_unsigned(),
                 stream: stream.ordinal,
                 bytes: stream.size,
-                map: ShortMap::default(),
+                map: if stream.ordinal == 0 {
+                    map
+                } else {
+                    ShortMap::default()
+                },
             };
             found.insert((inode, stream.ordinal), work);
         }
@@ -295,8 +310,21 @@ pub(super) fn placed_streams(
     Ok(found)
 }
 
-/// The beginning of the encoded extents, which holds the first offset.
-pub(super) const FIRST_EXTENT: &str = "substring(extents FROM 1 FOR 10)";
+/// Columns of the inode `i` that tell where its data stream lies: its bits, and so much of the encoded extents as tells whether they are short.
+pub(super) const PLACE: &str = "i.bits, substring(i.extents FROM 1 FOR 16)";
+const _: () = assert!(SHORT + 1 == 16, "one byte more than a short map has");
+
+/// Image offset of the first extent (0 if there is none) and map of stream 0, from [`PLACE`] in the columns from `first` on.
+pub(super) fn place(row: &Row, first: usize) -> Result<(u64, ShortMap), Error> {
+    let bits: i16 = get(row, first)?;
+    let extents: &[u8] = get(row, first + 1)?;
+    let map = if bits & OWN_STREAM == 0 {
+        ShortMap::default()
+    } else {
+        ShortMap::of_row(i64::from(bits), extents)
+    };
+    Ok((first_offset(extents)?.unwrap_or(0), map))
+}
 
 /// Those of some work that paths still ask for.
 pub(super) fn still_wanted(

@@ -169,6 +169,7 @@ impl<'b> NewBlob<'b> {
             size: row.size_bytes,
             sha256: row.sha256.as_ref(),
             content_type: row.content_type.as_deref(),
+            is_expected: false,
         }
     }
 }

@@ -7,14 +7,13 @@ use super::connection::{Connection, Target, get};
 use super::inodes::LEAN;
 use super::load::{COLUMNS, Load};
 use super::media::leaf;
-use super::queue::{ChunkCutter, FIRST_EXTENT};
+use super::queue::{ChunkCutter, PLACE, place};
 use super::wire::Rows;
 use super::{inodes, label, schema, state};
 use crate::cutting::{Window, Work};
-use crate::layout::ShortMap;
 use crate::rows::{ScanRow, SealReport};
 use crate::standing::STORED;
-use crate::{Error, Labels, codec, facts};
+use crate::{Error, Labels, facts};
 
 /// What the transaction of a seal begins with: as much memory as sorting some million rows needs, and as much time as it takes.
 pub(super) const BEGIN: &str = "BEGIN; SET LOCAL work_mem = '128MB'; SET LOCAL maintenance_work_mem = '256MB'; \
@@ -214,7 +213,7 @@ pub(super) fn build_chunks(
         state::is_eligible_without_labels(scan, "i.ino")
     };
     let sql = format!(
-        "SELECT i.ino, i.bits, i.size, {FIRST_EXTENT} FROM inode_{scan} i WHERE i.bits & {} = 0 AND i.bits & {streams} <> 0 AND {eligible} \
+        "SELECT i.ino, i.size, {PLACE} FROM inode_{scan} i WHERE i.bits & {} = 0 AND i.bits & {streams} <> 0 AND {eligible} \
          ORDER BY i.ino",
         inodes::DELETED,
     );
@@ -240,7 +239,7 @@ pub(super) fn build_chunks(
     Ok(report)
 }
 
-/// The work in a page of inodes (number, bits, size, first extent), without what has a result.
+/// The work in a page of inodes (number, size, place), without what has a result.
 fn page_work(
     connection: &Connection,
     scan: ScanId,
@@ -250,7 +249,7 @@ fn page_work(
     let numbers = |wanted: &dyn Fn(i16) -> bool| -> Result<Vec<i64>, Error> {
         let mut numbers = Vec::new();
         for row in rows {
-            if wanted(get(row, 1)?) {
+            if wanted(get(row, 2)?) {
                 numbers.push(get(row, 0)?);
             }
         }
@@ -270,7 +269,7 @@ fn page_work(
     let mut work = Vec::with_capacity(rows.len());
     for row in rows {
         let inode: i64 = get(row, 0)?;
-        if get::<i16>(row, 1)? & inodes::MORE_STREAMS != 0 {
+        if get::<i16>(row, 2)? & inodes::MORE_STREAMS != 0 {
             work.extend(
                 further
                     .range((inode, 0)..=(inode, u32::MAX))
@@ -278,12 +277,13 @@ fn page_work(
             );
             continue;
         }
+        let (position, map) = place(row, 2)?;
         work.push(Work {
-            position: codec::first_offset(get(row, 3)?)?.unwrap_or(0),
+            position,
             inode: inode.cast_unsigned(),
             stream: 0,
-            bytes: get::<i64>(row, 2)?.cast_unsigned(),
-            map: ShortMap::default(),
+            bytes: get::<i64>(row, 1)?.cast_unsigned(),
+            map,
         });
     }
     if has_results {

@@ -154,21 +154,22 @@ impl Catalogue for PostgresCatalogue {
         };
         let (id, epoch) = (claimed.chunk, claimed.epoch);
         // Rows of a sealed scan do not change: no transaction is needed to read them.
-        let items = self.at_once(|connection| {
-            answer::items(connection, scan, &claimed.reader, claimed.members.clone())
-        })?;
+        let found = self.at_once(|connection| answer::look_up(connection, scan, &claimed))?;
         Ok(Some(Chunk {
             id,
             scan,
             epoch,
-            items,
+            items: answer::items(claimed, found)?,
         }))
     }
 
     fn complete_chunks(&self, worker: WorkerId, results: &[ChunkResult]) -> Result<Vec<ChunkId>, Error> {
         let begin = format!("{}; {}", Power.begin(), KEYED);
+        // What is new to the store is expected to be new here. If it is not, this transaction meets it, and is run again with a look at every content.
+        let mut expects_new = true;
         self.write_with(&begin, |connection| {
-            complete::complete(connection, worker, results)
+            let expects_new = std::mem::take(&mut expects_new);
+            complete::complete(connection, worker, results, expects_new)
         })
     }
 

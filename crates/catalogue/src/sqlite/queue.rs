@@ -93,17 +93,10 @@ pub(super) fn asked_of(
     let mut rows = statement.query([chunk])?;
     let row = rows.next()?.ok_or_else(|| not_found("unfinished chunk", chunk))?;
     let members = members(row.get_ref(0)?.as_blob()?)?;
-    let known = layout::streams(row.get_ref(1)?.as_blob_or_null()?.unwrap_or(&[]))?;
-    let mut streams: Vec<Vec<WantedStream>> = known
-        .into_iter()
-        .map(|stream| stream.map_or_else(Vec::new, |stream| vec![WantedStream { ordinal: 0, stream }]))
-        .collect();
-    streams.resize_with(members.len(), Vec::new);
+    let layout = row.get_ref(1)?.as_blob_or_null()?.unwrap_or(&[]);
+    let streams = layout::known(layout, members.len())?;
     Ok((members, streams))
 }
-
-/// The bits of an inode whose data stream is encoded, or has extents that are not all known.
-const IRREGULAR: i64 = 16 | 32 | 64;
 
 /// The streams of an inode as work, from a row with its columns `bits`, `size` and `extents` from `first` on.
 pub(super) fn work_of_row(
@@ -116,14 +109,18 @@ pub(super) fn work_of_row(
     let (bits, size): (i64, Option<i64>) = (row.get(first)?, row.get(first + 1)?);
     let extents = row.get_ref(first + 2)?.as_blob_or_null()?.unwrap_or(&[]);
     let position = first_offset(extents)?.unwrap_or(0);
-    let regular = (size.is_some() && bits & IRREGULAR == 0).then(|| ShortMap::of(extents));
+    let map = size.map_or_else(ShortMap::default, |_| ShortMap::of_row(bits, extents));
     let streams = state::streams(connection, scan, inode, bits, size)?;
     Ok(streams.map(move |stream| Work {
         position,
         inode: inode.cast_unsigned(),
         stream: stream.ordinal,
         bytes: stream.size,
-        map: regular.filter(|_| stream.ordinal == 0).unwrap_or_default(),
+        map: if stream.ordinal == 0 {
+            map
+        } else {
+            ShortMap::default()
+        },
     }))
 }
 

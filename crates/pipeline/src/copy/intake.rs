@@ -63,6 +63,8 @@ pub(super) struct Taken {
     pub(super) content_type: Option<String>,
     /// The running batch with which it becomes durable; `None` if the store has it.
     pub(super) batch: Option<BatchId>,
+    /// Whether the store had to take it in.
+    pub(super) is_new: bool,
 }
 
 /// What a thread takes contents with, one after the other.
@@ -143,26 +145,29 @@ impl Intake<'_> {
                 let content = content.as_slice();
                 let blob = ContentHasher::blake3(content);
                 self.suspects.make_way(&blob)?;
-                let (sha256, batch) = put(writer, content, blob)?;
+                let kept = put(writer, content, blob)?;
                 let content_type = content_type(&content[..content.len().min(HEAD_BYTES)]);
                 Ok(Taken {
                     blob,
-                    sha256,
+                    sha256: kept.sha256,
                     size,
                     content_type,
-                    batch,
+                    batch: kept.batch,
+                    is_new: kept.is_new,
                 })
             }
             Keep::Store { hasher, head, blob } => {
                 let (hash, sha256) = hasher.finish();
                 self.suspects.make_way(&hash)?;
                 let running = blob.batch();
+                let put = blob.finish(hash, sha256)?;
                 Ok(Taken {
                     blob: hash,
                     sha256,
                     size,
                     content_type: content_type(&head),
-                    batch: batch_of(blob.finish(hash, sha256)?, running),
+                    batch: batch_of(put, running),
+                    is_new: put == Put::New,
                 })
             }
         }
@@ -217,18 +222,29 @@ impl Sink for Intake<'_> {
     }
 }
 
+/// How the store has a content that was put.
+struct Kept {
+    sha256: Option<Sha256>,
+    batch: Option<BatchId>,
+    is_new: bool,
+}
+
 /// Puts a content. The SHA-256 of one that is known is known too, and costs as much as all the rest.
-fn put(
-    writer: &mut Writer,
-    content: &[u8],
-    blob: BlobHash,
-) -> Result<(Option<Sha256>, Option<BatchId>), Halt> {
+fn put(writer: &mut Writer, content: &[u8], blob: BlobHash) -> Result<Kept, Halt> {
     if let Some(known) = writer.look_up(&blob)? {
-        return Ok((known.sha256, known.batch));
+        return Ok(Kept {
+            sha256: known.sha256,
+            batch: known.batch,
+            is_new: false,
+        });
     }
     let sha256 = Some(ContentHasher::sha256(content));
     let put = writer.put(content, blob, sha256)?;
-    Ok((sha256, batch_of(put, writer.batch())))
+    Ok(Kept {
+        sha256,
+        batch: batch_of(put, writer.batch()),
+        is_new: put == Put::New,
+    })
 }
 
 /// The batch on which a content that was put depends. One that is [`Put::Present`] may be in the running batch or stored; as the running

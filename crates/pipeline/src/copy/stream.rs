@@ -86,6 +86,7 @@ fn failed(
         outcome: Outcome::Failed { failure },
         sha256: None,
         content_type: None,
+        is_new: false,
     };
     Copied {
         result,
@@ -112,6 +113,7 @@ fn stored(item: &ChunkItem, ordinal: u32, taken: Taken, missing: Missing, bytes_
         outcome,
         sha256: taken.sha256,
         content_type: taken.content_type,
+        is_new: taken.is_new,
     };
     Copied {
         result,

@@ -4,7 +4,9 @@ use std::thread;
 
 use ntt_testkit::postgres::PostgresServer;
 
-use super::work::{assert_drained, load, one_chunk};
+use ntt_model::{BlobHash, Outcome};
+
+use super::work::{assert_drained, copied, load, one_chunk};
 use crate::Catalogue;
 use crate::postgres::{PostgresCatalogue, init};
 
@@ -129,6 +131,64 @@ fn r34_an_old_snapshot_does_not_matter() {
         .unwrap()
         .get(0);
     assert_eq!(pending, 12, "the snapshot is old");
+}
+
+/// R34: what a worker gave back comes last, where claims look first: whoever found it before all others would look past them again.
+#[test]
+fn r34_what_is_given_back_comes_last() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let url = server.create_database("a", None);
+    init(&url).unwrap();
+    let catalogue = PostgresCatalogue::open(&url, None).unwrap();
+    let scan = load(&catalogue, 2_000);
+    let [one, two] = ["one", "two"].map(|name| catalogue.register_worker(name).unwrap());
+    let claim = |worker| catalogue.claim_chunk(scan, worker).unwrap();
+    let given_back = [claim(one).unwrap().id, claim(one).unwrap().id];
+    let mut order = vec![claim(two).unwrap().id];
+    catalogue.retire_worker(one).unwrap();
+    while let Some(chunk) = claim(two) {
+        order.push(chunk.id);
+    }
+    assert_eq!((order.len(), &order[2..]), (4, &given_back[..]));
+}
+
+/// R38: what the store took for new is right whatever the catalogue knows, also of a content whose digest begins as another's.
+#[test]
+fn r38_a_content_that_is_new_to_the_store_only_is_recorded_once() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let url = server.create_database("a", None);
+    init(&url).unwrap();
+    let catalogue = PostgresCatalogue::open(&url, None).unwrap();
+    let worker = catalogue.register_worker("w").unwrap();
+    let alike = |last: u8| {
+        let mut bytes = [7; 32];
+        bytes[31] = last;
+        BlobHash::from_bytes(bytes)
+    };
+    for _ in 0..2 {
+        let scan = load(&catalogue, 40);
+        let chunk = catalogue.claim_chunk(scan, worker).unwrap().unwrap();
+        let mut result = copied(&chunk);
+        for (number, stream) in (0..).zip(&mut result.streams) {
+            let blob = alike(number % 4);
+            stream.outcome = Outcome::Stored { blob, size: 8 };
+            stream.is_new = true;
+        }
+        assert_eq!(catalogue.complete_chunks(worker, &[result]).unwrap(), []);
+        assert_drained(&catalogue, scan, 40);
+    }
+    let mut blobs = Vec::new();
+    catalogue
+        .each_blob(None, &mut |row| {
+            blobs.push(row.hash);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(blobs, [0, 1, 2, 3].map(alike));
 }
 
 /// R34: a claim looks at a handful of rows, be the queue short or long, full or nearly worked off.

@@ -98,6 +98,7 @@ pub(super) fn copied(chunk: &Chunk) -> ChunkResult {
         },
         sha256: None,
         content_type: None,
+        is_new: item.inode % 2 == 0,
     });
     ChunkResult {
         chunk: chunk.id,

@@ -1,49 +1,7 @@
 //! What a claim gives, from beside the chunk and from the inodes.
 
-use ntt_model::entry::{Encoding, Inode, Stream, StreamKind};
-use ntt_model::{Codec, Extent, ExtentKind, PackedUnit};
-
 use super::*;
-
-/// Inodes of which a claim needs more than a size and an extent, or less.
-fn odd_inodes() -> Vec<Inode> {
-    let many = (0..9).map(|part| Extent {
-        logical_offset: part * 4096,
-        image_offset: u64::MAX - part * 8192,
-        len: 4096,
-        kind: ExtentKind::Hole,
-    });
-    let unit = PackedUnit {
-        logical_offset: 0,
-        len: 9,
-        stored_offset: 7,
-        stored_len: 5,
-        skip: 0,
-        codec: Codec::Lznt1,
-        is_whole: false,
-    };
-    let changes: [&dyn Fn(&mut Inode); 8] = [
-        &|inode| inode.streams[0].extents.extend(many.clone()),
-        &|inode| inode.streams[0].encoding = Encoding::Packed(vec![unit]),
-        &|inode| inode.streams[0].encoding = Encoding::Encrypted,
-        &|inode| inode.streams[0].extents_incomplete = true,
-        &|inode| inode.streams[0].kind = StreamKind::Named(b"alone".to_vec()),
-        &|inode| {
-            inode.streams.push(Stream {
-                kind: StreamKind::Named(b"rsrc".to_vec()),
-                ..inode.streams[0].clone()
-            });
-        },
-        &|inode| inode.streams[0].extents[0].image_offset = u64::MAX,
-        &|inode| inode.streams[0].size_bytes = u64::MAX,
-    ];
-    let numbered = (20..).zip(changes).map(|(number, change)| {
-        let mut inode = file(number, 5, number << 30);
-        change(&mut inode);
-        inode
-    });
-    numbered.collect()
-}
+use crate::conformance::odd_inodes;
 
 /// What stands beside the members of a chunk is what the inodes say.
 #[test]

@@ -168,6 +168,7 @@ fn copied(chunk: &Chunk) -> ChunkResult {
         },
         sha256: None,
         content_type: None,
+        is_new: true,
     });
     ChunkResult {
         chunk: chunk.id,

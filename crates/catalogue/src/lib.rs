@@ -71,8 +71,13 @@ impl Labels<'_> {
 pub trait Catalogue: Send + Sync {
     // Media, images, volumes.
 
-    /// Adds a medium; its row exists before anything of it is read.
-    fn add_medium(&self, medium: &NewMedium) -> Result<MediumKey, Error>;
+    /// Adds a medium with where its bytes lie and what it is known by, together: a process that ends here leaves no medium that nothing finds again.
+    fn add_medium(
+        &self,
+        medium: &NewMedium,
+        image: Option<&Image>,
+        evidence: &[Evidence],
+    ) -> Result<MediumKey, Error>;
     /// All media, oldest first.
     fn media(&self) -> Result<Vec<MediumRow>, Error>;
     /// One medium.

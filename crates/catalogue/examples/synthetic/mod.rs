@@ -21,12 +21,13 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Begins a scan of a fresh medium.
 pub(crate) fn begin(catalogue: &dyn Catalogue, id: u8) -> Result<ScanId> {
-    let medium = catalogue.add_medium(&NewMedium {
+    let medium = NewMedium {
         id: MediumId::from_bytes([id; 16]),
         kind: MediumKind::Image,
         label: String::new(),
         source_name: "bench".to_owned(),
-    })?;
+    };
+    let medium = catalogue.add_medium(&medium, None, &[])?;
     let volume = catalogue.put_volume(
         medium,
         &NewVolume {

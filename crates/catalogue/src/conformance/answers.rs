@@ -3,7 +3,7 @@
 use ntt_model::{BlobHash, ByteRange, Kind, ScanEvent};
 
 use super::Case;
-use super::fixture::{Fixture, ROOT, entering, file, files, flat, named, stored};
+use super::fixture::{Fixture, ROOT, entering, file, files, flat, named, new_medium, stored};
 use crate::query::{FindQuery, Scans, StateFilter};
 use crate::rows::{Evidence, Image, PathRow, State};
 use crate::{Error, Labels};
@@ -22,6 +22,10 @@ pub(super) const CASES: &[Case] = &[
         r2_media_are_recognised_by_evidence,
     ),
     ("an_image_round_trips", an_image_round_trips),
+    (
+        "r4_a_medium_comes_with_what_is_known_of_it",
+        r4_a_medium_comes_with_what_is_known_of_it,
+    ),
     (
         "find_tests_names_facts_and_states",
         find_tests_names_facts_and_states,
@@ -147,6 +151,37 @@ fn an_image_round_trips(fixture: &Fixture) {
     };
     fixture.catalogue.set_image(medium, &image).unwrap();
     assert_eq!(fixture.catalogue.image(medium).unwrap(), Some(image));
+}
+
+/// R4: a medium comes with the place of its bytes and with what it is known by, or not at all.
+fn r4_a_medium_comes_with_what_is_known_of_it(fixture: &Fixture) {
+    let image = Image {
+        path: b"/srv/disk".to_vec(),
+        imported: false,
+        size_bytes: 10,
+        modified: None,
+        digest: None,
+        mapfile: None,
+        unread: Vec::new(),
+        expected_bytes: 10,
+    };
+    let evidence = [Evidence {
+        kind: "size".to_owned(),
+        value: "10".to_owned(),
+        origin: "image".to_owned(),
+    }];
+    let catalogue = &fixture.catalogue;
+    let key = catalogue
+        .add_medium(&new_medium(1), Some(&image), &evidence)
+        .unwrap();
+    assert_eq!(catalogue.image(key).unwrap(), Some(image.clone()));
+    assert_eq!(catalogue.evidence(key).unwrap(), evidence);
+    assert!(
+        catalogue
+            .add_medium(&new_medium(1), Some(&image), &evidence)
+            .is_err()
+    );
+    assert_eq!(catalogue.media().unwrap().len(), 1);
 }
 
 fn found(fixture: &Fixture, query: &FindQuery<'_>) -> Vec<String> {

@@ -110,6 +110,16 @@ pub fn odd_inodes() -> Vec<Inode> {
     numbered.collect()
 }
 
+/// A medium to add.
+pub(super) fn new_medium(id: u8) -> NewMedium {
+    NewMedium {
+        id: MediumId::from_bytes([id; 16]),
+        kind: MediumKind::Image,
+        label: String::new(),
+        source_name: format!("disk{id}.img"),
+    }
+}
+
 /// A name in a directory.
 pub fn named(directory: u64, name: &[u8], inode: u64) -> Name {
     Name {
@@ -194,15 +204,9 @@ impl Fixture {
         Self { catalogue, clock }
     }
 
-    /// Adds a medium.
+    /// Adds a medium of which nothing is known.
     pub(super) fn medium(&self, id: u8) -> MediumKey {
-        let medium = NewMedium {
-            id: MediumId::from_bytes([id; 16]),
-            kind: MediumKind::Image,
-            label: String::new(),
-            source_name: format!("disk{id}.img"),
-        };
-        self.catalogue.add_medium(&medium).unwrap()
+        self.catalogue.add_medium(&new_medium(id), None, &[]).unwrap()
     }
 
     /// Adds a volume.

@@ -21,9 +21,19 @@ use crate::rows::{
 use crate::{Catalogue, Error, Labels};
 
 impl Catalogue for PostgresCatalogue {
-    fn add_medium(&self, medium: &NewMedium) -> Result<MediumKey, Error> {
+    fn add_medium(
+        &self,
+        medium: &NewMedium,
+        image: Option<&Image>,
+        evidence: &[Evidence],
+    ) -> Result<MediumKey, Error> {
         self.write(Power, |connection| {
-            media::add(connection, None, medium, connection.now()?)
+            let key = media::add(connection, None, medium, connection.now()?)?;
+            if let Some(image) = image {
+                media::set_image(connection, key, image)?;
+            }
+            media::add_evidence(connection, key, evidence)?;
+            Ok(key)
         })
     }
 

@@ -60,7 +60,7 @@ fn begin(catalogue: &SqliteCatalogue, id: u8) -> ScanId {
         label: String::new(),
         source_name: String::new(),
     };
-    let medium = catalogue.add_medium(&medium).unwrap();
+    let medium = catalogue.add_medium(&medium, None, &[]).unwrap();
     let volume = NewVolume {
         number: 1,
         range: ByteRange::new(0, 0),

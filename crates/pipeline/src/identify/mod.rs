@@ -232,10 +232,10 @@ pub fn run(context: &Context<'_>, plan: &IdentifyPlan, label: Option<&str>) -> R
             }
             relocate(context, plan, *key)?;
             relabel(context, *key, label)?;
+            catalogue.add_evidence(*key, &plan.evidence)?;
             *key
         }
     };
-    catalogue.add_evidence(key, &plan.evidence)?;
     let medium = catalogue.medium(key)?;
     stage.add(1, plan.source.size_bytes);
     stage.end_logged(catalogue, Some(&medium), RunOutcome::Complete, detail)?;
@@ -297,7 +297,7 @@ fn elsewhere(
     Ok((is_other && !now.is_empty()).then(|| ntt_model::name::escape(&now).into_owned()))
 }
 
-/// Adds a new medium.
+/// Adds a new medium with its evidence and the place of its bytes.
 pub(crate) fn add(
     context: &Context<'_>,
     plan: &IdentifyPlan,
@@ -308,8 +308,7 @@ pub(crate) fn add(
         .fill(&mut id)
         .map_err(Error::io("asking for randomness", plan.source.path.as_path()))?;
     let name = plan.source.path.as_path().file_name().unwrap_or_default();
-    let catalogue = context.archive.catalogue();
-    let key = catalogue.add_medium(&NewMedium {
+    let medium = NewMedium {
         id: MediumId::from_bytes(id),
         kind: match plan.source.kind {
             SourceKind::Image => MediumKind::Image,
@@ -318,9 +317,9 @@ pub(crate) fn add(
         },
         label: label.unwrap_or_default().to_owned(),
         source_name: ntt_model::name::escape(name.as_encoded_bytes()).into_owned(),
-    })?;
-    catalogue.set_image(key, &image_row(&plan.source))?;
-    Ok(key)
+    };
+    let (catalogue, image) = (context.archive.catalogue(), image_row(&plan.source));
+    Ok(catalogue.add_medium(&medium, Some(&image), &plan.evidence)?)
 }
 
 fn image_row(source: &Source) -> Image {

@@ -151,10 +151,10 @@ fn record(context: &Context<'_>, plan: &IdentifyPlan, request: &IngestRequest) -
     let key = match plan.recognition.key() {
         Some(key) => {
             identify::relabel(context, key, label)?;
+            catalogue.add_evidence(key, &plan.evidence)?;
             key
         }
         None => identify::add(context, plan, label)?,
     };
-    catalogue.add_evidence(key, &plan.evidence)?;
     Ok(catalogue.medium(key)?)
 }

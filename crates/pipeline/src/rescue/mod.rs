@@ -235,11 +235,11 @@ fn put_on_record(context: &Context<'_>, plan: &RescuePlan, label: Option<&str>) 
     let key = match plan.recognition.key() {
         Some(key) => {
             relabel(context, key, label)?;
+            catalogue.add_evidence(key, &plan.evidence)?;
             key
         }
-        None => add(context, &plan.source, label)?,
+        None => add(context, plan, label)?,
     };
-    catalogue.add_evidence(key, &plan.evidence)?;
     let medium = catalogue.medium(key)?;
     let paths = paths(context.archive.root(), medium.medium.id);
     Archive::make_medium_dir(context.archive.root(), medium.medium.id)?;
@@ -253,29 +253,36 @@ fn put_on_record(context: &Context<'_>, plan: &RescuePlan, label: Option<&str>) 
 }
 
 /// Adds a medium that exists as a thing, under a random id (R2) and a name that says what it was read from, and when.
-fn add(context: &Context<'_>, source: &HostPath, label: Option<&str>) -> Result<MediumKey, Error> {
-    let name = source.as_path().file_name().unwrap_or_default();
+fn add(context: &Context<'_>, plan: &RescuePlan, label: Option<&str>) -> Result<MediumKey, Error> {
+    let name = plan.source.as_path().file_name().unwrap_or_default();
     add_named(
         context.archive,
         &ntt_model::name::escape(name.as_encoded_bytes()),
         label,
+        &plan.evidence,
     )
 }
 
 /// Adds a medium of which nothing was read yet, and perhaps never will be. `name` gets the time behind it.
-fn add_named(archive: &Archive, name: &str, label: Option<&str>) -> Result<MediumKey, Error> {
+fn add_named(
+    archive: &Archive,
+    name: &str,
+    label: Option<&str>,
+    evidence: &[Evidence],
+) -> Result<MediumKey, Error> {
     let mut id = [0; 16];
     SystemRandom
         .fill(&mut id)
         .map_err(Error::io("asking for randomness", archive.root()))?;
     let now = SystemClock.now().to_string();
     let seconds = now.split(['.', 'Z']).next().unwrap_or(&now);
-    Ok(archive.catalogue().add_medium(&NewMedium {
+    let medium = NewMedium {
         id: MediumId::from_bytes(id),
         kind: MediumKind::Image,
         label: label.unwrap_or_default().to_owned(),
         source_name: format!("{name}-{seconds}Z"),
-    })?)
+    };
+    Ok(archive.catalogue().add_medium(&medium, None, evidence)?)
 }
 
 /// Puts a medium on record of which nothing can be read, with what the human says of it.
@@ -290,13 +297,13 @@ pub fn add_unreadable(
     serial: Option<&str>,
 ) -> Result<MediumRow, Error> {
     let catalogue = archive.catalogue();
-    let key = add_named(archive, &ntt_model::name::escape(name.as_bytes()), label)?;
     let evidence = serial.map(|serial| Evidence {
         kind: "printed-serial".to_owned(),
         value: serial.to_owned(),
         origin: "label".to_owned(),
     });
-    catalogue.add_evidence(key, evidence.as_slice())?;
+    let name = ntt_model::name::escape(name.as_bytes());
+    let key = add_named(archive, &name, label, evidence.as_slice())?;
     catalogue.add_event(&EventRow {
         at: None,
         medium: Some(key),

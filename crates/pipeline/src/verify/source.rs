@@ -283,12 +283,13 @@ mod tests {
     fn r22_findings_are_bounded_and_recorded_once() -> Result<(), Error> {
         let dir = tempfile::tempdir().expect("a directory");
         let archive = Archive::open(dir.path(), Access::Write, 64 << 10, &CataloguePlace::Embedded)?;
-        let key = archive.catalogue().add_medium(&NewMedium {
+        let medium = NewMedium {
             id: MediumId::from_bytes([1; 16]),
             kind: MediumKind::Image,
             label: String::new(),
             source_name: "disk".to_owned(),
-        })?;
+        };
+        let key = archive.catalogue().add_medium(&medium, None, &[])?;
         let medium = archive.catalogue().medium(key)?;
         let context = Context {
             archive: &archive,

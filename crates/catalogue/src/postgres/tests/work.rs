@@ -17,7 +17,7 @@ pub(super) fn begin(catalogue: &PostgresCatalogue) -> ScanId {
         label: String::new(),
         source_name: format!("disk {count}"),
     };
-    let medium = catalogue.add_medium(&medium).unwrap();
+    let medium = catalogue.add_medium(&medium, None, &[]).unwrap();
     let volume = NewVolume {
         number: 1,
         range: ByteRange::new(0, 1 << 40),

@@ -34,7 +34,7 @@ fn r31_a_catalogue_of_the_first_version_is_migrated() {
         label: String::new(),
         source_name: "a + b".to_owned(),
     };
-    catalogue.add_medium(&new).unwrap();
+    catalogue.add_medium(&new, None, &[]).unwrap();
     let kinds: Vec<MediumKind> = catalogue
         .media()
         .unwrap()

@@ -76,6 +76,13 @@ pub(crate) fn odd_name(raw: &[u8]) -> Finding {
     Finding::new(Severity::Warning, Layer::Directory, FindingCode::Corrupt, detail)
 }
 
+/// The finding for a structure that is used as it stands although its own checksum, or the place that it names, contradicts it. This is the one place
+/// that says how much that matters: names or contents depend on the structure, and nothing else vouches for them, so that it is a loss. Where
+/// nothing listed or read depends on it, or a right copy serves, the reader warns instead.
+pub(crate) fn doubtful(layer: Layer, detail: impl Into<String>, image_offset: u64) -> Finding {
+    Finding::new(Severity::Loss, layer, FindingCode::Corrupt, detail).at(image_offset)
+}
+
 /// The finding for a structure that could not be read.
 pub(crate) fn unreadable(error: &ReadError, layer: Layer, what: &str, image_offset: u64) -> Finding {
     let (code, why) = match error {

@@ -14,7 +14,7 @@ use ntt_source::field::{array, le_u32, le_u64};
 
 use super::object::{Header, is_sealed, kind};
 use crate::Error;
-use crate::report::unreadable;
+use crate::report::{doubtful, unreadable};
 
 /// Bytes in which the superblock lies whatever the block size.
 const SUPERBLOCK_LEN: usize = 4096;
@@ -179,7 +179,7 @@ pub(super) fn locate(
     candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.xid));
     if candidates.is_empty() {
         let detail = "no superblock of the container has a right checksum; the one in block 0 was used";
-        findings.push(warning(FindingCode::Corrupt, detail.to_owned()).at(image_offset));
+        findings.push(doubtful(Layer::FileSystem, detail, image_offset));
         candidates.push(hint);
     }
     let newest = candidates.first().map_or(0, |newest| newest.xid);

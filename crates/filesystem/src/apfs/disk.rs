@@ -1,10 +1,11 @@
 //! The blocks of a container.
 
-use ntt_model::{Finding, FindingCode, Layer, Severity};
+use ntt_model::{Finding, Layer};
 use ntt_source::ReadError;
 
 use super::object::{Flaw, Header, is_sealed};
 use crate::VolumeSource;
+use crate::report::doubtful;
 
 /// Blocks, and where they lie in the image.
 pub(super) struct Disk<'a> {
@@ -115,6 +116,6 @@ impl<'a> Disk<'a> {
     /// The finding for an object whose checksum is wrong.
     pub(super) fn unsealed(&self, layer: Layer, what: &str, block: u64) -> Finding {
         let detail = format!("the checksum of {what} is wrong; it was read all the same");
-        Finding::new(Severity::Warning, layer, FindingCode::Corrupt, detail).at(self.place(block))
+        doubtful(layer, detail, self.place(block))
     }
 }

@@ -8,7 +8,7 @@ use ntt_source::{ReadAt, ReadError};
 
 use super::checksum::Checksum;
 use crate::Error;
-use crate::report::unreadable;
+use crate::report::{doubtful, unreadable};
 
 /// Where the copies stand.
 pub(super) const PLACES: [u64; 3] = [0x1_0000, 0x400_0000, 0x40_0000_0000];
@@ -280,6 +280,11 @@ pub(super) fn locate(source: &dyn ReadAt, image_offset: u64) -> Result<Located, 
             first_error.unwrap_or_else(|| Error::Unsupported("btrfs without a superblock".to_owned()))
         );
     };
+    if !superblock.is_right {
+        let detail = format!("no superblock has a right checksum; the one at {offset:#x} was used");
+        let at = image_offset.saturating_add(offset);
+        findings.push(doubtful(Layer::FileSystem, detail, at));
+    }
     if offset != PLACES[0] {
         let detail = format!("the superblock at {offset:#x} was used");
         let finding = Finding::new(

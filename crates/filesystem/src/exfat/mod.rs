@@ -27,6 +27,7 @@ use self::set::Allocation;
 use crate::fat::chain::Walker;
 use crate::fat::geometry::Geometry;
 use crate::fat::table::Table;
+use crate::report::doubtful;
 use crate::{
     Candidate, Error, Facts, Family, FileSystem, ScanOptions, State, TimeZone, Visitor, VolumeSource,
 };
@@ -180,20 +181,20 @@ fn system_map(walker: &mut Walker<'_>, geometry: &Geometry, place: Allocation) -
 
 fn opening_findings(found: &Found, source_len: u64, image_offset: u64) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let is_main = found.offset == 0;
+    if let Some(fault) = found.fault.as_ref().filter(|_| is_main) {
+        findings.push(doubtful(Layer::FileSystem, fault.as_str(), image_offset));
+    }
     let mut add = |severity, code, at: u64, detail: String| {
         let finding = Finding::new(severity, Layer::FileSystem, code, detail);
         findings.push(finding.at(image_offset.saturating_add(at)));
     };
     let geometry = &found.boot.geometry;
-    if let Some(fault) = &found.fault {
-        let (code, detail) = match (found.offset, found.unread) {
-            (0, _) => (FindingCode::Corrupt, fault.clone()),
-            (offset, _) => (
-                FindingCode::BackupUsed,
-                format!("the main boot region is unusable ({fault}); its backup at {offset:#x} was used"),
-            ),
-        };
-        add(Severity::Warning, code, 0, detail);
+    if let Some(fault) = found.fault.as_ref().filter(|_| !is_main) {
+        let offset = found.offset;
+        let detail =
+            format!("the main boot region is unusable ({fault}); its backup at {offset:#x} was used");
+        add(Severity::Warning, FindingCode::BackupUsed, 0, detail);
         if found.unread {
             add(
                 Severity::Warning,

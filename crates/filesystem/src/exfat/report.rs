@@ -7,6 +7,7 @@ use super::set::{Allocation, ENTRY_LENGTH, Flaw, Set};
 use crate::Stop;
 use crate::fat::chain::Map;
 use crate::fat::{damage, table};
+use crate::report::doubtful;
 
 /// Bytes of a bitmap or upcase table that are read at once.
 const PIECE_BYTES: u64 = 64 * 1024;
@@ -69,23 +70,21 @@ impl Scan<'_> {
 
     pub(super) fn flaws(&mut self, set: &Set, number: u64) -> Result<(), Stop> {
         for flaw in &set.flaws {
-            let (severity, detail) = match flaw {
-                Flaw::Checksum { stored, computed } => (
-                    Severity::Warning,
-                    format!("checksum of the entry set is {stored:#06x}, computed {computed:#06x}"),
-                ),
-                Flaw::NoPrimary => (
-                    Severity::Loss,
-                    "the first entry of the set is gone: attributes and times are not known".to_owned(),
-                ),
-                Flaw::NameCut => (Severity::Loss, "part of the name is gone".to_owned()),
-                Flaw::NoStream => (
-                    Severity::Loss,
-                    "the stream entry of the set is gone: where the content lies is not known".to_owned(),
-                ),
+            let detail = match flaw {
+                Flaw::Checksum { stored, computed } => {
+                    format!("checksum of the entry set is {stored:#06x}, computed {computed:#06x}")
+                }
+                Flaw::NoPrimary => {
+                    "the first entry of the set is gone: attributes and times are not known".to_owned()
+                }
+                Flaw::NameCut => "part of the name is gone".to_owned(),
+                Flaw::NoStream => {
+                    "the stream entry of the set is gone: where the content lies is not known".to_owned()
+                }
             };
-            let what = (severity, Layer::Directory, FindingCode::Corrupt);
-            self.find(what, set.offset, Some(number), detail)?;
+            let at = self.volume.in_image(set.offset);
+            self.out
+                .finding(doubtful(Layer::Directory, detail, at).on_inode(number))?;
         }
         if !set.bad_times.is_empty() && !set.is_deleted {
             let detail = format!("no such date: {}", set.bad_times.join(", "));

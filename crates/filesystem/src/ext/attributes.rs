@@ -8,7 +8,7 @@ use super::map::{MapContext, MapRoot, map};
 use super::stream::{InlineValue, data_stream, mapped_extents};
 use super::volume::Volume;
 use super::xattr::{self, Place, RawAttribute};
-use crate::report::{Report, unreadable};
+use crate::report::{Report, doubtful, unreadable};
 
 /// Values up to this length travel with the inode; longer ones are streams.
 const INLINE_VALUE_MAX: u64 = 4096;
@@ -67,12 +67,8 @@ impl<'b, 'a> InodeBuilder<'b, 'a> {
             report.push(on(raw, Severity::Warning, FindingCode::OutOfRange, detail));
         }
         if !raw.checksum_right(superblock) {
-            report.push(on(
-                raw,
-                Severity::Warning,
-                FindingCode::Corrupt,
-                "checksum of the inode is wrong",
-            ));
+            let finding = doubtful(Layer::Inode, "checksum of the inode is wrong", raw.image_offset);
+            report.push(finding.on_inode(u64::from(raw.number)));
         }
         let attributes = self.attributes(raw, report);
         let target = (kind == Kind::Symlink)
@@ -135,10 +131,17 @@ impl<'b, 'a> InodeBuilder<'b, 'a> {
             other => {
                 let mut bytes = other.map_or_else(Vec::new, |(_, bytes)| bytes);
                 bytes.resize(self.volume.blocks.block_len(), 0);
+                let at = self.volume.blocks.image_offset(block);
                 match self.volume.blocks.read(block, &mut bytes) {
-                    Ok(()) => Some(bytes),
+                    Ok(()) => {
+                        if !xattr::checksum_right(&bytes, block, &self.volume.superblock) {
+                            let finding =
+                                doubtful(Layer::Inode, "checksum of a block of attributes is wrong", at);
+                            report.push(finding.on_inode(u64::from(raw.number)));
+                        }
+                        Some(bytes)
+                    }
                     Err(error) => {
-                        let at = self.volume.blocks.image_offset(block);
                         let finding = unreadable(&error, Layer::Inode, "a block of attributes", at);
                         report.push(finding.on_inode(u64::from(raw.number)));
                         None
@@ -197,6 +200,12 @@ impl<'b, 'a> InodeBuilder<'b, 'a> {
             let detail = format!("the value of an attribute should be in inode {number}, which holds none");
             return report.push(on(raw, Severity::Loss, FindingCode::Corrupt, detail));
         };
+        if !holder.checksum_right(&self.volume.superblock) {
+            let detail =
+                format!("checksum of inode {number}, which holds the value of an attribute, is wrong");
+            let finding = doubtful(Layer::Inode, detail, holder.image_offset);
+            report.push(finding.on_inode(u64::from(raw.number)));
+        }
         if len <= INLINE_VALUE_MAX {
             attributes.small.extend(
                 self.head(&holder, len, report)
@@ -250,7 +259,7 @@ impl<'b, 'a> InodeBuilder<'b, 'a> {
     fn head(&mut self, raw: &RawInode<'_>, len: u64, report: &mut Report) -> Option<Vec<u8>> {
         let volume = self.volume;
         let block_bytes = volume.blocks.block_bytes().max(1);
-        let root = MapRoot::of(raw, len.div_ceil(block_bytes));
+        let root = MapRoot::of(raw, &volume.superblock, len.div_ceil(block_bytes));
         let mut runs = Vec::new();
         let incomplete = map(&mut self.context(report), &root, &mut |run| {
             runs.push(run);

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use ntt_source::field::{le_u16, le_u32};
 
+use super::checksum::crc32c;
 use super::map::{MapWalk, Run};
 
 const MAGIC: u16 = 0xf30a;
@@ -45,6 +46,14 @@ impl Node {
             next: 0,
             bytes,
         })
+    }
+
+    /// Whether the checksum after the room for its entries is right (Linux `struct ext4_extent_tail`).
+    fn is_sealed(&self, seed: u32) -> bool {
+        let room = usize::from(le_u16(&self.bytes, 4).unwrap_or(0));
+        let end = room.saturating_add(1).saturating_mul(ENTRY_LEN);
+        let covered = self.bytes.get(..end).unwrap_or_default();
+        le_u32(&self.bytes, end) == Some(crc32c(seed, covered))
     }
 
     /// The next entry and where it lies in the image.
@@ -126,9 +135,13 @@ fn child(
     }
     let bytes = walk.read(block)?;
     let at = walk.image_offset(block);
-    Node::new(bytes, at, depth.checked_sub(1))
+    let node = Node::new(bytes, at, depth.checked_sub(1))
         .map_err(|detail| walk.corrupt(detail, at))
-        .ok()
+        .ok()?;
+    if walk.checksum_seed().is_some_and(|seed| !node.is_sealed(seed)) {
+        walk.doubt("checksum of a block of extents is wrong", at);
+    }
+    Some(node)
 }
 
 #[cfg(test)]

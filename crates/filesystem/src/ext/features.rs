@@ -14,6 +14,7 @@ pub(super) mod incompat {
     pub(in super::super) const META_BG: u32 = 0x10;
     pub(in super::super) const SIXTY_FOUR_BIT: u32 = 0x80;
     pub(in super::super) const FLEX_BG: u32 = 0x200;
+    pub(in super::super) const EA_INODE: u32 = 0x400;
     pub(in super::super) const CSUM_SEED: u32 = 0x2000;
     pub(in super::super) const LARGE_DIR: u32 = 0x4000;
     /// What this reader knows how to read.
@@ -39,6 +40,7 @@ pub(super) mod incompat {
 /// `s_feature_ro_compat`.
 pub(super) mod ro_compat {
     pub(in super::super) const SPARSE_SUPER: u32 = 0x1;
+    pub(in super::super) const HUGE_FILE: u32 = 0x8;
     pub(in super::super) const GDT_CSUM: u32 = 0x10;
     pub(in super::super) const BIGALLOC: u32 = 0x200;
     pub(in super::super) const METADATA_CSUM: u32 = 0x400;

@@ -7,7 +7,7 @@ use super::blocks::Blocks;
 use super::checksum::{crc16, crc32c};
 use super::features::incompat;
 use super::superblock::Superblock;
-use crate::report::{Report, unreadable};
+use crate::report::{Report, doubtful, unreadable};
 
 /// Groups that are read at most: 128 TiB of 4 KiB blocks.
 const GROUPS_MAX: u64 = 1 << 20;
@@ -178,11 +178,11 @@ impl GroupReader<'_, '_> {
                 FindingCode::BackupUsed,
                 "is bad; a copy was used",
             ),
-            _ => (
-                Severity::Warning,
-                FindingCode::Corrupt,
-                "has a wrong checksum or place, but was used",
-            ),
+            _ => {
+                let detail =
+                    format!("the descriptor of group {group} has a wrong checksum or place, but was used");
+                return report.push(doubtful(Layer::FileSystem, detail, at));
+            }
         };
         let detail = format!("the descriptor of group {group} {detail}");
         report.push(Finding::new(severity, Layer::FileSystem, code, detail).at(at));

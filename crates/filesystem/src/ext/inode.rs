@@ -5,7 +5,7 @@ use ntt_model::{Kind, Timestamp};
 use ntt_source::field::{array, le_u16, le_u32};
 
 use super::checksum::crc32c;
-use super::features::incompat;
+use super::features::{incompat, ro_compat};
 use super::superblock::Superblock;
 
 /// `i_flags`.
@@ -13,6 +13,7 @@ pub(super) mod flag {
     pub(in super::super) const COMPRESSED: u32 = 0x4;
     pub(in super::super) const ENCRYPTED: u32 = 0x800;
     pub(in super::super) const INDEX: u32 = 0x1000;
+    pub(in super::super) const HUGE_FILE: u32 = 0x4_0000;
     pub(in super::super) const EXTENTS: u32 = 0x8_0000;
     pub(in super::super) const EA_INODE: u32 = 0x20_0000;
     pub(in super::super) const INLINE_DATA: u32 = 0x1000_0000;
@@ -25,6 +26,10 @@ pub(super) const MAP_LEN: usize = 60;
 /// Length of an inode without extra fields.
 pub(super) const GOOD_OLD_LEN: usize = 128;
 const EXTENT_MAGIC: u16 = 0xf30a;
+/// Unit of `i_blocks`, whatever the size of a block.
+const SECTOR_BYTES: u64 = 512;
+/// `EXT2_OS_HURD`: its translators take blocks that no map names.
+const HURD: u32 = 1;
 
 /// The bytes of one inode.
 #[derive(Clone, Copy, Debug)]
@@ -148,6 +153,31 @@ impl<'b> RawInode<'b> {
         u64::from(self.word(0x1c)) <= attributes
     }
 
+    /// Bytes of all blocks that the inode says its block map takes: content and tables, also behind its end (Linux `ext4_inode_blocks`). `None` where that says nothing of the map:
+    /// extents, a deleted inode or one on the list of orphans, compressed clusters, and counts that hold what belongs to other inodes or to the Hurd.
+    pub(super) fn claimed_map_bytes(&self, superblock: &Superblock) -> Option<u64> {
+        let has_map = !self.has(flag::EXTENTS | flag::INLINE_DATA | flag::COMPRESSED);
+        let is_used = self.links() > 0 && self.deletion() == 0;
+        let is_own = !superblock.has_incompat(incompat::EA_INODE) && superblock.creator_os != HURD;
+        (has_map && is_used && is_own).then_some(())?;
+        let block_bytes = u64::from(superblock.block_bytes);
+        let has_upper = superblock.ro_compat & ro_compat::HUGE_FILE != 0;
+        let upper = if has_upper { self.half(0x74) } else { 0 };
+        let count = u64::from(self.word(0x1c)) | (u64::from(upper) << 32);
+        let unit = if has_upper && self.has(flag::HUGE_FILE) {
+            block_bytes
+        } else {
+            SECTOR_BYTES
+        };
+        let attributes = if self.attribute_block() == 0 {
+            0
+        } else {
+            block_bytes
+        };
+        // Fewer than the attributes take contradicts whatever is mapped.
+        Some(count.checked_mul(unit)?.saturating_sub(attributes))
+    }
+
     /// Major and minor number (Linux `old_decode_dev`, `new_decode_dev`).
     pub(super) fn device(&self) -> (u32, u32) {
         match self.word(MAP_OFFSET) {
@@ -221,8 +251,7 @@ impl<'b> RawInode<'b> {
 
     /// Start value of the checksums of what belongs to the inode.
     pub(super) fn checksum_seed(&self, superblock: &Superblock) -> u32 {
-        let numbered = crc32c(superblock.checksum_seed, &self.number.to_le_bytes());
-        crc32c(numbered, &self.generation().to_le_bytes())
+        superblock.inode_seed(self.number, self.generation())
     }
 }
 

@@ -508,7 +508,8 @@ fn journal_root(volume: &Volume<'_>, number: u32) -> Option<MapRoot> {
     let inode = RawInode::new(bytes, number, volume.inode_image_offset(inode_place))?;
     let size = inode.size(&volume.superblock);
     let end = size.div_ceil(volume.blocks.block_bytes().max(1));
-    (inode.kind() == Kind::File && inode.links() > 0 && end > 0).then(|| MapRoot::of(&inode, end))
+    (inode.kind() == Kind::File && inode.links() > 0 && end > 0)
+        .then(|| MapRoot::of(&inode, &volume.superblock, end))
 }
 
 fn backup_root(volume: &Volume<'_>) -> Option<MapRoot> {
@@ -518,8 +519,10 @@ fn backup_root(volume: &Volume<'_>) -> Option<MapRoot> {
         bytes,
         is_extents: bytes.starts_with(&[0x0a, 0xf3]),
         inode: place.inode,
+        generation: None,
         image_offset: volume.blocks.volume_offset().saturating_add(1024 + 0x10c),
         end: place.backup_size.div_ceil(volume.blocks.block_bytes().max(1)),
+        claimed_bytes: None,
     })
 }
 

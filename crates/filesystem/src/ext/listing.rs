@@ -13,7 +13,7 @@ use super::scan::{CHUNK_BYTES, ROOT, Scan};
 use super::seal::Seal;
 use super::volume::NoInode;
 use super::xattr::{Place, in_body};
-use crate::report::{Report, unreadable};
+use crate::report::{Report, doubtful, unreadable};
 use crate::seen::kind_of_code;
 use crate::walk::{Entry, Listing, Visit};
 
@@ -86,7 +86,7 @@ impl Scan<'_, '_> {
         let mut ignored = Report::default();
         map(
             &mut self.builder.borrow_mut().context(&mut ignored),
-            &MapRoot::of(raw, 1),
+            &MapRoot::of(raw, &self.volume.superblock, 1),
             &mut |run| {
                 first = Some(run);
                 false
@@ -140,7 +140,7 @@ impl Scan<'_, '_> {
     }
 
     fn block_entries(&self, raw: &RawInode<'_>, listing: &mut Listing<'_, '_>) -> Visit {
-        let root = MapRoot::of(raw, u64::MAX);
+        let root = MapRoot::of(raw, &self.volume.superblock, u64::MAX);
         let mut runs = Vec::new();
         let mut report = Report::default();
         map(
@@ -224,8 +224,8 @@ impl Scan<'_, '_> {
                 );
                 listing.problem(finding.at(at))?;
             }
-            if let Some(complaint) = self.seal_complaint(raw, bytes, logical == 0) {
-                listing.corrupt(Severity::Warning, complaint, at)?;
+            if let Some(finding) = self.seal_finding(raw, bytes, logical == 0, at) {
+                listing.problem(finding)?;
             }
             if self
                 .entries_in(bytes, at, &mut reading.index, listing)?
@@ -237,16 +237,27 @@ impl Scan<'_, '_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// What is wrong with the checksum of a block.
-    fn seal_complaint(&self, raw: &RawInode<'_>, block: &[u8], is_first: bool) -> Option<String> {
+    /// What is wrong with the checksum of a block that lies at `at` in the image. Names depend on leaves only: blocks of the index are not needed to list.
+    fn seal_finding(&self, raw: &RawInode<'_>, block: &[u8], is_first: bool, at: u64) -> Option<Finding> {
         let superblock = &self.volume.superblock;
-        let seal = superblock
-            .has_metadata_checksums()
-            .then(|| Seal::of(block, is_first && raw.has(flag::INDEX)))??;
+        if !superblock.has_metadata_checksums() {
+            return None;
+        }
+        let Some(seal) = Seal::of(block, is_first && raw.has(flag::INDEX)) else {
+            let detail = "a directory block has no checksum";
+            return Some(doubtful(Layer::Directory, detail, at));
+        };
         let stored = seal.stored;
         let computed = seal.computed(raw.checksum_seed(superblock));
-        (computed != stored)
-            .then(|| format!("checksum of a directory block is {stored:#010x}, computed {computed:#010x}"))
+        (computed != stored).then(|| {
+            let detail =
+                format!("checksum of a directory block is {stored:#010x}, computed {computed:#010x}");
+            let mut finding = doubtful(Layer::Directory, detail, at);
+            if seal.is_of_index {
+                finding.severity = Severity::Warning;
+            }
+            finding
+        })
     }
 
     /// Entries of a block, or of a part of an inode, that lies at `at` in the image.

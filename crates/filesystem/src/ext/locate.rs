@@ -144,11 +144,19 @@ fn doubtful(source: &dyn ReadAt, primary: Superblock, image_offset: u64) -> Loca
         Some((offset, backup)) if backup.geometry() != primary.geometry() => {
             from_backup(&refusal, offset, backup, image_offset)
         }
-        _ => Located {
-            superblock: primary,
-            offset: SUPERBLOCK_OFFSET,
-            findings: vec![refusal.to_finding(Severity::Warning, image_offset)],
-        },
+        copy => {
+            // With no copy to agree with it, all that is read depends on it.
+            let severity = if copy.is_some() {
+                Severity::Warning
+            } else {
+                Severity::Loss
+            };
+            Located {
+                superblock: primary,
+                offset: SUPERBLOCK_OFFSET,
+                findings: vec![refusal.to_finding(severity, image_offset)],
+            }
+        }
     }
 }
 

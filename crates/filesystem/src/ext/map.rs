@@ -3,9 +3,24 @@
 use ntt_model::{Finding, FindingCode, Layer, Severity};
 
 use super::inode::{MAP_LEN, RawInode, flag};
+use super::superblock::Superblock;
 use super::volume::Volume;
 use super::{block_map, extent_tree};
-use crate::report::{Report, unreadable};
+use crate::report::{Report, doubtful, unreadable};
+
+/// Where `i_block` stands in an inode.
+const MAP_AT: u64 = 0x28;
+
+/// What a walk saw of a block map.
+#[derive(Default, Debug)]
+pub(super) struct Census {
+    /// Blocks of content and tables that pointers name.
+    pub(super) blocks: u64,
+    /// Where the first table of zeros only lies in the image.
+    pub(super) blank_table: Option<u64>,
+    /// Whether there are tables behind the end, which were not read.
+    pub(super) passed_over: bool,
+}
 
 /// Blocks of a file that follow each other on the volume.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,23 +42,29 @@ pub(super) struct MapRoot {
     pub(super) bytes: [u8; MAP_LEN],
     /// Extent tree or block map.
     pub(super) is_extents: bool,
-    /// The inode, for findings.
+    /// The inode, for findings and checksums.
     pub(super) inode: u32,
+    /// Its generation, for checksums; the copy of the journal's map that the superblock keeps has none.
+    pub(super) generation: Option<u32>,
     /// Where `i_block` lies in the image.
     pub(super) image_offset: u64,
     /// Blocks from this one on are of no interest.
     pub(super) end: u64,
+    /// Bytes that a block map takes as the inode counts them.
+    pub(super) claimed_bytes: Option<u64>,
 }
 
 impl MapRoot {
     /// The map of an inode up to block `end`.
-    pub(super) fn of(inode: &RawInode<'_>, end: u64) -> Self {
+    pub(super) fn of(inode: &RawInode<'_>, superblock: &Superblock, end: u64) -> Self {
         Self {
             bytes: inode.map_bytes(),
             is_extents: inode.has(flag::EXTENTS),
             inode: inode.number,
-            image_offset: inode.image_offset.saturating_add(0x28),
+            generation: Some(inode.generation()),
+            image_offset: inode.image_offset.saturating_add(MAP_AT),
             end,
+            claimed_bytes: inode.claimed_map_bytes(superblock),
         }
     }
 }
@@ -121,6 +142,29 @@ impl MapWalk<'_, '_, '_> {
         }
     }
 
+    /// Compares what a block map was seen to take with the inode's own count, if nothing of the map is missing for another reason.
+    pub(super) fn compare(&mut self, census: &Census) {
+        let Some(claimed) = self.root.claimed_bytes.filter(|_| !self.stopped) else {
+            return;
+        };
+        let counted = census
+            .blocks
+            .saturating_mul(self.context.volume.blocks.block_bytes());
+        let is_whole = !self.incomplete && !census.passed_over;
+        if is_whole && claimed == counted {
+            // Also with tables of zeros: what punches holes may leave them, and counts them.
+            return;
+        }
+        if let Some(table) = census.blank_table {
+            return self.corrupt("a table of blocks is all zeros".to_owned(), table);
+        }
+        if is_whole {
+            let detail = format!("the inode counts {claimed} bytes of blocks, its map has {counted}");
+            let at = self.root.image_offset.saturating_sub(MAP_AT);
+            self.lose(FindingCode::Contradiction, detail, at);
+        }
+    }
+
     /// Part of the map contradicts the format.
     pub(super) fn corrupt(&mut self, detail: String, image_offset: u64) {
         self.lose(FindingCode::Corrupt, detail, image_offset);
@@ -166,6 +210,24 @@ impl MapWalk<'_, '_, '_> {
                 None
             }
         }
+    }
+
+    /// The start value of checksums of the inode's extent blocks, if they have any.
+    pub(super) fn checksum_seed(&self) -> Option<u32> {
+        let superblock = &self.context.volume.superblock;
+        let generation = self
+            .root
+            .generation
+            .filter(|_| superblock.has_metadata_checksums())?;
+        Some(superblock.inode_seed(self.root.inode, generation))
+    }
+
+    /// Says that a block of the map at `image_offset` is used although its checksum is wrong.
+    pub(super) fn doubt(&mut self, detail: &str, image_offset: u64) {
+        let finding = doubtful(Layer::Inode, detail, image_offset);
+        self.context
+            .report
+            .push(finding.on_inode(u64::from(self.root.inode)));
     }
 
     /// Where a block lies in the image.

@@ -19,6 +19,8 @@ const NODE_COUNT_AT: usize = 8;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Seal<'a> {
     pub(super) stored: u32,
+    /// Whether the block holds hashes instead of names.
+    pub(super) is_of_index: bool,
     covered: [&'a [u8]; 3],
 }
 
@@ -47,6 +49,7 @@ impl<'a> Seal<'a> {
         (tail.get(..8)? == [0, 0, 0, 0, 12, 0, 0, LEAF_TAIL_TYPE]).then_some(())?;
         Some(Self {
             stored: le_u32(tail, 8)?,
+            is_of_index: false,
             covered: [block.get(..start)?, &[], &[]],
         })
     }
@@ -60,6 +63,7 @@ impl<'a> Seal<'a> {
         (count <= limit && tail.len() >= 8).then_some(())?;
         Some(Self {
             stored: le_u32(tail, 4)?,
+            is_of_index: true,
             covered: [block.get(..after(count)?)?, tail.get(..4)?, &[0; 4]],
         })
     }

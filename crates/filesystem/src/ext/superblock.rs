@@ -36,6 +36,8 @@ pub(super) struct Superblock {
     /// Groups whose structures stand together in the first of them, with `flex_bg`; else 1.
     pub(super) flex_groups: u64,
     pub(super) state: u16,
+    /// `s_creator_os`.
+    pub(super) creator_os: u32,
     pub(super) revision: u32,
     pub(super) block_group: u16,
     pub(super) compat: u32,
@@ -111,6 +113,7 @@ impl Superblock {
             first_meta_bg: word(0x104),
             flex_groups: 1_u64.checked_shl(u32::from(byte(0x174)).min(31)).unwrap_or(1),
             state: half(0x3a),
+            creator_os: word(0x48),
             revision: word(0x4c),
             block_group: half(0x5a),
             compat: word(0x5c),
@@ -203,6 +206,12 @@ impl Superblock {
     /// Whether descriptors, inodes, directories and more carry CRC-32C checksums.
     pub(super) fn has_metadata_checksums(&self) -> bool {
         self.ro_compat & ro_compat::METADATA_CSUM != 0
+    }
+
+    /// Start value of the checksums of what belongs to an inode.
+    pub(super) fn inode_seed(&self, number: u32, generation: u32) -> u32 {
+        let numbered = crc32c(self.checksum_seed, &number.to_le_bytes());
+        crc32c(numbered, &generation.to_le_bytes())
     }
 
     /// Whether group descriptors carry a checksum, so that their `uninit` flags mean something.

@@ -3,12 +3,16 @@
 use ntt_model::entry::Xattr;
 use ntt_source::field::{le_u16, le_u32, u8_at};
 
+use super::checksum::crc32c;
 use super::inode::{GOOD_OLD_LEN, RawInode};
 use super::stream::InlineValue;
+use super::superblock::Superblock;
 
 /// `h_magic`, in the body and in the block.
 const MAGIC: u32 = 0xea02_0000;
 const BLOCK_HEADER_LEN: usize = 32;
+/// `h_checksum`.
+const CHECKSUM_AT: usize = 16;
 const ENTRY_LEN: usize = 16;
 /// Prefix index of `system.`.
 const SYSTEM: u8 = 7;
@@ -90,6 +94,20 @@ pub(super) fn in_block(block: &[u8], image_offset: u64) -> Result<Vec<RawAttribu
             magic.unwrap_or(0)
         )),
     }
+}
+
+/// Whether the checksum of an attribute block is right; `true` where there is none (Linux `ext4_xattr_block_csum`).
+pub(super) fn checksum_right(block: &[u8], number: u64, superblock: &Superblock) -> bool {
+    if !superblock.has_metadata_checksums() {
+        return true;
+    }
+    let (head, rest) = block.split_at_checked(CHECKSUM_AT).unwrap_or((block, &[]));
+    let numbered = crc32c(superblock.checksum_seed, &number.to_le_bytes());
+    let computed = crc32c(
+        crc32c(crc32c(numbered, head), &[0; 4]),
+        rest.get(4..).unwrap_or_default(),
+    );
+    le_u32(block, CHECKSUM_AT) == Some(computed)
 }
 
 /// Entries from `offset` on; their values are counted from the start of `bytes`.

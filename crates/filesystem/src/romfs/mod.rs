@@ -10,7 +10,7 @@ use ntt_source::{ReadAt, ReadError};
 
 use crate::emit::Emitter;
 use crate::name::path_safe;
-use crate::report::unreadable;
+use crate::report::{doubtful, unreadable};
 use crate::sparse_set::SparseSet;
 use crate::{
     Candidate, Error, Facts, Family, FileSystem, ScanOptions, State, Stop, TimeZone, Visitor, VolumeSource,
@@ -252,13 +252,8 @@ impl Scan<'_, '_, '_> {
         let (size, len) = (u64::from(superblock.size), self.volume.source.len());
         if !superblock.is_right {
             let detail = "the checksum of the superblock is wrong";
-            self.tell(
-                Severity::Warning,
-                Layer::FileSystem,
-                FindingCode::Corrupt,
-                detail,
-                0,
-            )?;
+            self.out
+                .finding(doubtful(Layer::FileSystem, detail, self.in_image(0)))?;
         }
         if size > len {
             let detail = format!("the file system has {size} bytes, the volume {len}");
@@ -269,6 +264,7 @@ impl Scan<'_, '_, '_> {
         let root = superblock.root;
         let first = match Header::read(&*self.volume.source, root) {
             Ok(header) if header.code == 1 => {
+                self.check(&header)?;
                 self.inode(&header)?;
                 header.info
             }
@@ -349,6 +345,10 @@ impl Scan<'_, '_, '_> {
                 let detail = "the rest of a directory is no chain of headers";
                 return self.tell(Severity::Loss, Layer::Directory, FindingCode::Corrupt, detail, at);
             }
+            // The root's is the first of its own chain, and was checked.
+            if at != self.volume.superblock.root {
+                self.check(&header)?;
+            }
             if !matches!(header.name.as_slice(), b"." | b"..") {
                 names = names.saturating_add(1);
                 self.entry(&header, waiting)?;
@@ -358,17 +358,17 @@ impl Scan<'_, '_, '_> {
         Ok(())
     }
 
-    fn entry(&mut self, header: &Header, waiting: &Waiting) -> Result<(), Stop> {
-        if !header.is_right {
-            let detail = "the checksum of a header is wrong";
-            self.tell(
-                Severity::Warning,
-                Layer::Inode,
-                FindingCode::Corrupt,
-                detail,
-                header.at,
-            )?;
+    /// Says if the checksum of a header, which covers its name too, is wrong.
+    fn check(&mut self, header: &Header) -> Result<(), Stop> {
+        if header.is_right {
+            return Ok(());
         }
+        let detail = "the checksum of a header is wrong";
+        let finding = doubtful(Layer::Inode, detail, self.in_image(header.at));
+        self.out.finding(finding)
+    }
+
+    fn entry(&mut self, header: &Header, waiting: &Waiting) -> Result<(), Stop> {
         let whose = |number: u32| (u64::from(waiting.number), u64::from(number));
         let place = self.in_image(header.at);
         if header.code == 0 {

@@ -13,6 +13,7 @@ use super::icb::{Entry, load};
 use super::space::Space;
 use super::text::unicode;
 use crate::disc::Disc;
+use crate::report::doubtful;
 
 /// Named streams of one file that are listed.
 const STREAMS_MAX: usize = 4096;
@@ -61,13 +62,7 @@ impl Builder<'_, '_> {
             findings: Vec::new(),
             parts: Vec::new(),
         };
-        if let Some(doubt) = entry.doubt {
-            built.note(
-                (Severity::Warning, FindingCode::Corrupt),
-                self.at(entry.offset),
-                doubt,
-            );
-        }
+        self.doubt(entry, &mut built);
         self.content(entry, &mut built);
         self.attributes(entry, &mut built);
         if let Some(icb) = entry.stream_icb() {
@@ -75,6 +70,14 @@ impl Builder<'_, '_> {
         }
         self.check_ends(entry, &mut built);
         built
+    }
+
+    /// Says why an entry that is used is doubtful, if it is.
+    fn doubt(&self, entry: &Entry, built: &mut Built) {
+        if let Some(doubt) = entry.doubt {
+            let finding = doubtful(Layer::Inode, doubt, self.at(entry.offset));
+            built.findings.push(finding.on_inode(built.inode.number));
+        }
     }
 
     /// Stands for an entry that is lost: its name says whether it was a directory.
@@ -165,6 +168,7 @@ impl Builder<'_, '_> {
                 return built.note((Severity::Loss, fault.code()), place, detail);
             }
         };
+        self.doubt(&entry, built);
         let content = content(self.disc, self.space, &entry, self.extents_max);
         built.incomplete(&content, self.at(entry.offset), "the directory of named streams");
         let mut left = STREAMS_MAX;
@@ -174,6 +178,11 @@ impl Builder<'_, '_> {
                     let skipped =
                         characteristic::PARENT | characteristic::DELETED | characteristic::DIRECTORY;
                     if !identifier.has(skipped) {
+                        if !identifier.is_intact() {
+                            let detail = "the CRC of the identifier of a named stream is wrong";
+                            let finding = doubtful(Layer::Inode, detail, self.at(identifier.offset));
+                            built.findings.push(finding.on_inode(built.inode.number));
+                        }
                         self.stream(identifier.icb.at, &identifier.name, built);
                         left = left.saturating_sub(1);
                     }
@@ -203,6 +212,7 @@ impl Builder<'_, '_> {
         });
         match load(self.disc, self.space, icb) {
             Ok(entry) => {
+                self.doubt(&entry, built);
                 let content = content(self.disc, self.space, &entry, self.extents_max);
                 built.incomplete(&content, self.at(entry.offset), "a named stream");
                 built.inode.streams.push(content.into_stream(kind));

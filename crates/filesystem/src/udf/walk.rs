@@ -15,6 +15,7 @@ use super::numbers::Numbers;
 use super::session::Session;
 use crate::disc::Disc;
 use crate::emit::Emitter;
+use crate::report::doubtful;
 use crate::{ScanOptions, Stop, Visitor};
 
 /// Numbers of deleted entries that lie nowhere else: where their descriptor stands, and this.
@@ -154,18 +155,22 @@ impl<'d, 's, 'v> Walk<'d, 's, 'v> {
 
     /// An entry, from the metadata file or its mirror.
     pub(super) fn load(&mut self, session: &Session, icb: Address) -> Result<Result<Entry, Fault>, Stop> {
-        let fault = match load(self.disc, &session.space, icb) {
-            Ok(entry) => return Ok(Ok(entry)),
-            Err(fault) => fault,
+        let main = load(self.disc, &session.space, icb);
+        let why = match &main {
+            Ok(entry) => entry.doubt.map(str::to_owned),
+            Err(fault) => Some(fault.detail()),
         };
-        let mirror = session
+        let Some(why) = why else {
+            return Ok(main);
+        };
+        let of_mirror = session
             .mirror
             .as_ref()
             .and_then(|space| load(self.disc, space, icb).ok());
-        let Some(entry) = mirror else {
-            return Ok(Err(fault));
+        let Some(entry) = of_mirror.filter(|entry| main.is_err() || entry.doubt.is_none()) else {
+            return Ok(main);
         };
-        let detail = format!("the metadata mirror serves: {}", fault.detail());
+        let detail = format!("the metadata mirror serves: {why}");
         let kind = (Severity::Warning, Layer::Inode, FindingCode::BackupUsed);
         let at = number(&session.space, icb);
         self.out
@@ -361,9 +366,9 @@ impl<'d, 's, 'v> Walk<'d, 's, 'v> {
         }
         current.left = current.left.saturating_sub(1);
         if !identifier.is_intact() {
-            let kind = (Severity::Warning, Layer::Directory, FindingCode::Corrupt);
             let detail = "the CRC of the file identifier is wrong";
-            let finding = self.disc.finding(kind, identifier.offset, detail);
+            let at = self.disc.in_image(identifier.offset);
+            let finding = doubtful(Layer::Directory, detail, at);
             self.out.finding(finding.on_inode(current.pending.number))?;
         }
         let number = number(&session.space, identifier.icb.at);

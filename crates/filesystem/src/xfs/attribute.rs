@@ -13,7 +13,7 @@ use super::crc::checked;
 use super::fork::{Map, Mapper};
 use super::inode::{Fork, Format, RawInode};
 use super::volume::Volume;
-use crate::report::{Report, unreadable};
+use crate::report::{Report, doubtful, unreadable};
 
 /// Values up to this length travel with the inode.
 const SMALL_MAX: u32 = 4096;
@@ -104,6 +104,12 @@ impl<'r, 'v, 'a, 'b> Reader<'r, 'v, 'a, 'b> {
             .push(finding.at(self.volume.in_image(offset)).on_inode(self.raw.number));
     }
 
+    /// Says that a block is used although its checksum is wrong.
+    fn doubt(&mut self, offset: u64, detail: String) {
+        let finding = doubtful(Layer::Inode, detail, self.volume.in_image(offset));
+        self.report.push(finding.on_inode(self.raw.number));
+    }
+
     /// Attributes inside the inode: length of name and value, flags, name, value.
     fn short(&mut self, bytes: &[u8]) {
         let count = u8_at(bytes, 2).unwrap_or(0);
@@ -162,7 +168,7 @@ impl<'r, 'v, 'a, 'b> Reader<'r, 'v, 'a, 'b> {
                 }
             }
             if is_v5 && let Some(complaint) = checked(&block, BLOCK_CRC).complaint("a block of attributes") {
-                self.complain(Severity::Warning, offset, complaint);
+                self.doubt(offset, complaint);
             }
             if self.is_full {
                 return self.tell_limit(offset);
@@ -329,7 +335,7 @@ impl<'r, 'v, 'a, 'b> Reader<'r, 'v, 'a, 'b> {
         } else if let Some(complaint) =
             checked(&block, REMOTE_CRC).complaint("a block of an attribute's value")
         {
-            self.complain(Severity::Warning, offset, complaint);
+            self.doubt(offset, complaint);
         }
     }
 

@@ -9,7 +9,7 @@ use super::crc::checked;
 use super::fork::{Mapper, Run};
 use super::inode::{Format, RawInode};
 use super::volume::Volume;
-use crate::report::{Report, unreadable};
+use crate::report::{Report, doubtful, unreadable};
 
 /// The longest target (`XFS_SYMLINK_MAXLEN`).
 const TARGET_MAX: u64 = 1024;
@@ -195,12 +195,8 @@ impl<'v, 'a> Builder<'v, 'a> {
             Some("the block of a target is none of this inode".to_owned())
         };
         if let Some(complaint) = complaint {
-            let severity = if is_mine {
-                Severity::Warning
-            } else {
-                Severity::Loss
-            };
-            report.push(self.on_block(raw, offset, severity, complaint));
+            let finding = doubtful(Layer::Inode, complaint, self.volume.in_image(offset));
+            report.push(finding.on_inode(raw.number));
         }
         is_mine.then(|| block.get(TARGET_HEADER..).unwrap_or_default().to_vec())
     }

@@ -9,7 +9,7 @@ use ntt_source::field::{be_u16, be_u64};
 use super::crc::checked;
 use super::inode::{Fork, Format, RawInode};
 use super::volume::Volume;
-use crate::report::{Report, unreadable};
+use crate::report::{Report, doubtful, unreadable};
 use crate::sparse_set::SparseSet;
 
 const RECORD_LEN: usize = 16;
@@ -287,10 +287,8 @@ impl<'v, 'a> Mapper<'v, 'a> {
             return None;
         }
         if is_v5 && let Some(complaint) = checked(block, CRC_AT).complaint("a block of an extent tree") {
-            let finding = Finding::new(Severity::Warning, Layer::Inode, FindingCode::Corrupt, complaint);
-            reading
-                .report
-                .push(finding.at(volume.in_image(offset)).on_inode(reading.raw.number));
+            let finding = doubtful(Layer::Inode, complaint, volume.in_image(offset));
+            reading.report.push(finding.on_inode(reading.raw.number));
         }
         Some(offset)
     }

@@ -9,7 +9,7 @@ use super::fork::{Map, Run};
 use super::inode::{Format, RawInode};
 use super::scan::Scan;
 use crate::Stop;
-use crate::report::{Report, unreadable};
+use crate::report::{Report, doubtful, unreadable};
 use crate::seen::kind_of_code;
 use crate::walk::{Entry, Listing, Visit};
 
@@ -128,22 +128,22 @@ impl Scan<'_, '_> {
         let (is_v5, has_type) = (superblock.is_v5(), superblock.has_file_type());
         let flaw = directory::head_flaw(block, listing.directory(), is_v5);
         let is_lost = matches!(flaw, Some(HeadFlaw::Wiped | HeadFlaw::Owner(_)));
-        let detail = match flaw {
+        let detail = match &flaw {
             None => None,
             Some(HeadFlaw::Wiped) => Some("a block of the directory is all zeros".to_owned()),
             Some(HeadFlaw::Magic) => Some("a block of the directory has a damaged head".to_owned()),
             Some(HeadFlaw::Owner(owner)) => {
                 Some(format!("a block of the directory belongs to inode {owner}"))
             }
-            Some(HeadFlaw::Checksum(complaint)) => Some(complaint),
+            Some(HeadFlaw::Checksum(complaint)) => Some(complaint.clone()),
         };
         if let Some(detail) = detail {
-            let severity = if is_lost {
-                Severity::Loss
-            } else {
-                Severity::Warning
-            };
-            listing.corrupt(severity, detail, at)?;
+            let mut finding = doubtful(Layer::Directory, detail, at);
+            // Entries do not depend on the magic number, and in version 4 there is no checksum that it breaks.
+            if flaw == Some(HeadFlaw::Magic) && !is_v5 {
+                finding.severity = Severity::Warning;
+            }
+            listing.problem(finding)?;
         }
         if is_lost {
             return Ok(ControlFlow::Continue(()));

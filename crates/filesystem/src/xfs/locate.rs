@@ -5,7 +5,7 @@ use ntt_source::{ReadAt, ReadError};
 
 use super::superblock::{MAGIC, SUPERBLOCK_LEN, Superblock};
 use crate::Error;
-use crate::report::unreadable;
+use crate::report::{doubtful, unreadable};
 
 /// The largest sector, all of which the checksum covers.
 const SECTOR_MAX: usize = 32_768;
@@ -150,7 +150,7 @@ pub(super) fn locate(source: &dyn ReadAt, image_offset: u64) -> Result<Located, 
             })
         }
         (None, Ok(Ok(superblock))) => {
-            tell(FindingCode::Corrupt, fault);
+            findings.push(doubtful(Layer::FileSystem, fault, image_offset));
             Ok(Located {
                 superblock,
                 offset: 0,

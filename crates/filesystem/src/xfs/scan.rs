@@ -14,7 +14,7 @@ use super::group;
 use super::inode::RawInode;
 use super::superblock::incompat;
 use super::volume::Volume;
-use crate::report::{Report, unreadable};
+use crate::report::{Report, doubtful, unreadable};
 use crate::walk::{EachFound, EachItem, Found, Listing, Nodes, Visit};
 use crate::{Limits, Stop};
 
@@ -243,18 +243,15 @@ impl<'v, 'a> Scan<'v, 'a> {
 
     fn build(&self, raw: &RawInode<'_>) -> Found {
         let mut report = Report::default();
-        let mut complain = |severity, detail: String| {
-            let finding = Finding::new(severity, Layer::Inode, FindingCode::Corrupt, detail);
-            report.push(finding.at(self.volume.in_image(raw.offset)).on_inode(raw.number));
+        let mut complain = |detail: String| {
+            let finding = doubtful(Layer::Inode, detail, self.volume.in_image(raw.offset));
+            report.push(finding.on_inode(raw.number));
         };
         if let Some(complaint) = raw.crc().complaint("the inode") {
-            complain(Severity::Warning, complaint);
+            complain(complaint);
         }
         if raw.kind() == Kind::Unknown {
-            complain(
-                Severity::Loss,
-                format!("mode {:#o} of the inode is of no known type", raw.mode()),
-            );
+            complain(format!("mode {:#o} of the inode is of no known type", raw.mode()));
         }
         let inode = self.builder.borrow_mut().build(raw, &mut report);
         Found::inode(inode, report.take())

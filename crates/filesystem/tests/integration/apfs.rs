@@ -438,13 +438,15 @@ fn r22_older_states_of_a_leaf_help() {
 }
 
 #[test]
-fn r22_a_wrong_checksum_is_told_and_the_node_read() {
+fn r22_a_wrong_checksum_is_a_loss_and_the_node_read() {
     let mut image = many(1);
     let expected = paths(&listing(&image));
     let leaf = blocks(&image, NODE, FILES)[0];
     image[leaf * BLOCK] ^= 1;
     let damaged = listing(&image);
     assert!(has(&damaged, FindingCode::Corrupt, "the checksum of node"));
+    let severities: Vec<_> = damaged.findings.iter().map(|finding| finding.severity).collect();
+    assert_eq!(severities, [Severity::Loss]);
     assert_eq!(paths(&damaged), expected);
     seal(&mut image[leaf * BLOCK..(leaf + 1) * BLOCK]);
     assert_eq!(listing(&image).findings, []);

@@ -185,8 +185,9 @@ fn r22_the_backup_boot_region_serves() {
     assert_eq!(probe(&Bytes(&image)).len(), 1);
 }
 
+/// R22: no name hangs on the upcase table, one does on an entry set.
 #[test]
-fn checksums_are_verified() {
+fn r22_a_wrong_checksum_is_a_loss_where_names_hang_on_it() {
     let mut image = image();
     // The upcase table is in cluster 3, the root in the last one in use.
     image[cluster_at(3) + 9] ^= 1;
@@ -201,6 +202,8 @@ fn checksums_are_verified() {
     assert_eq!(details.len(), 2, "{details:?}");
     assert!(details[0].starts_with("checksum of the upcase table is"));
     assert!(details[1].starts_with("checksum of the entry set is"));
+    let severities: Vec<_> = listing.findings.iter().map(|finding| finding.severity).collect();
+    assert_eq!(severities, [Severity::Warning, Severity::Loss]);
 }
 
 /// A root that is gone: its directories are found by what stands in them, its files by the bitmap.

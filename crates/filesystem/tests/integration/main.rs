@@ -6,6 +6,7 @@ mod cramfs;
 mod exfat;
 mod ext;
 mod ext_damage;
+mod ext_doubt;
 mod ext_image;
 mod ext_referee;
 mod extremes;

@@ -4,7 +4,7 @@ use std::fs;
 
 use ntt_filesystem::{Error, Family, ScanOptions, open, probe};
 use ntt_model::entry::Inode;
-use ntt_model::{FindingCode, Kind};
+use ntt_model::{FindingCode, Kind, Severity};
 use ntt_testkit::corpus::have;
 use ntt_testkit::lab::make::run;
 use ntt_testkit::lab::watch::Bytes;
@@ -37,9 +37,9 @@ fn made(script: &str) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn links_kinds_and_checksums() {
+fn links_and_kinds() {
     let script = "mkdir d; echo content > d/file; chmod +x d/file; ln d/file hard; ln -s d/file link; mkfifo pipe; touch empty";
-    let Some(mut image) = made(script) else { return };
+    let Some(image) = made(script) else { return };
     let found = listing(&image);
     assert_eq!(found.findings, []);
     assert_eq!(inode(&found, "hard").number, inode(&found, "d/file").number);
@@ -47,16 +47,34 @@ fn links_kinds_and_checksums() {
     assert_eq!(inode(&found, "link").target.as_deref(), Some(&b"d/file"[..]));
     assert_eq!((inode(&found, "pipe").kind, found.names.len()), (Kind::Fifo, 6));
     assert_eq!(probe(&Bytes(&image))[0].type_name, "romfs");
+}
 
-    let file = usize::try_from(inode(&found, "d/file").number).expect("an offset");
-    image[file + 16] ^= 1;
+/// R22: names and contents hang on what has a wrong checksum.
+#[test]
+fn r22_a_wrong_checksum_is_a_loss() {
+    let Some(image) = made("mkdir d; echo content > d/file; echo other > d/other") else {
+        return;
+    };
     let found = listing(&image);
-    let texts: Vec<_> = found
-        .findings
-        .iter()
-        .map(|finding| finding.detail.as_str())
-        .collect();
-    assert!(texts.contains(&"the checksum of a header is wrong"), "{texts:?}");
+    assert_eq!(found.findings, []);
+    let [file, folder] = ["d/file", "d"].map(|path| inode(&found, path).number);
+    let root = image.windows(2).position(|name| name == b".\0").expect("a name") as u64 - 16;
+    for (header, at) in [(file, 16), (file, 8), (folder, 4), (root, 15)] {
+        let mut changed = image.clone();
+        changed[usize::try_from(header).expect("an offset") + at] ^= 1;
+        let told = listing(&changed).findings;
+        let is_told = told.iter().any(|finding| {
+            finding.severity == Severity::Loss
+                && finding.detail == "the checksum of a header is wrong"
+                && finding.image_offset == Some(header)
+        });
+        assert!(is_told, "{header:#x} + {at}: {told:?}");
+    }
+    let mut changed = image;
+    changed[12] ^= 1;
+    let told = listing(&changed).findings;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].severity, Severity::Loss);
 }
 
 #[test]

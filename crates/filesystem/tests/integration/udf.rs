@@ -467,6 +467,63 @@ fn r22_the_metadata_mirror_serves() {
     }
 }
 
+/// R22: names and contents that hang on a descriptor with a wrong CRC are doubtful, unless the mirror has it with a right one.
+#[test]
+fn r22_a_wrong_crc_is_a_loss() {
+    let losses = |image: &Vec<u8>| {
+        let findings = listing(image).findings;
+        findings
+            .iter()
+            .filter(|finding| finding.severity == Severity::Loss)
+            .count()
+    };
+    let flipped = |built: &Built| {
+        let bytes = &built.bytes;
+        let is_of = |at: usize, ids: &[u16]| ids.contains(&u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+        // What is deleted is not read. The number of an inode is the place of its entry.
+        let inodes = listing(bytes).inodes;
+        let is_listed = |at: usize| inodes.contains_key(&u64::try_from(at).expect("small"));
+        let is_in_use = |at: usize| bytes[at + 18] & 4 == 0;
+        let offsets = built
+            .structures
+            .iter()
+            .map(|at| usize::try_from(*at).expect("small"));
+        let places: Vec<usize> = offsets
+            .filter_map(|at| match () {
+                // The length of a file; the number in the entry behind the parent's.
+                () if is_of(at, &[261, 266]) => is_listed(at).then_some(at + 56),
+                () if is_of(at, &[257]) && is_of(at + 40, &[257]) => {
+                    is_in_use(at + 40).then_some(at + 40 + 24)
+                }
+                () => None,
+            })
+            .collect();
+        assert!(places.len() > 4);
+        let change = |at: usize| {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            changed
+        };
+        places.into_iter().step_by(3).map(change).collect::<Vec<_>>()
+    };
+    for image in flipped(&made(Options::default())) {
+        assert!(losses(&image) > 0);
+    }
+    let mirrored = made(Options {
+        layout: Layout::Metadata,
+        revision: 0x0250,
+        extended: true,
+        ..Options::default()
+    });
+    let inodes = listing(&mirrored.bytes).inodes;
+    let is_entry = |at: &&u64| inodes.contains_key(*at);
+    for at in mirrored.structures.iter().filter(is_entry).step_by(3) {
+        let mut changed = mirrored.bytes.clone();
+        changed[usize::try_from(*at).expect("small") + 56] ^= 1;
+        assert_eq!(losses(&changed), 0, "{at:#x}");
+    }
+}
+
 /// R11: a directory block that was never rescued is told apart from a corrupt one.
 #[test]
 fn r11_an_unread_directory_block_is_no_corrupt_one() {

@@ -14,8 +14,8 @@ use crate::layout::read_upto;
 const ENTRIES_MAX: u64 = 1 << 22;
 /// Blocks that are noted, in 16 MiB of memory.
 const CLAIMS_MAX: usize = 1 << 20;
-/// Bytes that are read to find something in blocks that nothing names.
-const SEARCHED_BYTES_MAX: u64 = 64 << 20;
+/// Bytes that are read to find something in blocks that nothing names: two of the longest blocks there are (VHDX), as a write that did not end leaves one of zeros.
+const SEARCHED_BYTES_MAX: u64 = 512 << 20;
 /// Bytes read at a time.
 const STEP: u64 = 64 << 10;
 

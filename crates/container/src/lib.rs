@@ -26,6 +26,7 @@ mod census;
 mod concat;
 mod diskcopy;
 mod ewf;
+mod foreign;
 mod layer;
 mod layout;
 mod open;

@@ -10,7 +10,8 @@ use crate::layout::read_upto;
 use crate::parts::{Parts, Want};
 use crate::unpack::Packing;
 use crate::{
-    DEPTH_MAX, cd, diskcopy, ewf, qcow1, qcow2, series, sparseimage, split, udif, vdi, vhd, vhdx, vmdk,
+    DEPTH_MAX, cd, diskcopy, ewf, foreign, qcow1, qcow2, series, sparseimage, split, udif, vdi, vhd, vhdx,
+    vmdk,
 };
 
 /// Bytes of the start of a file in which formats have their magic.
@@ -195,7 +196,7 @@ struct Format {
 }
 
 /// In the order in which they are tried.
-const FORMATS: [Format; 11] = [
+const FORMATS: [Format; 12] = [
     Format {
         matches: |_, head, _, _| ewf::matches(head),
         open: ewf::open,
@@ -239,6 +240,10 @@ const FORMATS: [Format; 11] = [
     Format {
         matches: |name, head, tail, _| cd::matches(name, head, tail),
         open: cd::open,
+    },
+    Format {
+        matches: |name, head, tail, _| foreign::matches(name, head, tail),
+        open: foreign::refuse,
     },
 ];
 

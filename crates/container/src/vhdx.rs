@@ -39,7 +39,8 @@ const SECTORS_PER_BITMAP: u64 = 1 << 23;
 /// States of a block (2.5.1.1).
 const FULLY_PRESENT: u64 = 6;
 const PARTIALLY_PRESENT: u64 = 7;
-const ZERO_STATES: [u64; 3] = [1, 2, 3];
+const ZERO: u64 = 2;
+const ZERO_STATES: [u64; 3] = [1, ZERO, 3];
 
 pub(crate) fn matches(head: &[u8]) -> bool {
     head.starts_with(MAGIC)
@@ -59,7 +60,9 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
     let mut layer = subject.layer(format!("VHDX {kind}"));
     layer.block_bytes = metadata.block_bytes;
     let creator = read_upto(subject.source, 8, 512).unwrap_or_default();
-    layer.fact("made by", shown(&utf16_le(&creator)));
+    let creator = shown(&utf16_le(&creator));
+    let is_zero_default = creator.starts_with("QEMU");
+    layer.fact("made by", creator);
     layer.fact("sector size", format!("{} bytes", metadata.sector_bytes));
     layer.fact("disk id", hex(&metadata.id));
     layer.fact(DATA_ID, guid(header.data_id));
@@ -86,6 +89,7 @@ pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
         bat: regions.bat,
         metadata,
         parent,
+        is_zero_default,
     };
     layout.count(Places::new(layout.source.len(), fixed), &mut findings);
     Ok(Found::new(layer, findings, image(layout)))
@@ -99,41 +103,49 @@ struct Blocks {
     bat: (u64, u64),
     metadata: Metadata,
     parent: Backing,
+    /// Whether blocks that were never written are in the state [`ZERO`]: QEMU makes them so, Hyper-V those of which the place was given back.
+    is_zero_default: bool,
 }
 
 impl Blocks {
     /// Looks at the whole BAT once: blocks that cannot be where it says, and blocks of the file that it does not name.
+    ///
+    /// Such a block is a loss if an entry of zeros is there that it can have come from, and if there are more of them than of blocks that were given back: Hyper-V
+    /// unmaps blocks, and may use their place later or never.
     fn count(&mut self, places: Places, findings: &mut Vec<Finding>) {
         let mut census = Census::new(places);
-        let entries = self.entries().min(self.bat.1.checked_div(8).unwrap_or(0));
+        let needed = self.entries();
+        let present = self.source.len().saturating_sub(self.bat.0);
+        let held = self.bat.1.checked_div(8).unwrap_or(0);
+        let held = held.min(needed.max(present.checked_div(8).unwrap_or(0)));
         let stride = self.ratio().saturating_add(1);
-        // A sector of the BAT without any entry may be one that was struck.
-        let (mut zeros, mut is_sector_empty) = (0_u64, false);
-        census.entries(&self.source, self.bat.0, entries, |census, index, entry| {
+        // Entries that may have lost their place, and those of blocks whose place may have been given back.
+        let (mut empty, mut given_back) = (0_u64, 0_u64);
+        census.entries(&self.source, self.bat.0, held, |census, index, entry| {
             let (state, at) = split(u64::from_le_bytes(entry));
-            zeros = if entry == [0; 8] {
-                zeros.saturating_add(1)
-            } else {
-                0
-            };
-            let in_sector = (index & 63).saturating_add(1);
-            is_sector_empty |= (in_sector == 64 || index.saturating_add(1) == entries) && zeros >= in_sector;
             let chunk = index.checked_div(stride).unwrap_or(0);
             let is_bitmap = index.checked_rem(stride) == Some(self.ratio());
             let block = self.place(index.saturating_sub(chunk), at);
             match state {
+                // Of a disk that was made smaller.
+                _ if index >= needed => {
+                    if at > 0 {
+                        census.reserve(ByteRange::new(at, self.metadata.block_bytes));
+                    }
+                }
                 FULLY_PRESENT if is_bitmap => census.add(ByteRange::new(at, MIB)),
                 FULLY_PRESENT | PARTIALLY_PRESENT => census.add(block),
                 _ if at > 0 => census.reserve(block),
-                _ => {}
+                0 => empty = empty.saturating_add(u64::from(!is_bitmap)),
+                ZERO if self.is_zero_default => {}
+                _ => given_back = given_back.saturating_add(1),
             }
         });
         census.settle(FORMAT, findings);
         if census.is_whole() {
-            // A block may be given back, and its place stays: only a hole in the BAT that it can have come from is a loss.
             match census.unnamed(&self.source, self.metadata.block_bytes) {
                 0 => {}
-                unnamed if is_sector_empty => findings.push(unnamed_loss(FORMAT, unnamed)),
+                unnamed if empty > 0 && unnamed > given_back => findings.push(unnamed_loss(FORMAT, unnamed)),
                 unnamed => {
                     let detail =
                         format!("{unnamed} blocks of the file are in no entry of its table of blocks");

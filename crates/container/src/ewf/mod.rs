@@ -31,6 +31,7 @@ const FORMAT: &str = "EWF";
 /// Signature of a segment of an image, and of its successor format and its logical sibling.
 const SIGNATURE: &[u8] = b"EVF\x09\x0d\x0a\xff\x00";
 const SIGNATURE_2: &[u8] = b"EVF2\x0d\x0a\x81\x00";
+const SIGNATURE_LOGICAL_2: &[u8] = b"LEF2\x0d\x0a\x81\x00";
 const SIGNATURE_LOGICAL: &[u8] = b"LVF\x09\x0d\x0a\xff\x00";
 /// Largest chunk that is believed: EnCase writes 32 KiB, others up to a few MiB.
 const CHUNK_BYTES_MAX: u64 = 16 << 20;
@@ -41,13 +42,13 @@ const VOLUME_SUM_AT: usize = 1048;
 const TEXT_BYTES_MAX: u64 = 1 << 20;
 
 pub(crate) fn matches(head: &[u8]) -> bool {
-    [SIGNATURE, SIGNATURE_2, SIGNATURE_LOGICAL]
+    [SIGNATURE, SIGNATURE_2, SIGNATURE_LOGICAL, SIGNATURE_LOGICAL_2]
         .iter()
         .any(|signature| head.starts_with(signature))
 }
 
 pub(crate) fn open(subject: &Subject<'_>) -> Result<Found, OpenError> {
-    if subject.head.starts_with(SIGNATURE_2) {
+    if subject.head.starts_with(SIGNATURE_2) || subject.head.starts_with(SIGNATURE_LOGICAL_2) {
         return Err(OpenError::unsupported(
             FORMAT,
             "Ex01 and Lx01 (version 2) are not read",

@@ -204,6 +204,46 @@ fn an_encrypted_disk_is_said_to_be_one() {
     assert_eq!(finding.code, ntt_model::FindingCode::Encrypted);
 }
 
+/// What is read of it as if it were raw is wrong, and looks right.
+#[test]
+fn r14_a_container_that_is_not_read_is_no_raw_image() {
+    let (folder, _) = folder();
+    let path = folder.path();
+    for format in ["parallels", "qed"] {
+        if !convert(path, &["-O", format], &format!("disk.{format}")) {
+            return;
+        }
+        refused(&path.join(format!("disk.{format}")));
+    }
+    for magic in [
+        &b"WithoutFreeSpace"[..],
+        b"AFF10\r\n\0",
+        b"MComprHD",
+        b"MSWIM\0\0\0",
+        b"partclone-image",
+        b"LEF2\r\n\x81\0",
+    ] {
+        let file = path.join("disk.img");
+        std::fs::write(&file, [magic, &[0; 4096]].concat()).expect("written");
+        refused(&file);
+    }
+}
+
+fn refused(path: &Path) {
+    let Opening::Refused { finding, .. } = opening(path) else {
+        panic!("{}: it is read", path.display());
+    };
+    let found = (finding.severity, finding.code);
+    assert_eq!(
+        found,
+        (ntt_model::Severity::Loss, ntt_model::FindingCode::Unsupported)
+    );
+    let bytes = std::fs::read(path).expect("read");
+    let len = u64::try_from(bytes.len()).expect("small");
+    let head = &bytes[..bytes.len().min(1024)];
+    assert!(ntt_container::looks_like_container(b"disk.img", head, &[], len));
+}
+
 #[test]
 fn an_image_below_itself_ends_somewhere() {
     let (folder, _) = folder();

@@ -111,7 +111,7 @@ pub(super) enum Trouble {
     Corrupt(u64),
 }
 
-/// The stream of a file. `base` is where the superblock stands in the volume, `image_offset` where the volume stands in the image.
+/// The stream of a file. `base` is the byte of the volume from which places count, `image_offset` where the volume stands in the image.
 pub(super) fn stream(
     source: &dyn ReadAt,
     superblock: &Superblock,

@@ -10,6 +10,8 @@ pub(super) const SUPERBLOCK_LEN: usize = 76;
 pub(super) const INODE_LEN: usize = 12;
 /// Where the root's inode stands in the superblock.
 pub(super) const ROOT_AT: u64 = 64;
+/// Where the checksum stands in the superblock.
+pub(super) const CRC_AT: std::ops::Range<usize> = 32..36;
 /// Places of the superblock: the second leaves room for boot code.
 pub(super) const PLACES: [u64; 2] = [0, 512];
 
@@ -36,6 +38,7 @@ pub(super) struct Superblock {
     pub(super) order: ByteOrder,
     pub(super) size: u32,
     pub(super) flags: u32,
+    pub(super) crc: u32,
     pub(super) files: u32,
     pub(super) name: Vec<u8>,
     pub(super) root: RawInode,
@@ -55,10 +58,18 @@ impl Superblock {
             order,
             size: order.word(bytes, 4)?,
             flags: order.word(bytes, 8)?,
+            crc: order.word(bytes, CRC_AT.start)?,
             files: order.word(bytes, 44)?,
             name: name.get(..len)?.to_vec(),
             root: RawInode::parse(order, bytes, 64)?,
         })
+    }
+
+    /// From where places and the length count if the superblock stands at `place`: `mkfs.cramfs` counts the room that it leaves before it, and an image that was put behind
+    /// boot code later does not. The root's directory stands right behind the superblock.
+    pub(super) fn origin(&self, place: u64) -> u64 {
+        let counts_room = self.root.offset == 0 || self.root.offset >= place.saturating_add(ROOT_AT);
+        if counts_room { 0 } else { place }
     }
 
     pub(super) fn has(&self, flag: u32) -> bool {

@@ -1,5 +1,6 @@
 //! cramfs of both byte orders; see `docs/formats/cramfs.md` for what is read and what is not.
 
+mod checksum;
 mod content;
 mod layout;
 
@@ -47,7 +48,7 @@ pub fn probe(source: &dyn ReadAt) -> Option<Candidate> {
 ///
 /// See [`crate::open`].
 pub fn open<'a>(source: VolumeSource<'a>, image_offset: u64) -> Result<Box<dyn FileSystem + 'a>, Error> {
-    let Some((base, superblock)) = locate(&*source) else {
+    let Some((place, superblock)) = locate(&*source) else {
         return Err(Error::Corrupt {
             structure: "cramfs superblock",
             detail: "there is none".to_owned(),
@@ -55,10 +56,11 @@ pub fn open<'a>(source: VolumeSource<'a>, image_offset: u64) -> Result<Box<dyn F
         });
     };
     Ok(Box::new(Cramfs {
-        facts: facts(&superblock, base),
+        facts: facts(&superblock, place),
         source,
         image_offset,
-        base,
+        place,
+        base: superblock.origin(place),
         superblock,
     }))
 }
@@ -67,13 +69,15 @@ pub fn open<'a>(source: VolumeSource<'a>, image_offset: u64) -> Result<Box<dyn F
 struct Cramfs<'a> {
     source: VolumeSource<'a>,
     image_offset: u64,
-    /// Where the superblock stands; everything else is counted from there.
+    /// Where the superblock stands.
+    place: u64,
+    /// From where everything else is counted.
     base: u64,
     superblock: Superblock,
     facts: Facts,
 }
 
-fn facts(superblock: &Superblock, base: u64) -> Facts {
+fn facts(superblock: &Superblock, place: u64) -> Facts {
     let size = u64::from(superblock.size);
     let details = [
         ("byte order", superblock.order.name().to_owned()),
@@ -92,7 +96,7 @@ fn facts(superblock: &Superblock, base: u64) -> Facts {
         state: State::Clean,
         time_resolution_ns: 1_000_000_000,
         time_zone: TimeZone::Utc,
-        root: base.saturating_add(ROOT_AT),
+        root: place.saturating_add(ROOT_AT),
         details: details.map(|(label, value)| (label.to_owned(), value)).to_vec(),
     }
 }
@@ -149,7 +153,7 @@ struct Scan<'s, 'a, 'v> {
 impl Scan<'_, '_, '_> {
     fn run(mut self) -> Result<(), Stop> {
         let superblock = &self.volume.superblock;
-        let at = self.volume.image_offset.saturating_add(self.volume.base);
+        let at = self.volume.image_offset.saturating_add(self.volume.place);
         let unknown = superblock.flags & !flag::KNOWN;
         if unknown != 0 {
             let detail = format!("features that this version does not know: {unknown:#x}");
@@ -172,6 +176,24 @@ impl Scan<'_, '_, '_> {
                 FindingCode::BeyondEnd,
                 detail,
                 end,
+            )?;
+        }
+        let range = ByteRange::new(
+            self.volume.place,
+            size.saturating_add(self.volume.base)
+                .saturating_sub(self.volume.place),
+        );
+        if let Some(computed) = checksum::contradiction(&*self.volume.source, range, superblock) {
+            let detail = format!(
+                "the checksum over the whole image is {:#010x}, computed {computed:#010x}: names and contents may be wrong or missing",
+                superblock.crc
+            );
+            self.tell(
+                Severity::Loss,
+                Layer::FileSystem,
+                FindingCode::Corrupt,
+                detail,
+                at,
             )?;
         }
         let (root, number) = (superblock.root, self.volume.facts.root);

@@ -242,7 +242,7 @@ impl Scan<'_> {
 
     fn lost_root(&mut self, inode: u64, first: u32, detail: String) -> Result<(), Stop> {
         let offset = self.volume.geometry.cluster_offset(first).unwrap_or(0);
-        let what = (Severity::Warning, Layer::Directory, FindingCode::Orphan);
+        let what = (Severity::Loss, Layer::Directory, FindingCode::Orphan);
         self.find(what, offset, None, detail)?;
         self.out.event(ScanEvent::Directory(ntt_model::entry::Directory {
             inode,

@@ -25,7 +25,7 @@ use self::boot::{Boot, Found, Missing};
 use self::root::System;
 use self::set::Allocation;
 use crate::fat::chain::Walker;
-use crate::fat::geometry::Geometry;
+use crate::fat::geometry::{Geometry, Root};
 use crate::fat::table::Table;
 use crate::report::doubtful;
 use crate::{
@@ -97,10 +97,15 @@ impl<'a> Volume<'a> {
         let boot = found.boot;
         let (system, bitmap) = system(&*source, &boot.geometry, image_offset);
         if bitmap.is_empty() {
-            let detail =
-                "there is no allocation bitmap that can be read: what nothing names cannot be looked for";
-            let finding = Finding::new(Severity::Warning, Layer::FileSystem, FindingCode::Corrupt, detail);
-            findings.push(finding.at(image_offset.saturating_add(boot.geometry.data_offset)));
+            // Every root has its entry (section 7.1), so that a root without it lost what stood in it.
+            let detail = "the root names no allocation bitmap that can be read: what stood in the root is lost, and what nothing names cannot be looked for";
+            let finding = Finding::new(Severity::Loss, Layer::FileSystem, FindingCode::Corrupt, detail);
+            let root = match boot.geometry.root {
+                Root::Chain(cluster) => boot.geometry.cluster_offset(cluster),
+                Root::Fixed { .. } => None,
+            };
+            let place = root.unwrap_or(boot.geometry.data_offset);
+            findings.push(finding.at(image_offset.saturating_add(place)));
         }
         let used = used_bytes(&*source, &boot.geometry, image_offset, &bitmap);
         Self {

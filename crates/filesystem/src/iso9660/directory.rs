@@ -86,6 +86,10 @@ pub(super) struct DirectoryReader<'d, 's> {
     pending: Option<Box<Entry>>,
     fork: Option<Box<Entry>>,
     barren: u32,
+    /// Where a run of sectors without a record began.
+    empty_from: Option<u64>,
+    /// Bytes after the last record of the sector before; 0 if it is not known.
+    padding: usize,
     /// Sectors that were not read or held corrupt records: the listing may lack entries.
     damaged: bool,
     /// Continuation areas that were read.
@@ -107,6 +111,8 @@ impl<'d, 's> DirectoryReader<'d, 's> {
             pending: None,
             fork: None,
             barren: 0,
+            empty_from: None,
+            padding: 0,
             damaged: false,
             continuations: Vec::new(),
         };
@@ -160,13 +166,15 @@ impl<'d, 's> DirectoryReader<'d, 's> {
             );
             self.damage(offset, FindingCode::Corrupt, detail);
             self.next_sector = self.end;
+            self.empty_from = None;
         }
         true
     }
 
     /// The last record was read: what waits for another one is as complete as it gets.
     fn finish(&mut self) -> bool {
-        let waiting = self.pending.is_some() || self.fork.is_some();
+        let waiting = self.pending.is_some() || self.fork.is_some() || self.empty_from.is_some();
+        self.end_empty(self.end);
         self.flush_pending();
         if let Some(fork) = self.fork.take() {
             self.queue.push_back(Item::Entry(fork));
@@ -191,6 +199,7 @@ impl<'d, 's> DirectoryReader<'d, 's> {
                     self.disc
                         .unreadable(Layer::Directory, sector.offset, "a sector of a directory", &error);
                 self.damaged = true;
+                self.padding = 0;
                 self.queue.push_back(Item::Finding(finding));
                 false
             }
@@ -215,31 +224,88 @@ impl<'d, 's> DirectoryReader<'d, 's> {
         // The records are parsed from the chunk while entries are queued: it is put back afterwards.
         let chunk = std::mem::take(&mut self.chunk);
         let bytes = from.checked_add(len).and_then(|to| chunk.get(from..to));
-        let found = self.records(bytes.unwrap_or_default(), sector.offset);
-        self.barren = if found { 0 } else { self.barren.saturating_add(1) };
+        if self.records(bytes.unwrap_or_default(), sector.offset) {
+            self.barren = 0;
+        } else {
+            self.barren = self.barren.saturating_add(1);
+            self.empty_from.get_or_insert(sector.offset);
+        }
         self.chunk = chunk;
     }
 
-    /// The records of one sector. A length of 0 ends them: the rest is padding (ECMA-119 6.8.1.1).
+    /// A run of sectors without a record ends here. A directory has as many sectors as its records need (ECMA-119 6.8.1), so that they held some.
+    fn end_empty(&mut self, end: u64) {
+        if let Some(start) = self.empty_from.take() {
+            let len = end.saturating_sub(start);
+            let detail = format!("{len} bytes of the directory hold no record: what stood there is lost");
+            self.damage(start, FindingCode::Corrupt, detail);
+            self.padding = 0;
+        }
+    }
+
+    /// The records of one sector. A length of 0 ends them: the rest is padding (ECMA-119 6.8.1.1), unless a record stands behind it.
     fn records(&mut self, bytes: &[u8], sector_offset: u64) -> bool {
         let mut found = false;
         let mut at = 0_usize;
-        while let Some(rest) = bytes
-            .get(at..)
-            .filter(|rest| rest.first().is_some_and(|len| *len != 0))
-        {
+        let mut is_whole = true;
+        let blocks = self.disc.len().checked_div(self.format.block_bytes).unwrap_or(0);
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             let offset = sector_offset.saturating_add(u64::try_from(at).unwrap_or(0));
-            let blocks = self.disc.len().checked_div(self.format.block_bytes).unwrap_or(0);
+            if rest.first() == Some(&0) {
+                let Some(zeros) = next_record(rest, blocks) else {
+                    break;
+                };
+                self.end_empty(sector_offset);
+                let detail = format!("{zeros} bytes of zeros before a record: what stood there is lost");
+                self.damage(offset, FindingCode::Corrupt, detail);
+                (found, at) = (true, at.saturating_add(zeros));
+                continue;
+            }
             let Some(record) = Record::parse(rest).filter(|record| record.is_plausible(blocks)) else {
+                self.end_empty(sector_offset);
                 let detail = "not a directory record; the rest of the sector is not read";
                 self.damage(offset, FindingCode::Corrupt, detail);
+                is_whole = false;
                 break;
             };
+            if !found {
+                self.end_empty(sector_offset);
+                self.check_padding(record, offset);
+            }
+            self.check_first(record, offset);
             found = true;
             self.take(record, offset, blocks);
             at = at.saturating_add(record.len());
         }
-        found
+        self.padding = if is_whole {
+            bytes.len().saturating_sub(at)
+        } else {
+            0
+        };
+        found || !is_whole
+    }
+
+    /// Writers go to the next sector where a record does not fit into the rest of one (ECMA-119 6.8.1.1), genisoimage also where it just fits. If there was more room, others stood there.
+    fn check_padding(&mut self, record: Record<'_>, offset: u64) {
+        if self.padding > record.len() {
+            let padding = u64::try_from(self.padding).unwrap_or(0);
+            let detail = format!(
+                "{padding} bytes without a record at the end of a sector, where the next one had room: what stood there is lost"
+            );
+            self.damage(offset.saturating_sub(padding), FindingCode::Corrupt, detail);
+        }
+    }
+
+    /// A directory starts with the record of itself (ECMA-119 6.8.2.2).
+    fn check_first(&mut self, record: Record<'_>, offset: u64) {
+        if offset == self.start && !record.is_self() {
+            let detail = "the directory does not start with the record of itself: what stood there is lost";
+            self.damage(offset, FindingCode::Corrupt, detail);
+        }
+        if record.identifier().ends_with(&[0, 0]) {
+            let detail = "a name ends with zeros: part of it is lost";
+            self.damage(offset, FindingCode::Corrupt, detail);
+        }
     }
 
     fn take(&mut self, record: Record<'_>, offset: u64, blocks: u64) {
@@ -343,6 +409,15 @@ impl<'d, 's> DirectoryReader<'d, 's> {
         }
         self.queue.push_back(Item::Entry(entry));
     }
+}
+
+/// Where behind zeros the next record begins, if there is one. Records begin at even bytes (ECMA-119 9.1.13); both of its byte orders must agree, as bytes that
+/// are none at all may stand there.
+fn next_record(bytes: &[u8], blocks: u64) -> Option<usize> {
+    (2..bytes.len()).step_by(2).find(|at| {
+        let record = bytes.get(*at..).and_then(Record::parse);
+        record.is_some_and(|record| record.agrees() && record.is_plausible(blocks) && !record.is_empty())
+    })
 }
 
 impl Iterator for DirectoryReader<'_, '_> {

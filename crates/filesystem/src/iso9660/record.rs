@@ -98,6 +98,11 @@ impl<'a> Record<'a> {
             || inside(self.location.big)
     }
 
+    /// Whether it leads nowhere: its location and length are 0.
+    pub(super) fn is_empty(&self) -> bool {
+        self.location.little == 0 && self.size.little == 0
+    }
+
     /// The file section that it points to; `blocks` is the length of the image, to choose between contradicting fields.
     pub(super) fn section(&self, blocks: u64) -> Section {
         Section {

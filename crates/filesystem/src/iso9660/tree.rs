@@ -135,16 +135,16 @@ pub(super) fn itself(disc: &Disc<'_>, format: RecordFormat, offset: u64) -> Opti
 }
 
 /// Where SUSP entries start, from the `SP` of the root's own record; without it Rock Ridge attributes must be there to see,
-/// in the root or, if that is unreadable, in the first directory of the path table.
+/// in the root or, if that is unreadable or lost, in the first directory of the path table.
 fn susp_skip(disc: &Disc<'_>, descriptor: &Descriptor) -> Option<usize> {
     let from = |offset: u64| {
         let sector = disc.sector(offset).ok()?;
         let record = Record::parse(&sector).filter(Record::is_self)?;
         let area = record.system_use();
-        susp::skip_of(area).or_else(|| susp::looks_like_rock_ridge(area).then_some(0))
+        Some(susp::skip_of(area).or_else(|| susp::looks_like_rock_ridge(area).then_some(0)))
     };
-    if disc.sector(descriptor.root_offset()).is_ok() {
-        return from(descriptor.root_offset());
+    if let Some(skip) = from(descriptor.root_offset()) {
+        return skip;
     }
     let table = super::path_table::PathTable::read(disc, descriptor, |_, _| ())?;
     table
@@ -152,7 +152,7 @@ fn susp_skip(disc: &Disc<'_>, descriptor: &Descriptor) -> Option<usize> {
         .iter()
         .skip(1)
         .take(16)
-        .find_map(|entry| from(entry.offset))
+        .find_map(|entry| from(entry.offset)?)
 }
 
 /// All trees, the preferred one first: those of the last session before those of earlier ones, and within a session Rock

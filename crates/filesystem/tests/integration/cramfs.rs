@@ -4,7 +4,8 @@ use std::fs;
 
 use ntt_filesystem::{Error, Family, ScanOptions, open, probe};
 use ntt_model::entry::{Encoding, Inode};
-use ntt_model::{ExtentKind, FindingCode, Kind};
+use ntt_model::{ByteRange, ExtentKind, FindingCode, Kind, Severity};
+use ntt_source::Masked;
 use ntt_testkit::corpus::have;
 use ntt_testkit::lab::make::run;
 use ntt_testkit::lab::watch::Bytes;
@@ -95,6 +96,42 @@ fn r22_directories_in_circles_end() {
             .any(|finding| finding.code == FindingCode::Loop)
     );
     assert_eq!(found.names.len(), 2);
+}
+
+/// The checksum over the whole image is the only witness of names and places. Nothing is said of it where a part of the image was never read.
+#[test]
+fn r22_a_flipped_bit_contradicts_the_checksum_of_the_image() {
+    for arguments in [&["-p"][..], &["-N", "big", "-p"], &["-N", "big"], &[]] {
+        let Some(image) = made("echo content > file; mkdir d; echo more > d/more", arguments) else {
+            return;
+        };
+        let whole = listing(&image);
+        assert_eq!((whole.findings.len(), whole.names.len()), (0, 3), "{arguments:?}");
+        let name = image
+            .windows(4)
+            .position(|bytes| bytes == b"file")
+            .expect("the name");
+        let mut flipped = image.clone();
+        flipped[name + 3] ^= 1;
+        let found = listing(&flipped);
+        let place = u64::try_from(if arguments.contains(&"-p") { 512 } else { 0 }).ok();
+        let told: Vec<_> = found
+            .findings
+            .iter()
+            .map(|finding| (finding.severity, finding.code, finding.image_offset))
+            .collect();
+        assert_eq!(
+            told,
+            [(Severity::Loss, FindingCode::Corrupt, place)],
+            "{arguments:?}"
+        );
+        assert!(found.findings[0].detail.contains("checksum over the whole image"));
+        // Of the padding at the end nothing else depends.
+        let unread = ByteRange::new(u64::try_from(image.len()).expect("small") - 512, 512);
+        let source = Masked::new(Bytes(&flipped), vec![unread]);
+        let volume = open(Family::Cramfs, Box::new(source), 0).expect("the image opens");
+        assert_eq!(Listing::of(&*volume, &ScanOptions::default()).findings, []);
+    }
 }
 
 #[test]

@@ -224,12 +224,30 @@ fn r22_what_nothing_names_is_listed() {
         .iter()
         .filter(|name| name.name.namespace == Namespace::Lost);
     assert!(lost.count() >= 5);
-    assert!(
-        listing
-            .findings
-            .iter()
-            .all(|finding| finding.severity == Severity::Warning)
-    );
+    // Directories, and pieces of unknown length.
+    let orphans = listing
+        .findings
+        .iter()
+        .filter(|finding| (finding.code, finding.severity) == (FindingCode::Orphan, Severity::Loss));
+    assert_eq!(orphans.count(), 2, "{:?}", listing.findings);
+}
+
+/// Every root names the bitmap: one that does not lost what stood in it.
+#[test]
+fn r22_a_root_of_zeros_is_a_loss() {
+    let mut image = image();
+    let root = u32::from_le_bytes(image[96..100].try_into().expect("4 bytes"));
+    let at = cluster_at(root);
+    image[at..at + CLUSTER].fill(0);
+    let listing = listing(&image);
+    let losses: Vec<_> = listing
+        .findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Loss)
+        .map(|finding| finding.image_offset)
+        .collect();
+    assert_eq!(losses, [u64::try_from(at).ok()], "{:?}", listing.findings);
+    assert_eq!(listing.names, []);
 }
 
 /// Zeros in a directory do not end it.

@@ -2,7 +2,7 @@
 
 use ntt_filesystem::{ScanOptions, State, fat};
 use ntt_model::entry::Allocation;
-use ntt_model::{BlobHash, FindingCode, ScanEvent};
+use ntt_model::{BlobHash, FindingCode, ScanEvent, Severity};
 use ntt_testkit::listing::Listing;
 
 use crate::fat_made::open;
@@ -359,10 +359,38 @@ fn r22_chains_that_no_entry_names_are_listed() {
             (b"#20".to_vec(), expected(b"123", 3 * SECTOR)),
         ]
     );
-    let orphans = findings(&listing)
-        .into_iter()
-        .filter(|(code, _)| *code == FindingCode::Orphan);
+    // A name is gone, or a length: both are losses.
+    let orphans = listing
+        .findings
+        .iter()
+        .filter(|finding| (finding.code, finding.severity) == (FindingCode::Orphan, Severity::Loss));
     assert_eq!(orphans.count(), 2);
+}
+
+/// A directory always starts with its own `.`: where zeros stand in its place, its entries are gone. Anything else there is odd, and costs nothing that is known.
+#[test]
+fn r22_a_directory_of_zeros_is_a_loss() {
+    let mut laid = Laid::fat16();
+    let root = laid.root_at();
+    laid.entry(root, 0, "SUB", DIRECTORY, 5, 0);
+    let at = laid.directory(5, 0);
+    laid.entry(at, 2, "FILE", FILE, 6, 3);
+    laid.link(6, END);
+    assert_eq!(laid.listing().findings, []);
+    let whole = laid.bytes.clone();
+    laid.bytes[at..at + SECTOR].fill(0);
+    let severities = |listing: &Listing| -> Vec<_> {
+        let told = listing.findings.iter();
+        told.map(|finding| (finding.severity, finding.image_offset))
+            .collect()
+    };
+    let places = [at, laid.cluster_at(6)].map(|at| (Severity::Loss, u64::try_from(at).ok()));
+    assert_eq!(severities(&laid.listing()), places);
+
+    laid.bytes = whole;
+    laid.entry(at, 0, "OTHER", FILE, 0, 0);
+    let told = severities(&laid.listing());
+    assert_eq!(told, [(Severity::Warning, u64::try_from(at).ok())]);
 }
 
 /// Each of the bits that say "not cleanly unmounted" or "had errors" makes the volume dirty.

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use ntt_filesystem::{Limits, ScanOptions, iso9660};
-use ntt_model::{ByteRange, FindingCode, Kind};
+use ntt_model::{ByteRange, Finding, FindingCode, Kind, Severity};
 use ntt_source::Masked;
 use ntt_testkit::listing::Listing;
 
@@ -53,6 +53,85 @@ fn r22_an_unread_directory_sector_costs_only_its_records() {
             .into_iter()
             .all(|entry| found(&whole, &image).get(&entry.0) == Some(&entry.1))
     );
+}
+
+/// Where the directory with the most names starts, and how many bytes of records it has.
+fn longest_directory(image: &[u8]) -> (usize, usize) {
+    let whole = listing(image);
+    let names = |number: u64| {
+        whole
+            .names
+            .iter()
+            .filter(|name| name.name.directory == number)
+            .count()
+    };
+    let directories = whole
+        .inodes
+        .values()
+        .filter(|inode| inode.kind == Kind::Directory);
+    let number = directories
+        .map(|inode| inode.number)
+        .max_by_key(|number| names(*number))
+        .unwrap();
+    let at = usize::try_from(number >> 1).unwrap();
+    (
+        at,
+        usize::try_from(u32::from_le_bytes(image[at + 10..at + 14].try_into().unwrap())).unwrap(),
+    )
+}
+
+/// Where the records of a sector start, and where they end.
+fn records(sector: &[u8]) -> Vec<usize> {
+    let mut places = vec![0];
+    while let Some(len) = sector.get(*places.last().unwrap()).filter(|len| **len > 0) {
+        places.push(places.last().unwrap() + usize::from(*len));
+    }
+    places
+}
+
+/// R22: zeros in a directory, which an unreadable sector becomes in most images, are a loss at their place, wherever they stand.
+#[test]
+fn r22_zeros_in_a_directory_are_a_loss() {
+    let dir = sample_tree();
+    for arguments in [&["-R"][..], &["-J"], &[]] {
+        let Some(image) = made("genisoimage", arguments, &dir.path().join("tree")) else {
+            return;
+        };
+        let whole = listing(&image);
+        assert!(
+            whole
+                .findings
+                .iter()
+                .all(|finding| finding.severity != Severity::Loss)
+        );
+        let (at, len) = longest_directory(&image);
+        let sectors = len / 2048;
+        assert!(sectors > 2, "{arguments:?}: {len} bytes");
+        let second = records(&image[at + 2048..at + 4096]);
+        let cut = |from: usize, to: usize| (at + 2048 + from, at + 2048 + to);
+        let middle = second.len() / 2;
+        for (from, to) in [
+            (at, at + 2048),
+            (at, at + second[1]),
+            (at + 2048, at + 4096),
+            (at + 2048 * (sectors - 1), at + 2048 * sectors),
+            cut(second[1], second[3]),
+            cut(second[middle], 2048),
+            cut(second[middle] + 40, 2048),
+        ] {
+            let mut struck = image.clone();
+            struck[from..to].fill(0);
+            let found = listing(&struck);
+            let place = |finding: &Finding| usize::try_from(finding.image_offset.unwrap()).unwrap();
+            let is_told = found.findings.iter().any(|finding| {
+                finding.severity == Severity::Loss && (from.saturating_sub(256)..to).contains(&place(finding))
+            });
+            assert!(is_told, "{arguments:?} {from:#x} {to:#x}: {:?}", found.findings);
+            // What stands before and behind it in the sector is listed.
+            let lost = whole.names.len() - found.names.len();
+            assert!(lost <= 2 * (to - from).div_ceil(34), "{arguments:?}: {lost} lost");
+        }
+    }
 }
 
 /// R22: without the root directory, the directories are found through the path table.

@@ -7,6 +7,8 @@ const SECTOR: u64 = 2048;
 const ROOT: u64 = 20;
 /// Records of a file in one sector: 44 bytes each.
 const PER_SECTOR: u64 = 46;
+/// Of these behind the two records of the directory itself and its parent.
+const IN_FIRST_SECTOR: u64 = 45;
 
 /// Little-endian, then big-endian.
 fn both(record: &mut [u8], at: usize, number: u64) {
@@ -47,16 +49,20 @@ fn record(bytes: &mut [u8], at: usize, name: &[u8], sector: u64, len: u64, is_di
 
 /// A root directory with so many files, up to 90 million.
 pub fn wide(entries: u64) -> Synthetic {
-    let sectors = 1 + entries.div_ceil(PER_SECTOR);
+    let sectors = 1 + entries.saturating_sub(IN_FIRST_SECTOR).div_ceil(PER_SECTOR);
     let len = sectors * SECTOR;
     volume(ROOT + sectors, len).records(ROOT * SECTOR, SECTOR, sectors, move |index, sector| {
+        let before = |index: u64| match index {
+            0 => 0,
+            index => IN_FIRST_SECTOR + (index - 1) * PER_SECTOR,
+        };
+        let mut at = 0;
         if index == 0 {
-            let at = record(sector, 0, &[0], ROOT, len, true);
-            record(sector, at, &[1], ROOT, len, true);
-            return;
+            at = record(sector, at, &[0], ROOT, len, true);
+            at = record(sector, at, &[1], ROOT, len, true);
         }
-        let files = (index - 1) * PER_SECTOR..(index * PER_SECTOR).min(entries);
-        files.fold(0, |at, file| {
+        let files = before(index)..before(index + 1).min(entries);
+        files.fold(at, |at, file| {
             record(sector, at, format!("{file:08};1").as_bytes(), 0, 0, false)
         });
     })

@@ -199,7 +199,7 @@ impl Scan<'_> {
     fn lost_root(&mut self, inode: u64, first: u32, detail: String) -> Result<(), Stop> {
         let offset = self.volume.geometry.cluster_offset(first).unwrap_or(0);
         self.find(
-            Severity::Warning,
+            Severity::Loss,
             Layer::Directory,
             FindingCode::Orphan,
             offset,

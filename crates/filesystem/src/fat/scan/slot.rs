@@ -34,7 +34,7 @@ impl Scan<'_> {
         Ok(Flow::More)
     }
 
-    /// Every directory but the root starts with `.` and `..`.
+    /// Every directory but the root starts with `.` and `..`. Where zeros stand in their place, the entries behind them are gone too.
     pub(super) fn check_start(&mut self, current: &Current, slot: Slot, offset: u64) -> Result<(), Stop> {
         let expected = match (current.parent_cluster, current.slots) {
             (Some(_), 0) => (Slot::Itself, "."),
@@ -44,14 +44,14 @@ impl Scan<'_> {
         if slot == expected.0 {
             return Ok(());
         }
-        let detail = format!("the directory has no `{}` where it must stand", expected.1);
-        self.find_on(
-            Severity::Warning,
-            FindingCode::Corrupt,
-            offset,
-            current.inode,
-            detail,
-        )
+        let mut detail = format!("the directory has no `{}` where it must stand", expected.1);
+        let severity = if slot == Slot::End {
+            detail.push_str(" but zeros: what stood behind it is lost");
+            Severity::Loss
+        } else {
+            Severity::Warning
+        };
+        self.find_on(severity, FindingCode::Corrupt, offset, current.inode, detail)
     }
 
     fn dot(

@@ -587,6 +587,18 @@ impl LastChanges {
         self.0.get(&Some(medium)).copied()
     }
 
+    /// When a change happened that comes now: after every earlier one of the same, though the clock was set back since. What is written down of a medium is outdated by a
+    /// later change only.
+    pub(crate) fn next(&self, medium: Option<MediumKey>, now: Timestamp) -> Timestamp {
+        let before = match medium {
+            Some(medium) => self.of(medium),
+            None => self.latest(),
+        };
+        // A microsecond, since a server has no finer time.
+        let after = |before: Timestamp| Timestamp::from_nanos(before.as_nanos().saturating_add(1000));
+        before.map_or(now, |before| after(before).max(now))
+    }
+
     /// When anything changed last.
     pub fn latest(&self) -> Option<Timestamp> {
         self.0.values().copied().max()
@@ -616,9 +628,9 @@ pub struct EventRow {
 
 impl EventRow {
     /// That a medium got another label, with the one before.
-    pub(crate) fn of_label(at: Timestamp, medium: MediumKey, earlier: String) -> Self {
+    pub(crate) fn of_label(medium: MediumKey, earlier: String) -> Self {
         Self {
-            at: Some(at),
+            at: None,
             medium: Some(medium),
             stage: "label".to_owned(),
             result: "ok".to_owned(),

@@ -205,7 +205,8 @@ impl From<Error> for Failure {
                  another from the manifests. If the catalogue is in the archive again, remove its file `archive-id`",
             ),
             Error::OlderCatalogue { .. } => Some(
-                "it may have been put back from an old copy: put back the latest one, or make it again from the manifests with `ntt doctor --rebuild-catalogue`, which keeps the present one",
+                "it may have been put back from an old copy: put back the latest one, or make it again from the manifests with `ntt doctor --rebuild-catalogue`, which keeps \
+                 the present one; of one in a server it fills another, empty database, which is to be named with --catalogue",
             ),
             Error::StrangeCatalogue(_) => Some(
                 "it would know a part of the archive only. Name the one that has the rest (look at --catalogue and NTT_CATALOGUE), fill this one from that with \

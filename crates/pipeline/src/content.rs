@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ntt_catalogue::rows::{Image, MediumKind, MediumRow};
@@ -11,7 +11,7 @@ use ntt_inspect::live::LiveTree;
 use ntt_model::{Device, Severity};
 use ntt_source::{FileSource, Masked, ReadAt, ReadError, Space};
 
-use crate::identify::{self, Rescan, Source, SourceKind};
+use crate::identify::{self, Rescan, Root, Source, SourceKind};
 use crate::image::OpenImage;
 use crate::{Archive, Context, Error, Event, inspect, rescue, set};
 
@@ -173,7 +173,13 @@ fn source_of_one(context: &Context<'_>, medium: &MediumRow) -> Result<Source, Er
         })
     };
     match (medium.medium.kind, source.kind) {
-        (MediumKind::Directory, SourceKind::Directory) => Ok(source),
+        (MediumKind::Directory, SourceKind::Directory) => {
+            let evidence = context.archive.catalogue().evidence(medium.key)?;
+            if identify::can_be_root(&evidence, &Root::at(source.path.as_path())?) {
+                return Ok(source);
+            }
+            Err(another_directory(source.path.as_path()))
+        }
         (MediumKind::Image, SourceKind::Image) => {
             // What lies in the archive was rescued further by whoever has it; a map that says less than was known is another matter.
             let is_ours = image.imported && Rescan::of(&image.unread, &source.unread) == Rescan::Carrying;
@@ -195,6 +201,14 @@ fn source_of_one(context: &Context<'_>, medium: &MediumRow) -> Result<Source, Er
             Ok(source)
         }
         _ => refuse("is not what it was when the medium was identified"),
+    }
+}
+
+/// Another directory stands where a medium was, or where one is mounted in it.
+pub(crate) fn another_directory(path: &Path) -> Error {
+    Error::Source {
+        path: path.to_owned(),
+        reason: "this is not the directory that was taken in, though it has its place: is the file system mounted, and does `path_map` lead to it?".to_owned(),
     }
 }
 

@@ -118,6 +118,9 @@ pub enum Error {
     /// The search index cannot be written or read; searches then look at every name of the catalogue.
     #[error(transparent)]
     Search(#[from] ntt_search::Error),
+    /// A database was to be filled and is not whole: whoever opens it refuses it. Holds why; nothing if the user asked to stop.
+    #[error("{}the database is not whole; drop it, make it again, and give the same command", if .0.is_none() { "interrupted: " } else { "" })]
+    HalfFilled(#[source] Option<Box<Self>>),
     /// The user asked to stop; the same command goes on from here.
     #[error("interrupted; the same command continues from here")]
     Interrupted,
@@ -182,6 +185,7 @@ impl Error {
             Self::Catalogue(_) => ErrorKind::Unreachable,
             Self::Rescue(ntt_rescue::Error::Held(_)) => ErrorKind::Held,
             Self::Rescue(error) if error.is_full() => ErrorKind::Unreachable,
+            Self::HalfFilled(Some(error)) => error.kind(),
             Self::Interrupted | Self::DeviceLost(_) => ErrorKind::Interrupted,
             _ => ErrorKind::Failed,
         }

@@ -43,6 +43,7 @@ mod damage;
 mod digest;
 mod entries;
 mod error;
+mod new_catalogue;
 mod outcome;
 mod paths;
 mod stage;

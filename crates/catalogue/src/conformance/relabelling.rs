@@ -164,6 +164,15 @@ fn events_keep_every_detail(fixture: &Fixture) {
     };
     fixture.catalogue.add_event(&earlier).unwrap();
     assert_eq!(fixture.catalogue.last_changes().unwrap(), last);
+    // R37: a change under a clock that was set back is the last one all the same, and outdates what was written of the medium.
+    let ahead = EventRow {
+        at: Some(Timestamp::from_nanos(i64::MAX / 2)),
+        ..earlier
+    };
+    fixture.catalogue.add_event(&ahead).unwrap();
+    fixture.catalogue.set_label(medium, "right words").unwrap();
+    let last = fixture.catalogue.last_changes().unwrap();
+    assert!(last.of_itself(medium) > ahead.at, "{last:?}");
     assert!(
         all[1].at.is_some() && all[1].medium.is_none(),
         "the catalogue sets the time"

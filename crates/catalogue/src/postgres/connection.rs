@@ -23,7 +23,7 @@ use crate::Error;
 /// Settings of every session; behind a pooler they may get lost, and nothing depends on them but patience. `jit` never pays here. A client that
 /// cannot be reached any more is given up by the server within a minute, and its locks with it.
 const SESSION: &str = "SET client_min_messages = 'warning'; SET lock_timeout = '30s'; SET statement_timeout = '10min'; \
-                       SET jit = off; SET bytea_output = 'hex'; SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; \
+                       SET jit = off; SET bytea_output = 'hex'; SET standard_conforming_strings = on; SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; \
                        SET tcp_keepalives_count = 3; SET tcp_user_timeout = '60s'";
 /// What a transaction sets that looks for rows by keys only. All of them have an index, and are few beside what the tables hold: a planner that knows a
 /// table from when it was small, or takes thousands of keys for most of it, would read all.

@@ -108,7 +108,7 @@ pub(super) fn set_label(
         "UPDATE medium SET label = $2 WHERE id = $1",
         &[&medium.0, &text(label)],
     )?;
-    add_event(connection, &EventRow::of_label(now, medium, earlier), now)
+    add_event(connection, &EventRow::of_label(medium, earlier), now)
 }
 
 /// Adds evidence; equal evidence is kept once.
@@ -348,11 +348,15 @@ pub(super) fn findings(connection: &Connection, medium: MediumKey) -> Result<Vec
 
 /// Adds to the log.
 pub(super) fn add_event(connection: &Connection, event: &EventRow, now: Timestamp) -> Result<(), Error> {
+    let at = match event.at {
+        Some(at) => at,
+        None => last_changes(connection)?.next(event.medium, now),
+    };
     connection.execute(
         "INSERT INTO event (at, medium, stage, result, elapsed_ms, count, bytes, detail) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         &[
-            &event.at.unwrap_or(now).as_nanos(),
+            &at.as_nanos(),
             &event.medium.map(|key| key.0),
             &text(&event.stage),
             &text(&event.result),

@@ -187,6 +187,7 @@ fn r39_what_is_wrong_with_a_server_is_told() {
         return;
     };
     let url = server.create_database("a", None);
+    server.psql("a", "ALTER DATABASE a SET standard_conforming_strings = off");
     init(&url).unwrap();
     let catalogue = PostgresCatalogue::open(&url, None).unwrap();
     server.psql("a", "ALTER DATABASE a SET default_transaction_read_only = on");

@@ -70,8 +70,12 @@ fn unreachable(path: &Path, source: impl Into<Box<dyn std::error::Error + Send +
 
 /// Takes the lock of the catalogue at `path` for this process; it falls with the file handle, also after kill -9.
 ///
-/// A lock of its own, since SQLite's are held for the length of a transaction only.
-pub(super) fn lock_for_writing(path: &Path) -> Result<File, Error> {
+/// A lock of its own, since SQLite's are held for the length of a transaction only. Whoever makes the file that is to be there takes it too.
+///
+/// # Errors
+///
+/// [`Error::Held`] if another process, or another handle of this one, has it; [`Error::Unreachable`] if there is no place for it.
+pub fn lock_for_writing(path: &Path) -> Result<File, Error> {
     let mut name = OsString::from(path);
     name.push("-lock");
     let lock = OpenOptions::new()

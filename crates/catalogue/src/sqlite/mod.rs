@@ -40,6 +40,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 pub use crate::standing::NO_NAME;
 use crate::{Error, code, codec};
+pub use connection::lock_for_writing;
 use load::Load;
 pub use restore::Restoration;
 

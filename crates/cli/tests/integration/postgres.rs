@@ -121,6 +121,43 @@ fn both_back_ends_answer_alike_and_copy_into_each_other() {
     assert!(said.contains("holds media already"), "{said}");
 }
 
+/// R33, R34, R38: a host on which the medium is not mounted takes part in nothing, and loses nothing for the others; one that has it at another path copies it.
+#[test]
+fn r34_a_host_without_the_medium_gives_nothing_up() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let served = served(&server, "one");
+    served.run(&["catalogue", "init"]).code(0);
+    let work = served.environment.work();
+    for name in ["mnt/medium/a", "mnt/medium/b/c"] {
+        let _ = served.environment.write(name, name.as_bytes());
+    }
+    std::fs::create_dir_all(work.join("empty/medium")).expect("a folder");
+    std::os::unix::fs::symlink(work.join("mnt"), work.join("elsewhere")).expect("a link");
+    served.run(&["ingest", "--no-copy", "mnt/medium"]).code(3);
+    let on_host = |folder: &str| {
+        let map = format!("{}={}", work.join("mnt").display(), work.join(folder).display());
+        let settings = [
+            ("NTT_CATALOGUE", served.url.as_str()),
+            ("NTT_PATH_MAP", map.as_str()),
+        ];
+        served.environment.ntt_with(&settings, ["copy", "medium"])
+    };
+    let said = on_host("empty").stderr(1);
+    assert!(said.contains("not the directory that was taken in"), "{said}");
+    let queue = served.run(&["--json", "find", "--state", "pending"]).json(0);
+    assert_eq!(
+        queue
+            .iter()
+            .filter(|row| row.to_string().contains("medium/"))
+            .count(),
+        2,
+        "{queue:?}"
+    );
+    on_host("elsewhere").code(0);
+}
+
 /// A file whose path is longer than the system takes in one call.
 fn write_deep(root: &Path) {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

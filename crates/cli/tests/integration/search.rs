@@ -376,13 +376,18 @@ fn r39_half_a_table_is_none() {
     }
     let _ = environment.ntt(["ingest", "tree"]).code(0);
     // The table is longer than that, and what SQLite maps beside the catalogue is not.
-    let script = "trap '' XFSZ; ulimit -f 128; exec \"$0\" export -o table";
-    let ntt = environment.command(["export"]);
-    let mut shell = std::process::Command::new("sh");
-    shell.args(["-c", script]).arg(ntt.get_program());
-    let set = ntt.get_envs().filter_map(|(name, value)| Some((name, value?)));
-    shell.env_clear().envs(set).current_dir(environment.work());
-    let said = crate::environment::Run::of(shell).stderr(1);
+    let limited = |script: &str| {
+        let ntt = environment.command(["export"]);
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", script]).arg(ntt.get_program());
+        let set = ntt.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        shell.env_clear().envs(set).current_dir(environment.work());
+        crate::environment::Run::of(shell)
+    };
+    let said = limited("trap '' XFSZ; ulimit -f 128; exec \"$0\" export -o table").stderr(1);
     assert!(said.contains("File too large"), "{said}");
+    // R38: nor is one that a signal ended in the middle.
+    assert_eq!(limited("ulimit -f 128; exec \"$0\" export -o table").exit(), None);
+    assert!(!environment.work().join("table").exists());
     let _ = environment.ntt(["export", "-o", "table"]).code(0);
 }

@@ -19,8 +19,8 @@ pub(super) enum Halt {
     Stopped,
     /// The store failed.
     Store(ntt_store::Error),
-    /// There is no child to read with.
-    Child(crate::Error),
+    /// The source cannot be read: it is not where it was, or there is no child to read it with.
+    Source(crate::Error),
 }
 
 impl From<ntt_store::Error> for Halt {

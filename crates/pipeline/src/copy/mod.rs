@@ -163,7 +163,7 @@ fn copy_all(
         let volumes = context.archive.catalogue().volumes(medium.key)?;
         for task in tasks.iter().filter(|task| task.queue.pending_streams > 0) {
             let volume = volumes.iter().find(|row| row.volume.number == task.volume);
-            let contents = contents(context, &source, volume)?;
+            let contents = contents(context, &source, volume, task.scan)?;
             let shared = Shared {
                 context,
                 task,
@@ -262,18 +262,21 @@ fn something_is_missing(context: &Context<'_>, plan: &CopyPlan) -> Result<bool, 
     Ok(false)
 }
 
-/// The contents of a volume.
+/// The contents of a volume, as a scan of it listed them.
 fn contents(
     context: &Context<'_>,
     source: &Source,
     volume: Option<&VolumeRow>,
+    scan: ScanId,
 ) -> Result<Box<dyn Contents>, Error> {
     Ok(match (source.kind, volume) {
         (SourceKind::Directory, Some(row)) => {
             let mount_point = mount_point(&row.volume)?;
-            Box::new(directory::DirectoryContents::open(source, &mount_point)?)
+            let scans = context.archive.catalogue().scans(row.key)?;
+            let root = scans.iter().find(|row| row.id == scan).map(|row| row.scan.root);
+            Box::new(directory::DirectoryContents::open(source, &mount_point, root)?)
         }
-        (SourceKind::Directory, None) => Box::new(directory::DirectoryContents::open(source, b"")?),
+        (SourceKind::Directory, None) => Box::new(directory::DirectoryContents::open(source, b"", None)?),
         (SourceKind::Image | SourceKind::Set, _) => {
             let supervisor = supervisor(context.config, &context.scan_program, context.interrupt);
             let children = packed::ReadChildren::new(source, supervisor)?;

@@ -46,7 +46,7 @@ impl ReadChildren {
                 finding: Some(death.stream_finding().on_inode(inode)),
             }),
             Err(StreamError::Child(ChildError::Cancelled)) => Err(Halt::Stopped),
-            Err(StreamError::Child(error)) => Err(Halt::Child(scan_error(&error))),
+            Err(StreamError::Child(error)) => Err(Halt::Source(scan_error(&error))),
         }
     }
 

@@ -173,7 +173,7 @@ impl Worker<'_> {
                 Ok(()) => {}
                 Err(Halt::Stopped) => break,
                 Err(Halt::Store(error)) => return Err(error.into()),
-                Err(Halt::Child(error)) => return Err(error),
+                Err(Halt::Source(error)) => return Err(error),
             }
             batch.commit_if_due()?;
         }

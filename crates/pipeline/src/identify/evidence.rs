@@ -1,12 +1,9 @@
 //! Evidence of identity (R2): what stays with the medium wherever its bytes are found. A path is never evidence.
 
-use std::fs::File;
-
 use ntt_catalogue::rows::Evidence;
 use ntt_source::ReadAt;
-use rustix::fs::{AtFlags, StatxFlags};
 
-use super::{Source, SourceKind};
+use super::{Root, Source, SourceKind};
 use crate::content::open_image;
 use crate::image::Contained;
 use crate::{Error, Interrupt};
@@ -25,8 +22,11 @@ pub(super) const SAMPLED: &str = "sampled-digest";
 /// The kind of evidence that is the digest of a whole image, with zeros for what was unread; a medium of which more was rescued has several.
 pub(crate) const IMAGE_DIGEST: &str = "image-digest";
 
+/// The kind of evidence that is the root of a directory: [`Root`] as text.
+pub(super) const ROOT: &str = "directory-root";
+
 /// Kinds of evidence that alone make a medium worth comparing byte by byte.
-pub(super) const STRONG: [&str; 4] = ["head-digest", TAIL, SAMPLED, "directory-root"];
+pub(super) const STRONG: [&str; 4] = ["head-digest", TAIL, SAMPLED, ROOT];
 
 /// Gathers the evidence of a source.
 pub(super) fn gather(source: &Source, interrupt: &Interrupt) -> Result<Vec<Evidence>, Error> {
@@ -115,18 +115,8 @@ fn digest(image: &dyn ReadAt, ranges: &[(u64, u64)]) -> Option<String> {
 
 /// A directory is known by the file system that holds it, its inode and its birth.
 fn of_directory(source: &Source) -> Result<Vec<Evidence>, Error> {
-    let path = source.path.as_path();
-    let io = |error: rustix::io::Errno| Error::io("identifying the directory", path)(error.into());
-    let directory = File::open(path).map_err(Error::io("opening the directory", path))?;
-    let statfs = rustix::fs::fstatfs(&directory).map_err(io)?;
-    let statx = rustix::fs::statx(&directory, "", AtFlags::EMPTY_PATH, StatxFlags::ALL).map_err(io)?;
-    let file_system = format!("{:?}", statfs.f_fsid).replace(|byte: char| !byte.is_ascii_alphanumeric(), "");
-    let birth = statx.stx_btime;
-    let value = format!(
-        "type {:x} id {file_system} inode {} born {}.{:09}",
-        statfs.f_type, statx.stx_ino, birth.tv_sec, birth.tv_nsec
-    );
-    Ok(vec![piece("directory-root", value, "statx")])
+    let root = Root::at(source.path.as_path())?;
+    Ok(vec![piece(ROOT, root.to_string(), "statx")])
 }
 
 fn piece(kind: &str, value: String, origin: &str) -> Evidence {

@@ -11,6 +11,7 @@ mod lost_map;
 mod map;
 mod old_id;
 mod recognise;
+mod root;
 mod source;
 mod stated;
 mod unread;
@@ -31,6 +32,7 @@ pub(crate) use digest::{Digests, digest_image, digest_range};
 pub(crate) use evidence::IMAGE_DIGEST;
 pub(crate) use lost_map::keep_unread;
 pub(crate) use recognise::{has_more_files, is_less_rescued, is_rescued_further};
+pub(crate) use root::Root;
 pub(crate) use stated::{Outcome as StatedOutcome, StatedDigests};
 pub(crate) use unread::{Rescan, note_change};
 
@@ -346,6 +348,15 @@ pub(crate) fn rescued_further(earlier: &Image, source: &Source) -> Image {
         expected_bytes: earlier.expected_bytes,
         ..image_row(source)
     }
+}
+
+/// Whether the directory that was found at the place of a medium can be the one that was taken in; `evidence` is what is on record.
+pub(crate) fn can_be_root(evidence: &[Evidence], now: &Root) -> bool {
+    let mut known = evidence
+        .iter()
+        .filter(|piece| piece.kind == evidence::ROOT)
+        .peekable();
+    known.peek().is_none() || known.any(|piece| now.can_be(&piece.value))
 }
 
 /// Why the files of an image are not those that it was identified with, if they are not; `earlier` and `evidence` are what is on record.

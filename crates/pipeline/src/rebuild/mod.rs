@@ -7,12 +7,9 @@ pub mod index;
 mod keys;
 mod load;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use ntt_catalogue::Restore;
-use ntt_catalogue::postgres::PostgresRestoration;
-use ntt_catalogue::sqlite::Restoration;
 use ntt_host::{Clock, SystemClock};
 use ntt_model::{MediumId, MediumKey};
 use serde::{Deserialize, Serialize};
@@ -21,11 +18,9 @@ use keys::Keys;
 
 use crate::archive::{CataloguePlace, Lock, catalogue_path, is_elsewhere, media_folders, spool_folder};
 use crate::manifest::Manifest;
+use crate::new_catalogue::{fill_beside, fill_database, put_in_place, set_aside};
 use crate::stage::{Running, Subject};
 use crate::{Error, HostPath, Interrupt, Observer, RunOutcome, Stage};
-
-/// The database and what stands beside it while it is open, or after a crash.
-const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
 
 /// What a rebuild would read and keep.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -104,22 +99,11 @@ fn rebuild(
     interrupt: &Interrupt,
 ) -> Result<RebuildSummary, Error> {
     let present = catalogue_path(root);
-    let new = root.join("catalogue.db.new");
-    remove(&new)?;
-    let loaded = Restoration::create(&new)
-        .map_err(Error::from)
-        .and_then(|restoration| fill(Box::new(restoration), plan, stage, interrupt));
-    if loaded.is_err() {
-        // The first error matters more; the next rebuild removes what is left.
-        let _ = remove(&new);
-    }
-    let lines = loaded?;
+    let lines = fill_beside(&present, |restoration| fill(restoration, plan, stage, interrupt))?;
     if let Some(kept) = &plan.keeps {
         set_aside(&present, kept.as_path())?;
     }
-    std::fs::rename(&new, &present).map_err(Error::io("putting in place", &present))?;
-    let synced = File::open(root).and_then(|directory| directory.sync_all());
-    synced.map_err(Error::io("syncing", root))?;
+    put_in_place(&present)?;
     Ok(RebuildSummary {
         media: u64::try_from(plan.manifests.len()).unwrap_or(u64::MAX),
         lines,
@@ -135,10 +119,12 @@ fn rebuild_in_server(
     stage: &Running<'_>,
     interrupt: &Interrupt,
 ) -> Result<RebuildSummary, Error> {
-    let restoration = PostgresRestoration::create(url, Some(spool_folder(root)))?;
+    let lines = fill_database(url, Some(spool_folder(root)), |restoration| {
+        fill(restoration, plan, stage, interrupt)
+    })?;
     Ok(RebuildSummary {
         media: u64::try_from(plan.manifests.len()).unwrap_or(u64::MAX),
-        lines: fill(Box::new(restoration), plan, stage, interrupt)?,
+        lines,
         kept: None,
     })
 }
@@ -156,30 +142,4 @@ fn fill(
     }
     restoration.finish()?;
     Ok(lines)
-}
-
-/// Moves the database and what belongs to it.
-fn set_aside(present: &Path, kept: &Path) -> Result<(), Error> {
-    for (from, to) in beside(present).into_iter().zip(beside(kept)) {
-        if from.exists() {
-            std::fs::rename(&from, &to).map_err(Error::io("keeping the earlier catalogue", &from))?;
-        }
-    }
-    Ok(())
-}
-
-fn remove(database: &Path) -> Result<(), Error> {
-    for path in beside(database) {
-        if path.exists() {
-            std::fs::remove_file(&path).map_err(Error::io("removing an unfinished catalogue", &path))?;
-        }
-    }
-    Ok(())
-}
-
-fn beside(database: &Path) -> [PathBuf; 3] {
-    SUFFIXES.map(|suffix| {
-        let path = HostPath::from(database.to_owned()).with_suffix(suffix);
-        path.as_path().to_owned()
-    })
 }

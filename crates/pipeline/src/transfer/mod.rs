@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ntt_catalogue::postgres::{self, PostgresCatalogue, PostgresRestoration};
+use ntt_catalogue::postgres::{self, PostgresCatalogue};
 use ntt_catalogue::record::ScanRecord;
 use ntt_catalogue::rows::{MediumRow, ScanRow};
-use ntt_catalogue::sqlite::{Restoration, SqliteCatalogue};
+use ntt_catalogue::sqlite::{self, SqliteCatalogue};
 use ntt_catalogue::{Catalogue, Error as CatalogueError, Restore};
 use ntt_host::SystemClock;
 use ntt_model::entry::{Directory, Name};
@@ -14,6 +14,7 @@ use ntt_model::{MediumKey, ScanEvent};
 use serde::{Deserialize, Serialize};
 
 use crate::entries::Entries;
+use crate::new_catalogue::{fill_beside, fill_database, put_in_place};
 use crate::stage::{Running, Subject};
 use crate::{Error, Interrupt, Observer, RunOutcome, Stage};
 
@@ -43,11 +44,17 @@ impl CatalogueName {
         })
     }
 
-    fn fill(&self) -> Result<Box<dyn Restore>, Error> {
-        Ok(match self {
-            Self::File(path) => Box::new(Restoration::create(path)?),
-            Self::Url(url) => Box::new(PostgresRestoration::create(url, None)?),
-        })
+    fn fill(&self, fill: impl FnOnce(Box<dyn Restore>) -> Result<(), Error>) -> Result<(), Error> {
+        let path = match self {
+            Self::Url(url) => return fill_database(url, None, fill),
+            Self::File(path) => path,
+        };
+        let _alone = sqlite::lock_for_writing(path)?;
+        if path.exists() {
+            return Err(Error::Refused(format!("{} exists already", path.display())));
+        }
+        fill_beside(path, fill)?;
+        put_in_place(path)
     }
 }
 
@@ -100,7 +107,7 @@ fn scans(from: &dyn Catalogue, medium: MediumKey) -> Result<Vec<ScanRow>, Error>
 ///
 /// # Errors
 ///
-/// When one of them fails, or `to` is not empty. A file that is not whole is removed; a database that is not whole is refused by whoever opens it.
+/// When one of them fails, or `to` is not empty. A file has its name only when it is whole; [`Error::HalfFilled`] of a database that is not, which is refused by whoever opens it.
 pub fn run(
     from: &CatalogueName,
     to: &CatalogueName,
@@ -116,12 +123,7 @@ pub fn run(
         Some(summary.names + summary.inodes),
         None,
     );
-    let target = to.fill()?;
-    let result = transfer(source.as_ref(), target, &stage, interrupt);
-    if let (Err(_), CatalogueName::File(path)) = (&result, to) {
-        // The error that ended the copy matters more.
-        let _ = std::fs::remove_file(path);
-    }
+    let result = to.fill(|target| transfer(source.as_ref(), target, &stage, interrupt));
     stage.conclude(result, |()| RunOutcome::Complete)?;
     Ok(summary)
 }

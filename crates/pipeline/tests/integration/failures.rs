@@ -5,7 +5,7 @@ use std::fs;
 use ntt_catalogue::rows::MediumRow;
 use ntt_model::FailureClass;
 use ntt_pipeline::RunOutcome::{Complete, Losses};
-use ntt_pipeline::{copy, ingest, retry};
+use ntt_pipeline::{Error, copy, ingest, retry, scan};
 
 use crate::world::World;
 
@@ -65,6 +65,43 @@ fn r33_a_file_that_keeps_failing_settles_within_one_run() {
     assert_eq!(retry::run(&world.context(), &medium, &plan).unwrap().reopened, 1);
     let copied = copy(&world, &medium);
     assert_eq!((copied.stored_streams, copied.outcome), (1, Complete));
+}
+
+/// R33, R38: an empty directory where a medium was, as the place of a file system that is not mounted, is not the medium: nothing of it is given up, nothing scanned, and
+/// all is stored when it is back.
+#[test]
+fn r33_another_directory_in_its_place_is_not_the_medium() {
+    let world = World::new();
+    let (source, away) = (world.dir.path().join("source"), world.dir.path().join("away"));
+    let medium = with_a_vanished_file(&world);
+    fs::rename(world.dir.path().join("elsewhere"), source.join("vanishes")).unwrap();
+    fs::rename(&source, &away).unwrap();
+    fs::create_dir(&source).unwrap();
+
+    let plan = copy::plan(&world.archive, &medium).unwrap();
+    let refused = copy::run(&world.context(), &medium, &plan).unwrap_err();
+    assert!(matches!(&refused, Error::Source { .. }), "{refused}");
+    assert!(
+        refused
+            .to_string()
+            .contains("not the directory that was taken in"),
+        "{refused}"
+    );
+    let again = scan::ScanSettings {
+        again: true,
+        ..scan::ScanSettings::default()
+    };
+    let scan = scan::plan(&world.context(), &medium, None, again).unwrap();
+    assert!(
+        scan::run(&world.context(), &medium, &scan).is_err(),
+        "nor is it scanned as empty"
+    );
+    assert_eq!(copy::plan(&world.archive, &medium).unwrap(), plan);
+
+    fs::remove_dir(&source).unwrap();
+    fs::rename(&away, &source).unwrap();
+    let copied = copy(&world, &medium);
+    assert_eq!((copied.stored_streams, copied.outcome), (2, Complete));
 }
 
 /// R33: a failure that passes before the third strike is no loss.

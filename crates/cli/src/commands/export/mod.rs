@@ -7,15 +7,17 @@ mod parquet;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use ntt_model::name::escape;
+use ntt_pipeline::{HostPath, Interrupt};
 use ntt_report::export::{self, ExportRow};
 
 use crate::args::Global;
 use crate::commands::filter::{FilterArgs, tell_unindexed};
 use crate::exit::{CommandResult, Exit, Failure, FailureKind};
+use crate::interrupt;
 use crate::session;
 
 /// Write paths with all that is known of them as a table for other programs: DuckDB, Spark, Trino, a spreadsheet.
@@ -47,21 +49,88 @@ enum Format {
 pub(crate) fn run(global: &Global, args: &ExportArgs) -> CommandResult {
     let archive = session::look(global)?;
     let options = args.filter.options(archive.catalogue())?;
-    let out = open(args)?;
+    let interrupt = Interrupt::from_flag(interrupt::flag()?);
+    let output = args.output.as_deref().map(Output::create).transpose()?;
+    let out: Box<dyn Write + Send> = match &output {
+        Some(output) => Box::new(BufWriter::new(output.file.try_clone()?)),
+        None => Box::new(BufWriter::new(std::io::stdout())),
+    };
     let index = archive.search();
     let written = table(args.format, out).and_then(|mut table| {
-        let unindexed = export::export(archive.catalogue(), Some(&index), &options, &mut |row| {
+        let visited = export::export(archive.catalogue(), Some(&index), &options, &mut |row| {
+            if interrupt.is_raised() {
+                return Err(ntt_catalogue::Error::Stopped.into());
+            }
             Ok(table.put(row)?)
-        })?;
+        });
+        interrupt.check()?;
+        let unindexed = visited?;
         table.finish()?;
         Ok(unindexed)
     });
-    if let (Err(_), Some(path)) = (&written, &args.output) {
-        // It was made here. Half a table would pass for a whole one, and be in the way of the next try.
-        let _ = std::fs::remove_file(path);
-    }
-    tell_unindexed(global, &written?);
+    let unindexed = match output {
+        Some(output) => output.settle(written)?,
+        None => written?,
+    };
+    tell_unindexed(global, &unindexed);
     Ok(Exit::Done)
+}
+
+/// A file that gets its name only when it is whole: half a table would pass for a whole one, and be in the way of the next try.
+struct Output {
+    file: File,
+    unfinished: PathBuf,
+    path: PathBuf,
+}
+
+impl Output {
+    /// Begins the file that is to be at `path`, where nothing may be. What a run left beside it that was killed is written over.
+    fn create(path: &Path) -> Result<Self, Failure> {
+        let unfinished = HostPath::from(path)
+            .with_suffix(".unfinished")
+            .as_path()
+            .to_owned();
+        if path.symlink_metadata().is_ok() {
+            return Err(Self::failure(path, &io::ErrorKind::AlreadyExists.into()));
+        }
+        let failure = |error: io::Error| Self::failure(&unfinished, &error);
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&unfinished);
+        let file = file.map_err(failure)?;
+        if file.try_lock().is_err() {
+            return Err(Self::failure(&unfinished, &io::ErrorKind::ResourceBusy.into()));
+        }
+        file.set_len(0).map_err(failure)?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            unfinished,
+        })
+    }
+
+    fn settle<T>(self, written: Result<T, Failure>) -> Result<T, Failure> {
+        let named = written.and_then(|written| {
+            let renamed = std::fs::rename(&self.unfinished, &self.path);
+            renamed.map_err(|error| Self::failure(&self.path, &error))?;
+            Ok(written)
+        });
+        if named.is_err() {
+            // What ended the table matters more.
+            let _ = std::fs::remove_file(&self.unfinished);
+        }
+        named
+    }
+
+    fn failure(path: &Path, error: &io::Error) -> Failure {
+        let kind = match error.kind() {
+            io::ErrorKind::AlreadyExists => FailureKind::Usage,
+            _ => FailureKind::Failed,
+        };
+        Failure::new(kind, format!("{}: {error}", escape(path.as_os_str().as_bytes())))
+    }
 }
 
 fn table(format: Format, out: Box<dyn Write + Send>) -> Result<Box<dyn Table>, Failure> {
@@ -71,20 +140,6 @@ fn table(format: Format, out: Box<dyn Write + Send>) -> Result<Box<dyn Table>, F
         #[cfg(feature = "parquet")]
         Format::Parquet => Box::new(parquet::Parquet::begin(out)?),
     })
-}
-
-fn open(args: &ExportArgs) -> Result<Box<dyn Write + Send>, Failure> {
-    let Some(path) = &args.output else {
-        return Ok(Box::new(BufWriter::new(std::io::stdout())));
-    };
-    let file = File::create_new(path).map_err(|error| {
-        let kind = match error.kind() {
-            io::ErrorKind::AlreadyExists => FailureKind::Usage,
-            _ => FailureKind::Failed,
-        };
-        Failure::new(kind, format!("{}: {error}", escape(path.as_os_str().as_bytes())))
-    })?;
-    Ok(Box::new(BufWriter::new(file)))
 }
 
 /// Takes rows one after the other.

@@ -27,8 +27,8 @@ const QUEUES: [(&str, &str, &str); 4] = [
 
 /// Gives back what claims took, behind all others as a worker does that ends. What is done stays done: as in a queue that is nearly empty, no more than that
 /// changes between two claims.
-const REFILL: &str = "UPDATE chunk SET state = 0, owner = NULL, seq = seq + all_chunks.last \
-                      FROM (SELECT max(seq) AS last FROM chunk) all_chunks WHERE state = 1";
+const REFILL: &str = "UPDATE chunk SET state = 0, owner = NULL, seq = held.seq FROM (SELECT id, row_number() OVER (ORDER BY seq) \
+                      + (SELECT max(seq) FROM chunk) AS seq FROM chunk WHERE state = 1) held WHERE chunk.id = held.id";
 
 /// Times claims in every cell up to `inodes` inodes.
 pub(crate) fn run(bench: &Bench, inodes: u64) -> Result<()> {

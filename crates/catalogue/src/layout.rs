@@ -50,6 +50,11 @@ impl ShortMap {
         }
     }
 
+    /// Of the stream with this ordinal, if this is the map of stream 0 of the same inode.
+    pub(crate) fn for_stream(self, ordinal: u32) -> Self {
+        if ordinal == 0 { self } else { Self::default() }
+    }
+
     fn bytes(&self) -> Option<&[u8]> {
         let len = usize::from(self.filled).checked_sub(1)?;
         self.bytes.get(..len)

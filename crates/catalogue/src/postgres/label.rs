@@ -255,11 +255,7 @@ fn open_work(connection: &Connection, scan: ScanId, rows: &[postgres::Row]) -> R
                 inode: inode.cast_unsigned(),
                 stream: stream.ordinal,
                 bytes: stream.size,
-                map: if stream.ordinal == 0 {
-                    map
-                } else {
-                    ShortMap::default()
-                },
+                map: map.for_stream(stream.ordinal),
             });
         }
     }

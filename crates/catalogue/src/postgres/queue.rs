@@ -298,11 +298,7 @@ pub(super) fn placed_streams(
                 inode: inode.cast_unsigned(),
                 stream: stream.ordinal,
                 bytes: stream.size,
-                map: if stream.ordinal == 0 {
-                    map
-                } else {
-                    ShortMap::default()
-                },
+                map: map.for_stream(stream.ordinal),
             };
             found.insert((inode, stream.ordinal), work);
         }

@@ -116,11 +116,7 @@ pub(super) fn work_of_row(
         inode: inode.cast_unsigned(),
         stream: stream.ordinal,
         bytes: stream.size,
-        map: if stream.ordinal == 0 {
-            map
-        } else {
-            ShortMap::default()
-        },
+        map: map.for_stream(stream.ordinal),
     }))
 }
 

@@ -15,9 +15,10 @@ pub(super) fn contradiction(source: &dyn ReadAt, image: ByteRange, superblock: &
     }
     let mut hasher = crc32fast::Hasher::new();
     let mut at = image.offset;
+    let mut bytes = Vec::new();
     while at < image.end() {
         let len = STEP_BYTES.min(image.end().saturating_sub(at));
-        let mut bytes = vec![0; usize::try_from(len).ok()?];
+        bytes.resize(usize::try_from(len).ok()?, 0);
         source.read_exact_at(at, &mut bytes).ok()?;
         if at == image.offset
             && let Some(field) = bytes.get_mut(CRC_AT)

@@ -272,7 +272,7 @@ impl<'d, 's> DirectoryReader<'d, 's> {
                 self.end_empty(sector_offset);
                 self.check_padding(record, offset);
             }
-            self.check_first(record, offset);
+            self.check(record, offset);
             found = true;
             self.take(record, offset, blocks);
             at = at.saturating_add(record.len());
@@ -296,8 +296,8 @@ impl<'d, 's> DirectoryReader<'d, 's> {
         }
     }
 
-    /// A directory starts with the record of itself (ECMA-119 6.8.2.2).
-    fn check_first(&mut self, record: Record<'_>, offset: u64) {
+    /// A directory starts with the record of itself (ECMA-119 6.8.2.2), and no name ends with zeros.
+    fn check(&mut self, record: Record<'_>, offset: u64) {
         if offset == self.start && !record.is_self() {
             let detail = "the directory does not start with the record of itself: what stood there is lost";
             self.damage(offset, FindingCode::Corrupt, detail);

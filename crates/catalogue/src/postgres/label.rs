@@ -9,7 +9,6 @@ use super::state::{self, is_eligible};
 use super::wire::Rows;
 use super::{inodes, paths};
 use crate::cutting::{Cutter, Window, Work};
-use crate::layout::ShortMap;
 use crate::queued::{self, Queued};
 use crate::rows::RelabelReport;
 use crate::standing::{DAMAGED, FAILED, STORED};

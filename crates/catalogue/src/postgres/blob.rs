@@ -1,12 +1,13 @@
 //! Rows of blobs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use ntt_model::{BlobHash, ScanId, Sha256, Timestamp};
 use postgres::Row;
 
-use super::blob_id::{self, ByDigest, Known};
+use super::blob_id::{self, ByDigest, Known, Place};
 use super::connection::{Connection, Target, get};
+use super::digest_map::DigestMap;
 use super::media::{fixed, time, unsigned};
 use super::wire::Rows;
 use crate::Error;
@@ -18,6 +19,7 @@ const PAGE: u32 = 2048;
 /// What is known of a blob.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct NewBlob<'b> {
+    pub(super) hash: BlobHash,
     pub(super) size: u64,
     pub(super) sha256: Option<&'b Sha256>,
     pub(super) content_type: Option<&'b str>,
@@ -25,48 +27,60 @@ pub(super) struct NewBlob<'b> {
     pub(super) is_expected: bool,
 }
 
-/// Adds blobs, or completes what is known of them; returns their row ids. Every hash that is not expected to be new is looked for once, and what is new is loaded in the order of
-/// the hashes, so that two transactions that bring the same ones do not wait for each other crosswise: the later one meets the primary key, and is run
-/// again.
+/// Adds blobs, or completes what is known of them; returns their row ids. They come in the order of the hashes, each once. Every one that is not expected
+/// to be new is looked for once, and what is new is loaded in that order, so that two transactions that bring the same ones do not wait for each other
+/// crosswise: the later one meets the primary key, and is run again.
 ///
 /// # Errors
 ///
 /// [`Error::Conflict`] if a name is known with another length, or too many begin alike.
-pub(super) fn keep(
-    connection: &Connection,
-    blobs: &BTreeMap<BlobHash, NewBlob<'_>>,
-) -> Result<HashMap<BlobHash, i64>, Error> {
-    let expected = |hash: &BlobHash| blobs.get(hash).is_some_and(|blob| blob.is_expected);
-    let places = blob_id::look(connection, blobs.keys(), expected)?;
-    meet(connection, blobs, &places.known)?;
-    add(connection, blobs, &places.free)?;
-    let known = places.known.into_iter().map(|(hash, known)| (hash, known.id));
-    Ok(known.chain(places.free).collect())
+pub(super) fn keep(connection: &Connection, blobs: &[NewBlob<'_>]) -> Result<DigestMap<i64>, Error> {
+    let hashes: Vec<&BlobHash> = blobs.iter().map(|blob| &blob.hash).collect();
+    let expected = |index| {
+        blobs
+            .get(index)
+            .is_some_and(|blob: &NewBlob<'_>| blob.is_expected)
+    };
+    let places = blob_id::look(connection, &hashes, expected)?;
+    let (mut more, mut rows) = (Vec::new(), Rows::default());
+    let mut ids = DigestMap::with_capacity_and_hasher(blobs.len(), Default::default());
+    for (blob, place) in blobs.iter().zip(places) {
+        let id = match place {
+            Place::Known(known) => {
+                if blob.adds_to(&known)? {
+                    more.push((known.id, blob));
+                }
+                known.id
+            }
+            Place::Free(id) => {
+                put(&mut rows, id, blob);
+                id
+            }
+        };
+        ids.insert(blob.hash, id);
+    }
+    complete(connection, &more)?;
+    connection.load_rows(
+        &Target::table("blob (id, hash, size, sha256, content_type)"),
+        &rows,
+    )?;
+    Ok(ids)
 }
 
-/// What is told of contents that are there, and was not known, is added.
-fn meet(
-    connection: &Connection,
-    blobs: &BTreeMap<BlobHash, NewBlob<'_>>,
-    known: &HashMap<BlobHash, Known>,
-) -> Result<(), Error> {
-    let mut more = Vec::new();
-    for (hash, blob) in blobs {
-        let Some(known) = known.get(hash) else {
-            continue;
-        };
-        if blob.size != known.size {
+impl NewBlob<'_> {
+    /// Whether it tells something of a content that is there that was not known.
+    fn adds_to(&self, known: &Known) -> Result<bool, Error> {
+        if self.size != known.size {
             return Err(Error::Conflict(format!(
-                "blob {hash} has {} bytes, not {}",
-                known.size, blob.size
+                "blob {} has {} bytes, not {}",
+                self.hash, known.size, self.size
             )));
         }
-        if (known.lacks_sha256 && blob.sha256.is_some()) || (known.lacks_type && blob.content_type.is_some())
-        {
-            more.push((known.id, blob));
-        }
+        Ok(
+            (known.lacks_sha256 && self.sha256.is_some())
+                || (known.lacks_type && self.content_type.is_some()),
+        )
     }
-    complete(connection, &more)
 }
 
 fn complete(connection: &Connection, blobs: &[(i64, &NewBlob<'_>)]) -> Result<(), Error> {
@@ -87,29 +101,16 @@ fn complete(connection: &Connection, blobs: &[(i64, &NewBlob<'_>)]) -> Result<()
     Ok(())
 }
 
-fn add(
-    connection: &Connection,
-    blobs: &BTreeMap<BlobHash, NewBlob<'_>>,
-    free: &BTreeMap<BlobHash, i64>,
-) -> Result<(), Error> {
-    let mut rows = Rows::default();
-    for (hash, id) in free {
-        let Some(blob) = blobs.get(hash) else {
-            continue;
-        };
-        rows.row(5)
-            .int8(*id)
-            .field(hash.as_bytes())
-            .int8(blob.size.cast_signed())
-            .optional(
-                blob.sha256.map(|digest| digest.as_bytes().as_slice()),
-                Rows::field,
-            )
-            .optional(blob.content_type.map(str::as_bytes), Rows::field);
-    }
-    let columns = "blob (id, hash, size, sha256, content_type)";
-    connection.load_rows(&Target::table(columns), &rows)?;
-    Ok(())
+fn put(rows: &mut Rows, id: i64, blob: &NewBlob<'_>) {
+    rows.row(5)
+        .int8(id)
+        .field(blob.hash.as_bytes())
+        .int8(blob.size.cast_signed())
+        .optional(
+            blob.sha256.map(|digest| digest.as_bytes().as_slice()),
+            Rows::field,
+        )
+        .optional(blob.content_type.map(str::as_bytes), Rows::field);
 }
 
 const BLOB: &str = "SELECT hash, size, sha256, content_type, verified, bad, id FROM blob";

@@ -5,12 +5,13 @@
 //! search goes up from the first until it meets the content or a free id. Two transactions that give the same id meet at the primary key, and the
 //! later one is run again.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use ntt_model::BlobHash;
 use postgres::Row;
 
 use super::connection::{Connection, get};
+use super::digest_map::{DigestMap, IdMap, IdSet};
 use super::media::unsigned;
 use crate::Error;
 
@@ -25,14 +26,12 @@ pub(super) struct Known {
     pub(super) lacks_type: bool,
 }
 
-/// Where contents are, and where those go that are not there.
-#[derive(Default)]
-pub(super) struct Places {
-    pub(super) known: HashMap<BlobHash, Known>,
-    /// In the order of the digests.
-    pub(super) free: BTreeMap<BlobHash, i64>,
-    /// The values of `free`.
-    given: HashSet<i64>,
+/// Where a content is, or where it goes.
+pub(super) enum Place {
+    /// It is there.
+    Known(Known),
+    /// It is not there; this is its id.
+    Free(i64),
 }
 
 /// The id of a content unless its digest begins like an earlier one.
@@ -41,82 +40,116 @@ pub(super) fn first(hash: &BlobHash) -> i64 {
     (u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1).cast_signed()
 }
 
-/// Looks for contents. One that is `expected` to be new goes unseen to the first of its ids; if something is there, it meets the primary key.
+/// Looks for contents, which come ascending, each once; tells the place of each. One that is `expected` to be new goes unseen to the first of its ids;
+/// if something is there, it meets the primary key.
 ///
 /// # Errors
 ///
 /// [`Error::Conflict`] if [`CHOICES`] others begin like one of them.
-pub(super) fn look<'h>(
+pub(super) fn look(
     connection: &Connection,
-    hashes: impl IntoIterator<Item = &'h BlobHash>,
-    expected: impl Fn(&BlobHash) -> bool,
-) -> Result<Places, Error> {
-    let mut wanted: Vec<&BlobHash> = hashes.into_iter().collect();
-    wanted.sort_unstable();
-    wanted.dedup();
-    let mut places = Places::default();
-    wanted.retain(|hash| !(expected(hash) && places.expect(hash)));
+    hashes: &[&BlobHash],
+    expected: impl Fn(usize) -> bool,
+) -> Result<Vec<Place>, Error> {
+    let mut search = Search::new(hashes);
+    let mut wanted: Vec<usize> = (0..hashes.len())
+        .filter(|index| !(expected(*index) && search.expect(*index)))
+        .collect();
     for step in 0..CHOICES {
         if wanted.is_empty() {
             break;
         }
-        wanted = places.step(connection, &wanted, step)?;
+        wanted = search.step(connection, &wanted, step)?;
     }
-    let crowded = |hash: &&BlobHash| Error::Conflict(format!("{CHOICES} contents begin like {hash}"));
-    wanted.first().map_or(Ok(places), |hash| Err(crowded(hash)))
+    search.finish()
 }
 
 /// Ids of those contents that are there.
 pub(super) fn ids<'h>(
     connection: &Connection,
     hashes: impl IntoIterator<Item = &'h BlobHash>,
-) -> Result<HashMap<BlobHash, i64>, Error> {
-    let known = look(connection, hashes, |_| false)?.known;
-    Ok(known.into_iter().map(|(hash, known)| (hash, known.id)).collect())
+) -> Result<DigestMap<i64>, Error> {
+    let mut hashes: Vec<&BlobHash> = hashes.into_iter().collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    let places = look(connection, &hashes, |_| false)?;
+    let known = hashes.iter().zip(places).filter_map(|(hash, place)| match place {
+        Place::Known(known) => Some((**hash, known.id)),
+        Place::Free(_) => None,
+    });
+    Ok(known.collect())
 }
 
-impl Places {
+/// A search for contents by their positions in a list.
+struct Search<'h> {
+    hashes: &'h [&'h BlobHash],
+    places: Vec<Option<Place>>,
+    /// Free ids that one of them has now.
+    given: IdSet,
+}
+
+impl<'h> Search<'h> {
+    fn new(hashes: &'h [&'h BlobHash]) -> Self {
+        Self {
+            hashes,
+            places: hashes.iter().map(|_| None).collect(),
+            given: IdSet::default(),
+        }
+    }
+
+    /// The id that is `step` after the first of a content.
+    fn id(&self, index: usize, step: i64) -> i64 {
+        self.hashes
+            .get(index)
+            .map_or(0, |hash| first(hash).saturating_add(step))
+    }
+
+    fn put(&mut self, index: usize, found: Place) {
+        if let Some(place) = self.places.get_mut(index) {
+            *place = Some(found);
+        }
+    }
+
     /// Gives a content the first of its ids, unless another of these has it.
-    fn expect(&mut self, hash: &BlobHash) -> bool {
-        let id = first(hash);
+    fn expect(&mut self, index: usize) -> bool {
+        let id = self.id(index, 0);
         let is_free = self.given.insert(id);
         if is_free {
-            self.free.insert(*hash, id);
+            self.put(index, Place::Free(id));
         }
         is_free
     }
 
     /// Looks at the id that is `step` after the first of each; returns those for which it is another's.
-    fn step<'h>(
-        &mut self,
-        connection: &Connection,
-        wanted: &[&'h BlobHash],
-        step: i64,
-    ) -> Result<Vec<&'h BlobHash>, Error> {
-        let ids: Vec<i64> = wanted
-            .iter()
-            .map(|hash| first(hash).saturating_add(step))
-            .collect();
+    fn step(&mut self, connection: &Connection, wanted: &[usize], step: i64) -> Result<Vec<usize>, Error> {
+        let ids: Vec<i64> = wanted.iter().map(|index| self.id(*index, step)).collect();
         // Behind a SELECT: a planner that sees the ids weighs every one of them.
         let sql = "SELECT id, hash, size, sha256 IS NULL, content_type IS NULL FROM blob \
                    WHERE id = ANY ((SELECT $1)::int8[])";
-        let mut there = HashMap::with_capacity(ids.len());
+        let mut there = IdMap::default();
         for row in connection.query(sql, &[&ids])? {
             there.insert(get::<i64>(&row, 0)?, row);
         }
         let mut others = Vec::new();
-        for (hash, id) in wanted.iter().zip(ids) {
+        for (index, id) in wanted.iter().zip(ids) {
+            let hash = self.hashes.get(*index).map(|hash| hash.as_bytes().as_slice());
             match there.get(&id) {
-                Some(row) if get::<&[u8]>(row, 1)? == hash.as_bytes() => {
-                    self.known.insert(**hash, known(row)?);
+                Some(row) if Some(get::<&[u8]>(row, 1)?) == hash => {
+                    self.put(*index, Place::Known(known(row)?));
                 }
-                None if self.given.insert(id) => {
-                    self.free.insert(**hash, id);
-                }
-                _ => others.push(*hash),
+                None if self.given.insert(id) => self.put(*index, Place::Free(id)),
+                _ => others.push(*index),
             }
         }
         Ok(others)
+    }
+
+    fn finish(self) -> Result<Vec<Place>, Error> {
+        let crowded = |hash: &BlobHash| Error::Conflict(format!("{CHOICES} contents begin like {hash}"));
+        let places = self.places.into_iter().zip(self.hashes);
+        places
+            .map(|(place, hash)| place.ok_or_else(|| crowded(hash)))
+            .collect()
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use ntt_model::{BlobHash, ChunkId, ScanId, Timestamp, WorkerId};
+use ntt_model::{ChunkId, Outcome, ScanId, Timestamp, WorkerId};
 
 use super::blob::{self, NewBlob};
 use super::connection::{Connection, Target, get};
+use super::digest_map::DigestMap;
 use super::media::{self, leaf, not_found, unsigned};
 use super::queue::{enqueue, share, still_wanted, work_of};
 use super::result::{self, NewResult};
@@ -107,14 +108,45 @@ fn locked(row: &postgres::Row) -> Result<Locked, Error> {
     })
 }
 
+/// The streams of a chunk that no result was taken for, ascending.
+struct Wanted {
+    streams: Vec<((u64, u32), bool)>,
+}
+
+impl Wanted {
+    fn of(members: &[Member]) -> Self {
+        let streams = members.iter().flat_map(|member| {
+            let stream = |stream: &u32| ((member.inode, *stream), true);
+            member.streams.iter().map(stream)
+        });
+        let mut streams: Vec<_> = streams.collect();
+        streams.sort_unstable();
+        streams.dedup();
+        Self { streams }
+    }
+
+    /// Takes a stream out; tells whether it was there.
+    fn take(&mut self, stream: (u64, u32)) -> bool {
+        let found = self.streams.binary_search_by_key(&stream, |(wanted, _)| *wanted);
+        let wanted = found.ok().and_then(|index| self.streams.get_mut(index));
+        wanted.is_some_and(|(_, is_wanted)| std::mem::take(is_wanted))
+    }
+
+    /// What was not taken.
+    fn rest(self) -> impl Iterator<Item = (u64, u32)> {
+        let wanted = |(stream, is_wanted): ((u64, u32), bool)| is_wanted.then_some(stream);
+        self.streams.into_iter().filter_map(wanted)
+    }
+}
+
 type Held<'h> = [(&'h ChunkResult, &'h Locked)];
 
 /// What one completion writes, put together before it is written.
 struct Completion<'c> {
     connection: &'c Connection,
     now: Timestamp,
-    blobs: HashMap<BlobHash, i64>,
-    priors: HashMap<ScanId, Results>,
+    blobs: DigestMap<i64>,
+    priors: BTreeMap<ScanId, Results>,
     rows: BTreeMap<ScanId, Rows>,
     attempts: Rows,
     retries: BTreeMap<(ScanId, Timestamp), Vec<Work>>,
@@ -134,7 +166,7 @@ impl<'c> Completion<'c> {
         connection: &'c Connection,
         held: &Held<'_>,
         now: Timestamp,
-        blobs: HashMap<BlobHash, i64>,
+        blobs: DigestMap<i64>,
     ) -> Result<Self, Error> {
         Ok(Self {
             connection,
@@ -164,14 +196,10 @@ impl<'c> Completion<'c> {
 
     /// Takes one chunk. Wanted streams without a result return to the queue, so that a worker may stop in the middle.
     fn chunk(&mut self, result: &ChunkResult, chunk: &Locked) -> Result<(), Error> {
-        let mut wanted: BTreeSet<(u64, u32)> = chunk
-            .members
-            .iter()
-            .flat_map(|member| member.streams.iter().map(|stream| (member.inode, *stream)))
-            .collect();
+        let mut wanted = Wanted::of(&chunk.members);
         let mut again = Vec::new();
         for stream in &result.streams {
-            if !wanted.remove(&(stream.inode, stream.stream)) {
+            if !wanted.take((stream.inode, stream.stream)) {
                 return Err(Error::Conflict(format!(
                     "chunk {} does not want stream {} of inode {} (again)",
                     result.chunk, stream.stream, stream.inode
@@ -183,7 +211,7 @@ impl<'c> Completion<'c> {
         }
         again.extend(
             wanted
-                .into_iter()
+                .rest()
                 .map(|(inode, stream)| (inode, stream, Timestamp::from_nanos(0))),
         );
         let returned = self.try_again(chunk.scan, &again)?;
@@ -309,32 +337,37 @@ impl<'c> Completion<'c> {
     }
 }
 
-/// The blobs that results name, each once.
-fn new_blobs<'h>(held: &Held<'h>, expects_new: bool) -> BTreeMap<BlobHash, NewBlob<'h>> {
-    let mut blobs: BTreeMap<BlobHash, NewBlob<'h>> = BTreeMap::new();
-    for stream in held.iter().flat_map(|(result, _)| &result.streams) {
-        let (hash, size) = match &stream.outcome {
-            ntt_model::Outcome::Stored { blob, size } | ntt_model::Outcome::Damaged { blob, size, .. } => {
-                (*blob, *size)
-            }
-            ntt_model::Outcome::Failed { .. } => continue,
-        };
-        let new = NewBlob {
-            size,
-            sha256: stream.sha256.as_ref(),
-            content_type: stream.content_type.as_deref(),
-            is_expected: expects_new && stream.is_new,
-        };
-        let known = blobs.entry(hash).or_insert(new);
-        known.sha256 = known.sha256.or(new.sha256);
-        known.content_type = known.content_type.or(new.content_type);
-        known.is_expected |= new.is_expected;
-    }
+/// The blobs that results name, each once, in the order of their hashes.
+fn new_blobs<'h>(held: &Held<'h>, expects_new: bool) -> Vec<NewBlob<'h>> {
+    let streams = held.iter().flat_map(|(result, _)| &result.streams);
+    let mut blobs: Vec<NewBlob<'h>> = streams
+        .filter_map(|stream| match &stream.outcome {
+            Outcome::Stored { blob, size } | Outcome::Damaged { blob, size, .. } => Some(NewBlob {
+                hash: *blob,
+                size: *size,
+                sha256: stream.sha256.as_ref(),
+                content_type: stream.content_type.as_deref(),
+                is_expected: expects_new && stream.is_new,
+            }),
+            Outcome::Failed { .. } => None,
+        })
+        .collect();
+    // Of one content the first that was told counts.
+    blobs.sort_by_key(|blob| blob.hash);
+    blobs.dedup_by(|later, first| {
+        let is_same = later.hash == first.hash;
+        if is_same {
+            first.sha256 = first.sha256.or(later.sha256);
+            first.content_type = first.content_type.or(later.content_type);
+            first.is_expected |= later.is_expected;
+        }
+        is_same
+    });
     blobs
 }
 
 /// Results that the streams of chunks have already; taken out of the tables, because new ones take their place. Fresh chunks have none.
-fn priors(connection: &Connection, held: &Held<'_>) -> Result<HashMap<ScanId, Results>, Error> {
+fn priors(connection: &Connection, held: &Held<'_>) -> Result<BTreeMap<ScanId, Results>, Error> {
     let mut numbers: BTreeMap<ScanId, Vec<(i64, u32)>> = BTreeMap::new();
     for (result, chunk) in held.iter().filter(|(_, chunk)| !chunk.is_fresh) {
         let keys = result
@@ -343,7 +376,7 @@ fn priors(connection: &Connection, held: &Held<'_>) -> Result<HashMap<ScanId, Re
             .map(|stream| (stream.inode.cast_signed(), stream.stream));
         numbers.entry(chunk.scan).or_default().extend(keys);
     }
-    let mut priors = HashMap::new();
+    let mut priors = BTreeMap::new();
     for (scan, keys) in numbers {
         let inodes: Vec<i64> = keys.iter().map(|(inode, _)| *inode).collect();
         let mut found = state::results(connection, scan, &inodes)?;

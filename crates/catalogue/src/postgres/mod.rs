@@ -15,6 +15,7 @@ mod check;
 mod claim;
 mod complete;
 mod connection;
+mod digest_map;
 mod export;
 mod find;
 mod inodes;
@@ -327,7 +328,11 @@ impl PostgresCatalogue {
         for scan in scans {
             let is_done = self.at_once(|connection| queue::is_worked_off(connection, scan))?;
             if is_done {
-                self.write_with(seal::BEGIN, |connection| schema::index_results(connection, scan))?;
+                self.write_with(schema::BEGIN_INDEX, |connection| {
+                    // Workers end together: the first builds it, the others wait and find it.
+                    queue::hold(connection, scan)?;
+                    schema::index_results(connection, scan)
+                })?;
             }
         }
         Ok(())

@@ -99,11 +99,8 @@ impl PostgresRestoration {
     fn flush_blobs(&mut self) -> Result<(), Error> {
         let blobs = std::mem::take(&mut self.blobs);
         let connection = self.open()?;
-        let new = |row| NewBlob::from_row(row);
-        let ids = blob::keep(
-            connection,
-            &blobs.iter().map(|(hash, row)| (*hash, new(row))).collect(),
-        )?;
+        let new: Vec<NewBlob<'_>> = blobs.values().map(NewBlob::from_row).collect();
+        let ids = blob::keep(connection, &new)?;
         let (mut marked, mut bad, mut verified) = (Vec::new(), Vec::new(), Vec::new());
         for (hash, row) in blobs.iter().filter(|(_, row)| row.bad || row.verified.is_some()) {
             marked.extend(ids.get(hash).copied());
@@ -166,6 +163,7 @@ impl PostgresRestoration {
 impl<'b> NewBlob<'b> {
     fn from_row(row: &'b BlobRow) -> Self {
         Self {
+            hash: row.hash,
             size: row.size_bytes,
             sha256: row.sha256.as_ref(),
             content_type: row.content_type.as_deref(),

@@ -152,10 +152,20 @@ pub(super) fn index_leaves(connection: &Connection, scan: ScanId) -> Result<(), 
     connection.batch(&for_scan(LEAF_INDEXES, scan))
 }
 
-/// Gives the results of a scan an index by content, if they have none.
+/// What a transaction begins with that gives results their index by content and does nothing else: nobody works on the scan any more, so that the server
+/// may take a second process even for few results.
+pub(super) const BEGIN_INDEX: &str = "BEGIN; SET LOCAL maintenance_work_mem = '256MB'; SET LOCAL statement_timeout = 0; \
+                                      SET LOCAL max_parallel_maintenance_workers = 2; SET LOCAL min_parallel_table_scan_size = '4MB'; \
+                                      SET LOCAL idle_in_transaction_session_timeout = '10min'";
+
+/// Gives the results of a scan an index by content and statistics, if they have none.
 pub(super) fn index_results(connection: &Connection, scan: ScanId) -> Result<(), Error> {
+    let is_there = format!("SELECT to_regclass('result_{scan}_blob') IS NOT NULL");
+    if connection.one(&is_there, &[])? {
+        return Ok(());
+    }
     connection.batch(&format!(
-        "CREATE INDEX IF NOT EXISTS result_{scan}_blob ON result_{scan} (blob) WITH (fillfactor = 100); ANALYZE result_{scan} (ino, blob, state)"
+        "CREATE INDEX result_{scan}_blob ON result_{scan} (blob) WITH (fillfactor = 100); ANALYZE result_{scan} (ino, blob, state)"
     ))
 }
 

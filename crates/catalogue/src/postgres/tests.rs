@@ -66,6 +66,27 @@ fn r33_r38_the_queue_does_what_the_model_says() {
 }
 
 #[test]
+fn r31_a_database_of_another_encoding_is_refused_with_what_to_do() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let sql =
+            format!("CREATE DATABASE \"{encoding}\" ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0");
+        server.psql("postgres", &sql);
+        let url = server.url(encoding);
+        let opened = PostgresCatalogue::open_read_only(&url).map(drop);
+        for result in [init(&url).map(drop), opened] {
+            let told = result.unwrap_err().to_string();
+            assert!(
+                told.contains("`createdb -E UTF8 -T template0 NAME`"),
+                "{encoding}: {told}"
+            );
+        }
+    }
+}
+
+#[test]
 fn times_in_views_are_exact_to_the_microsecond_that_they_lie_in() {
     let Some(databases) = Databases::new() else { return };
     let mut times = vec![0, 1, -1, 999, 1000, -999, -1000, -1001, i64::MIN, i64::MAX];

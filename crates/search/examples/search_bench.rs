@@ -224,7 +224,7 @@ fn mix(segment: &Segment, sample: &[Vec<u8>]) -> Result<()> {
             0..=3 => (Pattern::Substring(middle.to_vec()), false, false),
             4 => (Pattern::Substring(middle.to_vec()), false, true),
             5 => (
-                Pattern::Glob(format!("*{}", globset_escape(&text(&name[name.len() / 2..])))),
+                Pattern::Glob(format!("*{}", glob_escape(&text(&name[name.len() / 2..]))).into_bytes()),
                 false,
                 false,
             ),
@@ -243,11 +243,9 @@ fn mix(segment: &Segment, sample: &[Vec<u8>]) -> Result<()> {
                 false,
             ),
             8 => (
-                Pattern::Glob(format!(
-                    "**/{}*/**/*{}",
-                    word(&mut random),
-                    ENDS[random.below(ENDS.len())]
-                )),
+                Pattern::Glob(
+                    format!("**/{}*/**/*{}", word(&mut random), ENDS[random.below(ENDS.len())]).into_bytes(),
+                ),
                 true,
                 false,
             ),
@@ -350,7 +348,7 @@ fn word(random: &mut Random) -> &'static str {
     random.word()
 }
 
-fn globset_escape(text: &str) -> String {
+fn glob_escape(text: &str) -> String {
     text.chars()
         .flat_map(|letter| {
             if "[]{}*?\\!".contains(letter) {

@@ -39,7 +39,8 @@ fn of_literal(segment: &Segment, footer: &Footer, literal: &[u8]) -> Result<Gran
     let trigrams = trigram::of_literal(literal);
     let step = trigrams.len().div_ceil(TRIGRAMS_MAX).max(1);
     let mut granules = Granules::ALL;
-    for trigram in trigrams.into_iter().step_by(step) {
+    // Those with bytes beyond ASCII, which are the rarest, come last.
+    for trigram in trigrams.into_iter().rev().step_by(step) {
         granules.keep(&segment.postings(footer, trigram)?);
         if granules.is_empty() {
             break;

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use crate::fold::folded;
+
 /// Bits of the first sieve: a name that finds its bit unset is in no set.
 const SIEVE_BITS: usize = 1 << 18;
 
@@ -21,28 +23,31 @@ impl NameSet {
             ignore_case,
         };
         for name in names {
-            let (word, bit) = place(name);
+            let name = if ignore_case { folded(name) } else { name.to_vec() };
+            let (word, bit) = place(&name);
             set.sieve[word] |= bit;
-            set.names.insert(if ignore_case {
-                name.to_ascii_lowercase()
-            } else {
-                name.to_vec()
-            });
+            set.names.insert(name);
         }
         set
     }
 
     #[inline]
     pub(crate) fn contains(&self, name: &[u8]) -> bool {
+        if !self.ignore_case {
+            return self.may_hold(name) && self.names.contains(name);
+        }
+        if name.is_ascii() {
+            // The sieve does not tell the cases apart.
+            return self.may_hold(name) && self.names.contains(&name.to_ascii_lowercase());
+        }
+        let name = folded(name);
+        self.may_hold(&name) && self.names.contains(&name)
+    }
+
+    #[inline]
+    fn may_hold(&self, name: &[u8]) -> bool {
         let (word, bit) = place(name);
-        if self.sieve.get(word).is_none_or(|bits| bits & bit == 0) {
-            return false;
-        }
-        if self.ignore_case {
-            self.names.contains(&name.to_ascii_lowercase())
-        } else {
-            self.names.contains(name)
-        }
+        self.sieve.get(word).is_some_and(|bits| bits & bit != 0)
     }
 
     /// The last components of the names.

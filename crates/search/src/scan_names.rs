@@ -39,11 +39,11 @@ pub(crate) fn search(segment: &Segment, part: &PartPlace, matcher: &Matcher) -> 
             .ok_or_else(|| segment.damaged(place.at, "a block of names is malformed"))?;
         match &matcher.how {
             How::Substring(finder) => find_substring(finder, names.texts(block), &names, place, &mut found),
-            How::Folded(finder, _) => {
+            How::Folded(needle, _) if !needle.may_be_foreign_in(names.texts(block)) => {
                 folded.clear();
                 folded.extend_from_slice(names.texts(block));
                 folded.make_ascii_lowercase();
-                find_substring(finder, &folded, &names, place, &mut found);
+                find_substring(needle.folded(), &folded, &names, place, &mut found);
             }
             _ => {
                 for texts in texts_of(&granules, index) {

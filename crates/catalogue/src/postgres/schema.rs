@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0010_corrupt.sql"),
     include_str!("migrations/0011_whole_views.sql"),
     include_str!("migrations/0012_layout.sql"),
+    include_str!("migrations/0013_exact_times.sql"),
 ];
 /// The oldest server: 13 and older freeze loaded rows without telling the visibility map.
 const OLDEST_SERVER: i32 = 140_000;
@@ -51,6 +52,7 @@ fn version(connection: &Connection) -> Result<Option<(i64, bool)>, Error> {
 /// Fails unless the database holds a whole catalogue of exactly the newest version, in a server that is new enough.
 pub(super) fn check(connection: &Connection, place: &Place) -> Result<(), Error> {
     check_server(connection, place)?;
+    check_encoding(connection)?;
     match version(connection)? {
         None => Err(Error::Missing {
             place: place.shown().to_owned(),
@@ -87,6 +89,16 @@ fn too_old(number: i32, text: &str) -> Option<String> {
     })
 }
 
+/// Fails if the database keeps text in another encoding: some of what is known of media has no form in it.
+fn check_encoding(connection: &Connection) -> Result<(), Error> {
+    if connection.one("SELECT getdatabaseencoding() = 'UTF8'", &[])? {
+        return Ok(());
+    }
+    Err(Error::Unusable(
+        "the encoding of the database is not UTF8; `createdb -E UTF8 -T template0 NAME` makes one whose is",
+    ))
+}
+
 /// Fails if the server takes no changes: a standby, or one that was set so because its disk is full.
 pub(super) fn check_writable(connection: &Connection) -> Result<(), Error> {
     let sql = "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on'";
@@ -103,6 +115,7 @@ pub(super) fn check_writable(connection: &Connection) -> Result<(), Error> {
 /// Creates the catalogue or brings it to the newest version, in one transaction, however long that takes; tells the versions before and after. Of two
 /// that try at once the later one waits, and finds it done.
 pub(super) fn migrate(connection: &Connection) -> Result<(i64, i64), Error> {
+    check_encoding(connection)?;
     connection.transact(seal::BEGIN, |connection| {
         // Before it is read: two that have read it and then want to change it wait for each other.
         if is_there(connection)? {

@@ -66,6 +66,50 @@ fn r33_r38_the_queue_does_what_the_model_says() {
 }
 
 #[test]
+fn r31_a_database_of_another_encoding_is_refused_with_what_to_do() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let sql =
+            format!("CREATE DATABASE \"{encoding}\" ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0");
+        server.psql("postgres", &sql);
+        let url = server.url(encoding);
+        let opened = PostgresCatalogue::open_read_only(&url).map(drop);
+        for result in [init(&url).map(drop), opened] {
+            let told = result.unwrap_err().to_string();
+            assert!(
+                told.contains("`createdb -E UTF8 -T template0 NAME`"),
+                "{encoding}: {told}"
+            );
+        }
+    }
+}
+
+#[test]
+fn times_in_views_are_exact_to_the_microsecond_that_they_lie_in() {
+    let Some(databases) = Databases::new() else { return };
+    let mut times = vec![0, 1, -1, 999, 1000, -999, -1000, -1001, i64::MIN, i64::MAX];
+    let mut random = 1_i64;
+    for _ in 0..1500 {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        times.extend([random, random / 4 + 1_000_000_000_000_000_000, random / 1_000_000]);
+    }
+    let list = times.iter().map(i64::to_string).collect::<Vec<_>>().join("),(");
+    for zone in ["UTC", "America/New_York"] {
+        let sql = format!(
+            "SET timezone = '{zone}'; SELECT (extract(epoch FROM ntt_time(nanos::int8)) * 1000000)::int8 FROM (VALUES ({list})) AS one (nanos)"
+        );
+        let shown = databases.server.psql(TEMPLATE, &sql);
+        let shown: Vec<i64> = shown.lines().map(|line| line.parse().unwrap()).collect();
+        let wanted: Vec<i64> = times.iter().map(|time| time.div_euclid(1000)).collect();
+        assert_eq!(shown, wanted);
+    }
+}
+
+#[test]
 fn r31_only_a_whole_catalogue_of_this_version_is_opened() {
     let Some(server) = PostgresServer::start() else {
         return;

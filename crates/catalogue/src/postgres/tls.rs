@@ -61,7 +61,7 @@ fn roots(given: Option<&[CertificateDer<'static>]>) -> Result<RootCertStore, Box
 
 /// Checks what the mode asks for: all that a browser does, all but the host's name, or nothing but that the peer holds the key that it shows.
 #[derive(Debug)]
-struct Verifier {
+pub(super) struct Verifier {
     authorities: Option<Arc<WebPkiServerVerifier>>,
     /// Certificates that the user gave: a server may show one of them itself, signed by nobody else.
     given: Vec<CertificateDer<'static>>,
@@ -70,7 +70,7 @@ struct Verifier {
 }
 
 impl Verifier {
-    fn new(
+    pub(super) fn new(
         trust: Trust,
         authorities: Option<&Path>,
         provider: &Arc<CryptoProvider>,

@@ -56,6 +56,8 @@ fn is_of_a_value(error: &rusqlite::Error) -> bool {
 /// A file that is no sound database is damaged, and all else is out of reach.
 fn not_opened(path: &Path, error: rusqlite::Error) -> Error {
     match error.sqlite_error_code() {
+        // SQLite opens a directory, and then tells of a fault of the disk.
+        _ if path.is_dir() => unreachable(path, "it is a directory"),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::from(error),
         _ => unreachable(path, error),
     }

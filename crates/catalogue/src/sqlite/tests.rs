@@ -53,6 +53,16 @@ proptest! {
     }
 }
 
+#[test]
+fn a_directory_in_place_of_the_file_is_called_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = SqliteCatalogue::open_read_only(folder.path(), Arc::new(ManualClock::default()));
+    let Err(Error::Unreachable { source, .. }) = told else {
+        panic!("{told:?}");
+    };
+    assert_eq!(source.to_string(), "it is a directory");
+}
+
 fn begin(catalogue: &SqliteCatalogue, id: u8) -> ScanId {
     let medium = NewMedium {
         id: MediumId::from_bytes([id; 16]),

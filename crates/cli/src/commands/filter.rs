@@ -30,7 +30,7 @@ pub(crate) struct FilterArgs {
     substring: Option<OsString>,
     /// Shell glob that the whole name matches: `*.jpg`. With --path, the whole path: `**/*.jpg`.
     #[arg(long, short, group = "pattern", value_name = "GLOB")]
-    glob: Option<String>,
+    glob: Option<OsString>,
     /// Regular expression on the bytes of the name (of the whole path with --path); `(?-u)\xff` is the byte FF.
     #[arg(long, short = 'E', group = "pattern", value_name = "REGEX")]
     regex: Option<String>,
@@ -40,7 +40,7 @@ pub(crate) struct FilterArgs {
     /// Match the path relative to the volume's root instead of the name.
     #[arg(long, short)]
     path: bool,
-    /// Ignore case.
+    /// Ignore case: that of all letters, as Unicode folds it. Bytes that are no UTF-8 are compared as they are.
     #[arg(long, short)]
     ignore_case: bool,
     /// Only on this MEDIUM[/VOLUME]; may be repeated.
@@ -179,7 +179,7 @@ fn read_names(file: &Path) -> Result<HashSet<Vec<u8>>, Failure> {
 fn conditions(args: &FilterArgs) -> Result<FindOptions, Failure> {
     let pattern = match (&args.substring, &args.glob, &args.regex, &args.names_from) {
         (Some(bytes), ..) => Some(Pattern::Substring(bytes.clone().into_vec())),
-        (_, Some(glob), ..) => Some(Pattern::Glob(glob.clone())),
+        (_, Some(glob), ..) => Some(Pattern::Glob(glob.clone().into_vec())),
         (_, _, Some(regex), _) => Some(Pattern::Regex(regex.clone())),
         (.., Some(file)) => Some(Pattern::Exact(read_names(file)?)),
         _ => None,

@@ -236,6 +236,39 @@ fn r28_what_is_gone_from_a_directory_is_found_in_the_scan_before() {
     assert!(said.contains("ok       search index"), "{said}");
 }
 
+/// R23: what is typed is bytes, and case is that of all letters, for every kind of pattern.
+#[test]
+fn r23_case_and_bytes_are_the_same_for_all_patterns() {
+    let environment = Environment::new();
+    let directory = environment.work().join("tree");
+    fs::create_dir_all(&directory).expect("a new directory");
+    for name in ["\u{e4}.txt".as_bytes(), "\u{212a}elvin".as_bytes(), b"caf\xe9"] {
+        fs::write(directory.join(OsStr::from_bytes(name)), b"content").expect("a new file");
+    }
+    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    let _ = environment.write("list", "\u{c4}.TXT\nKELVIN\nCAF\u{c9}\n".as_bytes());
+    for without_index in [false, true] {
+        if without_index {
+            fs::remove_file(segment(&environment)).expect("the segment");
+        }
+        let found = |arguments: &[&[u8]]| {
+            let arguments = arguments.iter().map(|argument| OsStr::from_bytes(argument));
+            let told = environment.ntt(
+                [OsStr::new("find"), OsStr::new("-0")]
+                    .into_iter()
+                    .chain(arguments),
+            );
+            told.bytes(0).iter().filter(|byte| **byte == 0).count()
+        };
+        assert_eq!(found(&[b"-i", b"k"]), 1);
+        assert_eq!(found(&[b"-i", b"--glob", "*\u{c4}.TXT".as_bytes()]), 1);
+        assert_eq!(found(&[b"-i", b"--names-from", b"list"]), 2);
+        assert_eq!(found(&[b"--glob", b"*\xe9"]), 1);
+        assert_eq!(found(&[b"-i", b"--glob", b"CAF\xe9"]), 1);
+        assert_eq!(found(&[b"-i", b"--glob", b"CAF\xc9"]), 0);
+    }
+}
+
 #[test]
 fn many_exact_names_are_found_in_one_pass() {
     let environment = prepared();

@@ -14,7 +14,7 @@ fn every_flipped_bit_is_noticed_or_does_not_matter() {
     let whole = std::fs::read(&path).expect("the segment");
     let patterns = [
         (Pattern::Substring(b"udget_1".to_vec()), false),
-        (Pattern::Glob("*.c".to_owned()), false),
+        (Pattern::Glob(b"*.c".to_vec()), false),
         (Pattern::Substring(b"photo 3/".to_vec()), true),
     ];
     let compiled: Vec<_> = patterns

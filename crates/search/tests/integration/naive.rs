@@ -8,6 +8,41 @@ use proptest::sample::select;
 
 use crate::tree::{Tree, build, found, large, naive, open};
 
+/// Letters whose cases are of different lengths, bytes that are no text among them.
+const CASED: &[&[u8]] = &[
+    b"k",
+    b"K",
+    "\u{212a}".as_bytes(),
+    b"s",
+    "\u{17f}".as_bytes(),
+    "\u{e4}".as_bytes(),
+    "\u{c4}".as_bytes(),
+    b"b",
+    b"B",
+    b"\xff",
+    b"\xe1\x84",
+    "\u{3c3}".as_bytes(),
+    "\u{3a3}".as_bytes(),
+    "\u{3c2}".as_bytes(),
+    b".",
+];
+
+/// Each letter as what stands for all of its cases; what is no text stays.
+fn like(letter: &[u8]) -> &[u8] {
+    match std::str::from_utf8(letter) {
+        Ok("K" | "\u{212a}") => b"k",
+        Ok("\u{17f}") => b"s",
+        Ok("\u{c4}") => "\u{e4}".as_bytes(),
+        Ok("B") => b"b",
+        Ok("\u{3a3}" | "\u{3c2}") => "\u{3c3}".as_bytes(),
+        _ => letter,
+    }
+}
+
+fn cased(len: std::ops::Range<usize>) -> impl Strategy<Value = Vec<&'static [u8]>> {
+    prop::collection::vec(select(CASED.to_vec()), len)
+}
+
 /// Few letters, so that patterns match; bytes that are no text.
 const LETTERS: &[u8] = b"aAbk.\xff\x00\n/";
 
@@ -77,7 +112,7 @@ fn patterns() -> impl Strategy<Value = Pattern> {
     prop_oneof![
         bytes(0..5).prop_map(Pattern::Substring),
         select(regexes.to_vec()).prop_map(|regex| Pattern::Regex(regex.to_owned())),
-        select(globs.to_vec()).prop_map(|glob| Pattern::Glob(glob.to_owned())),
+        select(globs.to_vec()).prop_map(|glob| Pattern::Glob(glob.as_bytes().to_vec())),
         prop::collection::hash_set(bytes(0..7), 0..5).prop_map(Pattern::Exact),
     ]
 }
@@ -100,6 +135,78 @@ proptest! {
         let (name, path) = (compile(name), compile(path));
         let query = Query { name: name.as_ref(), path: path.as_ref() };
         prop_assert_eq!(found(&segment, &query), naive(&tree, &query));
+    }
+}
+
+/// What a pattern means is told by letters that are compared one by one.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Substring,
+    Suffix,
+    Regex,
+    Exact,
+}
+
+impl Kind {
+    fn pattern(self, typed: &[&[u8]]) -> Pattern {
+        let bytes = typed.concat();
+        match self {
+            Self::Substring => Pattern::Substring(bytes),
+            Self::Suffix => Pattern::Glob([b"**/*", bytes.as_slice()].concat()),
+            Self::Exact => Pattern::Exact(HashSet::from([bytes, b"no such name".to_vec()])),
+            Self::Regex => {
+                let one = |letter: &&[u8]| match std::str::from_utf8(letter) {
+                    Ok(text) => text.replace('.', "\\."),
+                    Err(_) => letter.iter().map(|byte| format!("(?-u:\\x{byte:02x})")).collect(),
+                };
+                Pattern::Regex(typed.iter().map(one).collect())
+            }
+        }
+    }
+
+    fn is_match(self, typed: &[&[u8]], name: &[&[u8]]) -> bool {
+        let fold = |letters: &[&[u8]]| -> Vec<Vec<u8>> {
+            letters.iter().map(|letter| like(letter).to_vec()).collect()
+        };
+        let (typed, name) = (fold(typed), fold(name));
+        match self {
+            Self::Substring | Self::Regex => {
+                typed.is_empty() || name.windows(typed.len()).any(|part| part == typed)
+            }
+            Self::Suffix => name.ends_with(&typed),
+            Self::Exact => name == typed,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// R23: case is ignored alike in every kind of pattern, by the index and without it.
+    #[test]
+    fn r23_case_is_ignored_letter_by_letter(
+        names in prop::collection::vec(cased(1..7), 1..200),
+        typed in cased(1..6),
+        kind in select(vec![Kind::Substring, Kind::Suffix, Kind::Regex, Kind::Exact]),
+        of_path: bool,
+    ) {
+        let tree: Tree = vec![(Vec::new(), names.iter().map(|name| name.concat()).collect())];
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = build(folder.path(), &tree);
+        let segment = open(&folder, &tree);
+        let matcher = kind.pattern(&typed).compile(true).expect("well-formed");
+        let query = if of_path {
+            Query { name: None, path: Some(&matcher) }
+        } else {
+            Query { name: Some(&matcher), path: None }
+        };
+        let wanted: Vec<i64> = (1..)
+            .zip(&names)
+            .filter(|(_, name)| kind.is_match(&typed, name))
+            .map(|(number, _)| number)
+            .collect();
+        prop_assert_eq!(&found(&segment, &query), &wanted, "index");
+        prop_assert_eq!(&naive(&tree, &query), &wanted, "names");
     }
 }
 
@@ -141,7 +248,7 @@ fn many_blocks_and_parts_answer_as_a_look_at_every_name() {
         "*/*/*/*/*",
         "**/* 99/**/*.c",
     ] {
-        patterns.push(Pattern::Glob(glob.to_owned()));
+        patterns.push(Pattern::Glob(glob.as_bytes().to_vec()));
     }
     for regex in [
         "_0[0-9]{2}7\\.jpg$",
@@ -194,8 +301,8 @@ fn directories_across_parts_are_searched_in_both() {
     let root = tempfile::tempdir().expect("a folder");
     let segment = open(&build(root.path(), &tree), &tree);
     for pattern in [
-        Pattern::Glob("budget/**".to_owned()),
-        Pattern::Glob("budget/**/*.c".to_owned()),
+        Pattern::Glob(b"budget/**".to_vec()),
+        Pattern::Glob(b"budget/**/*.c".to_vec()),
         Pattern::Substring(b"t/261/".to_vec()),
         Pattern::Substring(b"999.o".to_vec()),
         Pattern::Exact(HashSet::from([

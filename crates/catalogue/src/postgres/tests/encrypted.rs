@@ -4,15 +4,26 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ntt_testkit::postgres::PostgresServer;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::Error;
 use crate::postgres::connection::{Connection, TimeSource};
 use crate::postgres::place::Place;
+use crate::postgres::tls::{Trust, Verifier};
 
 /// A certificate for `localhost` that signs itself, and its key; `None` where nobody can make one.
 fn certificate(folder: &Path, name: &str) -> Option<(PathBuf, PathBuf)> {
+    let names = ["-addext", "subjectAltName=DNS:localhost"];
+    certificate_with(folder, name, &names)
+}
+
+/// The same with further arguments of `openssl req`.
+fn certificate_with(folder: &Path, name: &str, further: &[&str]) -> Option<(PathBuf, PathBuf)> {
     let (certificate, key) = (
         folder.join(format!("{name}.crt")),
         folder.join(format!("{name}.key")),
@@ -22,7 +33,8 @@ fn certificate(folder: &Path, name: &str) -> Option<(PathBuf, PathBuf)> {
             "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj",
         ])
         .arg(format!("/CN={name}"))
-        .args(["-addext", "subjectAltName=DNS:localhost", "-out"])
+        .args(further)
+        .arg("-out")
         .arg(&certificate)
         .arg("-keyout")
         .arg(&key)
@@ -90,5 +102,47 @@ fn connections_are_encrypted_and_certificates_believed_as_the_mode_says() {
             matches!(refused, Err(Error::Unreachable { .. })),
             "{host} {mode}: {refused:?}"
         );
+    }
+}
+
+/// What the modes that verify say of a certificate on a day from now.
+fn verdict(trust: Trust, root: &Path, shown: &Path, host: &str, day: u64) -> Result<(), rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = Verifier::new(trust, Some(root), &provider).unwrap();
+    let certificate = CertificateDer::from_pem_file(shown).unwrap();
+    let host = ServerName::try_from(host).unwrap();
+    let now = UnixTime::now().as_secs() + day * 24 * 3600;
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
+    verifier
+        .verify_server_cert(&certificate, &[], &host, &[], now)
+        .map(drop)
+}
+
+#[test]
+fn a_certificate_that_is_a_root_itself_is_checked_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = ["-addext", "subjectAltName=DNS:localhost"];
+    let no_authority = [&local[..], &["-addext", "basicConstraints=critical,CA:FALSE"]].concat();
+    let made = [("own", &local[..]), ("none", &no_authority)]
+        .map(|(name, further)| certificate_with(folder.path(), name, further));
+    let [Some((own, _)), Some((no_authority, _))] = made else {
+        return;
+    };
+    for (root, shown) in [(&own, &own), (&no_authority, &no_authority)] {
+        let told = |trust, host, day| verdict(trust, root, shown, host, day);
+        assert_eq!(told(Trust::Host, "localhost", 0), Ok(()));
+        assert_eq!(told(Trust::Authority, "elsewhere", 0), Ok(()));
+        for (trust, host, day, wrong) in [
+            (Trust::Host, "elsewhere", 0, "NotValidForName"),
+            (Trust::Host, "localhost", 99, "Expired"),
+            (Trust::Authority, "localhost", 99, "Expired"),
+        ] {
+            let told = format!("{:?}", told(trust, host, day).unwrap_err());
+            assert!(told.contains(wrong), "{shown:?} {trust:?} {host} {day}: {told}");
+        }
+    }
+    for (root, shown) in [(&own, &no_authority), (&no_authority, &own)] {
+        let told = verdict(Trust::Host, root, shown, "localhost", 0);
+        assert!(told.is_err(), "{shown:?} by {root:?}");
     }
 }

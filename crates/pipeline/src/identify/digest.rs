@@ -2,6 +2,7 @@
 
 use ntt_model::{BlobHash, ByteRange};
 use ntt_source::{ReadAt, ReadError};
+use ntt_store::ContentHasher;
 
 use super::stated::StatedDigests;
 use crate::{Error, Interrupt};
@@ -22,7 +23,9 @@ pub(crate) struct Digests {
 
 struct Part {
     range: ByteRange,
-    hasher: Option<blake3::Hasher>,
+    hasher: Option<ContentHasher>,
+    /// Zeros that wait until more of them, or others, follow: a long run costs next to nothing, many short ones as much as other bytes.
+    zeros: u64,
 }
 
 impl Part {
@@ -30,17 +33,24 @@ impl Part {
         let whole = range.end() <= len && !range.is_empty();
         Self {
             range,
-            hasher: whole.then(blake3::Hasher::new),
+            hasher: whole.then(ContentHasher::without_sha256),
+            zeros: 0,
         }
     }
 
-    fn update(&mut self, block: ByteRange, bytes: &[u8]) {
-        let Some(overlap) = block.intersection(&self.range) else {
+    /// Takes what of a block lies in the range. Zeros, of which images of disks that were never full have the most, are not hashed again.
+    fn update(&mut self, block: ByteRange, bytes: &[u8], filler: Option<u8>) {
+        let (Some(hasher), Some(overlap)) = (&mut self.hasher, block.intersection(&self.range)) else {
             return;
         };
+        if filler == Some(0) {
+            self.zeros += overlap.len;
+            return;
+        }
         let start = usize::try_from(overlap.offset - block.offset).unwrap_or(usize::MAX);
         let end = usize::try_from(overlap.end() - block.offset).unwrap_or(usize::MAX);
-        if let (Some(hasher), Some(bytes)) = (&mut self.hasher, bytes.get(start..end)) {
+        if let Some(bytes) = bytes.get(start..end) {
+            hasher.zeros(std::mem::take(&mut self.zeros));
             hasher.update(bytes);
         }
     }
@@ -52,8 +62,10 @@ impl Part {
     }
 
     fn finish(self) -> Option<BlobHash> {
-        self.hasher
-            .map(|hasher| BlobHash::from_bytes(*hasher.finalize().as_bytes()))
+        self.hasher.map(|mut hasher| {
+            hasher.zeros(self.zeros);
+            hasher.finish().0
+        })
     }
 }
 
@@ -73,7 +85,7 @@ pub(crate) fn digest_image(
     let mut whole = Part::new(ByteRange::new(0, len), len);
     let mut parts: Vec<Part> = ranges.iter().map(|range| Part::new(*range, len)).collect();
     let mut buffer = Vec::new();
-    let (mut filler, mut is_blank) = (None, true);
+    let (mut first, mut is_blank) = (None, true);
     let mut offset = 0;
     while offset < len {
         interrupt.check()?;
@@ -89,11 +101,13 @@ pub(crate) fn digest_image(
             parts.iter_mut().for_each(|part| part.spoil(block));
             stated.spoil(block);
         }
-        let first = *filler.get_or_insert(buffer.first().copied().unwrap_or_default());
-        is_blank = is_blank && buffer.iter().all(|byte| *byte == first);
-        whole.update(block, &buffer);
+        let filler = filler_of(&buffer);
+        is_blank = is_blank && filler.is_some() && filler == *first.get_or_insert(filler);
+        whole.update(block, &buffer, filler);
         stated.update(block, &buffer);
-        parts.iter_mut().for_each(|part| part.update(block, &buffer));
+        parts
+            .iter_mut()
+            .for_each(|part| part.update(block, &buffer, filler));
         offset = block.end();
         progress(block.len);
     }
@@ -102,6 +116,13 @@ pub(crate) fn digest_image(
         is_blank,
         ranges: parts.into_iter().map(Part::finish).collect(),
     })
+}
+
+/// The byte that a block consists of, over and over, if it does.
+fn filler_of(block: &[u8]) -> Option<u8> {
+    let (first, rest) = block.split_first()?;
+    let before = block.get(..rest.len())?;
+    (rest == before).then_some(*first)
 }
 
 /// The digest of one range of the image, or `None` if some of it cannot be read.
@@ -120,7 +141,7 @@ pub(crate) fn digest_range(
         if lost != Lost::Nothing {
             return Ok(None);
         }
-        part.update(block, &buffer);
+        part.update(block, &buffer, filler_of(&buffer));
         offset = block.end();
     }
     Ok(part.finish())
@@ -208,6 +229,36 @@ mod tests {
         ];
         assert_eq!(found.ranges, expected);
         assert_eq!(digest_range(&image, ranges[0], &Interrupt::new())?, expected[0]);
+        Ok(())
+    }
+
+    /// R6: zeros are not hashed again, and the digests are those of the bytes.
+    #[test]
+    fn r06_digests_with_long_zeros_are_those_of_the_bytes() -> Result<(), Error> {
+        let mut bytes = vec![0; 70 << 20];
+        bytes[5] = 1;
+        bytes[(20 << 20) + 3] = 2;
+        bytes[69 << 20..].fill(3);
+        let ranges = [
+            ByteRange::new(512, 40 << 20),
+            ByteRange::new(30 << 20, 40 << 20),
+            ByteRange::new(21 << 20, 48 << 20),
+        ];
+        let digested = |bytes: &[u8]| {
+            let (image, mut stated) = (image(bytes, Vec::new()), StatedDigests::default());
+            digest_image(&image, &ranges, &mut stated, &Interrupt::new(), &|_| {})
+        };
+        let found = digested(&bytes)?;
+        assert_eq!(found.image, Some(BlobHash::of(&bytes)));
+        let of = |range: &ByteRange| {
+            let place = |offset| usize::try_from(offset).expect("it fits");
+            Some(BlobHash::of(&bytes[place(range.offset)..place(range.end())]))
+        };
+        assert_eq!(found.ranges, ranges.each_ref().map(of));
+        assert!(!found.is_blank);
+        assert!(digested(&[7; 3 << 20])?.is_blank && digested(&[0; 3 << 20])?.is_blank);
+        let halves = [[0_u8; 1 << 20], [7; 1 << 20]].concat();
+        assert!(!digested(&halves)?.is_blank && !digested(&[halves, vec![0]].concat())?.is_blank);
         Ok(())
     }
 }

@@ -323,7 +323,7 @@ pub(super) fn findings(connection: &Connection, medium: MediumKey) -> Result<Vec
 pub(super) fn add_event(connection: &Connection, event: &EventRow, now: Timestamp) -> Result<(), Error> {
     let at = match event.at {
         Some(at) => at,
-        None => last_changes(connection)?.next(event.medium, now),
+        None => changes_before(connection, event.medium)?.next(event.medium, now),
     };
     connection.execute(
         "INSERT INTO event (at, medium, stage, result, elapsed_ms, count, bytes, detail) \
@@ -344,8 +344,18 @@ pub(super) fn add_event(connection: &Connection, event: &EventRow, now: Timestam
 
 /// The latest time of every medium in the log.
 pub(super) fn last_changes(connection: &Connection) -> Result<LastChanges, Error> {
-    let sql = "SELECT medium, max(at) FROM event GROUP BY medium";
-    let latest = collect(connection, sql, [], |row| {
+    latest(connection, "")
+}
+
+/// As much of [`last_changes`] as a new event has to come after: what concerns its medium, by index; everything if it concerns none, which is rare.
+fn changes_before(connection: &Connection, medium: Option<MediumKey>) -> Result<LastChanges, Error> {
+    let concern = medium.map(|key| format!("WHERE medium IS NULL OR medium = {}", key.0));
+    latest(connection, &concern.unwrap_or_default())
+}
+
+fn latest(connection: &Connection, concern: &str) -> Result<LastChanges, Error> {
+    let sql = format!("SELECT medium, max(at) FROM event {concern} GROUP BY medium");
+    let latest = collect(connection, &sql, [], |row| {
         let medium = row.get::<_, Option<i64>>(0)?.map(MediumKey);
         Ok((medium, Timestamp::from_nanos(row.get(1)?)))
     })?;

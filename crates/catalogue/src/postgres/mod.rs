@@ -73,6 +73,8 @@ pub struct PostgresCatalogue {
     is_read_only: bool,
     spool_folder: Option<PathBuf>,
     idle: Mutex<Vec<Connection>>,
+    /// The one connection is in a transaction that never ends.
+    is_snapshot: bool,
     loads: Mutex<HashMap<ScanId, Load>>,
     /// What the last claim told, by scan.
     leased: Mutex<HashMap<ScanId, Before>>,
@@ -154,6 +156,23 @@ impl PostgresCatalogue {
         Self::open_with(url, TimeSource::Server, true, None)
     }
 
+    /// As [`PostgresCatalogue::open_read_only`], and all questions are answered from the state of this moment, whatever is written meanwhile. One is
+    /// answered at a time, and the first one that fails ends it.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresCatalogue::open`].
+    pub fn open_snapshot(url: &str) -> Result<Self, Error> {
+        let mut snapshot = Self::open_read_only(url)?;
+        let connection = snapshot.connection()?;
+        connection.batch(BEGIN_READING)?;
+        // The first statement settles what is seen. Between two of them a server may not lose patience.
+        connection.batch("SET LOCAL idle_in_transaction_session_timeout = 0; SELECT count(*) FROM medium")?;
+        snapshot.give_back(connection);
+        snapshot.is_snapshot = true;
+        Ok(snapshot)
+    }
+
     /// As [`PostgresCatalogue::open`], with a clock of one's own; for tests.
     ///
     /// # Errors
@@ -181,6 +200,7 @@ impl PostgresCatalogue {
             is_read_only,
             spool_folder,
             idle: Mutex::new(vec![connection]),
+            is_snapshot: false,
             loads: Mutex::default(),
             leased: Mutex::default(),
             looked: Mutex::default(),
@@ -219,7 +239,10 @@ impl PostgresCatalogue {
     }
 
     /// Runs `work` in a transaction that reads.
-    fn read<T>(&self, work: impl FnMut(&Connection) -> Result<T, Error>) -> Result<T, Error> {
+    fn read<T>(&self, mut work: impl FnMut(&Connection) -> Result<T, Error>) -> Result<T, Error> {
+        if self.is_snapshot {
+            return self.in_snapshot(&mut work);
+        }
         self.transact(BEGIN_READING, work)
     }
 
@@ -245,6 +268,9 @@ impl PostgresCatalogue {
     /// Runs statements that are transactions by themselves and may be run again: a lease, a heartbeat, or questions about rows that do not change
     /// together. Three round trips less than a transaction of their own.
     fn at_once<T>(&self, work: impl Fn(&Connection) -> Result<T, Error>) -> Result<T, Error> {
+        if self.is_snapshot {
+            return self.in_snapshot(work);
+        }
         let mut attempt = 0;
         loop {
             let connection = self.connection()?;
@@ -257,6 +283,17 @@ impl PostgresCatalogue {
                 result => return result,
             }
         }
+    }
+
+    /// Runs `work` in the transaction of a snapshot.
+    fn in_snapshot<T>(&self, mut work: impl FnMut(&Connection) -> Result<T, Error>) -> Result<T, Error> {
+        // Another connection would see another state.
+        let connection = self.idle().pop();
+        let connection = connection
+            .ok_or_else(|| Error::Conflict("a snapshot answers one question at a time".to_owned()))?;
+        let result = work(&connection);
+        self.give_back(connection);
+        result
     }
 
     /// Leases a chunk: first behind the last one that was leased here, then anywhere.

@@ -52,6 +52,8 @@ pub struct SqliteCatalogue {
     clock: Arc<dyn Clock>,
     writer: Option<Mutex<Writer>>,
     readers: Mutex<Vec<Connection>>,
+    /// The one reader is in a transaction that never ends.
+    is_snapshot: bool,
 }
 
 struct Writer {
@@ -131,6 +133,7 @@ impl SqliteCatalogue {
             clock,
             writer: Some(Mutex::new(writer)),
             readers: Mutex::default(),
+            is_snapshot: false,
         })
     }
 
@@ -165,7 +168,23 @@ impl SqliteCatalogue {
             clock,
             writer: None,
             readers: Mutex::new(vec![connection]),
+            is_snapshot: false,
         })
+    }
+
+    /// As [`SqliteCatalogue::open_read_only`], and all questions are answered from the state of this moment, whatever is written meanwhile. One is
+    /// answered at a time. As long as it is open the write-ahead log of a writer only grows.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteCatalogue::open_read_only`].
+    pub fn open_snapshot(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let mut snapshot = Self::open_read_only(path, clock)?;
+        for connection in snapshot.readers().iter() {
+            connection.execute_batch("BEGIN; SELECT count(*) FROM medium")?;
+        }
+        snapshot.is_snapshot = true;
+        Ok(snapshot)
     }
 
     fn writer(&self) -> Result<MutexGuard<'_, Writer>, Error> {
@@ -188,6 +207,11 @@ impl SqliteCatalogue {
     /// Runs `work` in a transaction that reads, so that all its queries see the same state.
     fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
         let mut connection = self.take_reader()?;
+        if self.is_snapshot {
+            let answer = work(&connection);
+            self.readers().push(connection);
+            return answer;
+        }
         let transaction = connection.transaction()?;
         let answer = work(&transaction);
         drop(transaction);
@@ -198,6 +222,10 @@ impl SqliteCatalogue {
     /// A reader that is idle, or a new one: there are never more than queries at the same time.
     fn take_reader(&self) -> Result<Connection, Error> {
         let idle = self.readers().pop();
+        if self.is_snapshot {
+            return idle
+                .ok_or_else(|| Error::Conflict("a snapshot answers one question at a time".to_owned()));
+        }
         idle.map_or_else(|| connection::open_reader(&self.path), Ok)
     }
 

@@ -29,7 +29,7 @@ enum Action {
     Init,
     /// Copy a catalogue with everything in it into an empty database or a new file.
     ///
-    /// FROM and TO are files of embedded catalogues (ARCHIVE/catalogue.db) or URLs of databases. Nothing may write to FROM meanwhile.
+    /// FROM and TO are files of embedded catalogues (ARCHIVE/catalogue.db) or URLs of databases. What is written to FROM meanwhile is left out: the copy is what it was at the start.
     /// Workers and leases are left behind.
     Copy {
         /// The catalogue to copy.

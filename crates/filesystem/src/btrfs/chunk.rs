@@ -4,9 +4,11 @@
 //! Source: `struct btrfs_chunk` of `btrfs_tree.h`; the arithmetic is that of `btrfs_map_block` in `volumes.c`.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use ntt_source::field::{le_u16, le_u64};
 
+use super::copies::Copies;
 use super::key::{KEY_LEN, Key, item};
 
 const HEADER_LEN: usize = 48;
@@ -20,6 +22,7 @@ const ALL_STRIPES_MAX: usize = 1 << 22;
 
 /// `btrfs_chunk.type`.
 pub(super) mod profile {
+    pub(in crate::btrfs) const DATA: u64 = 1;
     pub(in crate::btrfs) const SYSTEM: u64 = 1 << 1;
     pub(in crate::btrfs) const METADATA: u64 = 1 << 2;
     pub(in crate::btrfs) const RAID0: u64 = 1 << 3;
@@ -322,13 +325,29 @@ impl ChunkMap {
         Some((mapped, chunk.layout != Layout::Copies))
     }
 
-    /// Calls `each` with the first place (if there is one here) and the length of every piece of a run, in its order, until there were `pieces_max`. How
-    /// far they were told, and how many there were.
+    /// Data chunks of which everything is on this device more than once, by their logical addresses.
+    pub(super) fn mirrored(&self) -> Vec<Range<u64>> {
+        let shares = self.shares().filter(|(_, _, chunk)| {
+            let here = chunk.stripes.iter().filter(|stripe| stripe.device == self.device);
+            let has_copies = !matches!(
+                chunk.layout,
+                Layout::Parity { .. } | Layout::Striped { copies: 1 }
+            );
+            chunk.profile & profile::DATA != 0 && has_copies && here.count() > 1
+        });
+        shares
+            .map(|(logical, len, _)| logical..logical.saturating_add(len))
+            .collect()
+    }
+
+    /// Calls `each` with the place to read (if there is one here) and the length of every piece of a run, in its order, until there were `pieces_max`. How
+    /// far they were told, and how many there were. It is the first place but where `copies` say otherwise.
     ///
     /// Pieces go round for as long as a chunk claims to be, so the first one that lies beyond `device_len` is the last one told of a striped chunk.
     pub(super) fn pieces(
         &self,
         (logical, len): (u64, u64),
+        copies: &Copies,
         (device_len, pieces_max): (u64, u64),
         each: &mut dyn FnMut(Option<u64>, u64),
     ) -> (Told, u64) {
@@ -342,8 +361,9 @@ impl ChunkMap {
                 return (Told::TooMany, pieces);
             }
             pieces = pieces.saturating_add(1);
-            let part = mapped.len.min(left);
-            let place = mapped.places.first().copied();
+            let (copy, same) = copies.at(logical);
+            let part = mapped.len.min(left).min(same);
+            let place = mapped.places.get(copy).or(mapped.places.first()).copied();
             each(place, part);
             left = left.saturating_sub(part);
             let is_beyond = is_striped && place.is_some_and(|place| place >= device_len);
@@ -439,9 +459,14 @@ mod tests {
         let map = ChunkMap::system(&bytes, 1);
         assert_eq!(map.iter().count(), 2);
         let mut seen = Vec::new();
-        let told = map.pieces((1 << 20, 4096), (u64::MAX, 1), &mut |place, len| {
-            seen.push((place, len));
-        });
+        let told = map.pieces(
+            (1 << 20, 4096),
+            &Copies::default(),
+            (u64::MAX, 1),
+            &mut |place, len| {
+                seen.push((place, len));
+            },
+        );
         assert_eq!(told, (Told::Whole, 1));
         assert_eq!(seen, [(Some(1 << 20), 4096)]);
     }
@@ -457,8 +482,14 @@ mod tests {
             assert!(map.add(0, &bytes));
             map
         };
-        let told =
-            |map: &ChunkMap, device_len, max| map.pieces((0, 1 << 60), (device_len, max), &mut |_, _| ());
+        let told = |map: &ChunkMap, device_len, max| {
+            map.pieces(
+                (0, 1 << 60),
+                &Copies::default(),
+                (device_len, max),
+                &mut |_, _| (),
+            )
+        };
         let two = endless(&[(1, 0), (2, 0)]);
         assert_eq!(told(&two, 1 << 20, u64::MAX), (Told::Part, 4097));
         assert_eq!(told(&two, u64::MAX, 100), (Told::TooMany, 100));

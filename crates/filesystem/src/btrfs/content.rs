@@ -190,8 +190,7 @@ impl Content {
         (volume, pieces_max): (&Volume<'_>, u64),
     ) -> Added {
         let (mut position, mut is_absent) = (start, false);
-        let limits = (volume.source_len(), pieces_max);
-        let told = volume.chunks.pieces(run, limits, &mut |place, part| {
+        let told = volume.pieces(run, pieces_max, &mut |place, part| {
             match place {
                 Some(place) => self.plain(Extent {
                     logical_offset: position,
@@ -256,25 +255,22 @@ impl Content {
         stored.runs.insert(logical, stored_offset);
         self.unit(start, len, stored_offset, stored_len, skip, codec);
         let (mut position, mut is_absent) = (stored_offset, false);
-        let limits = (volume.source_len(), pieces_max);
         let extents = &mut self.extents;
-        let told = volume
-            .chunks
-            .pieces((logical, stored_len), limits, &mut |place, part| {
-                match place {
-                    Some(place) => push_joined(
-                        extents,
-                        Extent {
-                            logical_offset: position,
-                            image_offset: volume.in_image(place),
-                            len: part,
-                            kind: ExtentKind::Data,
-                        },
-                    ),
-                    None => is_absent = true,
-                }
-                position = position.saturating_add(part);
-            });
+        let told = volume.pieces((logical, stored_len), pieces_max, &mut |place, part| {
+            match place {
+                Some(place) => push_joined(
+                    extents,
+                    Extent {
+                        logical_offset: position,
+                        image_offset: volume.in_image(place),
+                        len: part,
+                        kind: ExtentKind::Data,
+                    },
+                ),
+                None => is_absent = true,
+            }
+            position = position.saturating_add(part);
+        });
         self.grow(stored_len);
         self.added(told, is_absent)
     }

@@ -11,6 +11,7 @@ mod allocated;
 mod checksum;
 mod chunk;
 mod content;
+mod copies;
 mod gather;
 mod item;
 mod key;

@@ -109,6 +109,13 @@ impl<'s, 'a> Scan<'s, 'a> {
             self.nodes.report.push(finding.clone());
         }
         self.flush()?;
+        let wrong = verify::content(&mut self)?;
+        self.list()?;
+        Ok(wrong)
+    }
+
+    /// Lists everything.
+    pub(super) fn list(mut self) -> Result<(), Stop> {
         self.entered.insert(object::FS_TREE);
         self.queue.push_back(Entry {
             id: object::FS_TREE,
@@ -119,15 +126,10 @@ impl<'s, 'a> Scan<'s, 'a> {
         });
         self.subvolumes()?;
         self.lost_subvolumes()?;
-        let wrong = if self.options.verify_content {
-            verify::content(&mut self)?
-        } else {
-            Vec::new()
-        };
         for finding in self.nodes.report.closing() {
             self.visitor.visit(ScanEvent::Finding(finding))?;
         }
-        Ok(wrong)
+        Ok(())
     }
 
     /// Emits all subvolumes that wait, and those they hold.

@@ -1,10 +1,13 @@
 //! What every part of the reader needs: the superblock, the chunks, and nodes by their logical address.
 
+use std::sync::OnceLock;
+
 use ntt_model::{Finding, FindingCode, Layer, Severity};
 use ntt_source::ReadError;
 use ntt_source::field::le_u64;
 
-use super::chunk::ChunkMap;
+use super::chunk::{ChunkMap, Told};
+use super::copies::Copies;
 use super::node::{HEADER_LEN, Node};
 use super::superblock::Superblock;
 use crate::VolumeSource;
@@ -16,6 +19,8 @@ pub(super) struct Volume<'a> {
     image_offset: u64,
     pub(super) superblock: Superblock,
     pub(super) chunks: ChunkMap,
+    /// Found once, by the first scan; see [`Volume::settle_copies`].
+    copies: OnceLock<Copies>,
 }
 
 /// What the pointer to a node says of it.
@@ -35,6 +40,7 @@ impl<'a> Volume<'a> {
             image_offset,
             superblock,
             chunks,
+            copies: OnceLock::new(),
         }
     }
 
@@ -48,6 +54,24 @@ impl<'a> Volume<'a> {
 
     pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         self.source.read_exact_at(offset, buffer)
+    }
+
+    /// Says which copies of content are read from now on.
+    pub(super) fn settle_copies(&self, copies: Copies) {
+        self.copies.get_or_init(|| copies);
+    }
+
+    /// Calls `each` with place and length of every piece of a run of content; see [`ChunkMap::pieces`].
+    pub(super) fn pieces(
+        &self,
+        run: (u64, u64),
+        pieces_max: u64,
+        each: &mut dyn FnMut(Option<u64>, u64),
+    ) -> (Told, u64) {
+        let none = Copies::default();
+        let copies = self.copies.get().unwrap_or(&none);
+        self.chunks
+            .pieces(run, copies, (self.source_len(), pieces_max), each)
     }
 
     /// A byte of the volume as a byte of the image.

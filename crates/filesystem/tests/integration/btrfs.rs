@@ -7,7 +7,8 @@ use std::process::Command;
 
 use ntt_filesystem::{Family, FileSystem, ScanOptions, State, open, probe};
 use ntt_model::entry::{Encoding, Inode, Namespace, StreamKind};
-use ntt_model::{Codec, FindingCode, Kind, Layer, Severity};
+use ntt_model::{ByteRange, Codec, Extent, ExtentKind, FindingCode, Kind, Layer, Severity};
+use ntt_source::Masked;
 use ntt_testkit::corpus::corpus_image;
 use ntt_testkit::lab::corpus::{Size, Spec};
 use ntt_testkit::lab::make::{self, Image, run};
@@ -346,17 +347,33 @@ fn attributes_devices_and_flags() {
     assert!(file.times.created.is_some());
 }
 
+/// A file of several sectors whose extents are data, with the bytes of its first extent.
+fn data_file(listing: &Listing) -> (u64, Extent) {
+    let files = listing.inodes.values().filter_map(|inode| {
+        let stream = inode.data().filter(|stream| stream.encoding == Encoding::Plain)?;
+        let first = stream.extents.first()?;
+        (first.kind == ExtentKind::Data && first.len > 16_384).then_some((inode.number, *first))
+    });
+    files.max_by_key(|(_, extent)| extent.len).expect("a large file")
+}
+
+/// The bytes that the extents of a file name.
+fn content(image: &[u8], listing: &Listing, number: u64) -> Vec<u8> {
+    let stream = listing.inodes[&number].data().expect("content");
+    let bytes = stream.extents.iter().flat_map(|extent| {
+        let at = usize::try_from(extent.image_offset).expect("an offset");
+        image[at..at + usize::try_from(extent.len).expect("a length")].to_vec()
+    });
+    bytes.collect()
+}
+
 #[test]
 fn content_is_verified_on_demand() {
-    let Some(image) = filled(&["-d", "dup"], "", |root| {
-        fs::write(root.join("file"), vec![0x5a; 1 << 20]).expect("written");
-    }) else {
+    let Some(mut image) = plain(SINGLE, 80 * MIB) else {
         return;
     };
-    let mut image = image.bytes();
     assert_eq!(verified(&image).findings, []);
-    let found = listing(&image);
-    let first = inode(&found, "file").data().expect("content").extents[0];
+    let (number, first) = data_file(&listing(&image));
     let at = usize::try_from(first.image_offset).expect("an offset");
     image[at + 5000] ^= 1;
     image[at + 9000] ^= 1;
@@ -365,14 +382,84 @@ fn content_is_verified_on_demand() {
     assert_eq!(found.findings.len(), 1);
     let finding = &found.findings[0];
     assert_eq!(
-        (finding.layer, finding.code),
-        (Layer::Content, FindingCode::Corrupt)
+        (finding.layer, finding.code, finding.severity),
+        (Layer::Content, FindingCode::Corrupt, Severity::Loss)
     );
     assert_eq!(finding.image_offset, Some(first.image_offset + 4096));
-    assert!(finding.detail.starts_with(
-        "bytes 4096 to 12287 of a file: 8192 bytes of content do not match their checksums; a copy"
-    ));
-    assert_eq!(finding.inode, Some(inode(&found, "file").number));
+    assert_eq!(
+        finding.detail,
+        "bytes 4096 to 12287 of a file: 8192 bytes of content do not match their checksums"
+    );
+    assert_eq!(finding.inode, Some(number));
+}
+
+const MIRRORED: &[&str] = &["-m", "dup", "-d", "dup"];
+
+/// R11, R22: where content is kept twice, the copy that its checksum vouches for is read, not the first one.
+#[test]
+fn r11_the_copy_that_is_right_is_read() {
+    let Some(mut image) = plain(MIRRORED, 400 * MIB) else {
+        return;
+    };
+    let whole = listing(&image);
+    assert_eq!(whole.findings, []);
+    let (number, first) = data_file(&whole);
+    let right = content(&image, &whole, number);
+    let at = usize::try_from(first.image_offset).expect("an offset");
+    image[at + 5000] ^= 1;
+    image[at + 9000] ^= 1;
+    for found in [listing(&image), verified(&image)] {
+        assert!(
+            content(&image, &found, number) == right,
+            "what is damaged is read"
+        );
+        assert_eq!(found.findings.len(), 1);
+        let finding = &found.findings[0];
+        assert_eq!(
+            (finding.layer, finding.code, finding.severity),
+            (Layer::Content, FindingCode::BackupUsed, Severity::Warning)
+        );
+        assert_eq!(
+            (finding.image_offset, finding.inode),
+            (Some(first.image_offset + 4096), Some(number))
+        );
+        assert!(finding.detail.starts_with(
+            "bytes 4096 to 12287 of a file: 8192 bytes of content do not match their checksums; the copy at 0x"
+        ));
+    }
+
+    // Both copies of the second sector: nothing is right there, and the file is named without being asked for.
+    let used = listing(&image).inodes[&number].data().expect("content").extents[1];
+    let other = usize::try_from(used.image_offset).expect("an offset");
+    image[other + 7] ^= 1;
+    let found = listing(&image);
+    let severities: Vec<_> = found.findings.iter().map(|finding| finding.severity).collect();
+    assert_eq!(severities, [Severity::Loss, Severity::Warning]);
+    assert!(found.findings.iter().all(|finding| finding.inode == Some(number)));
+}
+
+/// R11: a first copy that was never rescued costs nothing where there is another.
+#[test]
+fn r11_an_unread_copy_is_replaced() {
+    let Some(image) = plain(MIRRORED, 400 * MIB) else {
+        return;
+    };
+    let whole = listing(&image);
+    let (number, first) = data_file(&whole);
+    let right = content(&image, &whole, number);
+    let lost = ByteRange::new(first.image_offset + 4096, 8192);
+    let masked = Masked::new(Bytes(&image), vec![lost]);
+    let volume = open(Family::Btrfs, Box::new(masked), 0).expect("the image opens");
+    let found = Listing::of(&*volume, &ScanOptions::default());
+    assert!(content(&image, &found, number) == right);
+    let extents = &found.inodes[&number].data().expect("content").extents;
+    let mut places = extents.iter().filter_map(Extent::image_range);
+    assert!(places.all(|place| place.intersection(&lost).is_none()));
+    assert_eq!(found.findings.len(), 1);
+    assert_eq!(
+        (found.findings[0].code, found.findings[0].severity),
+        (FindingCode::Unread, Severity::Warning)
+    );
 }
 
 #[test]

@@ -37,10 +37,11 @@ impl From<&Path> for CatalogueName {
 }
 
 impl CatalogueName {
+    /// The catalogue as it is now, for reading: what others write meanwhile is not seen.
     fn look(&self) -> Result<Box<dyn Catalogue>, Error> {
         Ok(match self {
-            Self::File(path) => Box::new(SqliteCatalogue::open_read_only(path, Arc::new(SystemClock))?),
-            Self::Url(url) => Box::new(PostgresCatalogue::open_read_only(url)?),
+            Self::File(path) => Box::new(SqliteCatalogue::open_snapshot(path, Arc::new(SystemClock))?),
+            Self::Url(url) => Box::new(PostgresCatalogue::open_snapshot(url)?),
         })
     }
 
@@ -79,14 +80,17 @@ pub struct TransferSummary {
 ///
 /// When the catalogue cannot be read.
 pub fn plan(from: &CatalogueName) -> Result<TransferSummary, Error> {
-    let from = from.look()?;
+    count(from.look()?.as_ref())
+}
+
+fn count(from: &dyn Catalogue) -> Result<TransferSummary, Error> {
     let mut summary = TransferSummary {
         blobs: from.blob_count()?,
         ..TransferSummary::default()
     };
     for medium in from.media()? {
         summary.media += 1;
-        for scan in scans(from.as_ref(), medium.key)? {
+        for scan in scans(from, medium.key)? {
             summary.scans += 1;
             summary.names += scan.counts.names;
             summary.inodes += scan.counts.inodes;
@@ -103,7 +107,7 @@ fn scans(from: &dyn Catalogue, medium: MediumKey) -> Result<Vec<ScanRow>, Error>
     Ok(scans)
 }
 
-/// Copies. No run may write to `from` meanwhile.
+/// Copies what `from` is when the copy begins; runs may write to it meanwhile.
 ///
 /// # Errors
 ///
@@ -114,8 +118,8 @@ pub fn run(
     observer: &dyn Observer,
     interrupt: &Interrupt,
 ) -> Result<TransferSummary, Error> {
-    let summary = plan(from)?;
     let source = from.look()?;
+    let summary = count(source.as_ref())?;
     let stage = Running::start_with(
         observer,
         Stage::Transfer,
@@ -257,5 +261,67 @@ impl Batch<'_> {
         if gone > 0 {
             self.stage.add(gone, 0);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ntt_catalogue::rows::EventRow;
+
+    use super::*;
+    use crate::observer::Event;
+
+    fn event(detail: &str) -> EventRow {
+        EventRow {
+            at: None,
+            medium: None,
+            stage: "verify".to_owned(),
+            result: "ok".to_owned(),
+            elapsed_ms: 0,
+            count: 0,
+            bytes: 0,
+            detail: detail.to_owned(),
+        }
+    }
+
+    /// Copies `from`, to which `writer` writes as soon as the copy has begun; what the copy holds.
+    fn copied_while_written(from: &CatalogueName, writer: &dyn Catalogue) -> Vec<String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let to = folder.path().join("copy.db");
+        writer.add_event(&event("before")).expect("added");
+        let write = |_: &Event| writer.add_event(&event("meanwhile")).expect("added");
+        run(from, &CatalogueName::File(to.clone()), &write, &Interrupt::new()).expect("copied");
+        assert!(
+            writer.events(None).expect("events").len() > 1,
+            "nothing was written"
+        );
+        let copy = SqliteCatalogue::open_read_only(&to, Arc::new(SystemClock)).expect("the copy");
+        let events = copy.events(None).expect("events");
+        events.into_iter().map(|event| event.detail).collect()
+    }
+
+    /// R38: what is written while a catalogue is copied does not tear the copy, which is what there was at its start.
+    #[test]
+    fn r38_a_copy_is_of_one_moment() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let from = folder.path().join("catalogue.db");
+        let writer = SqliteCatalogue::open(&from, Arc::new(SystemClock)).expect("a catalogue");
+        let copied = copied_while_written(&CatalogueName::File(from), &writer);
+        assert_eq!(copied, ["before"]);
+    }
+
+    /// As above, of a server.
+    #[test]
+    fn r38_a_copy_of_a_server_is_of_one_moment() {
+        let Some(server) = ntt_testkit::postgres::PostgresServer::start() else {
+            return;
+        };
+        let url = server.create_database("moment", None);
+        postgres::init(&url).expect("a catalogue");
+        let writer = PostgresCatalogue::open(&url, None).expect("a catalogue");
+        assert_eq!(
+            copied_while_written(&CatalogueName::Url(url), &writer),
+            ["before"]
+        );
     }
 }

@@ -252,7 +252,7 @@ fn other_is_read(finding: &mut Finding, place: u64) {
     if finding.code == FindingCode::Corrupt {
         finding.code = FindingCode::BackupUsed;
     }
-    let other = format!("; the copy at {place:#x} is right, and is read instead");
+    let other = format!("; the copy at {place:#x} is right, and a scan reads that");
     finding.detail.push_str(&other);
 }
 

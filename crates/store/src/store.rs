@@ -251,6 +251,20 @@ impl Store {
         Err(failure)
     }
 
+    /// Whether a file that should hold the blob is there, and long enough. Its bytes are not read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::contains`]; [`Error::Io`] too if a file cannot be opened that may be there.
+    pub fn holds(&self, hash: &BlobHash) -> Result<bool, Error> {
+        match self.reader(hash) {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound(_) | Error::Corrupt { .. }) => Ok(false),
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Calls `each` with every blob and its size, ascending by hash, each once; returns how many there are.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use clap::Args;
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::query::Scans;
 use ntt_model::{BlobHash, name::escape};
+use ntt_pipeline::Archive;
 use ntt_report::Error;
 use ntt_report::listing::entries_at;
 use ntt_report::occurrences::{self, Place};
@@ -25,7 +26,7 @@ use crate::{session, units};
 /// Show every place at which a content stands on any medium.
 ///
 /// The content is named by its BLAKE3, by a path in the archive, or by a file on this machine: is its content archived? Exits with 0 if the
-/// content is in the archive, 1 if it is not, and 12 if it is damaged there.
+/// content is in the archive, 1 if it is not, and 12 if it is damaged there, or its file is gone from the store. Its bytes are not read: `ntt verify` does that.
 #[derive(Debug, Args)]
 pub(crate) struct WhereArgs {
     /// 64 hexadecimal digits, MEDIUM/VOLUME/PATH, or a file on this machine (write `./FILE` if it could be taken for something else).
@@ -34,6 +35,10 @@ pub(crate) struct WhereArgs {
     scans: AllScans,
 }
 
+/// What is said of a content that the catalogue calls stored, and whose file is not there.
+const GONE_FROM_STORE: &str =
+    "gone from the store, though it was stored: `ntt doctor` says what else is, and what to do";
+
 pub(crate) fn run(global: &Global, args: &WhereArgs) -> CommandResult {
     let archive = session::look(global)?;
     let catalogue = archive.catalogue();
@@ -41,7 +46,7 @@ pub(crate) fn run(global: &Global, args: &WhereArgs) -> CommandResult {
     let mut out = Output::new(global);
     let mut standings = Vec::new();
     for hash in hashes {
-        standings.push(print(catalogue, &mut out, &hash, args.scans.scans())?);
+        standings.push(print(&archive, &mut out, &hash, args.scans.scans())?);
     }
     out.flush()?;
     Ok(exit_of(&standings))
@@ -52,7 +57,7 @@ pub(crate) fn run(global: &Global, args: &WhereArgs) -> CommandResult {
 enum Standing {
     Unknown,
     Archived,
-    /// On record as damaged in the store.
+    /// On record as damaged in the store, or gone from it.
     Damaged,
 }
 
@@ -128,12 +133,8 @@ fn hash_file(path: &Path) -> std::io::Result<BlobHash> {
 }
 
 /// Prints one content and its places.
-fn print(
-    catalogue: &dyn Catalogue,
-    out: &mut Output,
-    hash: &BlobHash,
-    scans: Scans,
-) -> Result<Standing, Failure> {
+fn print(archive: &Archive, out: &mut Output, hash: &BlobHash, scans: Scans) -> Result<Standing, Failure> {
+    let catalogue = archive.catalogue();
     let Some(blob) = occurrences::blob(catalogue, hash)? else {
         if out.json() {
             out.json_line("content", &serde_json::json!({ "hash": hash, "archived": false }))?;
@@ -142,10 +143,12 @@ fn print(
         }
         return Ok(Standing::Unknown);
     };
+    // The store decides what is there, not a table (R37).
+    let is_there = archive.store().holds(hash)?;
     if out.json() {
         out.json_line(
             "content",
-            &serde_json::json!({ "hash": hash.to_hex(), "archived": true, "blob": blob }),
+            &serde_json::json!({ "hash": hash.to_hex(), "archived": true, "blob": blob, "in_store": is_there }),
         )?;
     } else {
         let kind = blob.content_type.as_deref().unwrap_or("content type unknown");
@@ -156,6 +159,8 @@ fn print(
         ))?;
         if blob.bad {
             out.line(format!("  {DAMAGED_IN_STORE}"))?;
+        } else if !is_there {
+            out.line(format!("  {GONE_FROM_STORE}"))?;
         }
     }
     let mut places = 0;
@@ -186,7 +191,7 @@ fn print(
         let told = serde_json::json!({ "superseded_places": older });
         out.json_line("places-once", &told)?;
     }
-    Ok(if blob.bad {
+    Ok(if blob.bad || !is_there {
         Standing::Damaged
     } else {
         Standing::Archived

@@ -400,3 +400,21 @@ fn r37_a_copy_that_mends_beside_another_run_leaves_a_true_record() {
     assert_eq!(environment.ntt(["find", "--state", "corrupt"]).code(0), "");
     let _ = environment.ntt(["verify"]).code(0);
 }
+
+/// R37: the store decides what is there. A content whose file was taken away is not called archived, though nothing has told the catalogue.
+#[test]
+fn r37_where_looks_whether_the_file_is_there() {
+    let environment = archive();
+    for name in NAMES {
+        let (file, _) = place(&environment, &content(name)).expect("it is stored");
+        let here = environment.work().join("tree").join(name);
+        let asked = || environment.ntt(["where".as_ref(), here.as_os_str()]);
+        assert!(!asked().code(0).contains("gone from the store"));
+        let aside = file.with_extension("aside");
+        fs::rename(&file, &aside).expect("moved");
+        assert!(asked().code(12).contains("gone from the store"), "{name}");
+        let json = environment.ntt(["--json".as_ref(), "where".as_ref(), here.as_os_str()]);
+        assert!(json.code(12).contains("\"in_store\":false"), "{name}");
+        fs::rename(&aside, &file).expect("moved back");
+    }
+}

@@ -28,6 +28,8 @@ mod standing;
 mod tally;
 mod tree;
 
+use std::collections::BTreeMap;
+
 use ntt_model::entry::ScanCounts;
 use ntt_model::{
     BlobHash, ChunkId, FailureClass, Finding, MediumKey, ScanEvent, ScanId, VolumeKey, WorkerId,
@@ -191,6 +193,8 @@ pub trait Catalogue: Send + Sync {
     ) -> Result<(), Error>;
     /// State of every stream of an inode.
     fn stream_states(&self, scan: ScanId, inode: u64) -> Result<Vec<StreamState>, Error>;
+    /// The same for many inodes in one go, by inode; those that have no stream, or are not in the scan, are left out.
+    fn states_of_all(&self, scan: ScanId, inodes: &[u64]) -> Result<BTreeMap<u64, Vec<StreamState>>, Error>;
     /// Paths of an inode.
     fn paths_of(&self, scan: ScanId, inode: u64) -> Result<Vec<PathRow>, Error>;
     /// Every path at which a content stands in these scans, on every medium.

@@ -1,5 +1,6 @@
 //! `ls` and `tree`.
 
+use std::collections::BTreeMap;
 use std::iter::Peekable;
 
 use ntt_catalogue::rows::{ChildRow, DirRow, ScanRow, State, StreamState};
@@ -107,20 +108,21 @@ pub fn list(
     let directories = directories(catalogue, scans, selector)?;
     if directories.is_empty() {
         for (scan, child) in entries_at(catalogue, scans, selector)? {
-            each(listed(catalogue, scans, scan, child)?)?;
+            let states = states(catalogue, scan, &child)?;
+            each(listed(scans, scan, child, states))?;
         }
         return Ok(());
     }
     for (scan, directory) in directories {
-        let itself = listed(catalogue, scans, scan, itself(catalogue, scan, &directory, b".")?)?;
+        let itself = itself(catalogue, scan, &directory, b".")?;
+        let states = states(catalogue, scan, &itself)?;
+        let itself = listed(scans, scan, itself, states);
         if options.itself && !(itself.streams.is_empty() && itself.attributes.is_empty()) {
             each(itself)?;
         }
-        for child in Children::of(catalogue, scan, directory.inode)? {
-            let child = child?;
-            if options.wants(&child) {
-                each(listed(catalogue, scans, scan, child)?)?;
-            }
+        for entry in Entries::of(catalogue, scan, directory.inode, options)? {
+            let (child, states) = entry?;
+            each(listed(scans, scan, child, states))?;
         }
     }
     Ok(())
@@ -199,24 +201,107 @@ fn first_reading<T>(
     Ok(Vec::new())
 }
 
-/// The line of an entry of one of `scans`.
-fn listed(
-    catalogue: &dyn Catalogue,
-    scans: &[ScanRow],
+/// Entries of a directory whose states are asked for together.
+const ENTRIES_PAGE: usize = 256;
+
+/// An entry with the states of its streams.
+type Entry = (ChildRow, Vec<StreamState>);
+
+/// The entries of a directory that are wanted, with the states of their streams; read as they are asked for. Ends after the first error.
+struct Entries<'c> {
+    catalogue: &'c dyn Catalogue,
     scan: ScanId,
-    child: ChildRow,
-) -> Result<ListedEntry, Error> {
-    let states = match &child.inode {
-        Some(inode) if !inode.streams.is_empty() => catalogue.stream_states(scan, inode.number)?,
-        _ => Vec::new(),
-    };
+    children: Children<'c>,
+    options: ListOptions,
+    page: std::vec::IntoIter<Entry>,
+}
+
+impl<'c> Entries<'c> {
+    fn of(
+        catalogue: &'c dyn Catalogue,
+        scan: ScanId,
+        directory: u64,
+        options: ListOptions,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            catalogue,
+            scan,
+            children: Children::of(catalogue, scan, directory)?,
+            options,
+            page: Vec::new().into_iter(),
+        })
+    }
+
+    fn read(&mut self) -> Result<(), Error> {
+        let options = self.options;
+        let wanted = self.children.by_ref().filter(|child| match child {
+            Ok(child) => options.wants(child),
+            Err(_) => true,
+        });
+        let children: Vec<ChildRow> = wanted.take(ENTRIES_PAGE).collect::<Result<_, _>>()?;
+        let numbers: Vec<u64> = children
+            .iter()
+            .filter(|child| has_streams(child))
+            .map(|child| child.number)
+            .collect();
+        let states = if numbers.is_empty() {
+            BTreeMap::new()
+        } else {
+            self.catalogue.states_of_all(self.scan, &numbers)?
+        };
+        // A file may have several names in a directory.
+        let with_states = |child: ChildRow| {
+            let states = states.get(&child.number).cloned().unwrap_or_default();
+            (child, states)
+        };
+        self.page = children
+            .into_iter()
+            .map(with_states)
+            .collect::<Vec<_>>()
+            .into_iter();
+        Ok(())
+    }
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Result<Entry, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(entry) = self.page.next() {
+            return Some(Ok(entry));
+        }
+        match self.read() {
+            Ok(()) => self.page.next().map(Ok),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+fn has_streams(child: &ChildRow) -> bool {
+    child
+        .inode
+        .as_ref()
+        .is_some_and(|inode| !inode.streams.is_empty())
+}
+
+/// The states of the streams of one entry.
+fn states(catalogue: &dyn Catalogue, scan: ScanId, child: &ChildRow) -> Result<Vec<StreamState>, Error> {
+    Ok(if has_streams(child) {
+        catalogue.stream_states(scan, child.number)?
+    } else {
+        Vec::new()
+    })
+}
+
+/// The line of an entry of one of `scans`.
+fn listed(scans: &[ScanRow], scan: ScanId, child: ChildRow, states: Vec<StreamState>) -> ListedEntry {
     let (data, others): (Vec<_>, Vec<_>) = states
         .into_iter()
         .partition(|state| state.kind == StreamKind::Data);
     let inode = child.inode.as_ref();
     let attributes = inode.map_or(&[][..], |inode| &inode.xattrs);
     let reader = scans.iter().find(|row| row.id == scan && scans.len() > 1);
-    Ok(ListedEntry {
+    ListedEntry {
         reader: reader.map(|row| row.scan.reader.clone()),
         namespace: child.namespace,
         alternate: child.alternate,
@@ -235,7 +320,7 @@ fn listed(
         attributes: attributes.iter().map(ListedAttribute::from).collect(),
         rule: child.rule,
         name: ByteText(child.name),
-    })
+    }
 }
 
 impl From<&StreamState> for ListedStream {
@@ -298,7 +383,7 @@ pub fn tree(
             levels.pop();
             continue;
         };
-        let (scan, child) = found?;
+        let (scan, (child, states)) = found?;
         let more = levels.iter_mut().map(|level| level.peek().is_some()).collect();
         let depth = u32::try_from(levels.len()).unwrap_or(u32::MAX);
         let enters = depth < depth_max && is_entered_here(catalogue, scan, &child)?;
@@ -306,7 +391,7 @@ pub fn tree(
         each(TreeEntry {
             depth,
             more,
-            entry: listed(catalogue, scans, scan, child)?,
+            entry: listed(scans, scan, child, states),
         })?;
         if enters {
             levels.push(level(catalogue, vec![(scan, number)], options));
@@ -329,20 +414,16 @@ fn is_entered_here(catalogue: &dyn Catalogue, scan: ScanId, child: &ChildRow) ->
 }
 
 /// The entries of a level of the tree, read as they are asked for: every directory on the way down holds one page of its own.
-type Level<'c> = Peekable<Box<dyn Iterator<Item = Result<(ScanId, ChildRow), Error>> + 'c>>;
+type Level<'c> = Peekable<Box<dyn Iterator<Item = Result<(ScanId, Entry), Error>> + 'c>>;
 
 fn level(catalogue: &dyn Catalogue, directories: Vec<(ScanId, u64)>, options: ListOptions) -> Level<'_> {
     let entries = directories.into_iter().flat_map(move |(scan, directory)| {
-        let (children, problem) = match Children::of(catalogue, scan, directory) {
-            Ok(children) => (Some(children), None),
+        let (entries, problem) = match Entries::of(catalogue, scan, directory, options) {
+            Ok(entries) => (Some(entries), None),
             Err(error) => (None, Some(Err(error))),
         };
-        let all = problem.into_iter().chain(children.into_iter().flatten());
-        all.map(move |child| Ok((scan, child?)))
+        let all = problem.into_iter().chain(entries.into_iter().flatten());
+        all.map(move |entry| Ok((scan, entry?)))
     });
-    let wanted = entries.filter(move |entry| match entry {
-        Ok((_, child)) => options.wants(child),
-        Err(_) => true,
-    });
-    (Box::new(wanted) as Box<dyn Iterator<Item = _>>).peekable()
+    (Box::new(entries) as Box<dyn Iterator<Item = _>>).peekable()
 }

@@ -526,5 +526,8 @@ fn all_streams_of_an_inode_are_wanted(fixture: &Fixture) {
     assert_eq!(wanted, [(11, vec![0]), (10, vec![0, 1])]);
     assert!(fixture.complete(worker, &chunk, &stored(b"good")));
     assert_eq!(fixture.catalogue.stream_states(scan, 10).unwrap().len(), 2);
+    let all = fixture.catalogue.states_of_all(scan, &[11, 10, 2, 99]).unwrap();
+    let one_by_one = [10, 11].map(|inode| (inode, fixture.catalogue.stream_states(scan, inode).unwrap()));
+    assert_eq!(all, one_by_one.into());
     fixture.assert_consistent(scan);
 }

@@ -1,5 +1,7 @@
 //! [`Catalogue`] for [`PostgresCatalogue`]: which transaction each method needs.
 
+use std::collections::BTreeMap;
+
 use ntt_model::entry::ScanCounts;
 use ntt_model::{
     BlobHash, ChunkId, FailureClass, Finding, MediumKey, ScanEvent, ScanId, VolumeKey, WorkerId,
@@ -255,6 +257,13 @@ impl Catalogue for PostgresCatalogue {
 
     fn stream_states(&self, scan: ScanId, inode: u64) -> Result<Vec<StreamState>, Error> {
         self.at_once(|connection| state::of_inode(connection, scan, inode))
+    }
+
+    fn states_of_all(&self, scan: ScanId, inodes: &[u64]) -> Result<BTreeMap<u64, Vec<StreamState>>, Error> {
+        let numbers: Vec<i64> = inodes.iter().map(|inode| inode.cast_signed()).collect();
+        let states = self.at_once(|connection| state::of_inodes(connection, scan, &numbers))?;
+        let by_inode = |(inode, states): (i64, _)| (inode.cast_unsigned(), states);
+        Ok(states.into_iter().map(by_inode).collect())
     }
 
     fn paths_of(&self, scan: ScanId, inode: u64) -> Result<Vec<PathRow>, Error> {

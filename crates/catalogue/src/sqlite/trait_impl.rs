@@ -1,5 +1,7 @@
 //! [`Catalogue`] for [`SqliteCatalogue`]: which transaction each method needs.
 
+use std::collections::BTreeMap;
+
 use ntt_model::entry::ScanCounts;
 use ntt_model::{
     BlobHash, ChunkId, FailureClass, Finding, MediumKey, ScanEvent, ScanId, VolumeKey, WorkerId,
@@ -284,6 +286,21 @@ impl Catalogue for SqliteCatalogue {
         self.read(|connection| {
             queue::sealed(connection, scan)?;
             state::of_inode(connection, scan, inode)
+        })
+    }
+
+    fn states_of_all(&self, scan: ScanId, inodes: &[u64]) -> Result<BTreeMap<u64, Vec<StreamState>>, Error> {
+        self.read(|connection| {
+            queue::sealed(connection, scan)?;
+            let mut all = BTreeMap::new();
+            for inode in inodes {
+                match state::of_inode(connection, scan, *inode) {
+                    Ok(states) if states.is_empty() => {}
+                    Err(Error::NotFound { .. }) => {}
+                    states => drop(all.insert(*inode, states?)),
+                }
+            }
+            Ok(all)
         })
     }
 

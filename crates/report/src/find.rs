@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::query::{BytesTest, FindQuery, FoundRow, NameIndex, Scans, SearchedScan, StateFilter};
 use ntt_catalogue::rows::{MediumRow, State};
+use ntt_model::entry::Allocation;
 use ntt_model::{FailureClass, Kind, MediumId, MediumKey, ScanId, Timestamp};
 pub use ntt_search::Pattern;
 use ntt_search::{Matcher, Query, SearchFolder};
@@ -61,6 +62,8 @@ pub struct Found {
     pub path: ByteText,
     /// Inode number.
     pub inode: u64,
+    /// Whether the name is in use.
+    pub allocation: Allocation,
     /// Kind.
     pub kind: Option<Kind>,
     /// Size of the data stream.
@@ -114,6 +117,7 @@ pub fn find(
             reader: scan.reader.clone(),
             path: ByteText(row.path.path.clone()),
             inode: row.path.inode,
+            allocation: row.path.allocation,
             kind: row.path.kind,
             size_bytes: row.path.size_bytes,
             modified: row.modified,

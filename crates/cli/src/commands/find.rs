@@ -7,6 +7,7 @@ use ntt_report::find::{self, Found};
 
 use crate::args::Global;
 use crate::commands::choice::scan_note;
+use crate::commands::deleted_note;
 use crate::commands::filter::{FilterArgs, tell_superseded, tell_unindexed, tell_wildcards};
 use crate::commands::streams;
 use crate::commands::volume::short;
@@ -76,8 +77,9 @@ fn long_line(found: &Found) -> String {
         .as_ref()
         .map(|rule| format!(" [excluded by {rule}]"))
         .unwrap_or_default();
+    let deleted = deleted_note(found.allocation);
     format!(
-        "{:>12} {:19} {:9} {}{}{rule}",
+        "{:>12} {:19} {:9} {}{}{deleted}{rule}",
         found.size_bytes,
         units::time(found.modified),
         found.content.as_ref().map_or("-", state_name),

@@ -5,13 +5,13 @@ use std::os::unix::ffi::OsStrExt;
 
 use clap::Args;
 use ntt_model::Kind;
-use ntt_model::entry::Allocation;
 use ntt_report::export::state_name;
 use ntt_report::listing::{self, ListOptions, ListedEntry};
 use ntt_report::selector::Selector;
 
 use crate::args::Global;
 use crate::commands::choice::{OneScan, not_found};
+use crate::commands::deleted_note;
 use crate::commands::streams;
 use crate::exit::{CommandResult, Exit};
 use crate::output::{Names, Output};
@@ -141,9 +141,7 @@ fn remarks(entry: &ListedEntry) -> String {
         let namespace = serde_json::to_value(entry.namespace).unwrap_or_default();
         remarks.push_str(&format!(" [{} name]", namespace.as_str().unwrap_or_default()));
     }
-    if entry.allocation == Allocation::Deleted {
-        remarks.push_str(" [deleted]");
-    }
+    remarks.push_str(deleted_note(entry.allocation));
     if let Some(rule) = &entry.rule {
         remarks.push_str(&format!(" [excluded by {rule}]"));
     }

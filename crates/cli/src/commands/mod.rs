@@ -34,12 +34,21 @@ mod worker;
 pub(crate) use rescue::live;
 
 use clap::Subcommand;
+use ntt_model::entry::Allocation;
 
 use crate::args::Arguments;
 use crate::exit::CommandResult;
 
 /// What is said of a content that the store does not have right any more, and what to do.
 const DAMAGED_IN_STORE: &str = "damaged in the store: ingest its medium again, or any other that has it; `ntt verify` finds out what else is damaged";
+
+/// ` [deleted]` behind the name of an entry that is no longer in use; else nothing.
+const fn deleted_note(allocation: Allocation) -> &'static str {
+    match allocation {
+        Allocation::Deleted => " [deleted]",
+        Allocation::Allocated => "",
+    }
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

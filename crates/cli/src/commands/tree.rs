@@ -10,6 +10,7 @@ use ntt_report::selector::Selector;
 
 use crate::args::Global;
 use crate::commands::choice::{OneScan, not_found};
+use crate::commands::deleted_note;
 use crate::exit::{CommandResult, Exit};
 use crate::output::Output;
 use crate::{session, units};
@@ -92,6 +93,7 @@ fn drawn(entry: &TreeEntry, sizes: bool) -> String {
     if let Some(target) = &entry.entry.target {
         line.push_str(&format!(" -> {}", target.escaped()));
     }
+    line.push_str(deleted_note(entry.entry.allocation));
     // Only where the trees of several file systems begin.
     if let Some(reader) = entry.entry.reader.as_ref().filter(|_| entry.depth == 1) {
         line.push_str(&format!("  [{reader}]"));

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use ntt_testkit::corpus::corpus_image;
 
 use crate::environment::Environment;
+use crate::images;
 
 /// A tree with many names, some of which are no text.
 fn prepared() -> Environment {
@@ -267,6 +268,28 @@ fn r23_case_and_bytes_are_the_same_for_all_patterns() {
         assert_eq!(found(&[b"-i", b"--glob", b"CAF\xe9"]), 1);
         assert_eq!(found(&[b"-i", b"--glob", b"CAF\xc9"]), 0);
     }
+}
+
+/// What is deleted is never shown as if it were there.
+#[test]
+fn deleted_names_are_marked_wherever_they_are_shown() {
+    let environment = Environment::new();
+    environment.write("demo.img", &images::demo());
+    let _ = environment.ntt(["ingest", "--deleted", "demo.img"]).code(0);
+    for command in [
+        &["ls", "-l", "--deleted", "demo.img/1"][..],
+        &["tree", "--deleted", "demo.img/1"],
+        &["find", "-l", "--deleted"],
+    ] {
+        let shown = environment.ntt(command).code(0);
+        let marked: Vec<&str> = shown.lines().filter(|line| line.contains("[deleted]")).collect();
+        assert!(
+            marked.len() == 1 && marked[0].contains("_one.txt [deleted]"),
+            "{command:?}: {shown}"
+        );
+    }
+    let told = environment.ntt(["--json", "find", "--deleted", "_one"]).code(0);
+    assert!(told.contains("\"allocation\":\"deleted\""), "{told}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ntt_pipeline::archive::CataloguePlace;
+use ntt_pipeline::exclude::Rules;
 use ntt_pipeline::identify::{Recognition, Source, SourceKind};
 use ntt_pipeline::ingest::{self, IngestPlan, IngestRequest, SourcePlan};
 use ntt_pipeline::rescue::{RescuePlan, RescueSettings};
@@ -124,6 +125,10 @@ pub(crate) fn run(global: &Global, args: &IngestArgs) -> CommandResult {
         skip_copy: args.no_copy,
         skip_verify: args.no_verify,
     };
+    let flags = flags(args)?;
+    let root = session::archive_root(global)?;
+    // A mistyped rule is told now, not when a rescue of hours is over.
+    Rules::of_settings(&session::config(global, &root, &borrowed(&flags))?, &root)?;
     // R4: a call in which no source can be used makes no archive.
     let is_usable = |path: &PathBuf| {
         if request.rescue.concerns(path) {
@@ -133,9 +138,9 @@ pub(crate) fn run(global: &Global, args: &IngestArgs) -> CommandResult {
         }
     };
     if args.dry_run || !args.sources.iter().any(is_usable) {
-        return dry_run(global, args, &request);
+        return dry_run(global, &flags, &request);
     }
-    let session = Session::open_or_create(global, &borrowed(&flags(args)?))?;
+    let session = Session::open_or_create(global, &borrowed(&flags))?;
     let summary = session.settle(ingest::run(&session.context(), &request))?;
     summary::print_ingest(&mut Output::new(global), &summary)?;
     if summary.outcome == ntt_pipeline::RunOutcome::Interrupted {
@@ -180,9 +185,9 @@ fn borrowed<'a>(flags: &'a [(&'static str, String)]) -> Vec<session::Flag<'a>> {
 }
 
 /// Prints the plan. An archive that is not there yet is not made (R40).
-fn dry_run(global: &Global, args: &IngestArgs, request: &IngestRequest) -> CommandResult {
+fn dry_run(global: &Global, flags: &[(&'static str, String)], request: &IngestRequest) -> CommandResult {
     let root = session::archive_root(global)?;
-    let config = session::config(global, &root, &borrowed(&flags(args)?))?;
+    let config = session::config(global, &root, &borrowed(flags))?;
     let archive = if Archive::exists(&root, &CataloguePlace::of(&config)?) {
         Some(session::look(global)?)
     } else {

@@ -267,3 +267,42 @@ fn r26_rules_that_cannot_be_read_are_told() {
     let _ = environment.ntt(["exclude", "tree", "rules.toml"]).code(0);
     let _ = environment.ntt(["doctor"]).code(0);
 }
+
+/// R26, R44: what is wrong with the rules is told before a source is read or anything written, by every command that takes them and wherever they are named.
+#[test]
+fn r26_wrong_rules_are_refused_before_anything_is_read() {
+    let environment = Environment::new();
+    environment.write("disk.img", &images::demo());
+    environment.write("wrong.toml", b"[[rule]]\nname = \"x\"\nglobb = \"*\"\n");
+    let refused = |command: &[&str], rules: &str| {
+        let error = environment
+            .ntt([command, &["--rules", rules, "disk.img"]].concat())
+            .stderr(2);
+        assert!(error.contains(rules), "{command:?}: {error}");
+    };
+    for rules in ["wrong.toml", "absent.toml"] {
+        for command in [&["ingest"][..], &["ingest", "--rescue"], &["ingest", "--dry-run"]] {
+            refused(command, rules);
+            assert!(!environment.archive().exists(), "{command:?} with {rules}");
+        }
+    }
+    let _ = environment.ntt(["ingest", "disk.img"]).code(0);
+    for rules in ["wrong.toml", "absent.toml"] {
+        for command in [&["ingest", "--rescue"][..], &["scan"], &["scan", "--dry-run"]] {
+            refused(command, rules);
+        }
+        let _ = environment.ntt(["exclude", "disk.img", rules]).stderr(2);
+    }
+    std::fs::write(
+        environment.archive().join("ntt.toml"),
+        b"rules = \"absent.toml\"\n",
+    )
+    .expect("mine");
+    let error = environment.ntt(["ingest", "--rescue", "disk.img"]).stderr(2);
+    assert!(error.contains("absent.toml"), "{error}");
+    assert_eq!(
+        environment.ntt(["medium", "list"]).code(0).lines().count(),
+        2,
+        "a head and one medium"
+    );
+}

@@ -306,3 +306,42 @@ fn r26_wrong_rules_are_refused_before_anything_is_read() {
         "a head and one medium"
     );
 }
+
+/// R26: what is excluded and not stored is not said to be restored, and is no difference to what was.
+#[test]
+fn r26_what_is_excluded_is_not_restored_and_not_missed() {
+    let environment = with_rules();
+    let _ = environment
+        .ntt(["ingest", "--rules", "rules.toml", "tree"])
+        .code(0);
+    let plan = environment
+        .ntt(["--json", "restore", "--dry-run", "tree", "out"])
+        .document(0);
+    let said = environment.ntt(["restore", "tree", "out"]).code(3);
+    assert!(
+        said.contains(&format!("restored {} paths", plan["paths"])),
+        "{plan} {said}"
+    );
+    let said = environment.ntt(["restore", "--compare", "tree", "out"]).code(3);
+    assert!(said.contains("4 of them not stored"), "{said}");
+}
+
+/// R26: a dry run tells the numbers of the run, second names included in neither.
+#[test]
+fn r26_a_dry_run_counts_what_the_run_counts() {
+    let environment = Environment::new();
+    environment.write("disk.img", &images::demo());
+    environment.write("all.toml", b"[[rule]]\nname = \"all\"\nglob = \"*\"\n");
+    let _ = environment.ntt(["ingest", "disk.img"]).code(0);
+    let plan = environment
+        .ntt(["--json", "exclude", "--dry-run", "disk.img", "all.toml"])
+        .document(0);
+    let done = environment
+        .ntt(["--json", "exclude", "disk.img", "all.toml"])
+        .document(0);
+    let volumes = done["volumes"].as_array().expect("volumes");
+    let excluded = volumes
+        .iter()
+        .filter_map(|volume| volume[1]["excluded_paths"].as_u64());
+    assert_eq!(plan["rules"][0]["paths"], excluded.sum::<u64>(), "{done}");
+}

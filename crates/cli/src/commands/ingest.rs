@@ -44,10 +44,10 @@ pub(crate) struct IngestArgs {
     rescue: bool,
     #[command(flatten)]
     effort: EffortFlags,
-    /// Go on with the rescue of this medium, whatever is thought of the source; for one source.
+    /// Go on with the rescue of this medium, whatever is thought of the source; for one device, or one file with --rescue.
     #[arg(long, value_name = "MEDIUM")]
     medium: Option<OsString>,
-    /// Eject the medium after its rescue.
+    /// Eject the medium after its rescue: of a device, or with --rescue.
     #[arg(long)]
     eject: bool,
     /// Take the sources as the images of one set: what several of them make together (RAID, volume groups) is put together and becomes a medium too.
@@ -125,6 +125,7 @@ pub(crate) fn run(global: &Global, args: &IngestArgs) -> CommandResult {
         skip_copy: args.no_copy,
         skip_verify: args.no_verify,
     };
+    refuse_idle_flags(args, &request.rescue)?;
     let flags = flags(args)?;
     let root = session::archive_root(global)?;
     // A mistyped rule is told now, not when a rescue of hours is over.
@@ -147,6 +148,23 @@ pub(crate) fn run(global: &Global, args: &IngestArgs) -> CommandResult {
         session::say_how_to_resume(global);
     }
     Ok(summary.outcome.into())
+}
+
+/// Refuses what speaks of a rescue where nothing is rescued: it would be passed over without a word. Of a source that is not there more is said later.
+fn refuse_idle_flags(args: &IngestArgs, rescue: &RescueSettings) -> Result<(), Failure> {
+    let given = match (&args.medium, args.eject) {
+        (Some(_), _) => Some("--medium"),
+        (None, true) => Some("--eject"),
+        (None, false) => args.effort.given(),
+    };
+    let is_copied = |path: &PathBuf| path.exists() && !rescue.concerns(path);
+    match given {
+        Some(name) if args.sources.iter().all(is_copied) => Err(Failure::usage(format!(
+            "{name} speaks of a rescue, and no source is a device: nothing would be rescued"
+        ))
+        .hint("--rescue rescues files too")),
+        _ => Ok(()),
+    }
 }
 
 fn rescue_settings(args: &IngestArgs) -> RescueSettings {

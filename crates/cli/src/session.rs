@@ -132,6 +132,7 @@ pub(crate) fn archive_root(global: &Global) -> Result<PathBuf, Failure> {
 
 /// The settings in force for the archive in `root`.
 pub(crate) fn config(global: &Global, root: &Path, flags: &[Flag<'_>]) -> Result<Config, Failure> {
+    Archive::refuse_closed(root)?;
     let path = Archive::config_path(root);
     let place = path.display().to_string();
     let variables: Vec<(String, String, String)> = std::env::vars()

@@ -120,6 +120,12 @@ pub(crate) fn archive_root(global: &Global) -> Result<PathBuf, Failure> {
     if let Some(path) = &global.archive {
         return Ok(path.clone());
     }
+    match std::env::var_os("NTT_ARCHIVE") {
+        // What a script left empty by mistake is not the archive of the configuration.
+        Some(path) if path.is_empty() => return Err(Failure::usage("NTT_ARCHIVE is empty")),
+        Some(path) => return Ok(path.into()),
+        None => {}
+    }
     if let Some(path) = user_layer()?.archive() {
         return Ok(path.to_owned());
     }

@@ -68,6 +68,21 @@ fn r44_2_the_arguments_make_no_sense() {
     }
 }
 
+/// The usage that an error tells has nothing in it that need not be given, and a variable that is empty names no archive.
+#[test]
+fn r44_2_what_the_environment_gives_is_not_asked_for() {
+    let environment = Environment::new();
+    let said = environment.ntt(["ingest"]).stderr(2);
+    assert!(
+        said.contains("Usage: ntt ingest") && !said.contains("--archive"),
+        "{said}"
+    );
+    let said = environment
+        .ntt_with(&[("NTT_ARCHIVE", "")], ["medium", "list"])
+        .stderr(2);
+    assert!(said.contains("NTT_ARCHIVE is empty"), "{said}");
+}
+
 /// A program that asked for JSON gets it, also for arguments that are none.
 #[test]
 fn r44_wrong_arguments_are_told_as_json_if_that_is_asked_for() {

@@ -48,16 +48,11 @@ pub(crate) struct Arguments {
 /// Arguments that every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// Directory of the archive; made by the first ingest [default: from the configuration, else the XDG data directory].
-    #[arg(
-        long,
-        global = true,
-        env = "NTT_ARCHIVE",
-        hide_env_values = true,
-        value_name = "DIR"
-    )]
+    // The variable is read where the archive is looked for: clap would show the option in the usage of every error, as if it had to be given.
+    /// Directory of the archive; made by the first ingest [default: NTT_ARCHIVE, else from the configuration, else the XDG data directory].
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) archive: Option<PathBuf>,
-    /// URL of a catalogue in a PostgreSQL server [default: from the configuration, else the catalogue lies in the archive].
+    /// URL of a catalogue in a PostgreSQL server [default: NTT_CATALOGUE, else from the configuration, else the catalogue lies in the archive].
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) catalogue: Option<String>,
     /// Print JSON on stdout (schema version 1, see docs/json.md).

@@ -82,7 +82,10 @@ impl Failure {
 
     /// Whether nothing else that was asked for can be done either.
     pub(crate) fn ends_all(&self) -> bool {
-        matches!(self.kind, FailureKind::Interrupted | FailureKind::ClosedPipe)
+        matches!(
+            self.kind,
+            FailureKind::Interrupted | FailureKind::ClosedPipe | FailureKind::Unreachable
+        )
     }
 
     /// The same failure with advice.

@@ -120,6 +120,12 @@ pub(crate) fn archive_root(global: &Global) -> Result<PathBuf, Failure> {
     if let Some(path) = &global.archive {
         return Ok(path.clone());
     }
+    match std::env::var_os("NTT_ARCHIVE") {
+        // What a script left empty by mistake is not the archive of the configuration.
+        Some(path) if path.is_empty() => return Err(Failure::usage("NTT_ARCHIVE is empty")),
+        Some(path) => return Ok(path.into()),
+        None => {}
+    }
     if let Some(path) = user_layer()?.archive() {
         return Ok(path.to_owned());
     }
@@ -132,6 +138,7 @@ pub(crate) fn archive_root(global: &Global) -> Result<PathBuf, Failure> {
 
 /// The settings in force for the archive in `root`.
 pub(crate) fn config(global: &Global, root: &Path, flags: &[Flag<'_>]) -> Result<Config, Failure> {
+    Archive::refuse_closed(root)?;
     let path = Archive::config_path(root);
     let place = path.display().to_string();
     let variables: Vec<(String, String, String)> = std::env::vars()

@@ -12,6 +12,9 @@ pub enum Error {
     /// There is no archive where one was expected.
     #[error("{} holds no archive", .0.display())]
     NoArchive(PathBuf),
+    /// A directory that this user may not enter: whether it holds an archive cannot be seen.
+    #[error("the archive {} cannot be entered: its directory, or one above it, is closed to this user", .0.display())]
+    Closed(PathBuf, #[source] io::Error),
     /// A store without its catalogue.
     #[error("the catalogue of the archive {} is gone", .0.display())]
     NoCatalogue(PathBuf),
@@ -170,6 +173,7 @@ impl Error {
         match self {
             Self::Config { .. } | Self::Selection(_) => ErrorKind::Usage,
             Self::NoArchive(_)
+            | Self::Closed(..)
             | Self::NoCatalogue(_)
             | Self::CatalogueElsewhere(_)
             | Self::StrangeCatalogue(_)

@@ -17,7 +17,7 @@ use ntt_store::{Piece, Verified};
 use crate::args::Global;
 use crate::commands::DAMAGED_IN_STORE;
 use crate::commands::choice::{OneScan, not_found};
-use crate::exit::{CommandResult, Exit, Failure, FailureKind};
+use crate::exit::{CommandResult, Exit, Failure, FailureKind, tell_failure};
 use crate::output::{Output, tell};
 use crate::session;
 
@@ -48,22 +48,45 @@ pub(crate) fn run(global: &Global, args: &CatArgs) -> CommandResult {
     let choice = args.scan.choice();
     let mut out = Output::new(global);
     let mut exit = Exit::Done;
+    let mut failed: Option<Failure> = None;
     for target in &args.targets {
-        let wrote = match content(catalogue, target.as_bytes(), wanted, choice)? {
-            Content::Blob { blob, damaged } => {
-                blob_out(&archive, target.as_bytes(), &blob, damaged, &mut out)?
+        let target = target.as_bytes();
+        let wrote = content(catalogue, target, wanted, choice)
+            .and_then(|content| content_out(&archive, target, &content, &mut out));
+        match wrote {
+            Ok(wrote) if exit != Exit::Damage && wrote != Exit::Done => exit = wrote,
+            Ok(_) => {}
+            Err(failure) if failure.ends_all() => return Err(failure),
+            // One that cannot be written keeps no other from it.
+            Err(failure) => {
+                out.flush()?;
+                if let Some(earlier) = failed.replace(failure) {
+                    tell_failure(global, &earlier);
+                }
             }
-            Content::Attribute(value) => {
-                value_out(&value, out.raw())?;
-                Exit::Done
-            }
-        };
-        if exit != Exit::Damage && wrote != Exit::Done {
-            exit = wrote;
         }
     }
     out.flush()?;
-    Ok(exit)
+    match failed {
+        Some(failure) if exit == Exit::Damage => {
+            tell_failure(global, &failure);
+            Ok(exit)
+        }
+        Some(failure) => Err(failure),
+        None => Ok(exit),
+    }
+}
+
+fn content_out(
+    archive: &Archive,
+    target: &[u8],
+    content: &Content,
+    out: &mut Output,
+) -> Result<Exit, Failure> {
+    match content {
+        Content::Blob { blob, damaged } => blob_out(archive, target, blob, *damaged, out),
+        Content::Attribute(value) => value_out(value, out.raw()).map(|()| Exit::Done),
+    }
 }
 
 /// What a target names.
@@ -84,12 +107,17 @@ fn blob_out(
 ) -> Result<Exit, Failure> {
     let name = escape(target);
     let (exit, said) = match (write(archive, blob, out.raw())?, damaged) {
-        (false, _) => (Exit::Damage, format!("ntt: {name}: {DAMAGED_IN_STORE}")),
-        (true, true) => {
+        (Wrote::Damaged, _) => (Exit::Damage, format!("ntt: {name}: {DAMAGED_IN_STORE}")),
+        (Wrote::Missing(error), _) => {
+            let said =
+                format!("ntt: {name}: its content is missing in the store ({error}); run `ntt doctor`");
+            (Exit::Damage, said)
+        }
+        (Wrote::Right, true) => {
             let said = format!("ntt: {name} is damaged: its missing bytes are shown as zeros");
             (Exit::Losses, said)
         }
-        (true, false) => return Ok(Exit::Done),
+        (Wrote::Right, false) => return Ok(Exit::Done),
     };
     out.flush()?;
     tell(&said);
@@ -168,24 +196,44 @@ fn stored(state: &StreamState) -> Option<Content> {
     })
 }
 
-/// Writes a content; answers whether it is what was put into the store (R42). Of one that is on record as damaged nothing is written, unless it is right
-/// again.
-fn write(archive: &Archive, blob: &BlobHash, out: &mut impl Write) -> Result<bool, Failure> {
+/// What came of writing a content.
+enum Wrote {
+    /// It is what was put into the store (R42).
+    Right,
+    /// It is not.
+    Damaged,
+    /// The file in which the index says that it lies is gone.
+    Missing(ntt_store::Error),
+}
+
+/// Writes a content. Of one that is on record as damaged nothing is written, unless it is right again.
+fn write(archive: &Archive, blob: &BlobHash, out: &mut impl Write) -> Result<Wrote, Failure> {
     let store = archive.store();
     let is_suspect = occurrences::blob(archive.catalogue(), blob)?.is_some_and(|row| row.bad);
     if is_suspect && !matches!(store.verifier().verify(blob)?, Verified::Good) || !store.contains(blob)? {
-        return Ok(false);
+        return Ok(Wrote::Damaged);
     }
+    let reader = match store.reader(blob) {
+        Ok(reader) => reader,
+        Err(error) if is_gone(&error) => return Ok(Wrote::Missing(error)),
+        Err(error) => return Err(error.into()),
+    };
     if std::io::stdout().is_terminal() {
         refuse_controls(&mut store.reader(blob)?)?;
     }
-    let digest = store
-        .reader(blob)?
-        .hashed_pieces::<std::io::Error>(&mut |piece| match piece {
-            Piece::Bytes(bytes) => out.write_all(bytes),
-            Piece::Zeros(len) => std::io::copy(&mut std::io::repeat(0).take(len), out).map(drop),
-        })?;
-    Ok(digest == *blob)
+    let digest = reader.hashed_pieces::<std::io::Error>(&mut |piece| match piece {
+        Piece::Bytes(bytes) => out.write_all(bytes),
+        Piece::Zeros(len) => std::io::copy(&mut std::io::repeat(0).take(len), out).map(drop),
+    })?;
+    Ok(if digest == *blob {
+        Wrote::Right
+    } else {
+        Wrote::Damaged
+    })
+}
+
+fn is_gone(error: &ntt_store::Error) -> bool {
+    matches!(error, ntt_store::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// Content is hostile: what could take over a terminal goes to a file or a pager.

@@ -22,7 +22,7 @@ use crate::{session, units};
 pub(crate) struct FindArgs {
     #[command(flatten)]
     filter: FilterArgs,
-    /// Show kind, size, date and state too.
+    /// Show size, date and state too.
     #[arg(long, short)]
     long: bool,
     /// Raw MEDIUM/VOLUME/PATH, each ended by a NUL. They have no room for the number of a scan: no --all-scans.

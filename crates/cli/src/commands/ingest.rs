@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ntt_pipeline::archive::CataloguePlace;
+use ntt_pipeline::exclude::Rules;
 use ntt_pipeline::identify::{Recognition, Source, SourceKind};
 use ntt_pipeline::ingest::{self, IngestPlan, IngestRequest, SourcePlan};
 use ntt_pipeline::rescue::{RescuePlan, RescueSettings};
@@ -43,10 +44,10 @@ pub(crate) struct IngestArgs {
     rescue: bool,
     #[command(flatten)]
     effort: EffortFlags,
-    /// Go on with the rescue of this medium, whatever is thought of the source; for one source.
+    /// Go on with the rescue of this medium, whatever is thought of the source; for one device, or one file with --rescue.
     #[arg(long, value_name = "MEDIUM")]
     medium: Option<OsString>,
-    /// Eject the medium after its rescue.
+    /// Eject the medium after its rescue: of a device, or with --rescue.
     #[arg(long)]
     eject: bool,
     /// Take the sources as the images of one set: what several of them make together (RAID, volume groups) is put together and becomes a medium too.
@@ -124,6 +125,11 @@ pub(crate) fn run(global: &Global, args: &IngestArgs) -> CommandResult {
         skip_copy: args.no_copy,
         skip_verify: args.no_verify,
     };
+    refuse_idle_flags(args, &request.rescue)?;
+    let flags = flags(args)?;
+    let root = session::archive_root(global)?;
+    // A mistyped rule is told now, not when a rescue of hours is over.
+    Rules::of_settings(&session::config(global, &root, &borrowed(&flags))?, &root)?;
     // R4: a call in which no source can be used makes no archive.
     let is_usable = |path: &PathBuf| {
         if request.rescue.concerns(path) {
@@ -133,15 +139,32 @@ pub(crate) fn run(global: &Global, args: &IngestArgs) -> CommandResult {
         }
     };
     if args.dry_run || !args.sources.iter().any(is_usable) {
-        return dry_run(global, args, &request);
+        return dry_run(global, &flags, &request);
     }
-    let session = Session::open_or_create(global, &borrowed(&flags(args)?))?;
+    let session = Session::open_or_create(global, &borrowed(&flags))?;
     let summary = session.settle(ingest::run(&session.context(), &request))?;
     summary::print_ingest(&mut Output::new(global), &summary)?;
     if summary.outcome == ntt_pipeline::RunOutcome::Interrupted {
         session::say_how_to_resume(global);
     }
     Ok(summary.outcome.into())
+}
+
+/// Refuses what speaks of a rescue where nothing is rescued: it would be passed over without a word. Of a source that is not there more is said later.
+fn refuse_idle_flags(args: &IngestArgs, rescue: &RescueSettings) -> Result<(), Failure> {
+    let given = match (&args.medium, args.eject) {
+        (Some(_), _) => Some("--medium"),
+        (None, true) => Some("--eject"),
+        (None, false) => args.effort.given(),
+    };
+    let is_copied = |path: &PathBuf| path.exists() && !rescue.concerns(path);
+    match given {
+        Some(name) if args.sources.iter().all(is_copied) => Err(Failure::usage(format!(
+            "{name} speaks of a rescue, and no source is a device: nothing would be rescued"
+        ))
+        .hint("--rescue rescues files too")),
+        _ => Ok(()),
+    }
 }
 
 fn rescue_settings(args: &IngestArgs) -> RescueSettings {
@@ -180,9 +203,9 @@ fn borrowed<'a>(flags: &'a [(&'static str, String)]) -> Vec<session::Flag<'a>> {
 }
 
 /// Prints the plan. An archive that is not there yet is not made (R40).
-fn dry_run(global: &Global, args: &IngestArgs, request: &IngestRequest) -> CommandResult {
+fn dry_run(global: &Global, flags: &[(&'static str, String)], request: &IngestRequest) -> CommandResult {
     let root = session::archive_root(global)?;
-    let config = session::config(global, &root, &borrowed(&flags(args)?))?;
+    let config = session::config(global, &root, &borrowed(flags))?;
     let archive = if Archive::exists(&root, &CataloguePlace::of(&config)?) {
         Some(session::look(global)?)
     } else {

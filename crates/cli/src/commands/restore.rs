@@ -22,7 +22,7 @@ use crate::{shell, units};
 ///
 /// Names, content, holes, links, modes and times come back as they were; owners when the system permits it.
 ///
-/// Exits with 3 if something could not be restored as it was, and with 12 if a content is damaged in the store or --compare finds a difference.
+/// Exits with 3 if something could not be restored as it was, or if --compare finds no difference but something of it is damaged or not stored, and with 12 if a content is damaged in the store or --compare finds a difference.
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArgs {
     /// MEDIUM[/VOLUME[/PATH]].
@@ -129,6 +129,12 @@ fn print_plan(out: &mut Output, plan: &RestorePlan) -> std::io::Result<()> {
         units::counted(plan.paths, "path", "paths"),
         units::bytes(plan.bytes)
     ))?;
+    if plan.excluded > 0 {
+        out.line(format!(
+            "not restored: {}, excluded and not stored",
+            units::counted(plan.excluded, "path", "paths")
+        ))?;
+    }
     for conflict in &plan.conflicts {
         out.line(format!("conflict: {conflict}"))?;
     }
@@ -178,11 +184,34 @@ fn print_comparison(out: &mut Output, summary: &CompareSummary) -> std::io::Resu
     let paths = units::counted(summary.paths, "path", "paths");
     let bytes = units::bytes(summary.bytes);
     match summary.differences {
-        0 => out.line(format!("equal: {paths}, {bytes} compared"))?,
+        0 if summary.is_whole() => out.line(format!("equal: {paths}, {bytes} compared"))?,
+        0 => out.line(format!("equal to what is on record: {paths}, {bytes} compared"))?,
         differences => {
             let differences = units::counted(differences, "difference", "differences");
             out.line(format!("{differences} in {paths}, {bytes} compared"))?;
         }
     }
+    print_missing(out, summary)?;
     out.flush()
+}
+
+/// What is missing on record, so that no comparison can miss it.
+fn print_missing(out: &mut Output, summary: &CompareSummary) -> std::io::Result<()> {
+    if summary.damaged > 0 {
+        let count = units::count(summary.damaged);
+        out.line(format!(
+            "  {count} of them damaged: zeros stand for what could not be read"
+        ))?;
+    }
+    if summary.not_stored > 0 {
+        let count = units::count(summary.not_stored);
+        out.line(format!("  {count} of them not stored, and not restored"))?;
+    }
+    if summary.unlisted > 0 {
+        let losses = units::counted(summary.unlisted, "loss", "losses");
+        out.line(format!(
+            "  {losses} when the medium was listed: there may be more on it"
+        ))?;
+    }
+    Ok(())
 }

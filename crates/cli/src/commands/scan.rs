@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ntt_pipeline::archive::Access;
+use ntt_pipeline::exclude::Rules;
 use ntt_pipeline::scan::{self, ScanPlan, ScanSummary};
 use ntt_report::selector::Selector;
 
@@ -43,6 +44,7 @@ pub(crate) fn run(global: &Global, args: &ScanArgs) -> CommandResult {
         .into_iter()
         .collect();
     let session = Session::open(global, access, &flags)?;
+    Rules::of_settings(session.context().config, session.archive().root())?;
     let catalogue = session.archive().catalogue();
     let selector = Selector::parse(catalogue, args.target.as_bytes())?;
     let medium = selector.find_medium(catalogue)?;

@@ -13,7 +13,7 @@ use ntt_pipeline::Archive;
 use ntt_report::Error;
 use ntt_report::listing::entries_at;
 use ntt_report::occurrences::{self, Place};
-use ntt_report::selector::{ScanChoice, Selector};
+use ntt_report::selector::{ScanChoice, Selector, find_medium};
 
 use crate::args::Global;
 use crate::commands::DAMAGED_IN_STORE;
@@ -86,10 +86,18 @@ fn hashes(catalogue: &dyn Catalogue, content: &[u8], choice: ScanChoice) -> Resu
             Failure::new(FailureKind::Failed, format!("{}: {error}", escape(content)))
         })?]);
     }
-    let selector = Selector::parse(catalogue, content)?;
-    let scans = selector.find_scans(catalogue, choice).map_err(|error| {
-        Failure::from(error).hint(format!("{} is no file of this machine either", escape(content)))
-    })?;
+    let nowhere =
+        |error| Failure::from(error).hint(format!("{} is no file of this machine either", escape(content)));
+    let selector = match Selector::parse(catalogue, content) {
+        // What begins with no medium may be a mistyped file: no rule of writing places was broken.
+        Err(Error::Usage(reason)) => {
+            let first = content.split(|byte| *byte == b'/').next().unwrap_or_default();
+            find_medium(catalogue, first).map_err(nowhere)?;
+            return Err(nowhere(Error::Usage(reason)));
+        }
+        selector => selector?,
+    };
+    let scans = selector.find_scans(catalogue, choice).map_err(nowhere)?;
     let entries = match entries_at(catalogue, &scans, &selector) {
         Err(error @ Error::NotFound { .. }) if choice == ScanChoice::Current => {
             let failure = Failure::from(error);

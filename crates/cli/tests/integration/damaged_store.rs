@@ -418,3 +418,39 @@ fn r37_where_looks_whether_the_file_is_there() {
         fs::rename(&aside, &file).expect("moved back");
     }
 }
+
+/// R44: a content whose file is gone is damage of the store, told with the path that was asked for, and keeps no other from being written.
+#[test]
+fn r44_cat_tells_of_contents_whose_files_are_gone_and_goes_on() {
+    let environment = archive();
+    for name in NAMES {
+        let (path, _) = place(&environment, &content(name)).expect("it is stored");
+        let aside = path.with_extension("aside");
+        fs::rename(&path, &aside).expect("mine");
+        let target = format!("tree/1/{name}");
+        let run = environment.ntt(["cat", &target]);
+        let said = run.everything();
+        assert!(
+            said.contains(&target) && said.contains("run `ntt doctor`"),
+            "{said}"
+        );
+        assert_eq!(said.matches("os error 2").count(), 1, "{said}");
+        assert_eq!(run.bytes(12), b"", "{name}");
+        fs::rename(&aside, &path).expect("mine");
+    }
+    let (path, _) = place(&environment, &content("large")).expect("it is stored");
+    fs::remove_file(path).expect("mine");
+    let wanted = [
+        "cat",
+        "tree/1/small",
+        "tree/1/large",
+        "tree/1/absent",
+        "tree/1/good",
+    ];
+    let written = [content("small"), b"this one stays as it is".to_vec()].concat();
+    let run = environment.ntt(wanted);
+    assert!(run.everything().contains("absent"));
+    assert_eq!(run.bytes(12), written);
+    let run = environment.ntt(["cat", "tree/1/absent", "tree/1/good"]);
+    assert_eq!(run.bytes(1), b"this one stays as it is");
+}

@@ -267,3 +267,81 @@ fn r26_rules_that_cannot_be_read_are_told() {
     let _ = environment.ntt(["exclude", "tree", "rules.toml"]).code(0);
     let _ = environment.ntt(["doctor"]).code(0);
 }
+
+/// R26, R44: what is wrong with the rules is told before a source is read or anything written, by every command that takes them and wherever they are named.
+#[test]
+fn r26_wrong_rules_are_refused_before_anything_is_read() {
+    let environment = Environment::new();
+    environment.write("disk.img", &images::demo());
+    environment.write("wrong.toml", b"[[rule]]\nname = \"x\"\nglobb = \"*\"\n");
+    let refused = |command: &[&str], rules: &str| {
+        let error = environment
+            .ntt([command, &["--rules", rules, "disk.img"]].concat())
+            .stderr(2);
+        assert!(error.contains(rules), "{command:?}: {error}");
+    };
+    for rules in ["wrong.toml", "absent.toml"] {
+        for command in [&["ingest"][..], &["ingest", "--rescue"], &["ingest", "--dry-run"]] {
+            refused(command, rules);
+            assert!(!environment.archive().exists(), "{command:?} with {rules}");
+        }
+    }
+    let _ = environment.ntt(["ingest", "disk.img"]).code(0);
+    for rules in ["wrong.toml", "absent.toml"] {
+        for command in [&["ingest", "--rescue"][..], &["scan"], &["scan", "--dry-run"]] {
+            refused(command, rules);
+        }
+        let _ = environment.ntt(["exclude", "disk.img", rules]).stderr(2);
+    }
+    std::fs::write(
+        environment.archive().join("ntt.toml"),
+        b"rules = \"absent.toml\"\n",
+    )
+    .expect("mine");
+    let error = environment.ntt(["ingest", "--rescue", "disk.img"]).stderr(2);
+    assert!(error.contains("absent.toml"), "{error}");
+    assert_eq!(
+        environment.ntt(["medium", "list"]).code(0).lines().count(),
+        2,
+        "a head and one medium"
+    );
+}
+
+/// R26: what is excluded and not stored is not said to be restored, and is no difference to what was.
+#[test]
+fn r26_what_is_excluded_is_not_restored_and_not_missed() {
+    let environment = with_rules();
+    let _ = environment
+        .ntt(["ingest", "--rules", "rules.toml", "tree"])
+        .code(0);
+    let plan = environment
+        .ntt(["--json", "restore", "--dry-run", "tree", "out"])
+        .document(0);
+    let said = environment.ntt(["restore", "tree", "out"]).code(3);
+    assert!(
+        said.contains(&format!("restored {} paths", plan["paths"])),
+        "{plan} {said}"
+    );
+    let said = environment.ntt(["restore", "--compare", "tree", "out"]).code(3);
+    assert!(said.contains("4 of them not stored"), "{said}");
+}
+
+/// R26: a dry run tells the numbers of the run, second names included in neither.
+#[test]
+fn r26_a_dry_run_counts_what_the_run_counts() {
+    let environment = Environment::new();
+    environment.write("disk.img", &images::demo());
+    environment.write("all.toml", b"[[rule]]\nname = \"all\"\nglob = \"*\"\n");
+    let _ = environment.ntt(["ingest", "disk.img"]).code(0);
+    let plan = environment
+        .ntt(["--json", "exclude", "--dry-run", "disk.img", "all.toml"])
+        .document(0);
+    let done = environment
+        .ntt(["--json", "exclude", "disk.img", "all.toml"])
+        .document(0);
+    let volumes = done["volumes"].as_array().expect("volumes");
+    let excluded = volumes
+        .iter()
+        .filter_map(|volume| volume[1]["excluded_paths"].as_u64());
+    assert_eq!(plan["rules"][0]["paths"], excluded.sum::<u64>(), "{done}");
+}

@@ -2,8 +2,11 @@
 
 use std::fs;
 
+use ntt_testkit::corpus::have;
+
 use crate::environment::Environment;
 use crate::images::{self, DEMO_EXT};
+use crate::losses::as_nobody;
 
 /// An archive with a whole directory in it: a content in a pack, and one that is a file of its own.
 fn archive() -> Environment {
@@ -40,7 +43,6 @@ fn r44_1_it_could_not_be_done_or_is_not_there() {
         &["cat", "tree/1/nothing"],
         &["where", &"0".repeat(64)],
         &["inspect", "nowhere"],
-        &["exclude", "tree", "nowhere.toml"],
     ] {
         let run = environment.ntt(arguments);
         assert_eq!(run.exit(), Some(1), "{arguments:?}: {}", run.everything());
@@ -59,10 +61,26 @@ fn r44_2_the_arguments_make_no_sense() {
         &["find", "--after", "yesterday"],
         &["retry", "--class", "bad luck", "tree"],
         &["ingest", "--jobs", "many", "tree"],
+        &["exclude", "tree", "nowhere.toml"],
     ] {
         let run = environment.ntt(arguments);
         assert_eq!(run.exit(), Some(2), "{arguments:?}: {}", run.everything());
     }
+}
+
+/// The usage that an error tells has nothing in it that need not be given, and a variable that is empty names no archive.
+#[test]
+fn r44_2_what_the_environment_gives_is_not_asked_for() {
+    let environment = Environment::new();
+    let said = environment.ntt(["ingest"]).stderr(2);
+    assert!(
+        said.contains("Usage: ntt ingest") && !said.contains("--archive"),
+        "{said}"
+    );
+    let said = environment
+        .ntt_with(&[("NTT_ARCHIVE", "")], ["medium", "list"])
+        .stderr(2);
+    assert!(said.contains("NTT_ARCHIVE is empty"), "{said}");
 }
 
 /// A program that asked for JSON gets it, also for arguments that are none.
@@ -170,4 +188,84 @@ fn a_reader_that_goes_away_is_no_error() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// R44: an archive that this user may not enter is out of reach, and no settings file is to blame.
+#[test]
+fn r44_10_an_archive_that_is_closed_to_the_user() {
+    use std::os::unix::fs::PermissionsExt;
+    if rustix::process::geteuid().is_root() && !have("setpriv") {
+        return;
+    }
+    let environment = archive();
+    environment.open_to_all();
+    std::fs::set_permissions(environment.archive(), std::fs::Permissions::from_mode(0o000)).expect("mine");
+    for arguments in [
+        &["medium", "list"][..],
+        &["find", ""],
+        &["ingest", "tree"],
+        &["config", "show"],
+    ] {
+        let said = as_nobody(&environment, arguments).stderr(10);
+        assert!(
+            said.contains("archive cannot be entered") && !said.contains("ntt.toml"),
+            "{arguments:?}: {said}"
+        );
+    }
+    std::fs::set_permissions(environment.archive(), std::fs::Permissions::from_mode(0o700)).expect("mine");
+}
+
+/// R44: what speaks of a rescue is refused where nothing is rescued, and not passed over.
+#[test]
+fn r44_2_flags_of_a_rescue_without_one() {
+    let environment = Environment::new();
+    environment.write("disk.img", &images::demo());
+    for flags in [
+        &["--medium", "nope"][..],
+        &["--eject"],
+        &["--patience", "night"],
+        &["--priority", "0:512"],
+        &["--files-first"],
+        &["--wait", "1"],
+        &["--accept-size"],
+        &["--accept-space"],
+    ] {
+        let said = environment
+            .ntt([&["ingest", "disk.img"], flags].concat())
+            .stderr(2);
+        assert!(
+            said.contains(&format!("{} speaks of a rescue", flags[0])) && said.contains("--rescue"),
+            "{said}"
+        );
+        assert!(!environment.archive().exists(), "{flags:?}");
+    }
+    let _ = environment
+        .ntt([
+            "ingest",
+            "--rescue",
+            "--patience",
+            "minutes",
+            "--accept-space",
+            "disk.img",
+        ])
+        .code(0);
+    let said = environment.ntt(["ingest", "--eject", "absent.img"]).stderr(1);
+    assert!(
+        said.contains("absent.img") && !said.contains("speaks of"),
+        "{said}"
+    );
+}
+
+/// R44: a mistyped file is not found, whether a folder is named with it or not.
+#[test]
+fn r44_1_where_is_what_is_nowhere() {
+    let environment = archive();
+    for name in ["nofile", "dir/nofile"] {
+        let said = environment.ntt(["where", name]).stderr(1);
+        assert!(
+            said.contains(&format!("{name} is no file of this machine either")),
+            "{said}"
+        );
+    }
+    let _ = environment.ntt(["where", "tree/nofile"]).stderr(2);
 }

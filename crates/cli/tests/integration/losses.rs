@@ -180,6 +180,35 @@ fn r3_an_earlier_state_of_an_image_is_known_again() {
     assert_eq!(only_state(&environment), "complete");
 }
 
+/// R44, R45: what was restored of a damaged medium is equal to what is on record, and that is not called whole.
+#[test]
+fn r45_a_comparison_tells_what_is_missing_on_record() {
+    let environment = Environment::new();
+    if PartlyRescued::new(&environment).is_none() {
+        return;
+    }
+    let _ = environment.ntt(["ingest", "disk.img"]).code(3);
+    let _ = environment.ntt(["restore", "disk.img", "out"]).code(3);
+    let said = environment
+        .ntt(["restore", "--compare", "disk.img", "out"])
+        .code(3);
+    assert!(
+        said.contains("1 of them damaged") && !said.contains("equal: "),
+        "{said}"
+    );
+    let summary = environment
+        .ntt(["--json", "restore", "--compare", "disk.img", "out"])
+        .document(3);
+    assert_eq!(
+        (&summary["damaged"], &summary["differences"]),
+        (&1.into(), &0.into())
+    );
+    fs::remove_file(environment.work().join("out/second.bin")).expect("mine");
+    let _ = environment
+        .ntt(["restore", "--compare", "disk.img", "out"])
+        .code(12);
+}
+
 /// R1, R11: a map that comes to light after the ingest makes no second medium of its image. What was taken for rescued is damaged from then on.
 #[test]
 fn r11_a_map_that_is_found_later_tells_of_the_medium_that_is_known() {

@@ -1,6 +1,11 @@
 //! `ntt rescue` on files; faults are the business of the crate's own tests.
 
+use std::os::unix::fs::PermissionsExt;
+
+use ntt_testkit::corpus::have;
+
 use crate::environment::Environment;
+use crate::losses::as_nobody;
 
 const LEN: usize = 3_000_123;
 
@@ -132,4 +137,39 @@ fn r21_no_file_of_a_rescue_is_its_source() {
         assert!(read(&environment, "source") == content(), "{suffix}");
         assert!(!environment.work().join("image").exists(), "{suffix}");
     }
+}
+
+/// What is no mapfile is called that, and where one would be looked for.
+#[test]
+fn what_is_no_mapfile_is_not_drawn() {
+    let environment = Environment::new();
+    let _ = environment.write("image", &content());
+    let said = environment.ntt(["rescue", "--show", "image"]).stderr(1);
+    assert!(
+        said.contains("image is no mapfile") && said.contains("its map would be image.map"),
+        "{said}"
+    );
+    let _ = environment.write("image.map", b"no map");
+    let said = environment.ntt(["rescue", "--show", "image"]).stderr(1);
+    assert!(
+        said.contains("image.map is no mapfile") && !said.contains("would be"),
+        "{said}"
+    );
+}
+
+/// The group of devices helps with devices only.
+#[test]
+fn a_file_that_may_not_be_read_is_no_device() {
+    if rustix::process::geteuid().is_root() && !have("setpriv") {
+        return;
+    }
+    let environment = Environment::new();
+    environment.open_to_all();
+    let path = environment.write("source", &content());
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o000)).expect("mine");
+    let said = as_nobody(&environment, &["rescue", "source", "--output", "image"]).stderr(1);
+    assert!(
+        said.contains("Permission denied") && !said.contains("`disk`"),
+        "{said}"
+    );
 }

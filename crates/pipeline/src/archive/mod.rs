@@ -294,6 +294,21 @@ impl Archive {
         is_store(root) && (*place != CataloguePlace::Embedded || has_catalogue(root) && !is_elsewhere(root))
     }
 
+    /// Refuses a directory that this user may not enter; one that is not there is none of those.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    pub fn refuse_closed(root: &Path) -> Result<(), Error> {
+        // Any name in it will do.
+        match std::fs::symlink_metadata(Self::config_path(root)) {
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                Err(Error::Closed(root.to_owned(), error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Why there is no archive to open in `root`, where [`Archive::exists`] says so.
     pub fn absence(root: &Path) -> Error {
         match (is_elsewhere(root), is_store(root)) {

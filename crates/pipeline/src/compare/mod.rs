@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use ntt_model::name::escape;
 use serde::{Deserialize, Serialize};
 
-use crate::restore::{Destination, RestoreRequest};
+use crate::restore::{Destination, RestoreRequest, unlisted_losses};
 use crate::stage::{Running, Subject};
 use crate::tree::{self, Enter, Names, Tree, Visible, Visit};
 use crate::{Context, Error, RunOutcome, Stage};
@@ -42,13 +42,27 @@ pub struct CompareSummary {
     pub differences: u64,
     /// The first [`CompareSummary::LISTED_MAX`] of them.
     pub listed: Vec<Difference>,
-    /// How it ended: complete, or damage found.
+    /// Of the names compared, those whose contents the medium did not give in full: zeros stand for what is missing.
+    #[serde(default)]
+    pub damaged: u64,
+    /// Of the names compared, those that no restore can write, and that do not stand in the directory: their contents, or they themselves, are not in the archive.
+    #[serde(default)]
+    pub not_stored: u64,
+    /// Losses when the volumes were listed: what nobody listed is not compared either.
+    #[serde(default)]
+    pub unlisted: u64,
+    /// How it ended: complete, losses that are on record, or damage found.
     pub outcome: RunOutcome,
 }
 
 impl CompareSummary {
     /// Differences kept in the summary.
     pub const LISTED_MAX: usize = 1000;
+
+    /// Whether the catalogue itself tells of nothing that is missing in what was compared.
+    pub const fn is_whole(&self) -> bool {
+        self.damaged == 0 && self.not_stored == 0 && self.unlisted == 0
+    }
 
     fn differ(&mut self, difference: Difference) {
         self.differences += 1;
@@ -105,13 +119,17 @@ fn compare_all(
             comparer.root(&inode)?;
         }
         tree::walk(catalogue, &tree, context.interrupt, &mut comparer)?;
+        let unlisted = unlisted_losses(catalogue, &request.selection.medium, &tree)?;
+        summary.unlisted = summary.unlisted.saturating_add(unlisted);
     }
     let done = stage.done();
     summary.paths = done.items;
     summary.bytes = done.bytes;
-    if summary.differences > 0 {
-        summary.outcome = RunOutcome::DamageFound;
-    }
+    summary.outcome = match (summary.differences, summary.is_whole()) {
+        (0, true) => RunOutcome::Complete,
+        (0, false) => RunOutcome::Losses,
+        _ => RunOutcome::DamageFound,
+    };
     Ok(summary)
 }
 

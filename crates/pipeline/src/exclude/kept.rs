@@ -39,10 +39,10 @@ pub(super) fn keep(archive: &Archive, medium: &MediumRow, rules: &Rules) -> Resu
 /// [`Error::Config`] if a file of rules is wrong; when one cannot be read.
 pub(crate) fn given_anew(context: &Context<'_>, medium: &MediumRow) -> Result<Option<Rules>, Error> {
     let setting = &context.config.rules;
-    let (Origin::Flag(_), Some(file)) = (&setting.origin, &setting.value) else {
+    let (Origin::Flag(_), Some(_)) = (&setting.origin, &setting.value) else {
         return Ok(None);
     };
-    let rules = Rules::load(&context.archive.root().join(file))?;
+    let rules = Rules::of_settings(context.config, context.archive.root())?;
     match of_medium(context.archive, medium) {
         Ok(Some(kept)) if kept.text() == rules.text() => Ok(None),
         _ => Ok(Some(rules)),
@@ -71,10 +71,7 @@ pub(crate) fn of_medium(archive: &Archive, medium: &MediumRow) -> Result<Option<
 /// [`Error::Config`] if a file of rules is wrong; when one cannot be read or kept.
 pub(crate) fn for_scan(context: &Context<'_>, medium: &MediumRow) -> Result<Rules, Error> {
     let setting = &context.config.rules;
-    let given = || match &setting.value {
-        Some(path) => Rules::load(&context.archive.root().join(path)),
-        None => Ok(Rules::default()),
-    };
+    let given = || Rules::of_settings(context.config, context.archive.root());
     if matches!(setting.origin, Origin::Flag(_)) {
         let rules = given()?;
         keep(context.archive, medium, &rules)?;

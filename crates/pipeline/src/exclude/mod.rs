@@ -6,6 +6,8 @@
 mod kept;
 mod rules;
 
+use std::cell::Cell;
+
 use ntt_catalogue::rows::{MediumRow, PathRow, RelabelReport};
 use ntt_catalogue::{Catalogue, Labels};
 use ntt_model::entry::Allocation;
@@ -69,7 +71,7 @@ impl ExcludePlan {
     }
 
     fn count(&mut self, rules: &Rules, volume: u32, path: &PathRow) {
-        if path.alternate || path.allocation == Allocation::Deleted {
+        if !is_counted(path) {
             return;
         }
         self.paths += 1;
@@ -83,6 +85,11 @@ impl ExcludePlan {
             }
         }
     }
+}
+
+/// Whether a path is one of those that users are told the number of.
+fn is_counted(path: &PathRow) -> bool {
+    !path.alternate && path.allocation != Allocation::Deleted
 }
 
 /// Counts what the rules would exclude, with samples. Changes nothing.
@@ -118,7 +125,18 @@ pub fn run(context: &Context<'_>, medium: &MediumRow, rules: &Rules) -> Result<E
     kept::keep(context.archive, medium, rules)?;
     for (volume, scan) in own_scans(catalogue, medium)? {
         context.interrupt.check()?;
-        let report = with_labels(rules, |labels| catalogue.relabel(scan.id, labels))?;
+        let excluded = Cell::new(0);
+        let labels = Labels {
+            rules: rules.names(),
+            rule_of: &|path| {
+                let rule = rules.rule_of(path);
+                excluded.set(excluded.get() + u64::from(rule.is_some() && is_counted(path)));
+                rule
+            },
+        };
+        let mut report = catalogue.relabel(scan.id, &labels)?;
+        // The catalogue counts second names and deleted entries too.
+        report.excluded_paths = excluded.get();
         stage.add(report.excluded_paths, 0);
         summary.volumes.push((volume, report));
     }

@@ -8,8 +8,8 @@ use ntt_model::Kind;
 use regex::bytes::Regex;
 use serde::Deserialize;
 
-use crate::Error;
 use crate::config::Size;
+use crate::{Config, Error};
 
 /// Rules, in order; the first that matches a path names it.
 #[derive(Debug, Default)]
@@ -99,10 +99,29 @@ impl Rules {
     ///
     /// # Errors
     ///
-    /// As [`Rules::from_toml`], and when the file cannot be read.
+    /// As [`Rules::from_toml`]; [`Error::Config`] too when the file cannot be read, since whoever named it named it wrongly.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(Error::io("reading the rules", path))?;
-        Self::from_toml(&text, &path.display().to_string())
+        let place = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::from_toml(&text, &place),
+            Err(error) => Err(Error::Config {
+                place,
+                reason: format!("reading the rules failed: {error}"),
+            }),
+        }
+    }
+
+    /// Reads the rules file that the settings name, to be asked before anything is read or written: none if they name none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rules::load`].
+    pub fn of_settings(config: &Config, archive: &Path) -> Result<Self, Error> {
+        match &config.rules.value {
+            // What settings in a file name is relative to the archive.
+            Some(path) => Self::load(&archive.join(path)),
+            None => Ok(Self::default()),
+        }
     }
 
     /// The text that they were read from.

@@ -16,10 +16,10 @@ mod xattrs;
 use std::collections::HashMap;
 
 use ntt_catalogue::Catalogue;
-use ntt_catalogue::rows::{FindingRow, MediumRow};
+use ntt_catalogue::rows::{ChildRow, FindingRow, MediumRow, State, StreamState};
 use ntt_model::entry::{Inode, StreamKind};
 use ntt_model::name::escape;
-use ntt_model::{Kind, Layer, Severity};
+use ntt_model::{Kind, Layer, ScanId, Severity};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use destination::{Destination, MISLEADING};
@@ -68,6 +68,9 @@ pub struct RestorePlan {
     pub paths: u64,
     /// Bytes of content, holes counted.
     pub bytes: u64,
+    /// Names that are not written: a rule excludes them, and their contents were never stored.
+    #[serde(default)]
+    pub excluded: u64,
     /// Names that stand in each other's way: `volume/path`, escaped.
     pub conflicts: Vec<String>,
 }
@@ -104,24 +107,29 @@ pub fn plan(archive: &Archive, request: &RestoreRequest) -> Result<RestorePlan, 
     destination::check(request.destination.as_path(), request.into_existing)?;
     let catalogue = archive.catalogue();
     let mut counter = Counter {
+        catalogue,
+        plan: RestorePlan::default(),
+        volume: 0,
+        scan: None,
         streams: request.streams,
-        ..Counter::default()
     };
     for tree in tree::trees(catalogue, &request.selection)? {
         counter
             .plan
             .volumes
             .push((tree.volume, tree.subdirectory.clone()));
-        counter.volume = tree.volume;
+        (counter.volume, counter.scan) = (tree.volume, Some(tree.scan));
         tree::walk(catalogue, &tree, &Interrupt::new(), &mut counter)?;
     }
     Ok(counter.plan)
 }
 
-#[derive(Default)]
-struct Counter {
+struct Counter<'a> {
+    catalogue: &'a dyn Catalogue,
     plan: RestorePlan,
+    /// Volume and scan of the tree at hand.
     volume: u32,
+    scan: Option<ScanId>,
     /// Whether other streams than the data are restored.
     streams: bool,
 }
@@ -135,12 +143,30 @@ fn is_file(kind: &StreamKind, with_streams: bool) -> bool {
     }
 }
 
-impl Visit for Counter {
+impl Counter<'_> {
+    /// Whether a rule keeps the content of a name out of the archive. One that was stored before the rule is restored.
+    fn is_left_out(&self, child: &ChildRow) -> Result<bool, Error> {
+        let (Some(scan), Some(_)) = (self.scan, &child.rule) else {
+            return Ok(false);
+        };
+        let states = self.catalogue.stream_states(scan, child.number)?;
+        let is_excluded = |state: &StreamState| {
+            state.kind == StreamKind::Data && matches!(state.state, State::Excluded { .. })
+        };
+        Ok(states.iter().any(is_excluded))
+    }
+}
+
+impl Visit for Counter<'_> {
     fn directory(&mut self, path: &[u8], children: &mut Visible<'_>) -> Result<Enter, Error> {
         let mut names = Names::default();
         let mut enter = Vec::new();
         for child in children {
             let child = child?;
+            if self.is_left_out(&child)? {
+                self.plan.excluded += 1;
+                continue;
+            }
             self.plan.paths += 1;
             let (inode, with_streams) = (child.inode.as_ref(), self.streams);
             let streams = inode.map_or(&[][..], |inode| &inode.streams);
@@ -232,6 +258,30 @@ fn restore_all(
     })
 }
 
+/// Losses on record of the listing of a tree: of what they cost nobody knows names. None of a single entry.
+pub(crate) fn unlisted_losses(
+    catalogue: &dyn Catalogue,
+    medium: &MediumRow,
+    tree: &Tree,
+) -> Result<u64, Error> {
+    if tree.is_single_entry() {
+        return Ok(0);
+    }
+    let is_unlisted = |row: &&FindingRow| {
+        let is_loss = row.finding.severity == Severity::Loss && row.finding.layer != Layer::Content;
+        row.scan == Some(tree.scan) && is_loss
+    };
+    let mut count = catalogue.findings(medium.key)?.iter().filter(is_unlisted).count();
+    if count == 0 {
+        // Of a copy of a volume the other medium tells.
+        count = current_findings(catalogue, medium)?
+            .iter()
+            .filter(is_unlisted)
+            .count();
+    }
+    Ok(u64::try_from(count).unwrap_or(u64::MAX))
+}
+
 /// Restores one tree.
 struct Restorer<'a> {
     context: &'a Context<'a>,
@@ -314,29 +364,9 @@ impl Restorer<'_> {
 
     /// Says what nobody could list: what is not there is not restored either.
     fn tell_unlisted(&mut self, medium: &MediumRow) -> Result<(), Error> {
-        if self.tree.is_single_entry() {
-            return Ok(());
-        }
-        let scan = self.tree.scan;
-        let is_unlisted = |row: &FindingRow| {
-            let is_loss = row.finding.severity == Severity::Loss && row.finding.layer != Layer::Content;
-            row.scan == Some(scan) && is_loss
-        };
-        let catalogue = self.context.archive.catalogue();
-        let mut count = catalogue
-            .findings(medium.key)?
-            .iter()
-            .filter(|row| is_unlisted(row))
-            .count();
-        if count == 0 {
-            // Of a copy of a volume the other medium tells.
-            count = current_findings(catalogue, medium)?
-                .iter()
-                .filter(|row| is_unlisted(row))
-                .count();
-        }
+        let count = unlisted_losses(self.context.archive.catalogue(), medium, self.tree)?;
         if count > 0 {
-            let told = units::counted(u64::try_from(count).unwrap_or(u64::MAX), "loss", "losses");
+            let told = units::counted(count, "loss", "losses");
             let problem = format!(
                 "{told} when it was listed: there may be more on the medium than is restored; `ntt medium show --findings {}` tells",
                 medium.medium.id

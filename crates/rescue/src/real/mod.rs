@@ -61,7 +61,7 @@ impl RealDevice {
         if is_block && let Some(reason) = in_use::reason(metadata.rdev()) {
             return Err(refuse(reason));
         }
-        let (file, direct) = open(path, is_block).map_err(|error| refuse(explained(&error)))?;
+        let (file, direct) = open(path, is_block).map_err(|error| refuse(explained(&error, is_block)))?;
         let geometry = geometry(&file, is_block).map_err(|error| refuse(error.to_string()))?;
         if geometry.size_bytes == 0 {
             return Err(refuse(
@@ -244,10 +244,11 @@ fn geometry(file: &File, is_block: bool) -> io::Result<Geometry> {
 }
 
 /// EBUSY, EACCES and ENOMEDIUM say what to do.
-fn explained(error: &io::Error) -> String {
+fn explained(error: &io::Error, is_block: bool) -> String {
     match error.raw_os_error() {
         Some(16) => "it is in use: unmount it, and stop what holds it".to_owned(),
-        Some(13) => {
+        // The permissions of a file are its owner's affair.
+        Some(13) if is_block => {
             "not permitted: reading a device needs its group (often `disk` or `cdrom`), or root".to_owned()
         }
         Some(123) => "there is no medium in the drive".to_owned(),

@@ -8,21 +8,24 @@ use ntt_rescue::policy::{Patience, Policy};
 
 use crate::units;
 
+/// How long a device that went away is waited for.
+const WAIT_SECONDS: u64 = 60;
+
 /// The effort of a rescue.
 #[derive(Debug, Args)]
 pub(crate) struct EffortFlags {
-    /// How long to fight for what does not come at once.
-    #[arg(long, value_enum, default_value_t = PatienceArg::Minutes)]
-    pub(crate) patience: PatienceArg,
+    /// How long to fight for what does not come at once [default: minutes].
+    #[arg(long, value_enum)]
+    patience: Option<PatienceArg>,
     /// Read this range first: OFFSET:LENGTH, as in 1MiB:64KiB. May be given more than once.
     #[arg(long, value_name = "RANGE", value_parser = parse_range)]
     pub(crate) priority: Vec<ByteRange>,
     /// Read what files need before the rest from the start on; without it, once a read fails or is slow.
     #[arg(long)]
     pub(crate) files_first: bool,
-    /// Wait so many seconds for a device that went away.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    pub(crate) wait: u64,
+    /// Wait so many seconds for a device that went away [default: 60].
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
     /// Go on although the mapfile speaks of another size: the same disc in another drive.
     #[arg(long)]
     pub(crate) accept_size: bool,
@@ -35,9 +38,29 @@ impl EffortFlags {
     /// The limits that follow.
     pub(crate) fn policy(&self) -> Policy {
         Policy {
-            wait_for_device: Duration::from_secs(self.wait),
-            ..Policy::of(self.patience.into())
+            wait_for_device: Duration::from_secs(self.wait.unwrap_or(WAIT_SECONDS)),
+            ..Policy::of(self.patience().into())
         }
+    }
+
+    /// How long to fight.
+    pub(crate) fn patience(&self) -> PatienceArg {
+        self.patience.unwrap_or(PatienceArg::Minutes)
+    }
+
+    /// One of these arguments that was given, if any was.
+    pub(crate) fn given(&self) -> Option<&'static str> {
+        let given = [
+            ("--patience", self.patience.is_some()),
+            ("--priority", !self.priority.is_empty()),
+            ("--files-first", self.files_first),
+            ("--wait", self.wait.is_some()),
+            ("--accept-size", self.accept_size),
+            ("--accept-space", self.accept_space),
+        ];
+        given
+            .into_iter()
+            .find_map(|(name, is_given)| is_given.then_some(name))
     }
 }
 

@@ -177,15 +177,15 @@ fn say_how_to_go_on(global: &Global, args: &RescueArgs, record: &Record) {
     if global.quiet || global.json || record.health.missing_bytes == 0 {
         return;
     }
-    let advice = match (record.outcome, args.effort.patience) {
+    let advice = match (record.outcome, args.effort.patience()) {
         (Outcome::NobodyAnswers, _) => return,
         (Outcome::Stopped, _) => (
             "stopped; the same command goes on from here",
-            args.effort.patience,
+            args.effort.patience(),
         ),
         (Outcome::DeviceLost, _) => (
             "the device went away; when it is back, the same command goes on from here",
-            args.effort.patience,
+            args.effort.patience(),
         ),
         (_, PatienceArg::Minutes | PatienceArg::Hours) => {
             ("what is left takes longer: give it a night", PatienceArg::Night)
@@ -229,8 +229,19 @@ fn show(global: &Global, path: &Path) -> CommandResult {
     let file = if beside.exists() { beside } else { path.to_owned() };
     let bytes = std::fs::read(&file)
         .map_err(|error| Failure::new(FailureKind::Failed, format!("{}: {error}", file.display())))?;
-    let map = Mapfile::parse(&bytes)
-        .map_err(|error| Failure::new(FailureKind::Failed, format!("{}: {error}", file.display())))?;
+    let map = Mapfile::parse(&bytes).map_err(|error| {
+        let failure = Failure::new(
+            FailureKind::Failed,
+            format!("{} is no mapfile: {error}", file.display()),
+        );
+        match file == path {
+            true => failure.hint(format!(
+                "if it is an image, its map would be {}, and there is none",
+                Paths::new(path, None).map.display()
+            )),
+            false => failure,
+        }
+    })?;
     // What lies behind the end of the map was never read.
     let image = match file == path {
         true => path.with_extension(""),

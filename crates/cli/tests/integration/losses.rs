@@ -317,6 +317,61 @@ fn r11_a_lost_mapfile_turns_nothing_into_rescued_zeros() {
     assert_eq!(only_state(&environment), "complete", "{said}");
 }
 
+/// R3, R5, R11: an image that has bytes where the known one was never rescued is not that one without its map, but a better image of the same disk: a medium of its own.
+#[test]
+fn r11_a_better_image_without_a_map_is_a_medium_of_its_own() {
+    let environment = Environment::new();
+    // Behind the first MiB, by which the image is thought of at all.
+    let unread = [0x11_9800..0x12_9800, 0x89_a000..0x89_a400];
+    let whole = images::demo();
+    let holed = |filler: u8| {
+        let mut bytes = whole.clone();
+        for range in &unread {
+            bytes[range.clone()].fill(filler);
+        }
+        bytes
+    };
+    environment.write("disk.img", &holed(0));
+    let map = "0x0 + 1\n0x0 0x119800 +\n0x119800 0x10000 -\n0x129800 0x770800 +\n0x89a000 0x400 -\n";
+    let rest = format!("0x89a400 {:#x} +\n", whole.len() - 0x89_a400);
+    environment.write("disk.img.map", format!("{map}{rest}").as_bytes());
+    let media = || -> Vec<(String, String)> {
+        let list = environment.ntt(["medium", "list", "--json"]).document(0);
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        let listed = list["media"].as_array().expect("media").iter();
+        listed
+            .map(|medium| (text(&medium["label"]), text(&medium["completeness"])))
+            .collect()
+    };
+    let pair = |label: &str, state: &str| (label.to_owned(), state.to_owned());
+    let _ = environment
+        .ntt(["ingest", "disk.img", "--label", "disc 1"])
+        .code(3);
+    environment.write("good.img", &whole);
+    for _ in 0..2 {
+        let said = environment
+            .ntt(["ingest", "good.img", "--label", "disc 2"])
+            .code(0);
+        assert_eq!(
+            media(),
+            [pair("disc 1", "partial"), pair("disc 2", "complete")],
+            "{said}"
+        );
+    }
+    let damaged = environment.ntt(["find", "--state", "damaged"]).code(0);
+    assert_eq!(damaged.lines().count(), 2, "{damaged}");
+
+    // Where nothing stands in the unread bytes, it is the known image without its map, which lies where it lay.
+    environment.write("copy.img", &holed(0));
+    environment.write("filler.img", &holed(0xf6));
+    for name in ["copy.img", "filler.img"] {
+        let said = environment.ntt(["ingest", name]).code(3);
+        assert!(said.contains("disk.img.map is not beside it"), "{said}");
+        assert!(said.contains(&format!("{name}.map")), "{said}");
+        assert_eq!(media().len(), 2, "{said}");
+    }
+}
+
 /// R7, R11: what a rescue wrote of an image beside it tells of missing bytes although the map is gone.
 #[test]
 fn r07_the_record_of_a_rescue_tells_of_a_lost_mapfile() {

@@ -6,6 +6,7 @@ use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{Evidence, Image, MediumKind};
 use ntt_model::{ByteRange, MediumKey};
 
+use super::digest::is_filler;
 use super::evidence::{FILE, IMAGE_DIGEST, SAMPLED, STRONG, TAIL, files, is_covered};
 use super::lost_map;
 use super::stated::StatedDigests;
@@ -239,15 +240,20 @@ fn is_equal_as_known(known: &Image, source: &Source, interrupt: &Interrupt) -> R
     Ok(digests_of(&as_before, interrupt)?.image == Some(digest))
 }
 
-/// Whether a source that comes without the map that it had is the medium: the same file, or every byte is equal, zeros included. If there is something
-/// else where it was unread, what was read must be equal, and must be enough to tell media apart that only begin alike.
+/// Whether a source that comes without the map that it had is the medium: the same file, or every byte is equal, zeros included. Otherwise what was read must be
+/// equal, and must be enough to tell media apart that only begin alike. Elsewhere nothing may stand where it was unread: another image of the same disk has its bytes there, and
+/// taken for this one they would be lost (R3, R11). In the medium's own place they stay unread until a map says more.
 fn is_same_without_map(known: &Image, whole: &mut Whole<'_>, is_likely: bool) -> Result<bool, Error> {
     if is_same_file(known, whole.source) || whole.equals(known, is_likely)? {
         return Ok(true);
     }
     let unread_bytes: u64 = known.unread.iter().map(|range| range.len).sum();
-    let is_enough = known.path == whole.source.path.as_bytes() || unread_bytes < known.size_bytes / 2;
-    Ok(is_likely && is_enough && is_equal_as_known(known, whole.source, whole.interrupt)?)
+    let is_its_place = known.path == whole.source.path.as_bytes();
+    let is_enough = is_its_place || unread_bytes < known.size_bytes / 2;
+    if !is_likely || !is_enough || !is_equal_as_known(known, whole.source, whole.interrupt)? {
+        return Ok(false);
+    }
+    Ok(is_its_place || is_filler(&open_image(whole.source)?, &known.unread, whole.interrupt)?)
 }
 
 fn without_map(catalogue: &dyn Catalogue, key: MediumKey) -> Result<Recognition, Error> {

@@ -868,3 +868,44 @@ fn r12_a_short_part_of_a_split_image_is_a_loss() {
         .find(|line| line.contains("the rest of it is missing"));
     assert!(told.is_some_and(|line| line.starts_with("loss")), "{shown}");
 }
+
+/// R3, R44: a part of a split image that is gone is to be put back; what is left is no medium of its own.
+#[test]
+fn r03_a_split_image_whose_part_is_gone_is_no_new_medium() {
+    let environment = Environment::new();
+    for (number, part) in (1..).zip(images::demo().chunks(6 << 20)) {
+        environment.write(format!("disk.{number:03}"), part);
+    }
+    let place = |name: &str| environment.work().join(name);
+    let _ = environment.ntt(["ingest", "disk.001"]).code(0);
+    let parts = ["disk.002", "disk.003"];
+    let gone: [&[&str]; 3] = [&parts[..1], &parts[1..], &parts];
+    for gone in gone {
+        for name in gone {
+            fs::rename(place(name), place("kept").with_extension(name)).expect("moved");
+        }
+        for command in [
+            ["verify", "--source", "disk.001"],
+            ["scan", "--again", "disk.001"],
+            ["ingest", "disk.001", "--label=again"],
+        ] {
+            let said = environment.ntt(command).stderr(1);
+            assert!(said.contains(&format!("`{}`", gone[0])), "{command:?}: {said}");
+            assert!(said.contains("put it back"), "{command:?}: {said}");
+            assert!(!said.contains("ingest it again"), "{command:?}: {said}");
+        }
+        for name in gone {
+            fs::rename(place("kept").with_extension(name), place(name)).expect("moved");
+        }
+    }
+    let _ = environment.ntt(["verify", "--source", "disk.001"]).code(0);
+    let _ = environment.ntt(["ingest", "disk.001"]).code(0);
+    assert_eq!(only_state(&environment), "complete");
+    // The parts may be joined in the place of the first.
+    fs::write(place("disk.001"), images::demo()).expect("written");
+    for name in parts {
+        fs::remove_file(place(name)).expect("mine");
+    }
+    let _ = environment.ntt(["ingest", "disk.001"]).code(0);
+    assert_eq!(only_state(&environment), "complete");
+}

@@ -8,6 +8,7 @@ use ntt_model::{ByteRange, MediumKey};
 
 use super::digest::is_filler;
 use super::evidence::{FILE, IMAGE_DIGEST, SAMPLED, STRONG, TAIL, files, is_covered};
+use super::files::gone_part;
 use super::lost_map;
 use super::stated::StatedDigests;
 use super::{Digests, Recognition, Source, SourceKind, digest_image};
@@ -107,7 +108,29 @@ fn image(
             return moved(catalogue, *key, &known);
         }
     }
+    refuse_rest_of_parts(catalogue, source, candidates)?;
     Ok(Recognition::New)
+}
+
+/// What is left of a split image in its place is no new medium: the part that is gone is to be put back.
+fn refuse_rest_of_parts(
+    catalogue: &dyn Catalogue,
+    source: &Source,
+    candidates: &[(MediumKey, Vec<Evidence>)],
+) -> Result<(), Error> {
+    for (key, _) in candidates.iter().filter(|(_, shared)| strength(shared) > 0) {
+        let is_its_place = |known: Image| known.path == source.path.as_bytes();
+        if !catalogue.image(*key)?.is_some_and(is_its_place) {
+            continue;
+        }
+        if let Some(gone) = gone_part(&catalogue.evidence(*key)?, source) {
+            return Err(Error::Source {
+                path: source.path.as_path().to_owned(),
+                reason: format!("{gone}, or give what is another image now another name"),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The medium whose rescue wrote this very image into the archive.

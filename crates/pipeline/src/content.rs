@@ -192,7 +192,7 @@ fn source_of_one(context: &Context<'_>, medium: &MediumRow) -> Result<Source, Er
             } else if identify::is_less_rescued(&image, &source, context.interrupt)? {
                 return refuse("its map says that less of it was rescued than was known; ingest it again");
             } else if let Some(reason) = changed_files(context, medium, &image, &source)? {
-                return refuse(&format!("{reason}; ingest it again"));
+                return refuse(&reason);
             } else if source.size_bytes != image.size_bytes
                 || (source.modified != image.modified && !image.imported)
             {
@@ -212,7 +212,7 @@ pub(crate) fn another_directory(path: &Path) -> Error {
     }
 }
 
-/// What of the files of an image in a container is not as it was.
+/// What of the files of an image in a container is not as it was, and what to do.
 fn changed_files(
     context: &Context<'_>,
     medium: &MediumRow,

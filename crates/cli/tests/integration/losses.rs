@@ -346,6 +346,61 @@ fn r11_a_lost_mapfile_turns_nothing_into_rescued_zeros() {
     assert_eq!(only_state(&environment), "complete", "{said}");
 }
 
+/// R3, R5, R11: an image that has bytes where the known one was never rescued is not that one without its map, but a better image of the same disk: a medium of its own.
+#[test]
+fn r11_a_better_image_without_a_map_is_a_medium_of_its_own() {
+    let environment = Environment::new();
+    // Behind the first MiB, by which the image is thought of at all.
+    let unread = [0x11_9800..0x12_9800, 0x89_a000..0x89_a400];
+    let whole = images::demo();
+    let holed = |filler: u8| {
+        let mut bytes = whole.clone();
+        for range in &unread {
+            bytes[range.clone()].fill(filler);
+        }
+        bytes
+    };
+    environment.write("disk.img", &holed(0));
+    let map = "0x0 + 1\n0x0 0x119800 +\n0x119800 0x10000 -\n0x129800 0x770800 +\n0x89a000 0x400 -\n";
+    let rest = format!("0x89a400 {:#x} +\n", whole.len() - 0x89_a400);
+    environment.write("disk.img.map", format!("{map}{rest}").as_bytes());
+    let media = || -> Vec<(String, String)> {
+        let list = environment.ntt(["medium", "list", "--json"]).document(0);
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        let listed = list["media"].as_array().expect("media").iter();
+        listed
+            .map(|medium| (text(&medium["label"]), text(&medium["completeness"])))
+            .collect()
+    };
+    let pair = |label: &str, state: &str| (label.to_owned(), state.to_owned());
+    let _ = environment
+        .ntt(["ingest", "disk.img", "--label", "disc 1"])
+        .code(3);
+    environment.write("good.img", &whole);
+    for _ in 0..2 {
+        let said = environment
+            .ntt(["ingest", "good.img", "--label", "disc 2"])
+            .code(0);
+        assert_eq!(
+            media(),
+            [pair("disc 1", "partial"), pair("disc 2", "complete")],
+            "{said}"
+        );
+    }
+    let damaged = environment.ntt(["find", "--state", "damaged"]).code(0);
+    assert_eq!(damaged.lines().count(), 2, "{damaged}");
+
+    // Where nothing stands in the unread bytes, it is the known image without its map, which lies where it lay.
+    environment.write("copy.img", &holed(0));
+    environment.write("filler.img", &holed(0xf6));
+    for name in ["copy.img", "filler.img"] {
+        let said = environment.ntt(["ingest", name]).code(3);
+        assert!(said.contains("disk.img.map is not beside it"), "{said}");
+        assert!(said.contains(&format!("{name}.map")), "{said}");
+        assert_eq!(media().len(), 2, "{said}");
+    }
+}
+
 /// R7, R11: what a rescue wrote of an image beside it tells of missing bytes although the map is gone.
 #[test]
 fn r07_the_record_of_a_rescue_tells_of_a_lost_mapfile() {
@@ -738,6 +793,64 @@ fn r44_a_scan_that_was_cut_short_is_made_again() {
     assert!(scanned.contains("scanned already"), "{scanned}");
 }
 
+/// R22, R28, R44: a scan that is made again with too little memory does not take the place of a whole one.
+#[test]
+fn r44_a_scan_that_is_cut_short_leaves_the_whole_one_before() {
+    let Some(image) = corpus_image("damaged-ext/f_rehash_dir.img.gz") else {
+        return;
+    };
+    let environment = Environment::new();
+    fs::copy(image.path(), environment.work().join("disk.img")).expect("a copy");
+    let _ = environment.ntt(["ingest", "disk.img"]).code(0);
+    let found = environment.ntt(["find", "--glob", "*"]).code(0);
+    let little = [("NTT_SCAN_MEMORY", "1MiB")];
+    for command in [["scan", "--again", "disk.img"], ["ingest", "--again", "disk.img"]] {
+        let run = environment.ntt_with(&little, command);
+        assert_eq!(run.exit(), Some(3), "{}", run.everything());
+        let said = run.everything();
+        assert!(said.contains("cut short and lists no more"), "{said}");
+        assert_eq!(environment.ntt(["find", "--glob", "*"]).code(0), found);
+    }
+    let _ = environment.ntt(["scan", "--again", "disk.img"]).code(0);
+    assert_eq!(environment.ntt(["find", "--glob", "*"]).code(0), found);
+    let _ = environment.ntt(["ingest", "disk.img"]).code(0);
+    assert_eq!(completeness(&environment), "complete");
+}
+
+/// R33, R44: a scan that a better rescue asked for and that was cut short is made by the next ingest.
+#[test]
+fn r33_a_scan_after_a_better_rescue_that_was_cut_short_is_made_later() {
+    let Some(image) = corpus_image("damaged-ext/f_rehash_dir.img.gz") else {
+        return;
+    };
+    let environment = Environment::new();
+    let len = fs::copy(image.path(), environment.work().join("disk.img")).expect("a copy");
+    let rescued = len - 1024;
+    let map = format!("0x0 + 1\n0x0 {rescued:#x} +\n{rescued:#x} 0x400 -\n");
+    environment.write("disk.img.map", map.as_bytes());
+    let _ = environment.ntt(["ingest", "disk.img"]).code(3);
+    let found = environment.ntt(["find", "--glob", "*"]).code(0);
+    let whole = format!("0x0 + 1\n0x0 {len:#x} +\n");
+    environment.write("disk.img.map", whole.as_bytes());
+    let ingest = |memory: &str, code| {
+        let run = environment.ntt_with(&[("NTT_SCAN_MEMORY", memory)], ["ingest", "disk.img"]);
+        let said = run.everything();
+        assert_eq!(run.exit(), Some(code), "{said}");
+        said
+    };
+    for _ in 0..2 {
+        let said = ingest("1MiB", 3);
+        assert!(said.contains("cut short and lists no more"), "{said}");
+        assert_eq!(environment.ntt(["find", "--glob", "*"]).code(0), found, "{said}");
+    }
+    let scans = |said: &str| said.lines().any(|line| line.starts_with("scan "));
+    assert!(scans(&ingest("1GiB", 0)));
+    let named = environment.ntt(["find", "--glob", "*"]).code(0);
+    assert_ne!(named, found, "what was rescued since names a file");
+    assert!(!scans(&ingest("1GiB", 0)));
+    assert_eq!(only_state(&environment), "complete");
+}
+
 /// R14, R44: swap holds no files, and a disk with nothing else that was not read is complete; a file system that cannot be read is not.
 #[test]
 fn r14_what_holds_no_files_does_not_keep_a_medium_from_being_complete() {
@@ -783,4 +896,45 @@ fn r12_a_short_part_of_a_split_image_is_a_loss() {
         .lines()
         .find(|line| line.contains("the rest of it is missing"));
     assert!(told.is_some_and(|line| line.starts_with("loss")), "{shown}");
+}
+
+/// R3, R44: a part of a split image that is gone is to be put back; what is left is no medium of its own.
+#[test]
+fn r03_a_split_image_whose_part_is_gone_is_no_new_medium() {
+    let environment = Environment::new();
+    for (number, part) in (1..).zip(images::demo().chunks(6 << 20)) {
+        environment.write(format!("disk.{number:03}"), part);
+    }
+    let place = |name: &str| environment.work().join(name);
+    let _ = environment.ntt(["ingest", "disk.001"]).code(0);
+    let parts = ["disk.002", "disk.003"];
+    let gone: [&[&str]; 3] = [&parts[..1], &parts[1..], &parts];
+    for gone in gone {
+        for name in gone {
+            fs::rename(place(name), place("kept").with_extension(name)).expect("moved");
+        }
+        for command in [
+            ["verify", "--source", "disk.001"],
+            ["scan", "--again", "disk.001"],
+            ["ingest", "disk.001", "--label=again"],
+        ] {
+            let said = environment.ntt(command).stderr(1);
+            assert!(said.contains(&format!("`{}`", gone[0])), "{command:?}: {said}");
+            assert!(said.contains("put it back"), "{command:?}: {said}");
+            assert!(!said.contains("ingest it again"), "{command:?}: {said}");
+        }
+        for name in gone {
+            fs::rename(place("kept").with_extension(name), place(name)).expect("moved");
+        }
+    }
+    let _ = environment.ntt(["verify", "--source", "disk.001"]).code(0);
+    let _ = environment.ntt(["ingest", "disk.001"]).code(0);
+    assert_eq!(only_state(&environment), "complete");
+    // The parts may be joined in the place of the first.
+    fs::write(place("disk.001"), images::demo()).expect("written");
+    for name in parts {
+        fs::remove_file(place(name)).expect("mine");
+    }
+    let _ = environment.ntt(["ingest", "disk.001"]).code(0);
+    assert_eq!(only_state(&environment), "complete");
 }

@@ -125,6 +125,33 @@ fn filler_of(block: &[u8]) -> Option<u8> {
     (rest == before).then_some(*first)
 }
 
+/// Whether all of the ranges together are one byte over and over, as a rescue leaves what it never wrote. What cannot be read tells nothing else.
+pub(super) fn is_filler(
+    image: &dyn ReadAt,
+    ranges: &[ByteRange],
+    interrupt: &Interrupt,
+) -> Result<bool, Error> {
+    let mut first = None;
+    let mut buffer = Vec::new();
+    for range in ranges {
+        let mut offset = range.offset;
+        while offset < range.end() {
+            interrupt.check()?;
+            let wanted = ByteRange::new(offset, BLOCK_BYTES.min(range.end() - offset));
+            let (block, lost) = read_block(image, wanted, &mut buffer);
+            offset = block.end();
+            if lost != Lost::Nothing {
+                continue;
+            }
+            let filler = filler_of(&buffer);
+            if filler.is_none() || filler != *first.get_or_insert(filler) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
 /// The digest of one range of the image, or `None` if some of it cannot be read.
 pub(crate) fn digest_range(
     image: &dyn ReadAt,
@@ -259,6 +286,25 @@ mod tests {
         assert!(digested(&[7; 3 << 20])?.is_blank && digested(&[0; 3 << 20])?.is_blank);
         let halves = [[0_u8; 1 << 20], [7; 1 << 20]].concat();
         assert!(!digested(&halves)?.is_blank && !digested(&[halves, vec![0]].concat())?.is_blank);
+        Ok(())
+    }
+
+    /// R11: what a rescue never wrote is one byte over and over in all of its ranges.
+    #[test]
+    fn r11_filler_is_the_same_byte_in_every_range() -> Result<(), Error> {
+        let mut bytes = vec![0xf6_u8; 3 << 20];
+        bytes[1000] = 7;
+        bytes[2 << 20] = 0;
+        let image = image(&bytes, vec![ByteRange::new(1000, 1)]);
+        let is_filler = |ranges: &[ByteRange]| is_filler(&image, ranges, &Interrupt::new());
+        let before = [ByteRange::new(0, 512), ByteRange::new(4096, (2 << 20) - 4096)];
+        assert!(is_filler(&before)? && is_filler(&[])?);
+        assert!(
+            !is_filler(&[before[0], ByteRange::new(2 << 20, 1)])?,
+            "another byte"
+        );
+        assert!(!is_filler(&[ByteRange::new(4096, 2 << 20)])?, "a byte in it");
+        assert!(is_filler(&[ByteRange::new(0, 2048)])?, "what cannot be read");
         Ok(())
     }
 }

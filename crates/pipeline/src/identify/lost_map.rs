@@ -12,7 +12,7 @@ use ntt_report::hits::is_of_unread_image;
 use ntt_rescue::Paths;
 use ntt_rescue::record::Record;
 
-use super::Source;
+use super::{Source, map};
 use crate::{Error, HostPath};
 
 /// Whether a map said of the medium that bytes of it were never rescued, and the source comes without one.
@@ -50,13 +50,9 @@ pub(crate) fn keep_unread(
         return Ok(None);
     }
     let place = source.path.with_suffix(".map");
-    let gone = known.mapfile.as_deref().map_or_else(
-        || "its mapfile".to_owned(),
-        |path| format!("its mapfile {}", escape(path)),
-    );
+    let (gone, put) = gone(known, source);
     if source.container.is_some() {
-        let reason =
-            format!("{gone} is missing, which says which bytes were never rescued: put it back as {place}");
+        let reason = format!("{gone}, which says which bytes were never rescued: {put} as {place}");
         return Err(Error::Source {
             path: source.path.as_path().to_owned(),
             reason,
@@ -64,8 +60,24 @@ pub(crate) fn keep_unread(
     }
     source.unread.clone_from(&known.unread);
     Ok(Some(format!(
-        "{gone} is missing, and what it called unread stays unread: put it back, or one that says what was rescued since, as {place}"
+        "{gone}, and what it called unread stays unread: {put}, or one that says what was rescued since, as {place}"
     )))
+}
+
+/// That the map is gone, and what to do. If the image was met elsewhere, the map may still be where it was.
+fn gone(known: &Image, source: &Source) -> (String, &'static str) {
+    let Some(lost) = known.mapfile.as_deref() else {
+        return ("its mapfile is missing".to_owned(), "put it back");
+    };
+    let name = escape(lost);
+    if map::places(&source.path)
+        .iter()
+        .any(|place| place.as_bytes() == lost)
+    {
+        (format!("its mapfile {name} is missing"), "put it back")
+    } else {
+        (format!("its mapfile {name} is not beside it"), "put it there")
+    }
 }
 
 /// What is to be said of an image without a map if the record of its rescue lies beside it and tells of missing bytes.

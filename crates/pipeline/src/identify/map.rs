@@ -26,12 +26,17 @@ pub(super) struct Beside {
     pub(super) notes: Vec<Finding>,
 }
 
+/// Where the mapfile of an image may lie: the name that is its own, and the one that it may share.
+pub(super) fn places(image: &HostPath) -> [HostPath; 2] {
+    let shared = HostPath::from(image.as_path().with_extension("map"));
+    [image.with_suffix(".map"), shared]
+}
+
 /// Looks for the mapfile of an image: `X.map` for `X`, or `X.map` for `X.img`. A map that cannot be understood is an error: taking the image for good
 /// would turn holes into zeros. But the second name is one that others use too, say for the map of a linker.
 pub(super) fn beside(image: &HostPath, len: u64) -> Result<Beside, Error> {
     let mut found = Beside::default();
-    let own = image.with_suffix(".map");
-    let shared = HostPath::from(image.as_path().with_extension("map"));
+    let [own, shared] = places(image);
     for candidate in [&own, &shared]
         .into_iter()
         .filter(|candidate| *candidate != image)

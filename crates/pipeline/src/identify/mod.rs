@@ -6,6 +6,7 @@
 
 mod digest;
 mod evidence;
+mod files;
 mod look;
 mod lost_map;
 mod map;
@@ -30,6 +31,7 @@ pub use old_id::OldIds;
 
 pub(crate) use digest::{Digests, digest_image, digest_range};
 pub(crate) use evidence::IMAGE_DIGEST;
+pub(crate) use files::changed_files;
 pub(crate) use lost_map::keep_unread;
 pub(crate) use recognise::{has_more_files, is_less_rescued, is_rescued_further};
 pub(crate) use root::Root;
@@ -357,43 +359,6 @@ pub(crate) fn can_be_root(evidence: &[Evidence], now: &Root) -> bool {
         .filter(|piece| piece.kind == evidence::ROOT)
         .peekable();
     known.peek().is_none() || known.any(|piece| now.can_be(&piece.value))
-}
-
-/// Why the files of an image are not those that it was identified with, if they are not; `earlier` and `evidence` are what is on record.
-pub(crate) fn changed_files(earlier: &Image, evidence: &[Evidence], now: &Source) -> Option<String> {
-    let files = evidence::files(now);
-    let name_of = |piece: &Evidence| piece.value.split_once(" bytes ").map(|(_, name)| name.to_owned());
-    for known in evidence.iter().filter(|piece| piece.kind == evidence::FILE) {
-        if files.iter().any(|file| file.value == known.value) {
-            continue;
-        }
-        let name = name_of(known).unwrap_or_default();
-        let is_there = files
-            .iter()
-            .any(|file| name_of(file).as_deref() == Some(name.as_str()));
-        let what = if is_there {
-            "has another length than"
-        } else {
-            "is gone that was there"
-        };
-        return Some(format!(
-            "`{name}`, a file that it lies in, {what} when it was identified"
-        ));
-    }
-    let companions = now.container.iter().flat_map(|contained| &contained.companions);
-    let newer = |path: &&HostPath| {
-        let time = std::fs::metadata(path.as_path()).and_then(|metadata| metadata.modified());
-        let recorded = earlier.modified.map(|time| time.as_nanos());
-        let since = time
-            .ok()
-            .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-        since.and_then(|since| i64::try_from(since.as_nanos()).ok()) > recorded
-    };
-    let changed = companions
-        .filter(newer)
-        .map(ToString::to_string)
-        .collect::<Vec<_>>();
-    (!changed.is_empty()).then(|| format!("{} changed since it was identified", changed.join(", ")))
 }
 
 /// Notes where the bytes lie now if they are not where they were. What is known of them stays, unless more of them was rescued: then the

@@ -6,7 +6,9 @@ use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{Evidence, Image, MediumKind};
 use ntt_model::{ByteRange, MediumKey};
 
+use super::digest::is_filler;
 use super::evidence::{FILE, IMAGE_DIGEST, SAMPLED, STRONG, TAIL, files, is_covered};
+use super::files::gone_part;
 use super::lost_map;
 use super::stated::StatedDigests;
 use super::{Digests, Recognition, Source, SourceKind, digest_image};
@@ -106,7 +108,29 @@ fn image(
             return moved(catalogue, *key, &known);
         }
     }
+    refuse_rest_of_parts(catalogue, source, candidates)?;
     Ok(Recognition::New)
+}
+
+/// What is left of a split image in its place is no new medium: the part that is gone is to be put back.
+fn refuse_rest_of_parts(
+    catalogue: &dyn Catalogue,
+    source: &Source,
+    candidates: &[(MediumKey, Vec<Evidence>)],
+) -> Result<(), Error> {
+    for (key, _) in candidates.iter().filter(|(_, shared)| strength(shared) > 0) {
+        let is_its_place = |known: Image| known.path == source.path.as_bytes();
+        if !catalogue.image(*key)?.is_some_and(is_its_place) {
+            continue;
+        }
+        if let Some(gone) = gone_part(&catalogue.evidence(*key)?, source) {
+            return Err(Error::Source {
+                path: source.path.as_path().to_owned(),
+                reason: format!("{gone}, or give what is another image now another name"),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The medium whose rescue wrote this very image into the archive.
@@ -239,15 +263,20 @@ fn is_equal_as_known(known: &Image, source: &Source, interrupt: &Interrupt) -> R
     Ok(digests_of(&as_before, interrupt)?.image == Some(digest))
 }
 
-/// Whether a source that comes without the map that it had is the medium: the same file, or every byte is equal, zeros included. If there is something
-/// else where it was unread, what was read must be equal, and must be enough to tell media apart that only begin alike.
+/// Whether a source that comes without the map that it had is the medium: the same file, or every byte is equal, zeros included. Otherwise what was read must be
+/// equal, and must be enough to tell media apart that only begin alike. Elsewhere nothing may stand where it was unread: another image of the same disk has its bytes there, and
+/// taken for this one they would be lost (R3, R11). In the medium's own place they stay unread until a map says more.
 fn is_same_without_map(known: &Image, whole: &mut Whole<'_>, is_likely: bool) -> Result<bool, Error> {
     if is_same_file(known, whole.source) || whole.equals(known, is_likely)? {
         return Ok(true);
     }
     let unread_bytes: u64 = known.unread.iter().map(|range| range.len).sum();
-    let is_enough = known.path == whole.source.path.as_bytes() || unread_bytes < known.size_bytes / 2;
-    Ok(is_likely && is_enough && is_equal_as_known(known, whole.source, whole.interrupt)?)
+    let is_its_place = known.path == whole.source.path.as_bytes();
+    let is_enough = is_its_place || unread_bytes < known.size_bytes / 2;
+    if !is_likely || !is_enough || !is_equal_as_known(known, whole.source, whole.interrupt)? {
+        return Ok(false);
+    }
+    Ok(is_its_place || is_filler(&open_image(whole.source)?, &known.unread, whole.interrupt)?)
 }
 
 fn without_map(catalogue: &dyn Catalogue, key: MediumKey) -> Result<Recognition, Error> {

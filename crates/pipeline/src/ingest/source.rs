@@ -23,6 +23,8 @@ use ntt_report::selector::{INSPECTED_WHOLE, current_findings, current_scans};
 
 /// Stage of the event that ends an ingest: all that was asked for has been done.
 const END_OF_INGEST: &str = "ingest";
+/// What that event says if a change of the medium asked for a scan that was cut short: the next ingest makes it.
+const SCAN_LEFT: &str = "a scan was cut short, and the one before stays: it is to be made again";
 
 /// Takes a source as far as it can be taken now.
 pub(super) fn ingest(
@@ -112,21 +114,21 @@ impl Known {
             afresh: self.again >= Rescan::Afresh,
             ..request.scan
         };
-        let (goes_on, mut scanned) = scan_once(context, medium, settings)?;
+        let mut scanned = scan_once(context, medium, settings)?;
         let mut copied = CopySummary::default();
         if !request.skip_copy {
             copied = copy_rest(context, medium)?;
             // What was copied is what an earlier run had found. The directory may have changed since, and only a look can say that all of it is here.
-            if goes_on && self.identity.source.kind == SourceKind::Directory {
+            if scanned.is_nothing && self.identity.source.kind == SourceKind::Directory {
                 let again = ScanSettings {
                     again: true,
                     ..settings
                 };
-                scanned = scan_once(context, medium, again)?.1;
+                scanned = scan_once(context, medium, again)?;
                 copied = copied.then(&copy_rest(context, medium)?);
             }
         }
-        let mut outcome = scanned.max(copied.outcome);
+        let mut outcome = scanned.outcome.max(copied.outcome);
         if !request.skip_copy && !request.skip_verify {
             let verified = verify_once(context, medium, &self.identity)?;
             if !verified.bad.is_empty() {
@@ -139,7 +141,8 @@ impl Known {
                 true => outcome.max(RunOutcome::Losses),
                 false => outcome,
             };
-            record_end(context, medium, self.begun, &copied, told)?;
+            let is_left = self.again != Rescan::Not && scanned.is_left;
+            record_end(context, medium, (self.begun, is_left), &copied, told)?;
         }
         crate::health::note(context.archive, medium)?;
         manifest::run(context, medium)?;
@@ -156,16 +159,25 @@ impl Known {
     }
 }
 
-/// Scans what was not scanned yet, or all of it again: whether nothing was to do, so that an earlier run is gone on with, and how it ended.
-fn scan_once(
-    context: &Context<'_>,
-    medium: &MediumRow,
-    settings: ScanSettings,
-) -> Result<(bool, RunOutcome), Error> {
+/// What the scans of an ingest came to.
+struct Scanned {
+    /// Whether nothing was to do, so that an earlier run is gone on with.
+    is_nothing: bool,
+    /// Whether one of them was cut short and the scan before stays.
+    is_left: bool,
+    outcome: RunOutcome,
+}
+
+/// Scans what was not scanned yet, or all of it again.
+fn scan_once(context: &Context<'_>, medium: &MediumRow, settings: ScanSettings) -> Result<Scanned, Error> {
     let plan = scan::plan(context, medium, None, settings)?;
     let scanned = scan::run(context, medium, &plan)?;
     let outcome = scanned.iter().map(|scan| scan.outcome).max();
-    Ok((scanned.is_empty(), outcome.unwrap_or_default()))
+    Ok(Scanned {
+        is_nothing: scanned.is_empty(),
+        is_left: scanned.iter().any(|scan| scan.is_earlier),
+        outcome: outcome.unwrap_or_default(),
+    })
 }
 
 fn copy_rest(context: &Context<'_>, medium: &MediumRow) -> Result<CopySummary, Error> {
@@ -198,7 +210,7 @@ fn has_losses(context: &Context<'_>, medium: &MediumRow) -> Result<bool, Error> 
 fn record_end(
     context: &Context<'_>,
     medium: &MediumRow,
-    begun: Instant,
+    (begun, is_scan_left): (Instant, bool),
     copied: &CopySummary,
     outcome: RunOutcome,
 ) -> Result<(), Error> {
@@ -210,7 +222,7 @@ fn record_end(
         elapsed_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         count: copied.stored_streams + copied.damaged_streams + copied.failed_streams,
         bytes: copied.bytes_read,
-        detail: String::new(),
+        detail: if is_scan_left { SCAN_LEFT } else { "" }.to_owned(),
     };
     Ok(context.archive.catalogue().add_event(&event)?)
 }
@@ -285,7 +297,8 @@ fn rescan(context: &Context<'_>, identity: &IdentifyPlan) -> Result<Rescan, Erro
 /// What a change of the bytes that are unread asked for since the last ingest that came to its end: whoever noted it may have been killed.
 fn rescan_left(context: &Context<'_>, medium: &MediumRow) -> Result<Rescan, Error> {
     let log = context.archive.catalogue().events(Some(medium.key))?;
-    let since = log.iter().rev().take_while(|event| event.stage != END_OF_INGEST);
+    let is_end = |event: &EventRow| event.stage == END_OF_INGEST && event.detail != SCAN_LEFT;
+    let since = log.iter().rev().take_while(|event| !is_end(event));
     Ok(since.map(Rescan::told_by).max().unwrap_or_default())
 }
 

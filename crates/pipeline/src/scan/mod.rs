@@ -63,6 +63,9 @@ pub struct ScanSummary {
     pub sealed: SealReport,
     /// How it ended.
     pub outcome: RunOutcome,
+    /// Whether it was cut short and the scan before stays.
+    #[serde(skip)]
+    pub(crate) is_earlier: bool,
 }
 
 /// Decides which volumes of a medium to scan.
@@ -363,24 +366,29 @@ impl Job<'_> {
             counts: told.counts,
             sealed,
             outcome,
+            is_earlier: false,
         })
     }
 
-    /// Whether a scan that was made again because the one before was cut short, and was cut short too, lists no more.
+    /// Whether a scan that was cut short lists no more than the one before, which need not have been. What the one before took for whole may not be so, if the scan is made afresh.
     fn is_no_better(&self, previous: &ScanRow, counts: &ScanCounts) -> bool {
-        !self.settings.again
-            && counts.names <= previous.counts.names
-            && counts.inodes <= previous.counts.inodes
+        let listed = |counts: &ScanCounts| (counts.names, counts.inodes);
+        !self.settings.afresh && listed(counts) <= listed(&previous.counts)
     }
 
     /// Drops a scan that is no better than the one before: the catalogue does not grow, and nothing that is listed is lost.
     fn keep(&self, previous: &ScanRow, scan: ScanId) -> Result<ScanSummary, Error> {
         let number = self.volume.volume.number;
         self.context.archive.catalogue().abandon_scan(scan)?;
+        let again = if self.cut_short.contains(&previous.id) {
+            " again"
+        } else {
+            ""
+        };
         self.context.observer.event(&Event::Message {
             severity: Severity::Loss,
             text: format!(
-                "the scan of volume {number} was cut short again and lists no more than the one before, which stays: \
+                "the scan of volume {number} was cut short{again} and lists no more than the one before, which stays: \
                  `scan_memory`, `scan_time` and `scan_stall` are the settings that give it more"
             ),
         });
@@ -391,6 +399,7 @@ impl Job<'_> {
             counts: previous.counts,
             sealed: SealReport::default(),
             outcome: RunOutcome::Losses,
+            is_earlier: true,
         })
     }
 

@@ -251,16 +251,16 @@ impl Store {
         Err(failure)
     }
 
-    /// Whether a file that should hold the blob is there, and long enough. Its bytes are not read.
+    /// Opens a blob for reading if a file that should hold it is there, and long enough: what the index says of it is not believed.
     ///
     /// # Errors
     ///
     /// As [`Store::contains`]; [`Error::Io`] too if a file cannot be opened that may be there.
-    pub fn holds(&self, hash: &BlobHash) -> Result<bool, Error> {
+    pub fn held(&self, hash: &BlobHash) -> Result<Option<BlobReader>, Error> {
         match self.reader(hash) {
-            Ok(_) => Ok(true),
-            Err(Error::NotFound(_) | Error::Corrupt { .. }) => Ok(false),
-            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Ok(reader) => Ok(Some(reader)),
+            Err(Error::NotFound(_) | Error::Corrupt { .. }) => Ok(None),
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -1,7 +1,7 @@
 //! Maps by digest. A digest is as good as random: what it begins with will do as its hash, where the map of the standard library would hash it once more.
 //!
-//! Who wants to can make contents that begin alike. A map holds what one transaction writes, some thousand contents: were all of them made so, that
-//! would cost a tenth of a second.
+//! Who wants to can make contents that begin alike. A map holds what one transaction writes, some thousand contents: were all of them made so, each
+//! would be compared with the others, no more.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};

@@ -15,8 +15,8 @@ use ntt_report::selector::{ScanChoice, Selector};
 use ntt_store::{Piece, Verified};
 
 use crate::args::Global;
-use crate::commands::DAMAGED_IN_STORE;
 use crate::commands::choice::{OneScan, not_found};
+use crate::commands::{DAMAGED_IN_STORE, GONE_FROM_STORE};
 use crate::exit::{CommandResult, Exit, Failure, FailureKind, tell_failure};
 use crate::output::{Output, tell};
 use crate::session;
@@ -108,11 +108,7 @@ fn blob_out(
     let name = escape(target);
     let (exit, said) = match (write(archive, blob, out.raw())?, damaged) {
         (Wrote::Damaged, _) => (Exit::Damage, format!("ntt: {name}: {DAMAGED_IN_STORE}")),
-        (Wrote::Missing(error), _) => {
-            let said =
-                format!("ntt: {name}: its content is missing in the store ({error}); run `ntt doctor`");
-            (Exit::Damage, said)
-        }
+        (Wrote::Nothing, _) => (Exit::Damage, format!("ntt: {name}: {GONE_FROM_STORE}")),
         (Wrote::Right, true) => {
             let said = format!("ntt: {name} is damaged: its missing bytes are shown as zeros");
             (Exit::Losses, said)
@@ -202,21 +198,19 @@ enum Wrote {
     Right,
     /// It is not.
     Damaged,
-    /// The file in which the index says that it lies is gone.
-    Missing(ntt_store::Error),
+    /// It is gone from the store.
+    Nothing,
 }
 
 /// Writes a content. Of one that is on record as damaged nothing is written, unless it is right again.
 fn write(archive: &Archive, blob: &BlobHash, out: &mut impl Write) -> Result<Wrote, Failure> {
     let store = archive.store();
     let is_suspect = occurrences::blob(archive.catalogue(), blob)?.is_some_and(|row| row.bad);
-    if is_suspect && !matches!(store.verifier().verify(blob)?, Verified::Good) || !store.contains(blob)? {
+    if is_suspect && !matches!(store.verifier().verify(blob)?, Verified::Good) {
         return Ok(Wrote::Damaged);
     }
-    let reader = match store.reader(blob) {
-        Ok(reader) => reader,
-        Err(error) if is_gone(&error) => return Ok(Wrote::Missing(error)),
-        Err(error) => return Err(error.into()),
+    let Some(reader) = store.held(blob)? else {
+        return Ok(Wrote::Nothing);
     };
     if std::io::stdout().is_terminal() {
         refuse_controls(&mut store.reader(blob)?)?;
@@ -230,10 +224,6 @@ fn write(archive: &Archive, blob: &BlobHash, out: &mut impl Write) -> Result<Wro
     } else {
         Wrote::Damaged
     })
-}
-
-fn is_gone(error: &ntt_store::Error) -> bool {
-    matches!(error, ntt_store::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// Content is hostile: what could take over a terminal goes to a file or a pager.

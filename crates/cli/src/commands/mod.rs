@@ -42,6 +42,10 @@ use crate::exit::CommandResult;
 /// What is said of a content that the store does not have right any more, and what to do.
 const DAMAGED_IN_STORE: &str = "damaged in the store: ingest its medium again, or any other that has it; `ntt verify` finds out what else is damaged";
 
+/// What is said of a content that the catalogue calls stored, and whose file is not there or too short.
+const GONE_FROM_STORE: &str =
+    "gone from the store, though it was stored: `ntt doctor` says what else is, and what to do";
+
 /// ` [deleted]` behind the name of an entry that is no longer in use; else nothing.
 const fn deleted_note(allocation: Allocation) -> &'static str {
     match allocation {

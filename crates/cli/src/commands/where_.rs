@@ -16,9 +16,9 @@ use ntt_report::occurrences::{self, Place};
 use ntt_report::selector::{ScanChoice, Selector, find_medium};
 
 use crate::args::Global;
-use crate::commands::DAMAGED_IN_STORE;
 use crate::commands::choice::{AllScans, older_hint, older_scans, scan_note};
 use crate::commands::volume::short;
+use crate::commands::{DAMAGED_IN_STORE, GONE_FROM_STORE};
 use crate::exit::{CommandResult, Exit, Failure, FailureKind};
 use crate::output::Output;
 use crate::{session, units};
@@ -34,10 +34,6 @@ pub(crate) struct WhereArgs {
     #[command(flatten)]
     scans: AllScans,
 }
-
-/// What is said of a content that the catalogue calls stored, and whose file is not there.
-const GONE_FROM_STORE: &str =
-    "gone from the store, though it was stored: `ntt doctor` says what else is, and what to do";
 
 pub(crate) fn run(global: &Global, args: &WhereArgs) -> CommandResult {
     let archive = session::look(global)?;
@@ -152,7 +148,7 @@ fn print(archive: &Archive, out: &mut Output, hash: &BlobHash, scans: Scans) -> 
         return Ok(Standing::Unknown);
     };
     // The store decides what is there, not a table (R37).
-    let is_there = archive.store().holds(hash)?;
+    let is_there = archive.store().held(hash)?.is_some();
     if out.json() {
         out.json_line(
             "content",

@@ -26,6 +26,8 @@ mod claims;
 mod drains;
 #[path = "postgres_bench/end_to_end.rs"]
 mod end_to_end;
+#[path = "postgres_bench/floor.rs"]
+mod floor;
 #[path = "postgres_bench/predecessor.rs"]
 mod predecessor;
 mod synthetic;

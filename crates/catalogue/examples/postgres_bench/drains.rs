@@ -10,7 +10,7 @@ use ntt_model::ScanId;
 use postgres::{Client, NoTls};
 
 use crate::synthetic::{Result, stored};
-use crate::{Bench, Place, as_float, predecessor};
+use crate::{Bench, Place, as_float, floor, predecessor};
 
 /// Inodes of the drain.
 const DRAINED: u64 = 300_000;
@@ -32,6 +32,13 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         drain(&place.url, again, false)
     })?;
     let mut client = Client::connect(&place.url, NoTls)?;
+    for (is_new, what) in [(true, "contents and results"), (false, "results")] {
+        floor::prepare(&mut client, scan)?;
+        let what = format!("nothing but COPY of these {what}");
+        drained(bench, &place, &what, &mut first, || {
+            floor::fill(&place.url, scan, DRAINED, is_new)
+        })?;
+    }
     for (batch, is_indexed) in [(50, false), (500, false), (50, true), (500, true)] {
         predecessor::prepare_queue(&mut client, scan)?;
         let mut what = format!("predecessor: claim {batch} by UPDATE, UPDATE when done");

@@ -349,16 +349,13 @@ impl Scan<'_, '_> {
                 image_offset,
             );
         }
-        current.names = current.names.saturating_add(1);
-        self.emit(ScanEvent::Name(Name {
-            directory: current.inode,
-            name: bytes,
-            inode: u64::from(child),
-            namespace: name.namespace(),
-            alternate,
-            allocation: Allocation::Deleted,
-        }))?;
-        Ok(ControlFlow::Continue(()))
+        self.emit_name(
+            current,
+            child,
+            bytes,
+            name.namespace(),
+            (alternate, Allocation::Deleted),
+        )
     }
 
     /// Whether the directory is to be left, which is said.
@@ -401,14 +398,31 @@ impl Scan<'_, '_> {
                 image_offset,
             );
         }
+        self.emit_name(
+            current,
+            child,
+            bytes,
+            name.namespace(),
+            (alternate, Allocation::Allocated),
+        )
+    }
+
+    fn emit_name(
+        &mut self,
+        current: &mut Current,
+        child: u32,
+        name: Vec<u8>,
+        namespace: Namespace,
+        (alternate, allocation): (bool, Allocation),
+    ) -> Visit {
         current.names = current.names.saturating_add(1);
         self.emit(ScanEvent::Name(Name {
             directory: current.inode,
-            name: bytes,
+            name,
             inode: u64::from(child),
-            namespace: name.namespace(),
+            namespace,
             alternate,
-            allocation: Allocation::Allocated,
+            allocation,
         }))?;
         Ok(ControlFlow::Continue(()))
     }

@@ -99,6 +99,13 @@ pub fn md_resynced_to(member: &mut [u8], sector: u64) {
     sign(block);
 }
 
+/// Says in a member of version 1.2 that the member with this number takes no part in the array any more.
+pub fn md_without(member: &mut [u8], role: usize) {
+    let block = &mut member[4096..4096 + 256 + 2 * 8];
+    block[256 + 2 * role..][..2].copy_from_slice(&0xffff_u16.to_le_bytes());
+    sign(block);
+}
+
 /// The members of an array over `columns`, all with the same `events`; `like` says what the array is.
 pub fn md_members(like: MdMember, columns: &[Vec<u8>]) -> Vec<Vec<u8>> {
     (0_u16..)

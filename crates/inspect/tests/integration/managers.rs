@@ -12,7 +12,7 @@ use ntt_model::{Device, FindingCode, ScanEvent, Severity};
 use ntt_source::extents::{Missing, Piece, read_stream};
 use ntt_source::{ReadAt, Space, SubRange};
 use ntt_testkit::corpus::have;
-use ntt_testkit::managers::{MdMember, disk_of, lvm2_members, md_members, md_resynced_to, raid5};
+use ntt_testkit::managers::{MdMember, disk_of, lvm2_members, md_members, md_resynced_to, md_without, raid5};
 
 const MIB: usize = 1 << 20;
 
@@ -206,6 +206,18 @@ const OF_RAID5: MdMember = MdMember {
     role: 0,
     events: 7,
 };
+
+/// A member of a mirror of two.
+fn mirror(role: u16, events: u64) -> MdMember {
+    MdMember {
+        level: 1,
+        layout: 0,
+        chunk_sectors: 0,
+        raid_disks: 2,
+        role,
+        events,
+    }
+}
 
 /// The three members of a RAID5.
 fn raid5_members(data: &[u8]) -> Vec<Vec<u8>> {
@@ -488,19 +500,85 @@ fn r16_a_stale_member_is_left_out_and_named() {
     assert_eq!(tree.managers[0].members, [1, 3]);
 }
 
+/// R3, R16: the halves of a mirror, each of which was used while the other was away, are no mirror of each other: what only one of them holds must be found, whatever their
+/// numbers of changes.
+#[test]
+fn r16_halves_that_went_on_without_each_other_are_arrays_of_their_own() {
+    let (Some(first), Some(second)) = (ext4("one", 4), ext4("two", 4)) else {
+        return;
+    };
+    for events in [[7, 7], [9, 7], [7, 9]] {
+        let half = |role: u16, data: &[u8]| {
+            let mut member = mirror(role, events[usize::from(role)]).version_1_2(data);
+            md_without(&mut member, 1 - usize::from(role));
+            member
+        };
+        let halves = [half(0, &first), half(1, &second)];
+        let disk = disk_of(&halves);
+        let tree = build(&disk);
+        let (newer, older) = if events[1] > events[0] { (2, 1) } else { (1, 2) };
+        let found = [
+            volume(&tree, "md raid1 host:0"),
+            volume(&tree, &format!("md raid1 host:0 as of volume {older}")),
+        ];
+        let labels = found.map(|volume| {
+            volume.file_systems[0]
+                .facts
+                .as_ref()
+                .map(|facts| facts.label.clone())
+        });
+        let mut expected = [b"one".to_vec(), b"two".to_vec()].map(Some);
+        if newer == 2 {
+            expected.reverse();
+        }
+        assert_eq!(labels, expected);
+        let told: Vec<&str> = tree
+            .findings
+            .iter()
+            .map(|finding| finding.detail.as_str())
+            .collect();
+        let states = format!("in 2 states, of volumes {newer}, {older}");
+        assert!(told.iter().any(|detail| detail.contains(&states)), "{told:?}");
+        assert!(!told.iter().any(|detail| detail.contains("left out")), "{told:?}");
+        // On images of their own they make a set, in which both are read.
+        let [first, second] = halves;
+        let set = build_set(vec![first, second]).expect("a set").set;
+        assert!(
+            set.volumes
+                .iter()
+                .all(|volume| matches!(volume.verdict, Verdict::Table | Verdict::Readable)),
+            "{:?}",
+            set.volumes
+        );
+    }
+}
+
+/// R16: a half that was thrown out of a mirror, and did not go on since, is stale, and so is one that its sibling does not count any more in spite of equal numbers.
+#[test]
+fn r16_a_half_that_its_sibling_does_not_count_is_left_out() {
+    let Some(image) = ext4("one", 4) else { return };
+    for events in [7, 6] {
+        let mut first = mirror(0, 7).version_1_2(&image);
+        md_without(&mut first, 1);
+        let disk = disk_of(&[first, mirror(1, events).version_1_2(&image)]);
+        let tree = build(&disk);
+        assert_eq!(tree.managers.len(), 1);
+        assert_eq!(tree.managers[0].members, [1]);
+        assert!(codes(&tree).contains(&FindingCode::MissingMember));
+        assert!(
+            tree.findings
+                .iter()
+                .any(|finding| finding.detail.contains("left out"))
+        );
+    }
+}
+
 /// R16: a mirror is read from one member, whether its data comes first or not.
 #[test]
 fn r16_raid1_is_read_from_one_member() {
     let Some(image) = ext4("one", 4) else { return };
     let expected = expected(&image);
-    let member = MdMember {
-        level: 1,
-        layout: 0,
-        chunk_sectors: 0,
-        raid_disks: 2,
-        role: 1,
-        events: 3,
-    };
+    let member = mirror(1, 3);
     let disk = disk_of(&[member.version_1_2(&image)]);
     let tree = build(&disk);
     let device = volume(&tree, "md raid1 host:0");

@@ -1,6 +1,8 @@
 //! Linux software RAID (`include/uapi/linux/raid/md_p.h`).
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use ntt_model::mapping::{ParityLayout, Place};
 use ntt_model::{ByteRange, FindingCode, Mapping, Severity};
@@ -16,6 +18,8 @@ const MAGIC: u32 = 0xa92b_4efc;
 const LINEAR: i32 = -1;
 /// An array that is being given another shape.
 const RESHAPE_ACTIVE: u32 = 4;
+/// Roles from here on are those of journals, failed members and spares.
+const NO_COLUMN: u16 = 0xfffd;
 /// A member that is still being filled.
 const RECOVERING: u32 = 2;
 /// The place up to which an array is in step, where all of it is (`MaxSector`).
@@ -46,6 +50,8 @@ pub struct Superblock {
     data: ByteRange,
     /// The column that it is; none for spares and failed ones.
     column: Option<u32>,
+    /// The columns whose members take part, as far as it knows.
+    active: Vec<u32>,
     is_reshaping: bool,
     is_recovering: bool,
     /// Sector of each member up to which mirrors and parity agree with the data, or [`IN_STEP`].
@@ -65,6 +71,12 @@ impl Superblock {
             0 => self.data.len,
             used => used,
         }
+    }
+
+    /// Whether the other one takes part in the array as this one knows it. One whose own place is not in its table has no table to go by.
+    fn knows(&self, other: &Self) -> bool {
+        let is_active = |column: Option<u32>| column.is_none_or(|column| self.active.contains(&column));
+        !self.sum_holds || !is_active(self.column) || is_active(other.column)
     }
 
     /// How long a member must be to hold what it gives to its array.
@@ -119,8 +131,13 @@ fn modern(source: &dyn ReadAt, at: u64, version: &'static str) -> Option<Superbl
         chunk_bytes: u64::from(le_u32(&block, 88)?).checked_mul(512)?,
         used_bytes: sectors(80)?,
         data: ByteRange::new(sectors(128)?, sectors(136)?),
-        // 0xfffd and above are spares, failed ones and journals.
-        column: (role < 0xfffd).then(|| role.into()),
+        column: (role < NO_COLUMN).then(|| role.into()),
+        active: roles
+            .chunks_exact(2)
+            .filter_map(|role| le_u16(role, 0))
+            .filter(|role| *role < NO_COLUMN)
+            .map(u32::from)
+            .collect(),
         is_reshaping: features & RESHAPE_ACTIVE != 0,
         is_recovering: features & RECOVERING != 0,
         resynced_to: le_u64(&block, 208)?,
@@ -184,7 +201,11 @@ fn old(source: &dyn ReadAt) -> Option<Superblock> {
         (false, false) => 0,
     };
     // Active and in sync; failed ones are marked 1.
-    let is_active = word(996)? & 0b111 == 0b110;
+    let is_active = |state: u32| state & 0b111 == 0b110;
+    let member = |index: usize| {
+        let at = index.checked_mul(32)?.checked_add(128)?;
+        is_active(word(at.checked_add(4)?)?).then(|| word(at.saturating_add(3)))?
+    };
     Some(Superblock {
         version: "0.90",
         uuid: uuid_text(uuid),
@@ -197,7 +218,8 @@ fn old(source: &dyn ReadAt) -> Option<Superblock> {
         chunk_bytes: word(65)?.into(),
         used_bytes: u64::from(word(8)?).checked_mul(1024)?,
         data: ByteRange::new(0, at),
-        column: is_active.then_some(column),
+        column: is_active(word(996)?).then_some(column),
+        active: (0..27).filter_map(member).collect(),
         // Minor version 91 is 0.90 in the middle of a reshape.
         is_reshaping: word(2)? == 91,
         is_recovering: false,
@@ -243,13 +265,53 @@ pub(super) fn assemble(source: &dyn ReadAt, members: &[Member], assembly: &mut A
         });
     }
     for uuid in order {
-        if let Some(known) = arrays.remove(&uuid) {
-            add_array(known, assembly);
+        let states = states(arrays.remove(&uuid).unwrap_or_default());
+        report_states(&states, assembly);
+        for (number, state) in states.into_iter().enumerate() {
+            add_array(state, number > 0, assembly);
         }
     }
 }
 
-fn add_array(known: Vec<Known>, assembly: &mut Assembly) {
+/// The states of an array, the one with the most changes first. A member to which none of the others takes part was in use without them since, and holds a state of its
+/// own: each has what the other has not, and nobody can say which is right (R16).
+fn states(mut known: Vec<Known>) -> Vec<Vec<Known>> {
+    known.sort_by_key(|known| Reverse(known.superblock.events));
+    let mut states: Vec<Vec<Known>> = Vec::new();
+    for known in known {
+        let knows_any = |state: &&mut Vec<Known>| {
+            let mut members = state.iter();
+            members.any(|member| known.superblock.knows(&member.superblock))
+        };
+        match states.iter_mut().find(knows_any) {
+            Some(state) => state.push(known),
+            None => states.push(vec![known]),
+        }
+    }
+    for state in &mut states {
+        state.sort_by_key(|known| known.number);
+    }
+    states
+}
+
+fn report_states(states: &[Vec<Known>], assembly: &mut Assembly) {
+    let firsts: Vec<&Known> = states.iter().filter_map(|state| state.first()).collect();
+    let [first, _, ..] = firsts.as_slice() else {
+        return;
+    };
+    let numbers: Vec<String> = firsts.iter().map(|known| known.number.to_string()).collect();
+    let detail = format!(
+        "the array {} is here in {} states, of volumes {}: each went on without the others, and is taken for an array of its own",
+        display_name(&first.superblock),
+        firsts.len(),
+        numbers.join(", ")
+    );
+    let at = first.range.offset;
+    assembly.report(Severity::Warning, FindingCode::Contradiction, at, detail);
+}
+
+/// Adds one array; `is_later` if it is not the first state of it.
+fn add_array(known: Vec<Known>, is_later: bool, assembly: &mut Assembly) {
     let current = current(known, assembly);
     let Some(first) = current.first() else { return };
     let superblock = first.superblock.clone();
@@ -284,9 +346,13 @@ fn add_array(known: Vec<Known>, assembly: &mut Assembly) {
         assembly.report(Severity::Loss, FindingCode::Unsupported, at, detail);
     }
     let manager = format!("md {}", level_name(superblock.level));
+    let mut found_by = format!("{manager} {}", display_name(&superblock));
+    if is_later {
+        let _ = write!(found_by, " as of volume {}", first.number);
+    }
     assembly.groups.push(Group {
         volumes: vec![GroupVolume {
-            found_by: format!("{manager} {}", display_name(&superblock)),
+            found_by,
             kind: level_name(superblock.level),
             uuid: String::new(),
             mapping,
@@ -354,15 +420,24 @@ fn current(known: Vec<Known>, assembly: &mut Assembly) -> Vec<Known> {
         .map(|known| known.superblock.events)
         .max()
         .unwrap_or(0);
-    let (current, stale): (Vec<Known>, Vec<Known>) = known
-        .into_iter()
-        .partition(|known| known.superblock.events == newest);
+    let newest_ones: Vec<Superblock> = known
+        .iter()
+        .filter(|known| known.superblock.events == newest)
+        .map(|known| known.superblock.clone())
+        .collect();
+    let (current, stale): (Vec<Known>, Vec<Known>) = known.into_iter().partition(|known| {
+        let mut others = newest_ones.iter();
+        known.superblock.events == newest && others.all(|other| other.knows(&known.superblock))
+    });
     for old in stale {
+        let why = match old.superblock.events {
+            events if events == newest => "its siblings have gone on without it".to_owned(),
+            events => format!("it has seen {events} changes, its siblings {newest}"),
+        };
         let detail = format!(
-            "volume {} is a stale member of the array {}: it has seen {} changes, its siblings {newest}; it is left out",
+            "volume {} is a stale member of the array {}: {why}; it is left out",
             old.number,
             display_name(&old.superblock),
-            old.superblock.events
         );
         assembly.report(
             Severity::Warning,

@@ -63,12 +63,15 @@ impl Evidence {
     /// The kind of evidence by which a set names an image: the value is the medium's id, the origin `image N` with its number from 1.
     pub const MEMBER: &str = "set-member";
 
+    /// What stands before the number of an image in the origin of a [`Self::MEMBER`].
+    pub const IMAGE: &str = "image ";
+
     /// That the medium `id` is image `number` of a set.
     pub fn member(number: u32, id: MediumId) -> Self {
         Self {
             kind: Self::MEMBER.to_owned(),
             value: id.to_string(),
-            origin: format!("image {number}"),
+            origin: format!("{}{number}", Self::IMAGE),
         }
     }
 }

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use ntt_catalogue::rows::{Image, MediumKind, MediumRow};
 use ntt_host::RealDisk;
 use ntt_mapfile::Mapfile;
+use ntt_model::{BlobHash, Finding, FindingCode, Layer, Severity};
 use ntt_report::hits::{Hits, hits};
 use ntt_rescue::Paths;
 use ntt_rescue::health::{Health, judge};
 use ntt_rescue::record::Record;
 use serde::Serialize;
 
+use crate::damage::OTHER_DIGEST;
+use crate::identify::Source;
 use crate::{Archive, Error, HostPath, rescue};
 
 /// What is known of the health of a medium.
@@ -66,13 +69,46 @@ pub(crate) fn note(archive: &Archive, medium: &MediumRow) -> Result<(), Error> {
     if let (Some(now), Some(record)) = (of(archive, medium)?, Record::read(&RealDisk, &paths)?)
         && record.health != now.health
     {
+        // A map that another program went on with says nothing of the digest.
+        let is_same = record.health.missing_bytes == now.health.missing_bytes;
         let record = Record {
+            blake3: if is_same {
+                record.blake3.clone()
+            } else {
+                String::new()
+            },
             health: now.health,
             ..record
         };
         record.write(&RealDisk, &paths)?;
     }
     Ok(())
+}
+
+/// What is wrong with an image that was rescued whole and has another digest now than the rescue noted beside it: it changed, or rotted, since.
+pub(crate) fn changed_since_rescue(source: &Source, now: Option<BlobHash>) -> Option<Finding> {
+    let rescued = rescued_digest(source)?;
+    if now == Some(rescued) {
+        return None;
+    }
+    let now = now.map_or_else(|| "cannot be computed".to_owned(), |now| format!("is {now}"));
+    let detail = format!("{OTHER_DIGEST}{rescued} when it was rescued; it {now}");
+    Some(Finding::new(
+        Severity::Loss,
+        Layer::Image,
+        FindingCode::Changed,
+        detail,
+    ))
+}
+
+/// The digest that the rescue of a whole image left beside it.
+fn rescued_digest(source: &Source) -> Option<BlobHash> {
+    let is_whole = source.container.is_none() && source.unread.is_empty();
+    let map = source.mapfile.as_ref().filter(|_| is_whole)?;
+    let paths = Paths::new(source.path.as_path(), Some(map.as_path()));
+    let record = Record::read(&RealDisk, &paths).ok().flatten()?;
+    let is_of_it = record.geometry.size_bytes == source.size_bytes && record.health.missing_bytes == 0;
+    record.blake3.parse().ok().filter(|_| is_of_it)
 }
 
 fn paths(archive: &Archive, medium: &MediumRow, image: &Image) -> Paths {

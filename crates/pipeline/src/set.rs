@@ -59,7 +59,7 @@ fn member_ids(evidence: &[Evidence]) -> Vec<String> {
     let members = evidence.iter().filter(|piece| piece.kind == Evidence::MEMBER);
     let mut numbered: Vec<(u32, String)> = members
         .filter_map(|piece| {
-            let number = piece.origin.strip_prefix("image ")?.parse().ok()?;
+            let number = piece.origin.strip_prefix(Evidence::IMAGE)?.parse().ok()?;
             Some((number, piece.value.clone()))
         })
         .collect();

@@ -1,16 +1,17 @@
 //! Whether everything on a medium is safe: one judgement for all who say so (R14, R22, R44).
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use ntt_catalogue::Catalogue;
-use ntt_catalogue::rows::{Census, Image, MediumRow};
-use ntt_model::Severity;
+use ntt_catalogue::rows::{Census, Evidence, Image, MediumRow};
+use ntt_model::space::Address;
+use ntt_model::{MediumId, Severity};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::hits::{hits, is_of_unread_image};
-use crate::media::lost;
-use crate::selector::{all_scans, current_findings_that};
+use crate::media::{Counted, lost, volumes};
+use crate::selector::{all_scans, current_findings_that, sets_of};
 
 /// Whether everything on a medium is safe.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -67,15 +68,101 @@ pub struct Judgement {
     pub is_partial: bool,
     /// Contents that are on record as damaged in the store.
     pub bad: u64,
+    /// The set that holds bytes of it and of which no better can be said, if that is why.
+    pub by_set: Option<MediumId>,
+}
+
+impl Judgement {
+    /// As it is, or as that of a set which holds bytes of the medium, if that is worse.
+    fn bounded_by(self, set: &MediumRow, of_set: &Self) -> Self {
+        if weight(of_set.completeness) <= weight(self.completeness) {
+            return self;
+        }
+        Self {
+            completeness: of_set.completeness,
+            is_partial: self.is_partial || of_set.is_partial,
+            bad: self.bad.max(of_set.bad),
+            by_set: Some(set.medium.id),
+        }
+    }
+}
+
+/// How much speaks against letting a medium go, in the order in which [`judge`] asks.
+fn weight(completeness: Completeness) -> u8 {
+    match completeness {
+        Completeness::Complete => 0,
+        Completeness::FilesComplete => 1,
+        Completeness::Partial => 2,
+        Completeness::Unfinished => 3,
+        Completeness::NotScanned => 4,
+        Completeness::Damaged => 5,
+        Completeness::Unreadable => 6,
+    }
 }
 
 /// Judges a medium by its image, by what became of its volumes, and by the losses on record. A loss is a loss, whether or not it is known to have cost a
-/// file: a directory that could not be read hides an unknown number of them.
+/// file: a directory that could not be read hides an unknown number of them. What a set holds of an image is judged with the set: the image is no better.
 ///
 /// # Errors
 ///
 /// What the catalogue says.
 pub fn judge(
+    catalogue: &dyn Catalogue,
+    medium: &MediumRow,
+    image: Option<&Image>,
+    readings: &[Reading<'_>],
+    counted: &dyn Counted,
+) -> Result<Judgement, Error> {
+    let mut judgement = judge_alone(catalogue, medium, image, readings)?;
+    for set in holders(catalogue, medium)? {
+        let reports = volumes(catalogue, &set, counted)?;
+        let readings: Vec<Reading<'_>> = reports.iter().map(|report| report.reading()).collect();
+        let of_set = judge_alone(catalogue, &set, catalogue.image(set.key)?.as_ref(), &readings)?;
+        judgement = judgement.bounded_by(&set, &of_set);
+    }
+    Ok(judgement)
+}
+
+/// The sets that hold bytes of an image. One whose images are all in another one of them does not count: that other was made since, of more.
+fn holders(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<MediumRow>, Error> {
+    let mut sets: Vec<(MediumRow, BTreeSet<String>)> = Vec::new();
+    for set in sets_of(catalogue, medium)? {
+        let mut evidence = catalogue.evidence(set.key)?;
+        evidence.retain(|piece| piece.kind == Evidence::MEMBER);
+        if holds(catalogue, &set, &evidence, medium)? {
+            sets.push((set, evidence.into_iter().map(|piece| piece.value).collect()));
+        }
+    }
+    let images: Vec<BTreeSet<String>> = sets.iter().map(|(_, images)| images.clone()).collect();
+    let is_outgrown = |own: &BTreeSet<String>| {
+        let mut others = images.iter();
+        others.any(|other| other.len() > own.len() && own.is_subset(other))
+    };
+    sets.retain(|(_, own)| !is_outgrown(own));
+    Ok(sets.into_iter().map(|(set, _)| set).collect())
+}
+
+/// Whether a volume of the set is one of its volumes' members and lies in this image.
+fn holds(
+    catalogue: &dyn Catalogue,
+    set: &MediumRow,
+    members: &[Evidence],
+    medium: &MediumRow,
+) -> Result<bool, Error> {
+    let id = medium.medium.id.to_string();
+    let own = members.iter().filter(|piece| piece.value == id);
+    let numbers: Vec<u32> = own
+        .filter_map(|piece| piece.origin.strip_prefix(Evidence::IMAGE)?.parse().ok())
+        .collect();
+    let volumes = catalogue.volumes(set.key)?;
+    Ok(volumes.iter().any(|row| {
+        let address = Address::of(row.volume.range.offset);
+        row.volume.verdict == "table"
+            && matches!(address, Address::Member(number, _) if numbers.contains(&number))
+    }))
+}
+
+fn judge_alone(
     catalogue: &dyn Catalogue,
     medium: &MediumRow,
     image: Option<&Image>,
@@ -86,6 +173,7 @@ pub fn judge(
             completeness: Completeness::Unreadable,
             is_partial: true,
             bad: 0,
+            by_set: None,
         });
     };
     let losses = current_findings_that(catalogue, medium, |finding| finding.severity == Severity::Loss)?;
@@ -118,6 +206,7 @@ pub fn judge(
         completeness,
         is_partial: has_losses || lacks_bytes,
         bad,
+        by_set: None,
     })
 }
 

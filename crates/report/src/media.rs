@@ -137,7 +137,7 @@ pub struct VolumeReport {
 
 impl VolumeReport {
     /// What decides whether the medium is complete.
-    fn reading(&self) -> Reading<'_> {
+    pub(crate) fn reading(&self) -> Reading<'_> {
         Reading {
             verdict: &self.verdict,
             type_name: &self.type_name,
@@ -211,7 +211,7 @@ fn summarise(
             .fold(Tally::default(), add)
     };
     let readings: Vec<Reading<'_>> = volumes.iter().map(VolumeReport::reading).collect();
-    let judgement = judge(catalogue, row, image.as_ref(), &readings)?;
+    let judgement = judge(catalogue, row, image.as_ref(), &readings, counted)?;
     let summary = MediumSummary {
         id: row.medium.id,
         label: row.medium.label.clone(),
@@ -247,7 +247,8 @@ pub fn census_of(catalogue: &dyn Catalogue, scan: &ScanRow, counted: &dyn Counte
     }
 }
 
-fn volumes(
+/// The volumes of a medium with what became of them.
+pub(crate) fn volumes(
     catalogue: &dyn Catalogue,
     medium: &MediumRow,
     counted: &dyn Counted,

@@ -3,6 +3,8 @@
 //! Where several have a byte, the first one named counts, and the others are compared with it: a difference means that a drive lied, and is
 //! recorded. The log of the result says for each range which image it is from.
 
+mod kinship;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -62,7 +64,7 @@ struct Input {
 ///
 /// # Errors
 ///
-/// An image without a map, or shorter than its map claims; images of different sizes; an output that exists; any error of the target.
+/// An image without a map, or shorter than its map claims; images of different sizes, or of media that are not one; an output that exists; any error of the target.
 pub fn merge(
     disk: &Arc<dyn Disk>,
     inputs: &[Paths],
@@ -74,6 +76,12 @@ pub fn merge(
         .map(|paths| open(disk.as_ref(), paths))
         .collect::<Result<_, _>>()?;
     let size_bytes = common_size(&inputs)?;
+    for (number, input) in inputs.iter().enumerate() {
+        let earlier = inputs.iter().take(number);
+        earlier
+            .map(|other| kinship::check(other, input))
+            .collect::<Result<(), _>>()?;
+    }
     refuse_existing(disk.as_ref(), output)?;
     let geometry = Geometry::new(size_bytes, 512);
     let options = OpenOptions {

@@ -72,6 +72,13 @@ fn print_medium(out: &mut Output, medium: &MediumSummary) -> std::io::Result<()>
         }
         None => !medium.partial,
     };
+    if let Some(set) = &medium.by_set {
+        let (state, set) = (medium.completeness.as_str(), set.to_string());
+        return out.line(format!(
+            "  {state}, as is the set {} of which it is a part",
+            short(&set)
+        ));
+    }
     if !is_told {
         out.line("  partial: something on this medium could not be read")?;
     }

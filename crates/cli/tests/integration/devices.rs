@@ -172,6 +172,36 @@ fn r11_a_hole_in_a_file_is_told() {
     assert_eq!(damaged, "");
 }
 
+/// R1, R5: a copy of a disk that was not rescued whole, with files of its own, must not fill the holes of that disk nor take its label: places that are equal do not tell
+/// them apart, the words of the human do.
+#[test]
+fn r05_a_copy_with_another_label_is_a_medium_of_its_own() {
+    let environment = Environment::new();
+    let Some(file) = failing(&environment, &[ByteRange::new(MIB + (130 << 10), 512)]) else {
+        return;
+    };
+    let first = ingest(&environment, file.path(), &["--label", "disk 1"], 3);
+    drop(file);
+    let path = environment.work().join("demo.img");
+    let Some(file) = FaultyFile::mount(medium(&path, &[]), true) else {
+        return;
+    };
+    let second = ingest(&environment, file.path(), &["--label", "disk 2"], 0);
+    assert_ne!(first["media"][0]["medium"], second["media"][0]["medium"]);
+    let id = second["media"][0]["medium"].as_str().expect("an id");
+    let shown = environment.ntt(["medium", "show", id]).code(0);
+    assert!(shown.contains("labelled `disk 1`"), "{shown}");
+    let all = media(&environment);
+    let labels: Vec<&str> = all.iter().filter_map(|medium| medium["label"].as_str()).collect();
+    assert_eq!(
+        (labels, all[0]["completeness"].as_str()),
+        (vec!["disk 1", "disk 2"], Some("partial"))
+    );
+    // The same words again, or none: it is the one that was begun.
+    let again = ingest(&environment, file.path(), &["--label", "disk 1"], 0);
+    assert_eq!(again["media"][0]["medium"], first["media"][0]["medium"]);
+}
+
 /// R24: a directory whose file system has inode numbers of 64 bits is taken in like any other.
 #[test]
 fn r24_a_directory_with_numbers_of_64_bits_is_taken_in() {

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use ntt_testkit::corpus::have;
 
 use crate::environment::Environment;
+use crate::images;
 use crate::losses::as_nobody;
 
 const LEN: usize = 3_000_123;
@@ -120,6 +121,60 @@ fn two_halves_are_merged() {
     assert!(shown.contains("1,048,576 bytes from one"), "{shown}");
     assert!(shown.contains("1,951,547 bytes from two"), "{shown}");
     assert!(read(&environment, "both") == whole);
+}
+
+/// R37: an image that rotted between its rescue and its ingest is not what was read, and the digest beside it says so.
+#[test]
+fn r37_an_image_that_rotted_since_its_rescue_is_told() {
+    let environment = Environment::new();
+    let _ = environment.write("source", &images::demo());
+    environment.ntt(["rescue", "source", "--output", "image"]).code(0);
+    environment.ntt(["--archive", "whole", "ingest", "image"]).code(0);
+    let mut rotten = read(&environment, "image");
+    rotten[images::DEMO_FAT.end - 10] ^= 1;
+    let _ = environment.write("image", &rotten);
+    environment
+        .ntt(["--archive", "rotten", "ingest", "image"])
+        .code(3);
+    let findings = ["--archive", "rotten", "medium", "show", "--findings", "image"];
+    let shown = environment.ntt(findings).code(0);
+    assert!(shown.contains("when it was rescued; it is"), "{shown}");
+    let verify = ["--archive", "rotten", "verify", "--source", "image"];
+    let told = environment.ntt(verify).code(12);
+    assert!(told.contains("when it was rescued; it is"), "{told}");
+}
+
+/// R3, R21: a hole is not filled from another medium of the same size, blank as most of both may be; a few sectors in which a drive lied are no other medium.
+#[test]
+fn r3_images_of_two_media_are_not_merged() {
+    let environment = Environment::new();
+    let put = |name: &str, image: &[u8], hole: u32| {
+        let _ = environment.write(name, image);
+        let after = u32::try_from(image.len()).expect("small") - hole - 0x8000;
+        let map = format!(
+            "0 + 1\n0x0 {hole:#x} +\n{hole:#x} 0x8000 -\n{:#x} {after:#x} +\n",
+            hole + 0x8000
+        );
+        let _ = environment.write(format!("{name}.map"), map.as_bytes());
+    };
+    let mut one = vec![0; 8 << 20];
+    one[..3_000].copy_from_slice(&content()[..3_000]);
+    one[0x10_0000..0x20_0000].copy_from_slice(&content()[..0x10_0000]);
+    let mut other = one.clone();
+    other[39..43].copy_from_slice(b"othr");
+    other[0x10_0000..0x20_0000].copy_from_slice(&content()[0x10_0000..0x20_0000]);
+    put("one", &one, 0x10_8000);
+    put("other", &other, 0x30_0000);
+    let merge = ["rescue", "--merge", "one", "other", "--output", "both"];
+    let told = environment.ntt(merge).stderr(1);
+    assert!(told.contains("one and other are not of one medium"), "{told}");
+    assert!(!environment.work().join("both").exists());
+    let mut lied = one.clone();
+    lied[0x10_0200..0x10_0400].fill(b'?');
+    put("other", &lied, 0x30_0000);
+    let told = environment.ntt(merge).code(3);
+    assert!(told.contains("32,768 bytes from other"), "{told}");
+    assert!(read(&environment, "both") == one);
 }
 
 /// R21: no file that a rescue writes beside the image may be the source, by whatever name.

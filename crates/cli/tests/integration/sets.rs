@@ -80,6 +80,66 @@ fn r3_a_set_is_a_medium_beside_its_images() {
     assert_eq!(restored, b"buy floppies\n");
 }
 
+/// The states of the media, in order.
+fn states(environment: &Environment) -> Vec<String> {
+    let list = environment.ntt(["--json", "medium", "list"]).document(0);
+    let media = list["media"].as_array().expect("media").iter();
+    media
+        .map(|medium| medium["completeness"].as_str().expect("a state").to_owned())
+        .collect()
+}
+
+/// R14, R44: an image of which a set holds the bytes is no better than the set: whoever lets one disk go of an array of which nothing is stored loses the array.
+#[test]
+fn r44_an_image_of_a_set_is_no_better_than_the_set() {
+    let environment = Environment::new();
+    // Nothing here reads what is encrypted.
+    let mut encrypted = vec![7; 2 * MIB];
+    encrypted[..8].copy_from_slice(b"LUKS\xba\xbe\0\x01");
+    let members = md_members(like(0, 0), &raid0(&encrypted, CHUNK, 2));
+    for (name, member) in ["a.img", "b.img"].iter().zip(&members) {
+        environment.write(name, member);
+    }
+    let told = environment.ntt(["ingest", "--set", "a.img", "b.img"]).code(3);
+    assert_eq!(told.matches("partial, as is the set").count(), 2, "{told}");
+    assert_eq!(states(&environment), ["partial"; 3]);
+    environment.ntt(["ingest", "a.img"]).code(3);
+
+    let environment = Environment::new();
+    let members = md_members(like(0, 0), &raid0(&images::demo()[DEMO_FAT], CHUNK, 2));
+    for (name, member) in ["a.img", "b.img"].iter().zip(&members) {
+        environment.write(name, member);
+    }
+    environment
+        .ntt(["ingest", "--set", "--no-copy", "a.img", "b.img"])
+        .code(3);
+    assert_eq!(states(&environment), ["unfinished"; 3]);
+    environment.ntt(["copy", "a.img + b.img"]).code(0);
+    assert_eq!(states(&environment), ["complete"; 3]);
+    let summary = environment.ntt(["--json", "ingest", "a.img"]).summary(0);
+    assert!(summary["media"][0]["by_set"].is_null(), "{summary:#}");
+}
+
+/// R14: a second image that says that it is the same member, and has other bytes, is left out of the array, and so it is not read.
+#[test]
+fn r14_a_second_member_in_one_place_is_not_complete() {
+    let environment = Environment::new();
+    let members = raid5_disks();
+    for (number, disk) in members.iter().enumerate() {
+        environment.write(format!("{number}.img"), disk);
+    }
+    let mut double = members[0].clone();
+    double[MIB + 300_000..MIB + 300_004].copy_from_slice(b"mine");
+    environment.write("double.img", &double);
+    environment
+        .ntt(["ingest", "--set", "0.img", "1.img", "2.img", "double.img"])
+        .code(3);
+    assert_eq!(
+        states(&environment),
+        ["partial", "partial", "partial", "partial", "partial"]
+    );
+}
+
 /// R38: a set that is given again has its digests, and nothing is opened or logged for them.
 #[test]
 fn r38_a_known_set_is_not_digested_again() {

@@ -52,7 +52,7 @@ pub struct Alike {
 pub fn look(archive: Option<&Archive>, path: &Path, opener: &Opener<'_>) -> Result<Identification, Error> {
     let settings = RescueSettings::default();
     let (source, evidence, recognition) = if settings.concerns(path) {
-        let plan = rescue::plan(archive, path, &settings, opener.interrupt)?;
+        let plan = rescue::plan(archive, path, &settings, None, opener.interrupt)?;
         (plan.source, plan.evidence, plan.recognition)
     } else {
         let plan = plan(archive, path, opener)?;

@@ -115,6 +115,9 @@ pub struct MediumSummary {
     pub completeness: Completeness,
     /// True if something of it was not read: a volume unread or beyond the end, an incomplete image, a file, a structure (R12, R14, R22).
     pub partial: bool,
+    /// The set of which it is a part and of which no better can be said, if `completeness` is that of the set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_set: Option<MediumId>,
     /// Its volumes; one with several file systems stands here once for each.
     pub volumes: Vec<VolumeSummary>,
     /// What this run copied.
@@ -158,7 +161,13 @@ pub fn plan(
     let mut plan = IngestPlan::default();
     for path in &request.sources {
         if request.rescue.concerns(path) {
-            match rescue::plan(archive, path, &request.rescue, interrupt) {
+            match rescue::plan(
+                archive,
+                path,
+                &request.rescue,
+                request.label.as_deref(),
+                interrupt,
+            ) {
                 Ok(rescue) => plan.rescues.push(rescue),
                 Err(error) => plan.failures.push(failure(path, error)?),
             }

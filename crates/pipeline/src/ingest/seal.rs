@@ -11,7 +11,7 @@ use crate::identify::{
 };
 use crate::inspect::{add_new_findings, content_range, digest_volume, mapping};
 use crate::stage::{Running, Subject};
-use crate::{Context, Error, RunOutcome, Stage};
+use crate::{Context, Error, RunOutcome, Stage, health};
 
 /// The word of the log for a medium of which not every digest can be had: its source failed on some of it.
 const NO_DIGEST: &str = "the source cannot be read everywhere, and has no digest";
@@ -44,7 +44,8 @@ pub(super) fn digests(context: &Context<'_>, medium: &MediumRow, source: &Source
     let recorder = Recorder::of(&bytes);
     let result =
         digest_image(&recorder, &ranges, &mut stated, context.interrupt, &progress).and_then(|digests| {
-            let lost = recorder.findings(source, FindingCode::Unread);
+            let mut lost = recorder.findings(source, FindingCode::Unread);
+            lost.extend(health::changed_since_rescue(source, digests.image));
             compare(context, medium, (stated, lost), &stage)?;
             for row in pieces {
                 let digest = digest_volume(context, &bytes, &row.volume)?;

@@ -194,8 +194,9 @@ fn rescue_first(
     if !settings.concerns(path) {
         return Ok(None);
     }
-    let plan = rescue::plan(Some(context.archive), path, settings, context.interrupt)?;
-    rescue::run(context, &plan, settings, request.label.as_deref()).map(Some)
+    let label = request.label.as_deref();
+    let plan = rescue::plan(Some(context.archive), path, settings, label, context.interrupt)?;
+    rescue::run(context, &plan, settings, label).map(Some)
 }
 
 /// Whether something of the medium could not be had, by this run or an earlier one.

@@ -62,7 +62,7 @@ pub(super) fn of(
     let image = image_row(context.archive, medium)?;
     let findings = by_severity(&current_findings(catalogue, medium)?);
     let readings: Vec<Reading<'_>> = volumes.iter().map(reading).collect();
-    let judgement = judge(catalogue, medium, Some(&image), &readings)?;
+    let judgement = judge(catalogue, medium, Some(&image), &readings, &counted)?;
     let outcome = match judgement.completeness {
         Completeness::Complete => worst,
         _ => worst.max(RunOutcome::Losses),
@@ -75,6 +75,7 @@ pub(super) fn of(
         health: crate::health::of(context.archive, medium)?.map(|known| known.health),
         completeness: judgement.completeness,
         partial: judgement.is_partial,
+        by_set: judgement.by_set,
         volumes,
         copied,
         findings,

@@ -19,6 +19,8 @@ use crate::{Archive, Error, Interrupt};
 
 /// Places that are compared.
 const PLACES: usize = 16;
+/// Places that are compared with a device that has no name of its own: a copy of a disk differs from it in little.
+const PLACES_UNNAMED: usize = 64;
 /// A failing device is not asked more often.
 const FAILURES_MAX: u32 = 3;
 /// What is read at a time when all is compared.
@@ -45,29 +47,57 @@ struct Earlier {
     is_whole: bool,
 }
 
-/// Compares the device with every medium that was rescued into the archive and has its size.
+/// Who a device is.
+pub(super) struct Known {
+    pub(super) recognition: Recognition,
+    /// What is said of a medium that is like it and has other words on its label.
+    pub(super) passed_over: Option<String>,
+}
+
+/// Compares the device with every medium that was rescued into the archive and has its size. Places that are equal do not tell a disk from its copy: if the human gives
+/// a medium without a name of its own another `label` than one that was begun has, it is not that one (R5).
 pub(super) fn recognise(
     archive: &Archive,
     device: &mut dyn Device,
     evidence: &[Evidence],
-    any_size: bool,
+    (any_size, label): (bool, Option<&str>),
     interrupt: &Interrupt,
-) -> Result<Recognition, Error> {
+) -> Result<Known, Error> {
     let size_bytes = device.geometry().size_bytes;
+    let mut passed_over = None;
     for row in archive.catalogue().media()? {
         interrupt.check()?;
         let Some(earlier) = earlier(archive, row, size_bytes, any_size)? else {
             continue;
         };
         let shared = shared_names(archive, &earlier.row, evidence)?;
-        let likeness = compare_places(device, &earlier);
-        if let Some(why) = reason(likeness, &shared)
-            && let Some(recognition) = settle(device, &earlier, (why, !shared.is_empty()), interrupt)?
-        {
-            return Ok(recognition);
+        let likeness = compare_places(device, &earlier, !shared.is_empty());
+        let Some(why) = reason(likeness, &shared) else {
+            continue;
+        };
+        let Some(recognition) = settle(device, &earlier, (why, !shared.is_empty()), interrupt)? else {
+            continue;
+        };
+        let known = earlier.row.medium.label.as_str();
+        let is_other = label.is_some_and(|label| !known.is_empty() && label != known);
+        match &recognition {
+            Recognition::Resume { medium, why, .. } if shared.is_empty() && is_other => {
+                passed_over = Some(format!(
+                    "{why} to those of medium {medium}, but that one is labelled `{known}`; if it is that one, give `--medium {medium}`"
+                ));
+            }
+            _ => {
+                return Ok(Known {
+                    recognition,
+                    passed_over: None,
+                });
+            }
         }
     }
-    Ok(Recognition::New)
+    Ok(Known {
+        recognition: Recognition::New,
+        passed_over,
+    })
 }
 
 fn earlier(
@@ -150,9 +180,10 @@ fn settle(
     }))
 }
 
-fn compare_places(device: &mut dyn Device, earlier: &Earlier) -> Likeness {
+fn compare_places(device: &mut dyn Device, earlier: &Earlier, is_named: bool) -> Likeness {
     let (mut equal, mut failures) = (0, 0);
-    for place in telling_places(earlier, device.geometry().size_bytes) {
+    let count = if is_named { PLACES } else { PLACES_UNNAMED };
+    for place in telling_places(earlier, count, device.geometry().size_bytes) {
         match read(device, place.range) {
             Some(read) if read == place.bytes => equal += 1,
             Some(_) => return Likeness::Differs,
@@ -170,9 +201,9 @@ fn compare_places(device: &mut dyn Device, earlier: &Earlier) -> Likeness {
 }
 
 /// Places of the image that say something, spread over all that was rescued and the device has.
-fn telling_places(earlier: &Earlier, size_bytes: u64) -> Vec<Sentinel> {
+fn telling_places(earlier: &Earlier, count: usize, size_bytes: u64) -> Vec<Sentinel> {
     let mut read = |range: ByteRange, bytes: &mut [u8]| earlier.image.read_exact_at(bytes, range.offset);
-    let mut places = sentinel::spread(&earlier.map, PLACES, &mut read).unwrap_or_default();
+    let mut places = sentinel::spread(&earlier.map, count, &mut read).unwrap_or_default();
     places.retain(|place| place.range.end() <= size_bytes);
     places
 }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ntt_catalogue::rows::{EventRow, Evidence, Image, MediumKind, MediumRow, NewMedium};
 use ntt_host::{Clock, Disk, Random, RealDisk, SystemClock, SystemRandom};
-use ntt_model::{ByteRange, MediumId, MediumKey};
+use ntt_model::{ByteRange, MediumId, MediumKey, Severity};
 use ntt_report::selector::find_medium;
 use ntt_rescue::Paths;
 use ntt_rescue::device::Device;
@@ -35,7 +35,7 @@ pub(crate) use hardware::Hardware;
 
 use crate::identify::{Recognition, relabel};
 use crate::stage::{Running, Subject};
-use crate::{Archive, Context, Error, HostPath, Interrupt, RunOutcome, Stage};
+use crate::{Archive, Context, Error, Event, HostPath, Interrupt, RunOutcome, Stage};
 
 /// How devices are rescued.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -72,6 +72,9 @@ pub struct RescuePlan {
     /// Whether the archive has it. A known one has been rescued whole, and every byte of it was compared.
     #[serde(flatten)]
     pub recognition: Recognition,
+    /// Why it is not a medium that is like it, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passed_over: Option<String>,
 }
 
 /// What became of a rescue.
@@ -107,7 +110,7 @@ pub fn paths(root: &Path, medium: MediumId) -> Paths {
 }
 
 /// Looks at a device and asks the archive whether it knows the medium in it. Reads of it a few places that an earlier image has, and all of it
-/// only if that image is whole.
+/// only if that image is whole. `label` is what the human says of it.
 ///
 /// # Errors
 ///
@@ -116,6 +119,7 @@ pub fn plan(
     archive: Option<&Archive>,
     path: &Path,
     settings: &RescueSettings,
+    label: Option<&str>,
     interrupt: &Interrupt,
 ) -> Result<RescuePlan, Error> {
     let mut device = RealDevice::open(path)?;
@@ -128,18 +132,16 @@ pub fn plan(
         class: geometry.class(),
         evidence: evidence(&geometry, &hardware),
         recognition: Recognition::New,
+        passed_over: None,
     };
-    if let Some(archive) = archive {
-        plan.recognition = match &settings.medium {
-            Some(name) => named(archive, name)?,
-            None => known::recognise(
-                archive,
-                &mut device,
-                &plan.evidence,
-                settings.accept_size,
-                interrupt,
-            )?,
-        };
+    match (archive, &settings.medium) {
+        (Some(archive), Some(name)) => plan.recognition = named(archive, name)?,
+        (Some(archive), None) => {
+            let asked = (settings.accept_size, label);
+            let known = known::recognise(archive, &mut device, &plan.evidence, asked, interrupt)?;
+            (plan.recognition, plan.passed_over) = (known.recognition, known.passed_over);
+        }
+        (None, _) => {}
     }
     Ok(plan)
 }
@@ -183,6 +185,12 @@ pub(crate) fn run(
     // A medium that is on record is rescued into what it has; a new one for which there is no room would be one more at each attempt (R38).
     if plan.recognition == Recognition::New && !settings.accept_space {
         require_space(&RealDisk, context.archive.root(), plan.geometry.size_bytes)?;
+    }
+    if let Some(passed_over) = &plan.passed_over {
+        context.observer.event(&Event::Message {
+            severity: Severity::Warning,
+            text: format!("new medium: {passed_over}"),
+        });
     }
     let medium = put_on_record(context, plan, label)?;
     let paths = paths(context.archive.root(), medium.medium.id);
@@ -246,7 +254,11 @@ fn put_on_record(context: &Context<'_>, plan: &RescuePlan, label: Option<&str>) 
     if catalogue.image(key)?.is_none() {
         catalogue.set_image(key, &untouched(&paths, plan.geometry.size_bytes)?)?;
     }
-    let why = plan.recognition.why().unwrap_or("new medium").to_owned();
+    let why = match (plan.recognition.why(), &plan.passed_over) {
+        (Some(why), _) => why.to_owned(),
+        (None, Some(passed_over)) => format!("new medium: {passed_over}"),
+        (None, None) => "new medium".to_owned(),
+    };
     stage.end_logged(catalogue, Some(&medium), RunOutcome::Complete, why)?;
     crate::manifest::run(context, &medium)?;
     Ok(medium)

@@ -14,7 +14,7 @@ use crate::content::{image_row, open_image, source_of};
 use crate::damage::{self, OTHER_DIGEST, Recorder};
 use crate::identify::{Source, SourceKind, StatedDigests, StatedOutcome, digest_image};
 use crate::stage::{Running, Subject};
-use crate::{Context, Error, RunOutcome, Stage, scan, set};
+use crate::{Context, Error, RunOutcome, Stage, health, scan, set};
 
 /// Findings that are told one by one; those behind are counted.
 const FINDINGS_MAX: usize = 10_000;
@@ -159,6 +159,9 @@ impl<'a> Check<'a> {
                 }
                 StatedOutcome::Wrong(finding) => self.tell(None, &[], finding)?,
             }
+        }
+        if let Some(finding) = health::changed_since_rescue(source, digests.image) {
+            self.tell(None, &[], finding)?;
         }
         let known = image_row(self.context.archive, self.medium)?.digest;
         match (known, digests.image) {

@@ -316,7 +316,7 @@ fn add_array(known: Vec<Known>, is_later: bool, assembly: &mut Assembly) {
     let Some(first) = current.first() else { return };
     let superblock = first.superblock.clone();
     let at = first.range.offset;
-    let columns = columns(&current, &superblock, assembly);
+    let (columns, doubles) = columns(&current, &superblock, assembly);
     let mapping = mapping(&superblock, &columns);
     let absent: Vec<String> = (0_u32..)
         .zip(&columns)
@@ -360,7 +360,11 @@ fn add_array(known: Vec<Known>, is_later: bool, assembly: &mut Assembly) {
         manager,
         name: superblock.name.clone(),
         uuid: superblock.uuid.clone(),
-        members: current.iter().map(|known| known.number).collect(),
+        members: current
+            .iter()
+            .map(|known| known.number)
+            .filter(|number| !doubles.contains(number))
+            .collect(),
         absent,
         facts: facts(&superblock),
     });
@@ -473,12 +477,16 @@ fn current(known: Vec<Known>, assembly: &mut Assembly) -> Vec<Known> {
     current
 }
 
-/// Where the data of each column lies; a second member for a column is left out.
-fn columns(current: &[Known], superblock: &Superblock, assembly: &mut Assembly) -> Vec<Option<ByteRange>> {
+/// Where the data of each column lies; a second member for a column is left out, and what it holds of its own is not read.
+fn columns(
+    current: &[Known],
+    superblock: &Superblock,
+    assembly: &mut Assembly,
+) -> (Vec<Option<ByteRange>>, Vec<u32>) {
     let count = usize::try_from(superblock.raid_disks)
         .unwrap_or(0)
         .min(COLUMNS_MAX);
-    let mut columns = vec![None; count];
+    let (mut columns, mut doubles) = (vec![None; count], Vec::new());
     for known in current {
         let column = known
             .superblock
@@ -501,11 +509,12 @@ fn columns(current: &[Known], superblock: &Superblock, assembly: &mut Assembly) 
         };
         if slot.is_some() {
             let detail = format!(
-                "volume {} says that it is a member that another volume is too",
+                "volume {} says that it is a member that another volume is too; it is left out",
                 known.number
             );
+            doubles.push(known.number);
             assembly.report(
-                Severity::Warning,
+                Severity::Loss,
                 FindingCode::Contradiction,
                 known.range.offset,
                 detail,
@@ -514,7 +523,7 @@ fn columns(current: &[Known], superblock: &Superblock, assembly: &mut Assembly) 
         }
         *slot = known.data();
     }
-    columns
+    (columns, doubles)
 }
 
 fn mapping(superblock: &Superblock, columns: &[Option<ByteRange>]) -> Result<Mapping, String> {

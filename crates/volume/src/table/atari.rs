@@ -154,8 +154,14 @@ impl Walk<'_> {
         let chain = u64::from(container.start);
         let mut visited = BTreeSet::new();
         let mut next = Some(chain);
-        while let Some(link) = next.filter(|_| visited.len() < LINKS_MAX) {
+        while let Some(link) = next {
             let at = self.place.image(link.saturating_mul(512));
+            if visited.len() >= LINKS_MAX {
+                let detail = format!(
+                    "the chain of extended Atari partitions has more than {LINKS_MAX} links: those after them are not listed"
+                );
+                return found.report(Severity::Loss, FindingCode::Limit, at, detail);
+            }
             if !visited.insert(link) {
                 let detail =
                     "the chain of extended Atari partitions returns to a link that it already passed";

@@ -275,10 +275,10 @@ impl Walk<'_, '_> {
                     .report(Severity::Warning, FindingCode::Loop, at, detail);
             }
             if visited.len() > usize::try_from(LINKS_MAX).unwrap_or(0) || self.slots.len() >= SLOTS_MAX {
-                let detail = format!("the chain of logical partitions has more than {LINKS_MAX} links");
-                return self
-                    .found
-                    .report(Severity::Warning, FindingCode::Limit, at, detail);
+                let detail = format!(
+                    "the chain of logical partitions has more than {LINKS_MAX} links: those after them are not listed"
+                );
+                return self.found.report(Severity::Loss, FindingCode::Limit, at, detail);
             }
             next = self.read_link(link, at, container);
         }
@@ -400,6 +400,27 @@ mod tests {
         assert_eq!(found.slots().count(), 5);
         assert_eq!(found.findings[0].code, FindingCode::Loop);
         assert_eq!(found.findings[0].image_offset, Some(1500 * 512));
+    }
+
+    /// R14: partitions behind the last link that is followed are a loss, not a remark.
+    #[test]
+    fn r14_a_chain_that_is_too_long_is_a_loss() {
+        let links = LINKS_MAX + 10;
+        let mut bytes = vec![0; DISK_SECTORS * 512];
+        put_entry(&mut bytes, 0, 0, 0x05, 500, 3000);
+        for link in 0..links {
+            let sector = usize::try_from(500 + 2 * link).expect("small");
+            put_entry(&mut bytes, sector, 0, 0x83, 1, 1);
+            put_entry(&mut bytes, sector, 1, 0x05, 2 * link + 2, 2);
+        }
+        let found = find(&bytes, 0);
+        let [finding] = found.findings.as_slice() else {
+            panic!("{:?}", found.findings);
+        };
+        assert_eq!(
+            (finding.code, finding.severity),
+            (FindingCode::Limit, Severity::Loss)
+        );
     }
 
     #[test]

@@ -210,6 +210,23 @@ impl Archive {
         }
     }
 
+    /// Opens the archive for writing, or to look if it takes no changes, and then says why.
+    ///
+    /// # Errors
+    ///
+    /// As [`Archive::open`].
+    pub fn open_as_far_as_possible(
+        root: &Path,
+        pack_threshold_bytes: u64,
+        place: &CataloguePlace,
+    ) -> Result<(Self, Option<Error>), Error> {
+        let open = |access| Self::open(root, access, pack_threshold_bytes, place);
+        match open(Access::Write) {
+            Err(error) if error.is_of_writing() => Ok((open(Access::ReadOnly)?, Some(error))),
+            opened => Ok((opened?, None)),
+        }
+    }
+
     fn look(root: &Path, access: Access, place: &CataloguePlace) -> Result<Self, Error> {
         if !Self::exists(root, place) {
             return Err(Self::absence(root));
@@ -338,11 +355,6 @@ impl Archive {
             (false, true) => Error::NoCatalogue(root.to_owned()),
             (false, false) => Error::NoArchive(root.to_owned()),
         }
-    }
-
-    /// Whether the archive lies on a file system that takes no changes, whoever asks: it can be looked at and verified, and that is all.
-    pub fn is_on_read_only_disk(root: &Path) -> bool {
-        rustix::fs::access(root, rustix::fs::Access::WRITE_OK) == Err(rustix::io::Errno::ROFS)
     }
 
     /// The directory.

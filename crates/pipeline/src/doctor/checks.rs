@@ -49,7 +49,8 @@ fn space(archive: &Archive) -> Check {
 }
 
 fn permission(archive: &Archive) -> Check {
-    let access = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    use rustix::fs::Access;
+    let access = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
     match rustix::fs::access(archive.root(), access) {
         Ok(()) => Check::ok("permission", "the archive can be read and written"),
         Err(rustix::io::Errno::ROFS) => Check::new(
@@ -58,10 +59,18 @@ fn permission(archive: &Archive) -> Check {
             "the archive is on a read-only file system: it can be read, not written",
             "`ntt verify` reads it as it is and records nothing; to change the archive, mount it so that it can be written",
         ),
+        Err(_) if rustix::fs::access(archive.root(), Access::READ_OK | Access::EXEC_OK).is_ok() => {
+            Check::new(
+                "permission",
+                CheckStatus::Warning,
+                "this user may read the archive, not write to it",
+                "`ntt verify` reads it as it is and records nothing; to change the archive, run ntt as the user whom it belongs to",
+            )
+        }
         Err(error) => Check::new(
             "permission",
             CheckStatus::Problem,
-            format!("the archive cannot be written: {error}"),
+            format!("the archive cannot be read: {error}"),
             "give the user who runs ntt the ownership of the archive",
         ),
     }

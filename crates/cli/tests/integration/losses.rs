@@ -304,6 +304,19 @@ fn r11_a_lost_mapfile_turns_nothing_into_rescued_zeros() {
     let map = fs::read(place("disk.img.map")).expect("the map");
     let _ = environment.ntt(["ingest", "disk.img"]).code(3);
     fs::remove_file(place("disk.img.map")).expect("mine");
+    // R7: the record knows how much that is, and whether it hit anything.
+    let said = environment.ntt(["ingest", "disk.img"]).code(3);
+    let last = said.lines().last().unwrap_or_default();
+    assert!(
+        last.contains("partial: ")
+            && last.contains(" bytes are missing in 1 place, as the mapfile said that is gone"),
+        "{said}"
+    );
+    let shown = environment.ntt(["medium", "show", "disk.img"]).code(0);
+    assert!(
+        shown.contains("unknown: ") && shown.contains(" bytes are missing in 1 place, as the"),
+        "{shown}"
+    );
     let still_damaged = |said: &str| {
         assert_eq!(only_state(&environment), "partial", "{said}");
         let damaged = environment.ntt(["find", "--json", "--state", "damaged"]).json(0);

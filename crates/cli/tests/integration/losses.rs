@@ -485,6 +485,51 @@ fn r12_a_truncated_image_is_incomplete_and_read_to_its_end() {
     let _ = environment.ntt(["inspect", "short.img"]).code(3);
 }
 
+/// R12: what says how long it is can be cut short although nothing here reads it.
+#[test]
+fn r12_a_truncated_image_of_what_is_not_read_is_incomplete() {
+    let environment = Environment::new();
+    let mut swap = vec![0; 600 << 10];
+    swap[1024..1028].copy_from_slice(&1_u32.to_le_bytes());
+    swap[1028..1032].copy_from_slice(&255_u32.to_le_bytes());
+    swap[4086..4096].copy_from_slice(b"SWAPSPACE2");
+    environment.write("swap.img", &swap);
+    let mut lvm = vec![0; 600 << 10];
+    lvm[..4].copy_from_slice(b"HM\x01\0");
+    lvm[444..448].copy_from_slice(&2048_u32.to_le_bytes());
+    environment.write("lvm1.img", &lvm);
+    for name in ["swap.img", "lvm1.img"] {
+        let said = environment.ntt(["inspect", name]).code(3);
+        assert!(
+            said.contains("the image has 614400 bytes") && said.contains("need 1048576"),
+            "{said}"
+        );
+        let summary = environment.ntt(["ingest", "--json", name]).summary(3);
+        assert_eq!(summary["media"][0]["completeness"], "partial", "{summary}");
+    }
+    swap.resize(1 << 20, 0);
+    environment.write("whole.img", &swap);
+    environment.ntt(["inspect", "whole.img"]).code(0);
+}
+
+/// R12: the last sector of NTFS is the copy of the first.
+#[test]
+fn r12_ntfs_without_its_last_sector_is_incomplete() {
+    let Some(image) = ntt_testkit::corpus::corpus_image("retro/test_ntfs.img.zst") else {
+        return;
+    };
+    let environment = Environment::new();
+    let whole = fs::read(image.path()).expect("read");
+    environment.write("whole.img", &whole);
+    environment.ntt(["inspect", "whole.img"]).code(0);
+    environment.write("short.img", &whole[..whole.len() - 512]);
+    let said = environment.ntt(["inspect", "short.img"]).code(3);
+    let needed = format!("need {}", whole.len());
+    assert!(said.contains(&needed), "{said}");
+    environment.ntt(["ingest", "short.img"]).code(3);
+    assert_eq!(only_state(&environment), "partial");
+}
+
 /// R14: every partition is listed with its verdict, whatever its neighbours are.
 #[test]
 fn r14_every_partition_is_listed_whatever_it_holds() {

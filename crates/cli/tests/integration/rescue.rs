@@ -179,7 +179,10 @@ fn what_is_no_mapfile_is_not_drawn() {
     let _ = environment.write("image", &content());
     let said = environment.ntt(["rescue", "--show", "image"]).stderr(1);
     assert!(
-        said.contains("image is no mapfile") && said.contains("its map would be image.map"),
+        said.contains("image is no mapfile")
+            && said.contains("its map would be image.map")
+            && said.contains("unknown")
+            && !said.contains("line 1"),
         "{said}"
     );
     let _ = environment.write("image.map", b"no map");

@@ -48,10 +48,30 @@ impl Session {
         Self::open_at(global, &root, Access::Write, config)
     }
 
+    /// Opens the archive for writing, or to look if it takes no changes, and then says why.
+    pub(crate) fn open_as_far_as_possible(
+        global: &Global,
+        flags: &[Flag<'_>],
+    ) -> Result<(Self, Option<Error>), Failure> {
+        let root = archive_root(global)?;
+        let config = config(global, &root, flags)?;
+        let place = CataloguePlace::of(&config)?;
+        if !Archive::exists(&root, &place) {
+            return Err(Archive::absence(&root).into());
+        }
+        let (archive, why) =
+            Archive::open_as_far_as_possible(&root, config.pack_threshold_bytes.value, &place)?;
+        Ok((Self::of(global, archive, config)?, why))
+    }
+
     fn open_at(global: &Global, root: &Path, access: Access, config: Config) -> Result<Self, Failure> {
         let place = CataloguePlace::of(&config)?;
         let archive = Archive::open(root, access, config.pack_threshold_bytes.value, &place)?;
-        if matches!(access, Access::Write | Access::Copy) {
+        Self::of(global, archive, config)
+    }
+
+    fn of(global: &Global, archive: Archive, config: Config) -> Result<Self, Failure> {
+        if matches!(archive.access(), Access::Write | Access::Copy) {
             manifest::refuse_older_catalogue(&archive)?;
         }
         Ok(Self {
@@ -81,15 +101,20 @@ impl Session {
     /// Ends a run that wrote: the manifests of all media that it changed are written anew, also when it failed or was stopped, so that the
     /// archive can always be read without its catalogue.
     pub(crate) fn settle<T>(&self, result: Result<T, Error>) -> Result<T, Failure> {
+        let refreshed = self.refresh_manifests();
+        let value = result?;
+        refreshed?;
+        Ok(value)
+    }
+
+    /// Writes the manifests anew of all media that changed, also after an interruption.
+    pub(crate) fn refresh_manifests(&self) -> Result<(), Error> {
         let interrupt = Interrupt::new();
         let context = Context {
             interrupt: &interrupt,
             ..self.context()
         };
-        let refreshed = manifest::refresh(&context);
-        let value = result?;
-        refreshed?;
-        Ok(value)
+        manifest::refresh(&context).map(|_| ())
     }
 
     /// The medium that a word of the command line names.

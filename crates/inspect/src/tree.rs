@@ -433,6 +433,10 @@ impl<'a> Builder<'a> {
                 volume.label = known.label;
                 volume.uuid = known.uuid;
                 volume.size_bytes = known.size_bytes;
+                // What is not read can be cut short all the same (R12).
+                if let Some(size) = known.size_bytes {
+                    self.expect(volume.range.offset.saturating_add(size));
+                }
                 Verdict::Identified {
                     class: known.class,
                     type_name: known.type_name.to_owned(),

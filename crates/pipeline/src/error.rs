@@ -195,6 +195,35 @@ impl Error {
         }
     }
 
+    /// Whether the archive takes no changes as it is: no room, or this user or anybody may only read it. What is in it can be looked at all the same.
+    pub fn is_of_writing(&self) -> bool {
+        match self {
+            Self::Catalogue(ntt_catalogue::Error::Storage(_))
+            | Self::Store(ntt_store::Error::Full { .. }) => true,
+            _ => self.io_kind().is_some_and(|kind| {
+                matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+                    || is_of_reader(kind)
+            }),
+        }
+    }
+
+    /// Whether this user, or anybody, may only read the archive.
+    pub fn is_of_reader(&self) -> bool {
+        self.io_kind().is_some_and(is_of_reader)
+    }
+
+    /// What the system said, if it is the cause.
+    fn io_kind(&self) -> Option<io::ErrorKind> {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                return Some(error.kind());
+            }
+            cause = error.source();
+        }
+        None
+    }
+
     pub(crate) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| Self::Io {
             action,
@@ -202,6 +231,13 @@ impl Error {
             source,
         }
     }
+}
+
+const fn is_of_reader(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+    )
 }
 
 /// The error and what caused it, outermost first, without repetitions.

@@ -30,7 +30,7 @@ pub struct MediumHealth {
 ///
 /// # Errors
 ///
-/// When the catalogue fails. A map that is gone gives `unknown`, never an error and never `complete`.
+/// When the catalogue fails. A map that is gone gives `unknown`, with what is on record of it, never an error and never `complete`.
 pub fn of(archive: &Archive, medium: &MediumRow) -> Result<Option<MediumHealth>, Error> {
     let catalogue = archive.catalogue();
     let Some(image) = catalogue.image(medium.key)? else {
@@ -54,6 +54,10 @@ pub fn of(archive: &Archive, medium: &MediumRow) -> Result<Option<MediumHealth>,
         .is_none_or(|map| map.unread_ranges(image.size_bytes) == image.unread);
     let files_hit = hits.files_hit.filter(|_| is_known);
     let health = judge(image.size_bytes, map.as_ref(), stats.as_ref(), files_hit);
+    let health = match map {
+        Some(_) => health,
+        None => health.with_missing(&image.unread, files_hit),
+    };
     Ok(Some(MediumHealth { health, hits }))
 }
 

@@ -160,6 +160,17 @@ impl<'a> Running<'a> {
         detail: String,
     ) -> Result<(), Error> {
         self.end(outcome);
+        self.log(catalogue, medium, outcome, detail)
+    }
+
+    /// Puts into the event log how the stage ended.
+    pub(crate) fn log(
+        &self,
+        catalogue: &dyn Catalogue,
+        medium: Option<&MediumRow>,
+        outcome: RunOutcome,
+        detail: String,
+    ) -> Result<(), Error> {
         let done = self.done();
         catalogue.add_event(&EventRow {
             at: None,

@@ -1,6 +1,7 @@
 //! The health of a medium: facts, then a verdict that one function draws from them (R7).
 
 use ntt_mapfile::{Mapfile, Status};
+use ntt_model::ByteRange;
 use serde::{Deserialize, Serialize};
 
 use crate::stats::Stats;
@@ -101,6 +102,23 @@ pub struct Health {
     pub files_hit: Option<bool>,
 }
 
+impl Health {
+    /// Whether a map is behind it: one that covers a medium has bytes in some state.
+    pub fn has_map(&self) -> bool {
+        self.states != States::default()
+    }
+
+    /// The same with what is on record as missing, where the map that said so is gone. That is the least that is missing; the verdict stays.
+    #[must_use]
+    pub fn with_missing(mut self, missing: &[ByteRange], files_hit: Option<bool>) -> Self {
+        self.missing_bytes = missing.iter().map(|range| range.len).sum();
+        self.missing_areas = u64::try_from(missing.len()).unwrap_or(u64::MAX);
+        self.largest_missing_bytes = missing.iter().map(|range| range.len).max().unwrap_or(0);
+        self.files_hit = files_hit;
+        self
+    }
+}
+
 /// Judges a medium of `size_bytes`. Without a map nothing is known, whatever else there is.
 pub fn judge(
     size_bytes: u64,
@@ -115,17 +133,13 @@ pub fn judge(
             ..Health::default()
         };
     };
-    let missing = map.unread_ranges(size_bytes);
     let mut health = Health {
-        verdict: Verdict::Unknown,
         size_bytes,
-        missing_bytes: missing.iter().map(|range| range.len).sum(),
-        missing_areas: u64::try_from(missing.len()).unwrap_or(u64::MAX),
-        largest_missing_bytes: missing.iter().map(|range| range.len).max().unwrap_or(0),
         states: States::of(map),
         stats: stats.cloned(),
-        files_hit,
-    };
+        ..Health::default()
+    }
+    .with_missing(&map.unread_ranges(size_bytes), files_hit);
     health.verdict = verdict(&health);
     health
 }
@@ -153,7 +167,7 @@ pub fn strip(map: &Mapfile, size_bytes: u64, cells: u64) -> Vec<Cell> {
         let start = u128::from(size_bytes) * u128::from(at) / u128::from(cells);
         let end = u128::from(size_bytes) * u128::from(at + 1) / u128::from(cells);
         let narrow = |offset: u128| u64::try_from(offset).unwrap_or(u64::MAX);
-        let range = ntt_model::ByteRange::new(narrow(start), narrow(end - start));
+        let range = ByteRange::new(narrow(start), narrow(end - start));
         if !range.is_empty() {
             strip.push(Cell::of(map, range));
         }
@@ -171,7 +185,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    fn of(map: &Mapfile, range: ntt_model::ByteRange) -> Self {
+    fn of(map: &Mapfile, range: ByteRange) -> Self {
         let order = [
             Status::BadSector,
             Status::NonScraped,
@@ -193,8 +207,6 @@ impl Cell {
 
 #[cfg(test)]
 mod tests {
-    use ntt_model::ByteRange;
-
     use super::*;
 
     fn map(parts: &[(u64, u64, Status)]) -> Mapfile {
@@ -236,6 +248,16 @@ mod tests {
             (Verdict::Partial, 512, 1)
         );
         assert_eq!(strip(&map, size, 100)[1].rescued_percent, 99);
+    }
+
+    #[test]
+    fn what_is_on_record_is_known_without_a_map() {
+        let missing = [ByteRange::new(0, 5), ByteRange::new(100, 7)];
+        let health = judge(1000, None, None, None).with_missing(&missing, Some(true));
+        assert!(!health.has_map());
+        assert_eq!((health.verdict, health.missing_bytes), (Verdict::Unknown, 12));
+        assert_eq!((health.missing_areas, health.largest_missing_bytes), (2, 7));
+        assert!(judge(1000, Some(&Mapfile::untried(1000)), None, None).has_map());
     }
 
     #[test]

@@ -88,6 +88,17 @@ impl Error {
         }
     }
 
+    /// A directory that should hold a store and has no `FORMAT`.
+    pub fn without_format(root: &Path) -> Self {
+        Self::Unsupported {
+            path: root.to_owned(),
+            found: format!(
+                "its file FORMAT is gone; if this is an archive, {}",
+                crate::layout::format_again()
+            ),
+        }
+    }
+
     /// Whether the process ran out of something, so that the file may be as good as any.
     pub(crate) fn is_of_process(&self) -> bool {
         /// `ENFILE` and `EMFILE` of Linux, for which the standard library has no kinds.

@@ -138,10 +138,25 @@ impl Layout {
         ]
     }
 
+    /// Folders in which something lies as soon as anything was stored.
+    pub(crate) fn directories_of_contents(&self) -> [PathBuf; 4] {
+        [self.blobs(), self.packs(), self.index(), self.journal()]
+    }
+
     /// Folders that are empty in many a sound store: who copies one may leave them out. Packs and index are never missing for that reason.
     pub(crate) fn directories_that_may_be_empty(&self) -> [PathBuf; 4] {
         [self.blobs(), self.journal(), self.tmp(), self.quarantine()]
     }
+}
+
+/// Whether a name in one of the [`Layout::directories_of_contents`] is of what a store keeps there.
+pub(crate) fn is_of_contents(name: &Path) -> bool {
+    let is_folder_of_blobs =
+        |name: &str| name.len() == 2 && name.bytes().all(|digit| digit.is_ascii_hexdigit());
+    [".tar", ".idx", ".seg", ".log"]
+        .iter()
+        .any(|suffix| stem(name, suffix).is_some())
+        || name.to_str().is_some_and(is_folder_of_blobs)
 }
 
 /// The part of `name` before `suffix`, if it ends so.
@@ -157,15 +172,21 @@ pub(crate) fn format_text(options: &StoreOptions) -> String {
     )
 }
 
+/// How a `FORMAT` that is damaged or gone is put right.
+pub(crate) fn format_again() -> String {
+    let whole = format_text(&StoreOptions::default());
+    let lines: Vec<String> = whole.lines().map(|line| format!("{line:?}")).collect();
+    format!(
+        "write it again with the lines {} (the numbers count for new contents only)",
+        lines.join(", ")
+    )
+}
+
 /// Reads `FORMAT`; the error says what was found instead, and how a damaged one is put right: nothing else of the store depends on its numbers.
 pub(crate) fn parse_format(text: &str) -> Result<StoreOptions, String> {
     let strange = |line: &str| {
-        let whole = format_text(&StoreOptions::default());
-        let lines: Vec<String> = whole.lines().map(|line| format!("{line:?}")).collect();
-        format!(
-            "its file FORMAT has the line {line:?}; if it is damaged, write it again with the lines {} (the numbers count for new contents only)",
-            lines.join(", ")
-        )
+        let again = format_again();
+        format!("its file FORMAT has the line {line:?}; if it is damaged, {again}")
     };
     let mut lines = text.lines();
     match lines.next() {

@@ -9,8 +9,8 @@ use ntt_model::BlobHash;
 
 use crate::claims::Claims;
 use crate::error::During;
-use crate::index::{Index, list};
-use crate::layout::{Layout, README, format_text, parse_format, stem};
+use crate::index::{Index, list, list_if_there};
+use crate::layout::{Layout, README, format_text, is_of_contents, parse_format, stem};
 use crate::names::DurableDirs;
 use crate::record::live;
 use crate::{BlobInfo, BlobReader, Error, PackId, StoreOptions, Writer};
@@ -79,7 +79,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`Store::open`].
+    /// As [`Store::open`]; [`Error::Unsupported`] too if all but `FORMAT` is there.
     pub fn create(
         disk: Arc<dyn Disk>,
         random: Arc<dyn Random>,
@@ -92,6 +92,7 @@ impl Store {
             .during("look up", &layout.format())?
             .is_none()
         {
+            refuse_remains(disk.as_ref(), &layout)?;
             for dir in layout.directories() {
                 disk.create_dir_all(&dir).during("create", &dir)?;
             }
@@ -326,6 +327,16 @@ impl Store {
     }
 }
 
+/// Refuses what has contents and no `FORMAT`: it is a store that lost it, of a version that nobody knows any more.
+fn refuse_remains(disk: &dyn Disk, layout: &Layout) -> Result<(), Error> {
+    for dir in layout.directories_of_contents() {
+        if list_if_there(disk, &dir)?.iter().any(|name| is_of_contents(name)) {
+            return Err(Error::without_format(layout.root()));
+        }
+    }
+    Ok(())
+}
+
 /// Makes a small file of the store durable under its name, unless it is there.
 fn ensure_file(disk: &dyn Disk, layout: &Layout, path: &Path, text: &str) -> Result<(), Error> {
     if disk.entry(path).during("look up", path)?.is_some() {
@@ -358,7 +369,7 @@ fn read_format(disk: &dyn Disk, layout: &Layout) -> Result<StoreOptions, Error> 
     };
     let file = match disk.open(&path, OpenMode::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(unsupported("no file FORMAT".to_owned()));
+            return Err(Error::without_format(layout.root()));
         }
         file => file.during("open", &path)?,
     };

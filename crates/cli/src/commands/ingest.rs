@@ -209,6 +209,7 @@ fn dry_run(global: &Global, flags: &[(&'static str, String)], request: &IngestRe
     let archive = if Archive::exists(&root, &CataloguePlace::of(&config)?) {
         Some(session::look(global)?)
     } else {
+        Archive::refuse_lost_format(&root)?;
         None
     };
     let interrupt = Interrupt::from_flag(interrupt::flag()?);

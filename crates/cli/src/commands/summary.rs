@@ -56,7 +56,11 @@ fn print_medium(out: &mut Output, medium: &MediumSummary) -> std::io::Result<()>
     }
     let health = medium.health.as_ref().filter(|health| health.missing_bytes > 0);
     if let Some(health) = health {
-        out.line(format!("  {}", health_line(health)))?;
+        let line = match is_map_lost(health) {
+            true => missing_line(medium.completeness.as_str(), health),
+            false => health_line(health),
+        };
+        out.line(format!("  {line}"))?;
     }
     // That every file is complete as far as the map goes does not say that all were listed.
     let is_told = match health {
@@ -97,19 +101,34 @@ fn is_waiting(medium: &MediumSummary) -> bool {
 
 /// The verdict on a medium with missing bytes; bytes, never a rounded share (R7).
 pub(crate) fn health_line(health: &Health) -> String {
+    let verdict = health.verdict.as_str();
+    match health.verdict {
+        Verdict::Unknown if !is_map_lost(health) => {
+            format!("{verdict}: nothing says that anything of it was read")
+        }
+        _ if health.missing_bytes == 0 => format!("{verdict}: every byte was read"),
+        _ => missing_line(verdict, health),
+    }
+}
+
+/// Whether what is missing is known from the record alone.
+fn is_map_lost(health: &Health) -> bool {
+    health.missing_bytes > 0 && !health.has_map()
+}
+
+fn missing_line(verdict: &str, health: &Health) -> String {
     let missing = units::count(health.missing_bytes);
     let places = units::counted(health.missing_areas, "place", "places");
-    let verdict = health.verdict.as_str();
     let hit = match health.files_hit {
         Some(true) => ", and files or structures lie in them",
         Some(false) => ", and no file and no structure lies in them",
         None => "",
     };
-    match health.verdict {
-        Verdict::Unknown => format!("{verdict}: nothing says that anything of it was read"),
-        _ if health.missing_bytes == 0 => format!("{verdict}: every byte was read"),
-        _ => format!("{verdict}: {missing} bytes are missing in {places}{hit}"),
-    }
+    let source = match is_map_lost(health) {
+        true => ", as the mapfile said that is gone",
+        false => "",
+    };
+    format!("{verdict}: {missing} bytes are missing in {places}{source}{hit}")
 }
 
 fn print_volume(out: &mut Output, volume: &VolumeSummary) -> std::io::Result<()> {

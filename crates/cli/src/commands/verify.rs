@@ -8,11 +8,11 @@ use ntt_model::Timestamp;
 use ntt_model::name::escape;
 use ntt_pipeline::archive::Access;
 use ntt_pipeline::verify::{self, SourceCheck, VerifyPlan, VerifyRequest, VerifySummary};
-use ntt_pipeline::{Archive, RunOutcome};
+use ntt_pipeline::{Error, RunOutcome, causes};
 
 use crate::args::Global;
 use crate::commands::filter::parse_date;
-use crate::exit::{CommandResult, Exit, Failure, FailureKind};
+use crate::exit::{CommandResult, Exit, Failure, FailureKind, tell_failure};
 use crate::output::{Output, tell};
 use crate::session::{self, Session};
 use crate::units;
@@ -20,7 +20,7 @@ use crate::units;
 /// Read contents back from the store and compare their digests.
 ///
 /// Exits with 12 if one is damaged, or if the source is. It goes from the longest unverified to the most recently verified, so that an interrupted or sampled verification goes on where the last
-/// one stopped.
+/// one stopped. An archive that takes no changes, since its disk is full or this user may only read it, is verified all the same, and nothing is recorded.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// Only contents of this medium; all contents of the archive if none is named.
@@ -43,19 +43,17 @@ pub(crate) struct VerifyArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &VerifyArgs) -> CommandResult {
-    let is_read_only = Archive::is_on_read_only_disk(&session::archive_root(global)?);
-    if is_read_only && args.source {
-        let reason = "the archive is on a read-only file system, and what --source finds must be recorded";
-        return Err(Failure::new(FailureKind::Failed, reason));
-    }
-    let access = Access::Write.unless_dry(args.dry_run || is_read_only);
     let flags: Vec<_> = args
         .jobs
         .as_deref()
         .map(|jobs| ("jobs", jobs))
         .into_iter()
         .collect();
-    let session = Session::open(global, access, &flags)?;
+    let (session, why) = if args.dry_run {
+        (Session::open(global, Access::ReadOnly, &flags)?, None)
+    } else {
+        Session::open_as_far_as_possible(global, &flags)?
+    };
     let request = VerifyRequest {
         medium: args
             .medium
@@ -71,15 +69,11 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> CommandResult {
         print_plan(&mut out, &plan)?;
         return Ok(Exit::Done);
     }
-    let verified = verify::run(&session.context(), &plan);
-    let summary = match is_read_only {
-        true => verified?,
-        false => session.settle(verified)?,
-    };
+    let mut recording = Recording::of(&session, why.as_ref());
+    let mut summary = recording.settle(verify::run(&session.context(), &plan))?;
+    recording.note(&mut summary.unrecorded);
     print_summary(&mut out, &summary)?;
-    if is_read_only {
-        tell("ntt: the archive is on a read-only file system: nothing of this is recorded");
-    } else if !summary.bad.is_empty() && !global.quiet {
+    if !summary.bad.is_empty() && recording.is_whole() && !global.quiet {
         tell("hint: set them aside and make their files pending with: ntt doctor --fix");
     }
     if summary.outcome == RunOutcome::Interrupted {
@@ -87,7 +81,8 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> CommandResult {
     }
     let mut outcome = summary.outcome;
     if let Some(medium) = request.medium.as_ref().filter(|_| args.source) {
-        for check in session.settle(verify::sources(&session.context(), medium))? {
+        for mut check in recording.settle(verify::sources(&session.context(), medium))? {
+            recording.note(&mut check.unrecorded);
             if check.medium != medium.medium.id && !out.json() {
                 out.line(format!("image {}:", check.medium))?;
             }
@@ -95,7 +90,74 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> CommandResult {
             outcome = outcome.max(check.outcome);
         }
     }
-    Ok(outcome.into())
+    recording.end(global, outcome)
+}
+
+/// Whether what is found goes on record. That it cannot keeps nothing from being found and told (R39).
+struct Recording<'a> {
+    session: &'a Session,
+    /// Whether this user, or anybody, may only read the archive: then nobody expects a record.
+    is_reader: bool,
+    /// Why something is not on record.
+    refused: Option<String>,
+}
+
+impl<'a> Recording<'a> {
+    /// `why` says why the archive could be opened only to look.
+    fn of(session: &'a Session, why: Option<&Error>) -> Self {
+        Self {
+            session,
+            is_reader: why.is_some_and(Error::is_of_reader),
+            refused: why.map(|error| causes(error).join(": ")),
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.refused.is_none()
+    }
+
+    /// Ends a part of the run: what it changed goes into the manifests as far as the archive takes it.
+    fn settle<T>(&mut self, result: Result<T, Error>) -> Result<T, Failure> {
+        if self.is_whole() {
+            match self.session.refresh_manifests() {
+                Err(error) if error.is_of_writing() => self.refused = Some(causes(&error).join(": ")),
+                refreshed => {
+                    let value = result?;
+                    refreshed?;
+                    return Ok(value);
+                }
+            }
+        }
+        Ok(result?)
+    }
+
+    /// Joins what the run says it could not put on record with what is known of that here.
+    fn note(&mut self, unrecorded: &mut Option<String>) {
+        if self.is_whole() {
+            self.refused.clone_from(unrecorded);
+        }
+        unrecorded.clone_from(&self.refused);
+    }
+
+    /// Says what is not on record. Damage counts more than that.
+    fn end(self, global: &Global, outcome: RunOutcome) -> CommandResult {
+        let Some(refused) = self.refused else {
+            return Ok(outcome.into());
+        };
+        let told = match self.session.archive().access() {
+            Access::ReadOnly => format!("nothing of this is recorded: {refused}"),
+            _ => format!("not all of this is recorded: {refused}"),
+        };
+        let failure = Failure::new(FailureKind::Unreachable, told);
+        if outcome == RunOutcome::Complete && !self.is_reader {
+            return Err(failure);
+        }
+        // In JSON the summary says so.
+        if !global.json {
+            tell_failure(global, &failure);
+        }
+        Ok(outcome.into())
+    }
 }
 
 fn print_source(out: &mut Output, check: &SourceCheck) -> std::io::Result<()> {

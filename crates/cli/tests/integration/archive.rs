@@ -81,6 +81,93 @@ fn r37_a_lost_catalogue_is_not_replaced_by_an_empty_one() {
     assert!(said.contains("--rebuild-catalogue"), "{said}");
 }
 
+/// R37: which version an archive is of, its `FORMAT` alone says: whatever of it is left, none is written in its place without a word.
+#[test]
+fn r37_a_lost_format_is_not_written_anew() {
+    let environment = Environment::new();
+    environment.write("folder/letter", b"dear diary");
+    environment.ntt(["ingest", "folder"]).code(0);
+    let archive = environment.archive();
+    let text = fs::read_to_string(archive.join("FORMAT")).expect("read");
+    let refused = |arguments: &[&str]| {
+        let said = environment.ntt(arguments).stderr(10);
+        assert!(
+            said.contains("FORMAT is gone") && said.contains("\"ntt store 1\""),
+            "{arguments:?}: {said}"
+        );
+        assert!(!archive.join("FORMAT").exists(), "{arguments:?}");
+    };
+    fs::remove_file(archive.join("FORMAT")).expect("mine");
+    for arguments in [
+        &["ingest", "folder"][..],
+        &["ingest", "--dry-run", "folder"],
+        &["verify"],
+        &["find", "letter"],
+        &["doctor"],
+        &["doctor", "--rebuild-catalogue"],
+        &["copy", "folder"],
+    ] {
+        refused(arguments);
+    }
+    // Without catalogue and manifests there are still contents.
+    let kept = environment.work().join("kept");
+    fs::create_dir(&kept).expect("created");
+    let rest = ["catalogue.db", "catalogue.db-wal", "catalogue.db-shm", "media"];
+    let rest: Vec<_> = rest.iter().filter(|name| archive.join(name).exists()).collect();
+    for name in &rest {
+        fs::rename(archive.join(name), kept.join(name)).expect("moved");
+    }
+    refused(&["ingest", "folder"]);
+    for name in &rest {
+        fs::rename(kept.join(name), archive.join(name)).expect("moved");
+    }
+    fs::write(archive.join("FORMAT"), text).expect("written");
+    environment.ntt(["verify"]).code(0);
+}
+
+/// R38: what the first steps of making an archive leave is no archive yet, and becomes one; so does an empty folder.
+#[test]
+fn r38_an_archive_that_was_hardly_begun_is_made() {
+    for begun in [
+        &[][..],
+        &["lock"],
+        &[
+            "blobs/",
+            "packs/",
+            "index/",
+            "journal/",
+            "tmp/",
+            "quarantine/",
+            "lock",
+        ],
+        &[
+            "blobs/",
+            "packs/",
+            "index/lock",
+            "journal/",
+            "tmp/create.FORMAT",
+            "README.txt",
+            "lock",
+        ],
+    ] {
+        let environment = Environment::new();
+        environment.write("folder/letter", b"dear diary");
+        fs::create_dir(environment.archive()).expect("created");
+        for name in begun {
+            let path = environment.archive().join(name);
+            match name.ends_with('/') {
+                true => fs::create_dir_all(path).expect("created"),
+                false => {
+                    fs::create_dir_all(path.parent().expect("a parent")).expect("created");
+                    fs::write(path, "").expect("written");
+                }
+            }
+        }
+        environment.ntt(["ingest", "folder"]).code(0);
+        environment.ntt(["verify"]).code(0);
+    }
+}
+
 /// R23: whoever labels a medium, no terminal obeys the label.
 #[test]
 fn r23_labels_are_shown_harmlessly() {

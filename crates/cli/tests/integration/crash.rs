@@ -248,3 +248,55 @@ fn r39_a_full_disk_stops_the_run_and_room_lets_it_go_on() {
     let _ = ntt(&["restore", "tree", "out"]).code(0);
     assert!(trees::contents(&out) == trees::contents(&tree));
 }
+
+/// R39, R42: what an archive holds is verified and told although its disk has no room for a word about it.
+#[test]
+fn r39_an_archive_on_a_full_disk_is_verified() {
+    let environment = Environment::new();
+    let Some(small) = Small::mount(&environment, 24) else {
+        return;
+    };
+    images::write_tree(&environment.work().join("tree"), 200);
+    let archive = small.0.join("archive");
+    let place = archive.to_str().expect("a plain path").to_owned();
+    let ntt = |arguments: &[&str]| environment.ntt_with(&[("NTT_ARCHIVE", &place)], arguments);
+    let _ = ntt(&["ingest", "tree"]).code(0);
+    let filler = small.0.join("filler");
+    let fill = || {
+        let mut file = std::fs::File::create(&filler).expect("a file");
+        let error = std::io::copy(&mut std::io::repeat(7), &mut file).expect_err("it is full");
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+    };
+    fill();
+    let run = ntt(&["verify"]);
+    let said = run.everything();
+    assert!(said.contains("contents good, 0 damaged"), "{said}");
+    assert!(
+        said.contains("of this is recorded") && said.contains("No space left"),
+        "{said}"
+    );
+    let _ = run.code(10);
+    let lines = ntt(&["verify", "--json"]).json(10);
+    let summary = lines.iter().find(|line| line["message_type"] == "verify-summary");
+    let summary = summary.expect("a summary");
+    assert!(summary["unrecorded"].is_string(), "{summary}");
+    for look in [&["doctor"][..], &["medium", "list"], &["find", ""], &["export"]] {
+        let _ = ntt(look).code(0);
+    }
+
+    std::fs::remove_file(&filler).expect("mine");
+    crate::read_only_disk::damage_packs(&archive);
+    fill();
+    let run = ntt(&["verify"]);
+    let said = run.everything();
+    assert!(
+        said.contains("tree/1/") && said.contains("of this is recorded"),
+        "{said}"
+    );
+    let _ = run.code(12);
+
+    std::fs::remove_file(&filler).expect("mine");
+    let run = ntt(&["verify"]);
+    assert!(!run.everything().contains("of this is recorded"));
+    let _ = run.code(12);
+}

@@ -345,3 +345,26 @@ fn r26_a_dry_run_counts_what_the_run_counts() {
         .filter_map(|volume| volume[1]["excluded_paths"].as_u64());
     assert_eq!(plan["rules"][0]["paths"], excluded.sum::<u64>(), "{done}");
 }
+
+/// A pattern that is written as for a shell matches nothing: whoever gave it is told, and what matches something is not spoken of.
+#[test]
+fn a_rule_that_labels_nothing_is_told() {
+    let environment = with_rules();
+    let rules = "[[rule]]\nname = \"temporary\"\nglob = \"*.tmp\"\n[[rule]]\nname = \"rooted\"\nglob = \"/letter.txt\"\n\
+                 [[rule]]\nname = \"folder\"\nglob = \"cache/\"\n";
+    environment.write("idle.toml", rules.as_bytes());
+    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    let run = environment.ntt(["exclude", "tree", "idle.toml"]);
+    let said = run.everything();
+    for name in ["rooted", "folder"] {
+        assert!(
+            said.contains(&format!("the rule `{name}` labels no path")),
+            "{said}"
+        );
+    }
+    assert!(!said.contains("the rule `temporary`"), "{said}");
+    let _ = run.code(0);
+    let run = environment.ntt(["exclude", "tree", "rules.toml"]);
+    assert!(!run.everything().contains("labels no path"));
+    let _ = run.code(0);
+}

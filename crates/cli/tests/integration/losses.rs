@@ -304,6 +304,19 @@ fn r11_a_lost_mapfile_turns_nothing_into_rescued_zeros() {
     let map = fs::read(place("disk.img.map")).expect("the map");
     let _ = environment.ntt(["ingest", "disk.img"]).code(3);
     fs::remove_file(place("disk.img.map")).expect("mine");
+    // R7: the record knows how much that is, and whether it hit anything.
+    let said = environment.ntt(["ingest", "disk.img"]).code(3);
+    let last = said.lines().last().unwrap_or_default();
+    assert!(
+        last.contains("partial: ")
+            && last.contains(" bytes are missing in 1 place, as the mapfile said that is gone"),
+        "{said}"
+    );
+    let shown = environment.ntt(["medium", "show", "disk.img"]).code(0);
+    assert!(
+        shown.contains("unknown: ") && shown.contains(" bytes are missing in 1 place, as the"),
+        "{shown}"
+    );
     let still_damaged = |said: &str| {
         assert_eq!(only_state(&environment), "partial", "{said}");
         let damaged = environment.ntt(["find", "--json", "--state", "damaged"]).json(0);
@@ -470,6 +483,51 @@ fn r12_a_truncated_image_is_incomplete_and_read_to_its_end() {
         assert_balance(&volume["census"]);
     }
     let _ = environment.ntt(["inspect", "short.img"]).code(3);
+}
+
+/// R12: what says how long it is can be cut short although nothing here reads it.
+#[test]
+fn r12_a_truncated_image_of_what_is_not_read_is_incomplete() {
+    let environment = Environment::new();
+    let mut swap = vec![0; 600 << 10];
+    swap[1024..1028].copy_from_slice(&1_u32.to_le_bytes());
+    swap[1028..1032].copy_from_slice(&255_u32.to_le_bytes());
+    swap[4086..4096].copy_from_slice(b"SWAPSPACE2");
+    environment.write("swap.img", &swap);
+    let mut lvm = vec![0; 600 << 10];
+    lvm[..4].copy_from_slice(b"HM\x01\0");
+    lvm[444..448].copy_from_slice(&2048_u32.to_le_bytes());
+    environment.write("lvm1.img", &lvm);
+    for name in ["swap.img", "lvm1.img"] {
+        let said = environment.ntt(["inspect", name]).code(3);
+        assert!(
+            said.contains("the image has 614400 bytes") && said.contains("need 1048576"),
+            "{said}"
+        );
+        let summary = environment.ntt(["ingest", "--json", name]).summary(3);
+        assert_eq!(summary["media"][0]["completeness"], "partial", "{summary}");
+    }
+    swap.resize(1 << 20, 0);
+    environment.write("whole.img", &swap);
+    environment.ntt(["inspect", "whole.img"]).code(0);
+}
+
+/// R12: the last sector of NTFS is the copy of the first.
+#[test]
+fn r12_ntfs_without_its_last_sector_is_incomplete() {
+    let Some(image) = ntt_testkit::corpus::corpus_image("retro/test_ntfs.img.zst") else {
+        return;
+    };
+    let environment = Environment::new();
+    let whole = fs::read(image.path()).expect("read");
+    environment.write("whole.img", &whole);
+    environment.ntt(["inspect", "whole.img"]).code(0);
+    environment.write("short.img", &whole[..whole.len() - 512]);
+    let said = environment.ntt(["inspect", "short.img"]).code(3);
+    let needed = format!("need {}", whole.len());
+    assert!(said.contains(&needed), "{said}");
+    environment.ntt(["ingest", "short.img"]).code(3);
+    assert_eq!(only_state(&environment), "partial");
 }
 
 /// R14: every partition is listed with its verdict, whatever its neighbours are.

@@ -194,6 +194,39 @@ fn r21_no_file_of_a_rescue_is_its_source() {
     }
 }
 
+/// Of two runs that begin at the same instant one has the image, and the other says so.
+#[test]
+fn of_two_runs_that_begin_together_one_is_told_of_the_other() {
+    let environment = Environment::new();
+    let _ = environment.write("source", &content());
+    for round in 0..20 {
+        let image = format!("image{round}");
+        let start = || {
+            let mut command = environment.command(["rescue", "source", "--output", &image]);
+            command.stdout(std::process::Stdio::null());
+            command.stderr(std::process::Stdio::piped());
+            command.spawn().expect("it starts")
+        };
+        let both = [start(), start()];
+        for child in both {
+            let ended = child.wait_with_output().expect("it ends");
+            let said = String::from_utf8_lossy(&ended.stderr);
+            assert!(matches!(ended.status.code(), Some(0 | 11)), "{round}: {said}");
+        }
+        assert!(read(&environment, &image) == content());
+    }
+}
+
+/// An image that is empty and has no map was made a moment before its run was killed, or by who wanted a name: nothing is lost with it.
+#[test]
+fn an_empty_image_without_a_map_is_begun() {
+    let environment = Environment::new();
+    let _ = environment.write("source", &content());
+    let _ = environment.write("image", b"");
+    let _ = environment.ntt(["rescue", "source", "--output", "image"]).code(0);
+    assert!(read(&environment, "image") == content());
+}
+
 /// What is no mapfile is called that, and where one would be looked for.
 #[test]
 fn what_is_no_mapfile_is_not_drawn() {
@@ -201,7 +234,10 @@ fn what_is_no_mapfile_is_not_drawn() {
     let _ = environment.write("image", &content());
     let said = environment.ntt(["rescue", "--show", "image"]).stderr(1);
     assert!(
-        said.contains("image is no mapfile") && said.contains("its map would be image.map"),
+        said.contains("image is no mapfile")
+            && said.contains("its map would be image.map")
+            && said.contains("unknown")
+            && !said.contains("line 1"),
         "{said}"
     );
     let _ = environment.write("image.map", b"no map");

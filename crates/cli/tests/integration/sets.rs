@@ -238,10 +238,17 @@ fn r16_strangers_and_twins_are_no_set() {
     environment.write("a.img", &disks[0]);
     environment.write("twin.img", &disks[0]);
     environment.write("demo.img", &images::demo());
+    let run = environment.ntt(["ingest", "--dry-run", "--set", "a.img", "demo.img"]);
+    assert!(!run.everything().contains("set of these images"));
+    let said = run.stderr(1);
+    assert!(
+        said.contains("they are no set, and would be taken in each by itself"),
+        "{said}"
+    );
     let said = environment
         .ntt(["ingest", "--set", "a.img", "demo.img"])
         .stderr(1);
-    assert!(said.contains("they are no set"), "{said}");
+    assert!(said.contains("they are no set, and were taken in"), "{said}");
     assert_eq!(media(&environment), ["a.img", "demo.img"]);
     let said = environment
         .ntt(["ingest", "--set", "a.img", "twin.img"])

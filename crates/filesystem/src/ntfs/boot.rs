@@ -167,12 +167,22 @@ fn copy_offsets(len: u64) -> impl Iterator<Item = u64> {
         .filter(|offset| *offset > 0)
 }
 
+/// Whether the copy of the boot sector lies in the middle of the volume, as Windows NT 3.51 put it.
+pub(super) fn has_copy_in_the_middle(source: &dyn ReadAt, geometry: &Geometry) -> bool {
+    let middle = middle(geometry);
+    middle.is_some_and(|offset| copy_at(source, offset).is_some_and(|found| found.geometry == *geometry))
+}
+
+/// The sector in the middle of a volume.
+fn middle(geometry: &Geometry) -> Option<u64> {
+    let sectors = geometry.size_bytes.checked_div(geometry.sector_bytes)?;
+    (sectors / 2).checked_mul(geometry.sector_bytes)
+}
+
 /// A copy is believed if it lies where its own fields put it.
 fn copy_at(source: &dyn ReadAt, offset: u64) -> Option<Found> {
     let geometry = read(source, offset).ok()?;
-    let sectors = geometry.size_bytes.checked_div(geometry.sector_bytes)?;
-    let middle = (sectors / 2).checked_mul(geometry.sector_bytes)?;
-    (geometry.size_bytes == offset || middle == offset).then_some(Found { geometry, offset })
+    (geometry.size_bytes == offset || middle(&geometry)? == offset).then_some(Found { geometry, offset })
 }
 
 #[cfg(test)]

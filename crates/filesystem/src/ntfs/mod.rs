@@ -61,7 +61,7 @@ pub fn probe(source: &dyn ReadAt) -> Option<Candidate> {
             "{place}, {} clusters of {}",
             first.geometry.clusters, first.geometry.cluster_bytes
         ),
-        size_bytes: size_bytes(&first.geometry, source.len()),
+        size_bytes: size_bytes(&first.geometry, source),
     })
 }
 
@@ -98,10 +98,12 @@ pub fn open<'a>(source: VolumeSource<'a>, image_offset: u64) -> Result<Box<dyn F
     Ok(Box::new(Ntfs::new(volume, &found, boot.fault)))
 }
 
-/// The length of the volume with the copy of the boot sector behind it, if the source has that.
-fn size_bytes(geometry: &Geometry, source_len: u64) -> u64 {
-    let with_copy = geometry.size_bytes.saturating_add(geometry.sector_bytes);
-    with_copy.min(source_len).max(geometry.size_bytes)
+/// The length of the volume with the copy of the boot sector behind it. The oldest versions have that in the middle instead.
+fn size_bytes(geometry: &Geometry, source: &dyn ReadAt) -> u64 {
+    if boot::has_copy_in_the_middle(source, geometry) {
+        return geometry.size_bytes;
+    }
+    geometry.size_bytes.saturating_add(geometry.sector_bytes)
 }
 
 /// The first boot sector that leads to an MFT, and the MFT; or the first where records are found.
@@ -257,7 +259,7 @@ fn facts(volume: &Volume<'_>, information: VolumeInformation, log: LogState) -> 
         type_name: "ntfs".to_owned(),
         uuid: Some(format!("{:016X}", geometry.serial)),
         block_size_bytes: u32::try_from(geometry.cluster_bytes).unwrap_or(u32::MAX),
-        size_bytes: size_bytes(geometry, volume.source.len()),
+        size_bytes: size_bytes(geometry, &*volume.source),
         used_bytes: allocated::used_bytes(volume),
         created: information.created,
         written: None,

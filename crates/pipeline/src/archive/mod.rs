@@ -147,8 +147,14 @@ fn check_server(catalogue: &PostgresCatalogue, root: &Path) -> Result<(), Error>
     Err(Error::StrangeCatalogue(root.to_owned()))
 }
 
-fn is_store(root: &Path) -> bool {
+pub(crate) fn is_store(root: &Path) -> bool {
     root.join("FORMAT").is_file()
+}
+
+/// Whether an archive was made in `root` whose `FORMAT` is gone: that is made before the catalogue and before any medium is known.
+fn has_lost_format(root: &Path) -> bool {
+    let has_media = || media_folders(root).is_ok_and(|media| !media.is_empty());
+    !is_store(root) && (has_catalogue(root) || is_elsewhere(root) || has_media())
 }
 
 /// Whether the archive has its catalogue in a server. What lies beside it as an embedded one is what it was before that.
@@ -204,6 +210,23 @@ impl Archive {
         }
     }
 
+    /// Opens the archive for writing, or to look if it takes no changes, and then says why.
+    ///
+    /// # Errors
+    ///
+    /// As [`Archive::open`].
+    pub fn open_as_far_as_possible(
+        root: &Path,
+        pack_threshold_bytes: u64,
+        place: &CataloguePlace,
+    ) -> Result<(Self, Option<Error>), Error> {
+        let open = |access| Self::open(root, access, pack_threshold_bytes, place);
+        match open(Access::Write) {
+            Err(error) if error.is_of_writing() => Ok((open(Access::ReadOnly)?, Some(error))),
+            opened => Ok((opened?, None)),
+        }
+    }
+
     fn look(root: &Path, access: Access, place: &CataloguePlace) -> Result<Self, Error> {
         if !Self::exists(root, place) {
             return Err(Self::absence(root));
@@ -253,6 +276,7 @@ impl Archive {
     }
 
     fn hold(root: &Path, pack_threshold_bytes: u64, place: &CataloguePlace) -> Result<Self, Error> {
+        Self::refuse_lost_format(root)?;
         let is_missing = *place == CataloguePlace::Embedded
             && (is_elsewhere(root) || !has_catalogue(root) && !media_folders(root)?.is_empty());
         if is_missing {
@@ -309,18 +333,28 @@ impl Archive {
         }
     }
 
+    /// Refuses an archive whose `FORMAT` is gone: a new one would call it what nobody knows that it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`], with how to write it.
+    pub fn refuse_lost_format(root: &Path) -> Result<(), Error> {
+        match has_lost_format(root) {
+            true => Err(Error::Store(ntt_store::Error::without_format(root))),
+            false => Ok(()),
+        }
+    }
+
     /// Why there is no archive to open in `root`, where [`Archive::exists`] says so.
     pub fn absence(root: &Path) -> Error {
+        if let Err(error) = Self::refuse_lost_format(root) {
+            return error;
+        }
         match (is_elsewhere(root), is_store(root)) {
             (true, _) => Error::CatalogueElsewhere(root.to_owned()),
             (false, true) => Error::NoCatalogue(root.to_owned()),
             (false, false) => Error::NoArchive(root.to_owned()),
         }
-    }
-
-    /// Whether the archive lies on a file system that takes no changes, whoever asks: it can be looked at and verified, and that is all.
-    pub fn is_on_read_only_disk(root: &Path) -> bool {
-        rustix::fs::access(root, rustix::fs::Access::WRITE_OK) == Err(rustix::io::Errno::ROFS)
     }
 
     /// The directory.

@@ -49,7 +49,8 @@ fn space(archive: &Archive) -> Check {
 }
 
 fn permission(archive: &Archive) -> Check {
-    let access = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    use rustix::fs::Access;
+    let access = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
     match rustix::fs::access(archive.root(), access) {
         Ok(()) => Check::ok("permission", "the archive can be read and written"),
         Err(rustix::io::Errno::ROFS) => Check::new(
@@ -58,10 +59,18 @@ fn permission(archive: &Archive) -> Check {
             "the archive is on a read-only file system: it can be read, not written",
             "`ntt verify` reads it as it is and records nothing; to change the archive, mount it so that it can be written",
         ),
+        Err(_) if rustix::fs::access(archive.root(), Access::READ_OK | Access::EXEC_OK).is_ok() => {
+            Check::new(
+                "permission",
+                CheckStatus::Warning,
+                "this user may read the archive, not write to it",
+                "`ntt verify` reads it as it is and records nothing; to change the archive, run ntt as the user whom it belongs to",
+            )
+        }
         Err(error) => Check::new(
             "permission",
             CheckStatus::Problem,
-            format!("the archive cannot be written: {error}"),
+            format!("the archive cannot be read: {error}"),
             "give the user who runs ntt the ownership of the archive",
         ),
     }
@@ -108,7 +117,7 @@ pub(super) fn store(report: &CheckReport) -> Vec<Check> {
     }];
     let mut add = |name: &str, status, found: &[String], advice: String| {
         if !found.is_empty() {
-            let detail = format!("{}: {}", found.len(), shortened(found));
+            let detail = format!("{}: {}", found.len(), shortened(&each_once(found)));
             checks.push(Check::new(name, status, detail, &advice));
         }
     };
@@ -127,6 +136,13 @@ pub(super) fn store(report: &CheckReport) -> Vec<Check> {
         "not of the store, which passes them over; whoever knows what they are may remove them".to_owned();
     add("strange files", CheckStatus::Warning, &strangers, leave);
     checks
+}
+
+/// Each text once: a file is told once, however many contents it has.
+fn each_once(texts: &[String]) -> Vec<String> {
+    let mut told = BTreeSet::new();
+    let once = texts.iter().filter(|text| told.insert(text.as_str()));
+    once.cloned().collect()
 }
 
 /// Problems of the store by what is to be done about them.
@@ -286,5 +302,31 @@ fn shortened(problems: &[String]) -> String {
     match problems.len().saturating_sub(TOLD_MAX) {
         0 => told.join("; "),
         more => format!("{}; and {more} more", told.join("; ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ntt_model::BlobHash;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_told_once_however_many_contents_it_has() {
+        let orphan = |number: u8, path: &str| Problem::Orphan {
+            hash: BlobHash::from_bytes([number; 32]),
+            path: path.into(),
+        };
+        let problems = (0..9).map(|number| orphan(number, "one.tar"));
+        let report = CheckReport {
+            problems: problems.chain([orphan(9, "two.tar")]).collect(),
+            ..CheckReport::default()
+        };
+        let checks = store(&report);
+        let check = checks
+            .iter()
+            .find(|check| check.name == "bytes without index")
+            .expect("told");
+        assert_eq!(check.detail, "10: one.tar; two.tar");
     }
 }

@@ -121,6 +121,7 @@ pub fn run(context: &Context<'_>, medium: &MediumRow, rules: &Rules) -> Result<E
     let stage = Running::start(context.observer, Stage::Exclude, Subject::medium(medium));
     tell(&stage, notes);
     let mut summary = ExcludeSummary::default();
+    let named: Vec<Cell<bool>> = rules.names().iter().map(|_| Cell::new(false)).collect();
     census::forget(context.archive, medium)?;
     kept::keep(context.archive, medium, rules)?;
     for (volume, scan) in own_scans(catalogue, medium)? {
@@ -130,6 +131,8 @@ pub fn run(context: &Context<'_>, medium: &MediumRow, rules: &Rules) -> Result<E
             rules: rules.names(),
             rule_of: &|path| {
                 let rule = rules.rule_of(path);
+                rule.and_then(|rule| named.get(rule))
+                    .inspect(|is_named| is_named.set(true));
                 excluded.set(excluded.get() + u64::from(rule.is_some() && is_counted(path)));
                 rule
             },
@@ -140,6 +143,9 @@ pub fn run(context: &Context<'_>, medium: &MediumRow, rules: &Rules) -> Result<E
         stage.add(report.excluded_paths, 0);
         summary.volumes.push((volume, report));
     }
+    let idle = rules.names().iter().zip(&named);
+    let idle = idle.filter(|(_, is_named)| !is_named.get());
+    tell(&stage, idle.map(|(name, _)| matched_nothing(name)).collect());
     let detail = format!("rules: {}", rules.names().join(", "));
     stage.end_logged(catalogue, Some(medium), RunOutcome::Complete, detail)?;
     Ok(summary)
@@ -161,6 +167,12 @@ pub(crate) fn tell_reach(context: &Context<'_>, medium: &MediumRow) -> Result<()
         stage.conclude(Ok(()), |()| RunOutcome::Complete)?;
     }
     Ok(())
+}
+
+fn matched_nothing(rule: &str) -> String {
+    format!(
+        "the rule `{rule}` labels no path: nothing matches its pattern, or an earlier rule matches it too; paths begin and end with no `/`, and what is in a directory matches its          name only with `/**` behind it"
+    )
 }
 
 fn tell(stage: &Running<'_>, notes: Vec<String>) {

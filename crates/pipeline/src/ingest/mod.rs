@@ -199,7 +199,12 @@ fn plan_set(plan: &mut IngestPlan, opener: &Opener<'_>) -> Result<(), Error> {
     for (source, layers) in plan.sources.iter_mut().zip(trees.images) {
         source.layers = source.layers.take().map(|_| layers);
     }
-    plan.set = Some(trees.set);
+    if trees.set.volumes.is_empty() {
+        let error = set::strangers(&whole, "would be taken in");
+        plan.failures.push(failure(whole.path.as_path(), error)?);
+    } else {
+        plan.set = Some(trees.set);
+    }
     Ok(())
 }
 

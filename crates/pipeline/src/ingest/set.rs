@@ -52,7 +52,9 @@ pub(super) fn ingest(
     for image in images {
         each(image.known.finish(context, &image.medium, None, &of_image)?);
     }
-    summary.map(each).ok_or_else(|| strangers(&whole))
+    summary
+        .map(each)
+        .ok_or_else(|| strangers(&whole, "were taken in"))
 }
 
 /// Puts the set on record, with its volumes, and notes with its images what it holds of them.
@@ -117,10 +119,12 @@ fn refuse_twice(images: &[Image]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Nothing spans the images: they were taken in, each by itself.
-fn strangers(whole: &Source) -> Error {
-    let reason = "no array and no volume group has members in more than one of these images: they are no set, and were taken in each by itself";
-    refuse(&whole.path, reason.to_owned())
+/// Nothing spans the images: they `are_taken` in, each by itself.
+pub(super) fn strangers(whole: &Source, are_taken: &str) -> Error {
+    let reason = format!(
+        "no array and no volume group has members in more than one of these images: they are no set, and {are_taken} each by itself"
+    );
+    refuse(&whole.path, reason)
 }
 
 /// Puts the images into the order in which the archive has their set, if it has it.

@@ -16,11 +16,13 @@ use serde::{Deserialize, Serialize};
 
 use keys::Keys;
 
-use crate::archive::{CataloguePlace, Lock, catalogue_path, is_elsewhere, media_folders, spool_folder};
+use crate::archive::{
+    CataloguePlace, Lock, catalogue_path, is_elsewhere, is_store, media_folders, spool_folder,
+};
 use crate::manifest::Manifest;
 use crate::new_catalogue::{fill_beside, fill_database, put_in_place, set_aside};
 use crate::stage::{Running, Subject};
-use crate::{Error, HostPath, Interrupt, Observer, RunOutcome, Stage};
+use crate::{Archive, Error, HostPath, Interrupt, Observer, RunOutcome, Stage};
 
 /// What a rebuild would read and keep.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -48,8 +50,8 @@ pub struct RebuildSummary {
 ///
 /// [`Error::NoArchive`] if `root` holds no store, [`Error::CatalogueElsewhere`] if its catalogue is in a server and `place` is not, [`Error::Manifest`] if a manifest does not say which medium it is about.
 pub fn plan(root: &Path, place: &CataloguePlace) -> Result<RebuildPlan, Error> {
-    if !root.join("FORMAT").is_file() {
-        return Err(Error::NoArchive(root.to_owned()));
+    if !is_store(root) {
+        return Err(Archive::absence(root));
     }
     if *place == CataloguePlace::Embedded && is_elsewhere(root) {
         return Err(Error::CatalogueElsewhere(root.to_owned()));

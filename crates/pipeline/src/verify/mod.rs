@@ -2,8 +2,9 @@
 //!
 //! Contents verified longest ago come first, those of one age in the order in which they lie on the disk. Each batch of results is recorded as it
 //! is known; so a verification that was stopped goes on where it was when it is asked again with `not_since` set to the time of the first. Of an
-//! archive that was opened to look nothing is recorded.
+//! archive that was opened to look, or that takes no changes any more, nothing is recorded, and all is read and told the same.
 
+mod record;
 mod source;
 mod targets;
 
@@ -20,10 +21,10 @@ use ntt_model::{BlobHash, Timestamp};
 use ntt_store::Verified;
 use serde::{Deserialize, Serialize};
 
+use record::Record;
 pub use source::{SourceCheck, SourceFinding, sources};
 use targets::{Gathering, Places, Target, Targets};
 
-use crate::archive::Access;
 use crate::stage::{Running, Subject};
 use crate::{Archive, Context, Error, RunOutcome, Stage};
 use ntt_report::selector::all_scans;
@@ -99,6 +100,8 @@ pub struct VerifySummary {
     pub elapsed_ms: u64,
     /// Contents that did not match or are missing.
     pub bad: Vec<BadBlob>,
+    /// Why not all of this is on record, if the archive took no changes.
+    pub unrecorded: Option<String>,
     /// How it ended.
     pub outcome: RunOutcome,
 }
@@ -182,7 +185,7 @@ fn add(
 /// # Errors
 ///
 /// When the catalogue fails or the run is interrupted, and when the store does: it is gone, or gives nothing any more. A single content that cannot be
-/// read is not an error; it is listed as bad. What was not judged is not recorded.
+/// read is not an error; it is listed as bad. What was not judged is not recorded. That the archive takes no changes is no error either; the summary says so.
 pub fn run(context: &Context<'_>, plan: &VerifyPlan) -> Result<VerifySummary, Error> {
     let totals = (Some(plan.blobs), Some(plan.bytes));
     let stage = Running::start_with(
@@ -192,22 +195,18 @@ pub fn run(context: &Context<'_>, plan: &VerifyPlan) -> Result<VerifySummary, Er
         totals.0,
         totals.1,
     );
-    let result = verify_all(context, plan, &stage);
-    if context.archive.access() == Access::ReadOnly {
-        return stage.conclude(result, |summary| summary.outcome);
-    }
-    stage.settle(
-        context.archive.catalogue(),
-        plan.medium.as_ref(),
-        result,
-        |summary| summary.outcome,
-    )
+    let record = Record::of(context.archive);
+    let result = verify_all(context, plan, &stage, &record);
+    let mut summary = record.settle(&stage, plan.medium.as_ref(), result, |summary| summary.outcome)?;
+    summary.unrecorded = record.refused();
+    Ok(summary)
 }
 
 /// What the threads share.
 struct Shared<'a> {
     context: &'a Context<'a>,
     stage: &'a Running<'a>,
+    record: &'a Record<'a>,
     bad: Mutex<Vec<(BlobHash, String)>>,
     /// Contents in a row that could not be read, by all threads.
     unreadable: AtomicUsize,
@@ -222,10 +221,16 @@ const RUN_BYTES: u64 = 4 << 20;
 /// Runs that wait for a thread.
 const WAITING: usize = 4;
 
-fn verify_all(context: &Context<'_>, plan: &VerifyPlan, stage: &Running<'_>) -> Result<VerifySummary, Error> {
+fn verify_all(
+    context: &Context<'_>,
+    plan: &VerifyPlan,
+    stage: &Running<'_>,
+    record: &Record<'_>,
+) -> Result<VerifySummary, Error> {
     let shared = Shared {
         context,
         stage,
+        record,
         bad: Mutex::default(),
         unreadable: AtomicUsize::new(0),
         stop: AtomicBool::new(false),
@@ -368,10 +373,9 @@ impl Results {
 
     fn record(&mut self, shared: &Shared<'_>) -> Result<(), Error> {
         if !self.verified.is_empty() {
-            let archive = shared.context.archive;
-            if archive.access() != Access::ReadOnly {
-                archive.catalogue().record_verified(&self.verified)?;
-            }
+            shared
+                .record
+                .put(|catalogue| Ok(catalogue.record_verified(&self.verified)?))?;
             self.verified.clear();
             let mut bad = shared
                 .bad
@@ -420,6 +424,7 @@ fn summary(
         bytes: done.bytes,
         elapsed_ms: stage.elapsed_ms(),
         bad: bad?,
+        unrecorded: None,
         outcome,
     })
 }

@@ -10,6 +10,7 @@ use ntt_model::{Finding, FindingCode, Layer, MediumId, Severity};
 use ntt_report::selector::{current_scans, standing};
 use serde::{Deserialize, Serialize};
 
+use super::record::Record;
 use crate::content::{image_row, open_image, source_of};
 use crate::damage::{self, OTHER_DIGEST, Recorder};
 use crate::identify::{Source, SourceKind, StatedDigests, StatedOutcome, digest_image};
@@ -32,6 +33,8 @@ pub struct SourceCheck {
     pub right: Vec<String>,
     /// What is not; if that is more than 10,000 findings, the last one says how many more there were.
     pub wrong: Vec<SourceFinding>,
+    /// Why not all of this is on record, if the archive took no changes.
+    pub unrecorded: Option<String>,
     /// How it ended.
     pub outcome: RunOutcome,
 }
@@ -78,10 +81,11 @@ fn source(context: &Context<'_>, medium: &MediumRow) -> Result<SourceCheck, Erro
     let subject = Subject::medium(medium);
     let total = Some(source.size_bytes);
     let stage = Running::start_with(context.observer, Stage::Verify, subject, None, total);
-    let result = Check::new(context, medium, &stage).and_then(|check| check.all(&source));
-    stage.settle(context.archive.catalogue(), Some(medium), result, |check| {
-        check.outcome
-    })
+    let record = Record::of(context.archive);
+    let result = Check::new(context, medium, &stage, &record).and_then(|check| check.all(&source));
+    let mut check = record.settle(&stage, Some(medium), result, |check| check.outcome)?;
+    check.unrecorded = record.refused();
+    Ok(check)
 }
 
 fn outcome(wrong: &[SourceFinding]) -> RunOutcome {
@@ -97,6 +101,7 @@ struct Check<'a> {
     context: &'a Context<'a>,
     medium: &'a MediumRow,
     stage: &'a Running<'a>,
+    record: &'a Record<'a>,
     right: Vec<String>,
     wrong: Vec<SourceFinding>,
     /// How many more were found than are told.
@@ -108,12 +113,18 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn new(context: &'a Context<'a>, medium: &'a MediumRow, stage: &'a Running<'a>) -> Result<Self, Error> {
+    fn new(
+        context: &'a Context<'a>,
+        medium: &'a MediumRow,
+        stage: &'a Running<'a>,
+        record: &'a Record<'a>,
+    ) -> Result<Self, Error> {
         let known = standing(context.archive.catalogue().findings(medium.key)?);
         Ok(Self {
             context,
             medium,
             stage,
+            record,
             right: Vec::new(),
             wrong: Vec::new(),
             untold: 0,
@@ -137,6 +148,7 @@ impl<'a> Check<'a> {
             medium: self.medium.medium.id,
             bytes: self.stage.done().bytes,
             outcome: outcome(&self.wrong),
+            unrecorded: None,
             right: self.right,
             wrong: self.wrong,
         })
@@ -182,9 +194,11 @@ impl<'a> Check<'a> {
             }
             (None, None) => {}
         }
-        self.record(None)?;
+        self.write_down(None)?;
         let found: Vec<Finding> = self.wrong.iter().map(|wrong| wrong.finding.clone()).collect();
-        damage::make_good(self.context.archive.catalogue(), self.medium.key, &found)
+        let key = self.medium.key;
+        self.record
+            .put(|catalogue| damage::make_good(catalogue, key, &found))
     }
 
     /// The content of the files of a volume, where its file system keeps checksums of it.
@@ -198,7 +212,7 @@ impl<'a> Check<'a> {
             let line = format!("volume {number}: all content that has checksums matches them");
             self.right.push(line);
         }
-        self.record(Some(volume))
+        self.write_down(Some(volume))
     }
 
     /// One of the paths of an inode, escaped.
@@ -224,7 +238,7 @@ impl<'a> Check<'a> {
         };
         self.keep(volume, path, finding);
         if self.new.len() >= RECORD_EVERY {
-            self.record(volume)?;
+            self.write_down(volume)?;
         }
         Ok(())
     }
@@ -249,14 +263,15 @@ impl<'a> Check<'a> {
             let finding = Finding::new(Severity::Loss, Layer::Content, FindingCode::Limit, detail);
             self.keep(None, None, finding);
         }
-        self.record(None)
+        self.write_down(None)
     }
 
     /// Puts what is new on record, all of one volume or of the medium as a whole.
-    fn record(&mut self, volume: Option<&VolumeRow>) -> Result<(), Error> {
+    fn write_down(&mut self, volume: Option<&VolumeRow>) -> Result<(), Error> {
         if !self.new.is_empty() {
-            let catalogue = self.context.archive.catalogue();
-            catalogue.add_findings(self.medium.key, volume.map(|row| row.key), &self.new)?;
+            let (medium, volume) = (self.medium.key, volume.map(|row| row.key));
+            self.record
+                .put(|catalogue| Ok(catalogue.add_findings(medium, volume, &self.new)?))?;
             self.new.clear();
         }
         Ok(())
@@ -302,8 +317,9 @@ mod tests {
             interrupt: &Interrupt::new(),
         };
         let stage = Running::start(&Silent, Stage::Verify, Subject::NOTHING);
+        let record = Record::of(&archive);
         for _ in 0..2 {
-            let mut check = Check::new(&context, &medium, &stage)?;
+            let mut check = Check::new(&context, &medium, &stage, &record)?;
             (0..FINDINGS_MAX + 7).try_for_each(|number| check.tell(None, &[], finding(number)))?;
             check.count_untold()?;
             assert_eq!(check.wrong.len(), FINDINGS_MAX + 1);

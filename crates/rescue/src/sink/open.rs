@@ -167,6 +167,16 @@ fn lock_existing(disk: &dyn Disk, paths: &Paths) -> Result<Option<Box<dyn DiskFi
         .transpose()
 }
 
+/// A new image, locked. One that is there now was made by another run that began at the same time.
+fn create_locked(disk: &dyn Disk, paths: &Paths) -> Result<Box<dyn DiskFile>, Error> {
+    match open_locked(disk, paths, OpenMode::CreateNew) {
+        Err(Error::Target { source, path, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+            Err(Error::Held(path))
+        }
+        created => created,
+    }
+}
+
 fn open_locked(disk: &dyn Disk, paths: &Paths, mode: OpenMode) -> Result<Box<dyn DiskFile>, Error> {
     let path = &paths.image;
     let image = disk.open(path, mode).map_err(Error::target("opening", path))?;
@@ -176,7 +186,8 @@ fn open_locked(disk: &dyn Disk, paths: &Paths, mode: OpenMode) -> Result<Box<dyn
     Ok(image)
 }
 
-/// The map is made first, so that an image without a map is never ours.
+/// An image without a map is ours only if it is empty: it is made and locked first, so that of two runs that begin at once one has it, and has no length
+/// before the map is there.
 fn open_image(
     disk: &dyn Disk,
     paths: &Paths,
@@ -186,28 +197,28 @@ fn open_image(
     locked: Option<Box<dyn DiskFile>>,
 ) -> Result<Box<dyn DiskFile>, Error> {
     let path = &paths.image;
-    match (locked.is_some(), resumed) {
-        (true, false) => {
-            return Err(Error::Refused(format!(
-                "{} exists and has no mapfile {}: it would be overwritten",
-                path.display(),
-                paths.map.display()
-            )));
-        }
-        (false, false) => publish(disk, &paths.map_temporary, &paths.map, &map.to_bytes())?,
-        (false, true) if map.totals().finished.bytes > 0 => {
+    let mut image = match locked {
+        Some(image) => image,
+        None if resumed && map.totals().finished.bytes > 0 => {
             return Err(Error::Refused(format!(
                 "{} calls bytes rescued, but {} is not there",
                 paths.map.display(),
                 path.display()
             )));
         }
-        _ => {}
-    }
-    let mut image = match locked {
-        Some(image) => image,
-        None => open_locked(disk, paths, OpenMode::CreateNew)?,
+        None => create_locked(disk, paths)?,
     };
+    if !resumed {
+        let len = image.len().map_err(Error::target("reading", path))?;
+        if len > 0 {
+            return Err(Error::Refused(format!(
+                "{} exists and has no mapfile {}: it would be overwritten",
+                path.display(),
+                paths.map.display()
+            )));
+        }
+        publish(disk, &paths.map_temporary, &paths.map, &map.to_bytes())?;
+    }
     let len = image.len().map_err(Error::target("reading", path))?;
     let claimed = map.runs(Status::Finished).last().map_or(0, |run| run.end());
     if claimed > len {

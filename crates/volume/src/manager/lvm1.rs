@@ -40,11 +40,21 @@ struct Logical {
     stripes: u32,
 }
 
+/// The head of a member, and the version of its format.
+fn head(source: &dyn ReadAt) -> Option<([u8; 512], u16)> {
+    let head = read::<512>(source, 0).ok()?;
+    let version = le_u16(&head, 2)?;
+    (head.starts_with(b"HM") && matches!(version, 1 | 2)).then_some((head, version))
+}
+
+/// Where a member says that it ends.
+pub(super) fn member_end(source: &dyn ReadAt) -> Option<u64> {
+    u64::from(le_u32(&head(source)?.0, 444)?).checked_mul(512)
+}
+
 fn known(source: &dyn ReadAt, member: Member) -> Option<Known> {
     let window = SubRange::new(source, member.range);
-    let head = read::<512>(&window, 0).ok()?;
-    let version = le_u16(&head, 2)?;
-    (head.starts_with(b"HM") && matches!(version, 1 | 2)).then_some(())?;
+    let (head, version) = head(&window)?;
     let extent_bytes = u64::from(le_u32(&head, 452)?)
         .checked_mul(512)
         .filter(|bytes| *bytes > 0)?;

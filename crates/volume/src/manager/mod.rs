@@ -94,7 +94,9 @@ pub fn group_key(source: &dyn ReadAt) -> Option<String> {
 
 /// How many bytes a member must have to hold all that its group keeps on it (R12), where it says so itself. `source` is the member alone, or what there is of it.
 pub fn member_end(source: &dyn ReadAt) -> Option<u64> {
-    md::member_end(source).or_else(|| lvm2::member_end(source))
+    md::member_end(source)
+        .or_else(|| lvm2::member_end(source))
+        .or_else(|| lvm1::member_end(source))
 }
 
 /// Makes the volumes of all groups that members of `source` belong to.

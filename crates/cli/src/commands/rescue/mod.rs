@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use ntt_host::{Disk, RealDisk, SystemClock};
-use ntt_mapfile::Mapfile;
+use ntt_mapfile::{FILE_BYTES_MAX, Mapfile};
 use ntt_pipeline::rescue::Surveyor;
 use ntt_pipeline::{Config, Interrupt};
 use ntt_rescue::engine::Outcome;
@@ -227,21 +227,28 @@ fn quoted(path: &Path) -> String {
 fn show(global: &Global, path: &Path) -> CommandResult {
     let beside = Paths::new(path, None).map;
     let file = if beside.exists() { beside } else { path.to_owned() };
-    let bytes = std::fs::read(&file)
-        .map_err(|error| Failure::new(FailureKind::Failed, format!("{}: {error}", file.display())))?;
-    let map = Mapfile::parse(&bytes).map_err(|error| {
-        let failure = Failure::new(
-            FailureKind::Failed,
-            format!("{} is no mapfile: {error}", file.display()),
-        );
-        match file == path {
-            true => failure.hint(format!(
-                "if it is an image, its map would be {}, and there is none",
-                Paths::new(path, None).map.display()
-            )),
-            false => failure,
+    let failed = |reason: String| Failure::new(FailureKind::Failed, reason);
+    let no_map = || {
+        let map = Paths::new(path, None).map;
+        failed(format!("{} is no mapfile", path.display())).hint(format!(
+            "if it is an image, its map would be {}, and there is none: what of it was read is unknown",
+            map.display()
+        ))
+    };
+    let told = |error: std::io::Error| failed(format!("{}: {error}", file.display()));
+    // An image can be too large for the memory.
+    if file == path && std::fs::metadata(path).map_err(told)?.len() > FILE_BYTES_MAX {
+        return Err(no_map());
+    }
+    let bytes = std::fs::read(&file).map_err(told)?;
+    let map = match Mapfile::parse(&bytes) {
+        Ok(map) => map,
+        // What has the name of a mapfile was meant to be one.
+        Err(_) if file == path && path.extension().is_none_or(|extension| extension != "map") => {
+            return Err(no_map());
         }
-    })?;
+        Err(error) => return Err(failed(format!("{} is no mapfile: {error}", file.display()))),
+    };
     // What lies behind the end of the map was never read.
     let image = match file == path {
         true => path.with_extension(""),

@@ -52,6 +52,7 @@ pub(super) fn identify(context: &Context<'_>, path: &Path, request: &IngestReque
     let rescued = rescue_first(context, path, request)?;
     let image = rescued.as_ref().map_or(path, |rescued| rescued.image.as_path());
     let mut identity = identify::plan(Some(context.archive), image, &context.opener())?;
+    identify::refuse_withdrawn(Some(context.archive), path, &identity.recognition)?;
     if identity.is_superseded(context.archive.catalogue())? {
         identity = successor(context, identity)?;
     }
@@ -195,6 +196,7 @@ fn rescue_first(
         return Ok(None);
     }
     let plan = rescue::plan(Some(context.archive), path, settings, context.interrupt)?;
+    identify::refuse_withdrawn(Some(context.archive), path, &plan.recognition)?;
     rescue::run(context, &plan, settings, request.label.as_deref()).map(Some)
 }
 

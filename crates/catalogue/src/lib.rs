@@ -197,7 +197,7 @@ pub trait Catalogue: Send + Sync {
     fn states_of_all(&self, scan: ScanId, inodes: &[u64]) -> Result<BTreeMap<u64, Vec<StreamState>>, Error>;
     /// Paths of an inode.
     fn paths_of(&self, scan: ScanId, inode: u64) -> Result<Vec<PathRow>, Error>;
-    /// Every path at which a content stands in these scans, on every medium.
+    /// Every path at which a content stands in these scans, on every medium, those that are withdrawn among them and marked.
     fn occurrences(
         &self,
         blob: &BlobHash,
@@ -245,7 +245,8 @@ pub trait Catalogue: Send + Sync {
     ) -> Result<(), Error>;
     /// Findings of a medium.
     fn findings(&self, medium: MediumKey) -> Result<Vec<FindingRow>, Error>;
-    /// Adds to the log of what the tool did: stages with times, counts and bytes (R46).
+    /// Adds to the log of what the tool did: stages with times, counts and bytes (R46). It is by the log that a medium is withdrawn and reinstated: the last
+    /// of [`EventRow::of_withdrawal`] and [`EventRow::of_reinstatement`] holds.
     fn add_event(&self, event: &EventRow) -> Result<(), Error>;
     /// The log of a medium (of everything if `None`), oldest first.
     fn events(&self, medium: Option<MediumKey>) -> Result<Vec<EventRow>, Error>;

@@ -12,7 +12,7 @@ use crate::rows::{PathRow, State, StreamState};
 /// What to look for. All given conditions must hold.
 #[derive(Default)]
 pub struct FindQuery<'a> {
-    /// Only these media; all if empty.
+    /// Only these media, withdrawn or not; all that are not withdrawn if empty.
     pub media: Vec<MediumKey>,
     /// Only this volume number.
     pub volume: Option<u32>,
@@ -76,6 +76,19 @@ pub struct SearchedScan {
     pub sealed: Timestamp,
     /// Whether a later scan of the same volume by the same reader is sealed.
     pub superseded: bool,
+    /// Whether the medium is withdrawn.
+    pub withdrawn: bool,
+}
+
+impl SearchedScan {
+    /// Whether a question about these media, about all if none is named, is one about this scan: whoever asks about all does not mean those that are withdrawn.
+    pub fn is_asked_for(&self, media: &[MediumKey]) -> bool {
+        if media.is_empty() {
+            !self.withdrawn
+        } else {
+            media.contains(&self.medium)
+        }
+    }
 }
 
 /// Takes the path of a directory and a name in it.
@@ -100,7 +113,7 @@ impl FindQuery<'_> {
     /// Whether the search looks at a scan at all.
     pub(crate) fn wants(&self, scan: &SearchedScan) -> bool {
         self.scans.include(scan)
-            && (self.media.is_empty() || self.media.contains(&scan.medium))
+            && scan.is_asked_for(&self.media)
             && self.volume.is_none_or(|number| number == scan.volume_number)
     }
 

@@ -46,6 +46,18 @@ pub struct MediumRow {
     pub medium: NewMedium,
     /// When it was added.
     pub added: Timestamp,
+    /// That it is withdrawn, if it is. Follows from the log of the medium, which is where it is kept.
+    #[serde(skip)]
+    pub withdrawn: Option<Withdrawal>,
+}
+
+/// That a medium is none: it was made by mistake. All that is known of it stays, and no answer about all media counts it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Withdrawal {
+    /// Since when.
+    pub at: Timestamp,
+    /// Why, in the words of the person who said so.
+    pub reason: String,
 }
 
 /// A piece of evidence of a medium's identity (R2).
@@ -543,6 +555,8 @@ pub struct Occurrence {
     pub stream: StreamKind,
     /// True if the blob is only what could be read of a damaged stream.
     pub damaged: bool,
+    /// Whether the medium is withdrawn: then the content does not count as standing here.
+    pub withdrawn: bool,
 }
 
 /// A blob.
@@ -625,22 +639,37 @@ pub struct EventRow {
     pub count: u64,
     /// Bytes handled.
     pub bytes: u64,
-    /// For people; for `label`, the earlier words.
+    /// For people; for `label`, the earlier words; for `withdraw`, the reason.
     pub detail: String,
 }
 
 impl EventRow {
     /// That a medium got another label, with the one before.
     pub(crate) fn of_label(medium: MediumKey, earlier: String) -> Self {
+        Self::said(medium, "label", earlier)
+    }
+
+    /// That a medium is none, and why. Added to the log it withdraws the medium: see [`MediumRow::withdrawn`].
+    pub fn of_withdrawal(medium: MediumKey, reason: String) -> Self {
+        Self::said(medium, "withdraw", reason)
+    }
+
+    /// That a medium which was withdrawn is one after all.
+    pub fn of_reinstatement(medium: MediumKey) -> Self {
+        Self::said(medium, "reinstate", String::new())
+    }
+
+    /// That a person said something of a medium.
+    fn said(medium: MediumKey, stage: &str, detail: String) -> Self {
         Self {
             at: None,
             medium: Some(medium),
-            stage: "label".to_owned(),
+            stage: stage.to_owned(),
             result: "ok".to_owned(),
             elapsed_ms: 0,
             count: 0,
             bytes: 0,
-            detail: earlier,
+            detail,
         }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) enum Exit {
     Done,
     /// Finished, but something is recorded as lost, damaged or unread.
     Losses,
+    /// A source is a medium that is withdrawn, and was not taken in.
+    Withdrawn,
     /// Verification or comparison found damage.
     Damage,
     /// What was asked for is not there: the answer is no.
@@ -30,6 +32,7 @@ impl From<RunOutcome> for Exit {
         match outcome {
             RunOutcome::Complete => Self::Done,
             RunOutcome::Losses => Self::Losses,
+            RunOutcome::Withdrawn => Self::Withdrawn,
             RunOutcome::DamageFound => Self::Damage,
             RunOutcome::Interrupted => Self::Interrupted,
             RunOutcome::Failed => Self::Failed,
@@ -50,6 +53,8 @@ pub(crate) struct Failure {
 pub(crate) enum FailureKind {
     /// Anything else.
     Failed,
+    /// A source is a medium that is withdrawn.
+    Withdrawn,
     /// The arguments do not make sense.
     Usage,
     /// Catalogue or store cannot be reached.
@@ -155,6 +160,7 @@ pub(crate) fn report(global: &Global, outcome: CommandResult) -> ExitCode {
         Ok(Exit::Done) => RunOutcome::Complete.exit_code(),
         Ok(Exit::NotFound | Exit::Failed) => RunOutcome::Failed.exit_code(),
         Ok(Exit::Losses) => RunOutcome::Losses.exit_code(),
+        Ok(Exit::Withdrawn) => RunOutcome::Withdrawn.exit_code(),
         Ok(Exit::Damage) => RunOutcome::DamageFound.exit_code(),
         Ok(Exit::Interrupted) => RunOutcome::Interrupted.exit_code(),
         Err(failure) => {
@@ -162,6 +168,7 @@ pub(crate) fn report(global: &Global, outcome: CommandResult) -> ExitCode {
             match failure.kind {
                 FailureKind::ClosedPipe => 0,
                 FailureKind::Failed => ErrorKind::Failed.exit_code(),
+                FailureKind::Withdrawn => ErrorKind::Withdrawn.exit_code(),
                 FailureKind::Usage => ErrorKind::Usage.exit_code(),
                 FailureKind::Unreachable => ErrorKind::Unreachable.exit_code(),
                 FailureKind::Held => ErrorKind::Held.exit_code(),

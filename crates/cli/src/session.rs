@@ -221,6 +221,7 @@ impl From<Error> for Failure {
         let kind = match error.kind() {
             ErrorKind::Usage => FailureKind::Usage,
             ErrorKind::Failed => FailureKind::Failed,
+            ErrorKind::Withdrawn => FailureKind::Withdrawn,
             ErrorKind::Unreachable => FailureKind::Unreachable,
             ErrorKind::Held => FailureKind::Held,
             ErrorKind::Interrupted => FailureKind::Interrupted,

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ntt_model::MediumId;
+use ntt_catalogue::rows::Withdrawal;
+use ntt_model::{MediumId, Timestamp};
 
 /// Why a use case could not do what it was asked. One bad file is never one of these; it is a row in the catalogue.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +59,17 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         reason: String,
+    },
+    /// The source is a medium that a person has withdrawn; only a person takes that back (R5).
+    #[error("{}: it is medium {medium}, which was withdrawn on {}: {}; `ntt medium reinstate {medium}` makes it a medium again",
+        ntt_model::name::escape(.path.as_os_str().as_encoded_bytes()), date(.withdrawal.at), ntt_model::name::escape(.withdrawal.reason.as_bytes()))]
+    Withdrawn {
+        /// The source.
+        path: PathBuf,
+        /// The medium.
+        medium: MediumId,
+        /// When and why.
+        withdrawal: Withdrawal,
     },
     /// A setting or rule is wrong.
     #[error("{place}: {reason}")]
@@ -136,6 +148,8 @@ pub enum ErrorKind {
     Usage,
     /// This source or request failed; others may work (exit 1).
     Failed,
+    /// This source is a medium that is withdrawn; others may work (exit 4).
+    Withdrawn,
     /// Catalogue or store cannot be reached or written; nothing else will work either (exit 10).
     Unreachable,
     /// Held by another run (exit 11).
@@ -150,6 +164,7 @@ impl ErrorKind {
         match self {
             Self::Failed => 1,
             Self::Usage => 2,
+            Self::Withdrawn => 4,
             Self::Unreachable => 10,
             Self::Held => 11,
             Self::Interrupted => 130,
@@ -190,6 +205,7 @@ impl Error {
             Self::Rescue(ntt_rescue::Error::Held(_)) => ErrorKind::Held,
             Self::Rescue(error) if error.is_full() => ErrorKind::Unreachable,
             Self::HalfFilled(Some(error)) => error.kind(),
+            Self::Withdrawn { .. } => ErrorKind::Withdrawn,
             Self::Interrupted | Self::DeviceLost(_) => ErrorKind::Interrupted,
             _ => ErrorKind::Failed,
         }
@@ -252,6 +268,10 @@ pub fn causes(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
         source = cause.source();
     }
     texts
+}
+
+fn date(time: Timestamp) -> String {
+    time.to_string().chars().take(10).collect()
 }
 
 fn holder_text(holder: &str) -> String {

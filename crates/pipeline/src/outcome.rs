@@ -11,6 +11,8 @@ pub enum RunOutcome {
     Complete,
     /// Finished; what could not be read is recorded.
     Losses,
+    /// A source is a medium that is withdrawn, and was not taken in.
+    Withdrawn,
     /// Verification or comparison found content that is not what it should be.
     DamageFound,
     /// Stopped on request; the same command goes on from here.
@@ -26,6 +28,7 @@ impl RunOutcome {
             Self::Complete => 0,
             Self::Failed => 1,
             Self::Losses => 3,
+            Self::Withdrawn => 4,
             Self::DamageFound => 12,
             Self::Interrupted => 130,
         }
@@ -35,6 +38,7 @@ impl RunOutcome {
     pub fn of_error(error: &crate::Error) -> Self {
         match error.kind() {
             crate::ErrorKind::Interrupted => Self::Interrupted,
+            crate::ErrorKind::Withdrawn => Self::Withdrawn,
             _ => Self::Failed,
         }
     }
@@ -44,6 +48,7 @@ impl RunOutcome {
         match self {
             Self::Complete => "ok",
             Self::Losses => "losses",
+            Self::Withdrawn => "withdrawn",
             Self::DamageFound => "damage",
             Self::Interrupted => "interrupted",
             Self::Failed => "failed",
@@ -58,9 +63,9 @@ mod tests {
     /// R44: 0 only if all was done; losses, damage and interruption have codes of their own.
     #[test]
     fn r44_every_outcome_has_its_own_exit_code() {
-        use RunOutcome::{Complete, DamageFound, Failed, Interrupted, Losses};
-        let codes = [Complete, Losses, DamageFound, Interrupted, Failed].map(RunOutcome::exit_code);
-        assert_eq!(codes, [0, 3, 12, 130, 1]);
+        use RunOutcome::{Complete, DamageFound, Failed, Interrupted, Losses, Withdrawn};
+        let outcomes = [Complete, Losses, Withdrawn, DamageFound, Interrupted, Failed];
+        assert_eq!(outcomes.map(RunOutcome::exit_code), [0, 3, 4, 12, 130, 1]);
         assert_eq!(Losses.max(Complete), Losses);
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::hits::{hits, is_of_unread_image};
 use crate::media::{Counted, lost, volumes};
-use crate::selector::{all_scans, current_findings_that, sets_of};
+use crate::selector::{all_scans, current_findings_that, lost_sets_of, sets_of};
 
 /// Whether everything on a medium is safe.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ pub enum Completeness {
     Unfinished,
     /// Every content is stored, and the places of the medium that could not be read hold no file and no structure.
     FilesComplete,
-    /// Finished, but something could not be read: a volume, a file, a structure, a part of the image (R14, R22).
+    /// Finished, but something could not be read: a volume, a file, a structure, a part of the image (R14, R22); or what read it is a set that is withdrawn.
     Partial,
     /// No volume has been scanned yet.
     NotScanned,
@@ -184,6 +184,7 @@ fn judge_alone(
     let has_losses = readings.is_empty()
         || image.expected_bytes > image.size_bytes
         || readings.iter().any(is_unread)
+        || !lost_sets_of(catalogue, medium)?.is_empty()
         || !others.is_empty();
     let bad = bad_contents(catalogue, medium)?;
     let completeness = if bad > 0 {

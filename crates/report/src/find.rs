@@ -159,7 +159,7 @@ pub(crate) fn scan_of(
         .ok_or_else(|| ntt_catalogue::Error::NotFound { what: what() })
 }
 
-/// How many superseded scans there are of these media (of all if none is named), or of this volume of theirs.
+/// How many superseded scans there are of these media (of all that are not withdrawn if none is named), or of this volume of theirs.
 ///
 /// # Errors
 ///
@@ -171,7 +171,7 @@ pub fn superseded_scans(
 ) -> Result<u64, Error> {
     let scans = catalogue.searched_scans(Scans::All)?.into_iter();
     let older: BTreeSet<ScanId> = scans
-        .filter(|scan| scan.superseded && (media.is_empty() || media.contains(&scan.medium)))
+        .filter(|scan| scan.superseded && scan.is_asked_for(media))
         .filter(|scan| volume.is_none_or(|number| number == scan.volume_number))
         .map(|scan| scan.scan)
         .collect();

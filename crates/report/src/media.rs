@@ -3,6 +3,7 @@
 use ntt_catalogue::Catalogue;
 use ntt_catalogue::rows::{
     Census, EventRow, Evidence, FindingRow, Image, MediumKind, MediumRow, ScanRow, Tally, VolumeRow,
+    Withdrawal,
 };
 use ntt_model::name::escape;
 use ntt_model::{MediumId, Severity, Timestamp};
@@ -11,7 +12,7 @@ use serde::Serialize;
 use crate::Error;
 use crate::completeness::{Completeness, Reading, judge};
 use crate::find::ScanMark;
-use crate::selector::{current_findings, current_scans, sets_of};
+use crate::selector::{current_findings, current_scans, lost_sets_of, sets_of};
 
 /// One line of `medium list`.
 #[derive(Clone, Debug, Serialize)]
@@ -42,6 +43,17 @@ pub struct MediumSummary {
     pub lost: Tally,
     /// Contents that are on record as damaged in the store.
     pub bad: u64,
+    /// That it is withdrawn, if it is: then it counts in no answer about all media.
+    pub withdrawn: Option<Withdrawal>,
+}
+
+/// `medium list`.
+#[derive(Clone, Debug, Serialize)]
+pub struct MediumList {
+    /// The media, oldest first.
+    pub media: Vec<MediumSummary>,
+    /// How many are withdrawn, listed or not.
+    pub withdrawn: u64,
 }
 
 /// `medium show`: everything known of one medium.
@@ -57,6 +69,9 @@ pub struct MediumReport {
     /// Sets that have it as a member.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sets: Vec<MediumId>,
+    /// Sets that have it as a member and are withdrawn, if there are no others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub withdrawn_sets: Vec<MediumId>,
     /// Its volumes.
     pub volumes_detail: Vec<VolumeReport>,
     /// Number of findings of each severity.
@@ -152,15 +167,25 @@ pub trait Counted {
     fn census(&self, scan: &ScanRow) -> Option<Census>;
 }
 
-/// All media.
+/// All media; those that are withdrawn only if so asked.
 ///
 /// # Errors
 ///
 /// What the catalogue says.
-pub fn list(catalogue: &dyn Catalogue, counted: &dyn Counted) -> Result<Vec<MediumSummary>, Error> {
-    let media = catalogue.media()?;
+pub fn list(
+    catalogue: &dyn Catalogue,
+    counted: &dyn Counted,
+    with_withdrawn: bool,
+) -> Result<MediumList, Error> {
+    let mut media = catalogue.media()?;
+    let all = media.len();
+    let standing = media.iter().filter(|row| row.withdrawn.is_none()).count();
+    media.retain(|row| with_withdrawn || row.withdrawn.is_none());
     let summaries = media.iter().map(|row| Ok(summarise(catalogue, row, counted)?.0));
-    summaries.collect()
+    Ok(MediumList {
+        media: summaries.collect::<Result<_, Error>>()?,
+        withdrawn: u64::try_from(all - standing).unwrap_or(u64::MAX),
+    })
 }
 
 /// One medium.
@@ -182,14 +207,13 @@ pub fn show(
             Severity::Info => findings.info += 1,
         }
     }
+    let ids = |sets: Vec<MediumRow>| sets.into_iter().map(|row| row.medium.id).collect();
     Ok(MediumReport {
         summary,
         image: catalogue.image(medium.key)?,
         evidence: catalogue.evidence(medium.key)?,
-        sets: sets_of(catalogue, medium)?
-            .into_iter()
-            .map(|row| row.medium.id)
-            .collect(),
+        sets: ids(sets_of(catalogue, medium)?),
+        withdrawn_sets: ids(lost_sets_of(catalogue, medium)?),
         volumes_detail,
         findings,
         events: catalogue.events(Some(medium.key))?,
@@ -230,6 +254,7 @@ fn summarise(
         stored: sum(|census| census.stored),
         lost: sum(lost),
         bad: judgement.bad,
+        withdrawn: row.withdrawn.clone(),
     };
     Ok((summary, volumes))
 }

@@ -43,7 +43,8 @@ pub fn blob(catalogue: &dyn Catalogue, hash: &BlobHash) -> Result<Option<BlobRow
     Ok(catalogue.blob(hash)?)
 }
 
-/// Visits every place at which a content stands in these scans.
+/// Visits every place at which a content stands in these scans. What it has on media that are withdrawn is no place: whoever lets go of a disk because the content stands elsewhere too must
+/// not count it (R37). Returns how many those are.
 ///
 /// # Errors
 ///
@@ -53,11 +54,15 @@ pub fn places(
     hash: &BlobHash,
     scans: Scans,
     each: &mut dyn FnMut(Place) -> Result<(), Error>,
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     let media = catalogue.media()?;
     let searched = scans_by_id(catalogue, scans)?;
-    let mut failure = None;
+    let (mut failure, mut withdrawn) = (None, 0);
     let visited = catalogue.occurrences(hash, scans, &mut |occurrence| {
+        if occurrence.withdrawn {
+            withdrawn += 1;
+            return Ok(());
+        }
         let medium = media.iter().find(|row| row.key == occurrence.medium);
         let Some(medium) = medium else {
             return Err(ntt_catalogue::Error::NotFound {
@@ -83,7 +88,30 @@ pub fn places(
     });
     match failure {
         Some(error) => Err(error),
-        None => Ok(visited?),
+        None => Ok(visited.map(|()| withdrawn)?),
+    }
+}
+
+/// Whether a content stands on media only that are withdrawn, in superseded scans too: then nobody may take it for archived (R37).
+///
+/// # Errors
+///
+/// What the catalogue says.
+pub fn is_withdrawn(catalogue: &dyn Catalogue, hash: &BlobHash) -> Result<bool, Error> {
+    if catalogue.media()?.iter().all(|row| row.withdrawn.is_none()) {
+        return Ok(false);
+    }
+    let mut is_withdrawn = false;
+    let visited = catalogue.occurrences(hash, Scans::All, &mut |occurrence| {
+        is_withdrawn = occurrence.withdrawn;
+        match is_withdrawn {
+            true => Ok(()),
+            false => Err(ntt_catalogue::Error::Stopped),
+        }
+    });
+    match visited {
+        Ok(()) | Err(ntt_catalogue::Error::Stopped) => Ok(is_withdrawn),
+        Err(error) => Err(error.into()),
     }
 }
 

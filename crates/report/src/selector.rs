@@ -416,12 +416,31 @@ fn is_rescued_since(image: Option<&Image>, finding: &Finding) -> bool {
     image.mapfile.is_some() && !met(&ByteRange::new(at, 1), &image.unread)
 }
 
-/// The sets of which a medium is an image.
+/// The sets of which a medium is an image; one that is withdrawn holds nothing of it.
 ///
 /// # Errors
 ///
 /// What the catalogue says.
 pub fn sets_of(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<MediumRow>, Error> {
+    let mut sets = all_sets_of(catalogue, medium)?;
+    sets.retain(|row| row.withdrawn.is_none());
+    Ok(sets)
+}
+
+/// The withdrawn sets of which a medium is an image, if there are no others: what it has of their volumes is read by none that counts.
+///
+/// # Errors
+///
+/// What the catalogue says.
+pub fn lost_sets_of(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<MediumRow>, Error> {
+    let mut sets = all_sets_of(catalogue, medium)?;
+    if sets.iter().any(|row| row.withdrawn.is_none()) {
+        sets.clear();
+    }
+    Ok(sets)
+}
+
+fn all_sets_of(catalogue: &dyn Catalogue, medium: &MediumRow) -> Result<Vec<MediumRow>, Error> {
     let as_member = [Evidence::member(1, medium.medium.id)];
     let sets = catalogue.media_with_evidence(&as_member)?.into_iter();
     sets.map(|(key, _)| Ok(catalogue.medium(key)?)).collect()
@@ -439,7 +458,8 @@ fn is_made_good(catalogue: &dyn Catalogue, row: &FindingRow) -> Result<bool, Err
         .all(|stream| matches!(stream.state, State::Stored { .. } | State::Corrupt { .. })))
 }
 
-/// Looks a medium up by exact id, label or source name, then by a unique prefix of the id, then by the name of what it was rescued from.
+/// Looks a medium up by exact id, label or source name, then by a unique prefix of the id, then by the name of what it was rescued from. Of one that is withdrawn and one that is not, a
+/// name means the latter.
 ///
 /// # Errors
 ///
@@ -464,6 +484,10 @@ pub fn find_medium(catalogue: &dyn Catalogue, name: &[u8]) -> Result<MediumRow, 
             .iter()
             .filter(|row| is_rescued_from(&row.medium.source_name, &name))
             .collect();
+    }
+    // What was made by mistake does not take its name from what was made in its place.
+    if matches.iter().any(|row| row.withdrawn.is_none()) {
+        matches.retain(|row| row.withdrawn.is_none() || is_prefix(row));
     }
     match matches.as_slice() {
         [only] => Ok((*only).clone()),

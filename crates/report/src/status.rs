@@ -13,8 +13,10 @@ use crate::selector::current_scans;
 /// The whole archive at one moment.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
-    /// Number of media.
+    /// Number of media that are not withdrawn; nothing of the others is told but what was done last.
     pub media: u64,
+    /// Number of those that are.
+    pub withdrawn: u64,
     /// Distinct contents.
     pub blobs: u64,
     /// Volumes with copy work that is not done.
@@ -83,8 +85,9 @@ const RECENT_MAX: usize = 10;
 /// What the catalogue says.
 pub fn status(catalogue: &dyn Catalogue) -> Result<Status, Error> {
     let media = catalogue.media()?;
+    let standing = || media.iter().filter(|row| row.withdrawn.is_none());
     let (mut queues, mut failing) = (Vec::new(), Vec::new());
-    for medium in &media {
+    for medium in standing() {
         queues.extend(queues_of(catalogue, medium)?);
         failing.extend(failing_of(catalogue, medium)?);
     }
@@ -94,7 +97,8 @@ pub fn status(catalogue: &dyn Catalogue) -> Result<Status, Error> {
         .filter(|worker| !worker.retired)
         .collect();
     Ok(Status {
-        media: media.len() as u64,
+        media: standing().count() as u64,
+        withdrawn: (media.len() - standing().count()) as u64,
         blobs: catalogue.blob_count()?,
         queues,
         failing,

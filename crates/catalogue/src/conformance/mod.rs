@@ -15,6 +15,7 @@ mod lease_script;
 mod leases;
 mod loading;
 mod relabelling;
+mod withdrawing;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ pub fn run(make: &Make<'_>) {
         leases::CASES,
         relabelling::CASES,
         answers::CASES,
+        withdrawing::CASES,
     ];
     for (name, case) in groups.into_iter().flatten() {
         let fixture = fixture_of(make);

@@ -10,7 +10,7 @@ use postgres::Row;
 use super::answer::scan_id;
 use super::connection::{Connection, get};
 use super::inodes::{HAS_MTIME, OWN_STREAM};
-use super::media::{small, unsigned};
+use super::media::{self, small, unsigned};
 use super::paths::{self, Paths};
 use super::{blob, state};
 use crate::Error;
@@ -27,10 +27,12 @@ pub(super) fn searched(connection: &Connection, scans: Scans) -> Result<Vec<Sear
     let sql = "SELECT s.id, v.medium, v.number, s.reader, s.directories, s.names, s.begun, s.sealed, \
                s.id NOT IN (SELECT max(id) FROM scan GROUP BY volume, reader) \
                FROM volume v JOIN scan s ON s.volume = coalesce(v.same_as, v.id) ORDER BY v.medium, v.number, s.id";
+    let withdrawn = media::withdrawn(connection)?;
     let mut searched = connection.collect(sql, &[], |row| {
+        let medium = MediumKey(get(row, 1)?);
         Ok(SearchedScan {
             scan: scan_id(get(row, 0)?),
-            medium: MediumKey(get(row, 1)?),
+            medium,
             volume_number: u32::try_from(get::<i64>(row, 2)?).unwrap_or(u32::MAX),
             reader: get(row, 3)?,
             directories: unsigned(row, 4)?,
@@ -38,6 +40,7 @@ pub(super) fn searched(connection: &Connection, scans: Scans) -> Result<Vec<Sear
             begun: Timestamp::from_nanos(get(row, 6)?),
             sealed: Timestamp::from_nanos(get(row, 7)?),
             superseded: get(row, 8)?,
+            withdrawn: withdrawn.contains(&medium),
         })
     })?;
     searched.retain(|scan| scans.include(scan));
@@ -130,6 +133,7 @@ fn occurrences_in(
                 path: path.clone(),
                 stream: kind.cloned().unwrap_or(StreamKind::Data),
                 damaged: holder.damaged,
+                withdrawn: latest.withdrawn,
             })?;
         }
     }

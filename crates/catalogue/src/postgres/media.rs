@@ -1,6 +1,6 @@
 //! Media, evidence, images, volumes, findings and the event log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ntt_model::{BlobHash, ByteRange, Finding, MediumId, MediumKey, ScanId, Timestamp, VolumeKey};
 use postgres::Row;
@@ -12,6 +12,7 @@ use crate::code::{from_word, word_of};
 use crate::codec::{put_ranges, ranges};
 use crate::rows::{
     EventRow, Evidence, FindingRow, Image, LastChanges, MediumRow, NewMedium, NewVolume, VolumeRow,
+    Withdrawal,
 };
 
 /// Adds a medium, under the next key if none is given.
@@ -39,20 +40,39 @@ pub(super) fn add(
     Ok(MediumKey(key))
 }
 
-const MEDIUM: &str = "SELECT id, uuid, kind, label, source_name, added FROM medium";
+/// The media, with the last word of the log on whether they are withdrawn.
+const MEDIUM: &str = "SELECT m.id, m.uuid, m.kind, m.label, m.source_name, m.added, w.at, w.detail FROM medium m \
+                      LEFT JOIN event w ON w.stage = 'withdraw' AND w.id = \
+                      (SELECT max(e.id) FROM event e WHERE e.medium = m.id AND e.stage IN ('withdraw', 'reinstate'))";
 
 /// All media, oldest first.
 pub(super) fn all(connection: &Connection) -> Result<Vec<MediumRow>, Error> {
-    connection.collect(&format!("{MEDIUM} ORDER BY id"), &[], medium_row)
+    connection.collect(&format!("{MEDIUM} ORDER BY m.id"), &[], medium_row)
 }
 
 /// One medium.
 pub(super) fn one(connection: &Connection, medium: MediumKey) -> Result<MediumRow, Error> {
-    let row = connection.first(&format!("{MEDIUM} WHERE id = $1"), &[&medium.0])?;
+    let row = connection.first(&format!("{MEDIUM} WHERE m.id = $1"), &[&medium.0])?;
     medium_row(&row.ok_or_else(|| not_found("medium", medium.0))?)
 }
 
+/// The media that are withdrawn.
+pub(super) fn withdrawn(connection: &Connection) -> Result<BTreeSet<MediumKey>, Error> {
+    let media = all(connection)?.into_iter();
+    Ok(media
+        .filter(|row| row.withdrawn.is_some())
+        .map(|row| row.key)
+        .collect())
+}
+
 fn medium_row(row: &Row) -> Result<MediumRow, Error> {
+    let withdrawn = match get::<Option<i64>>(row, 6)? {
+        Some(at) => Some(Withdrawal {
+            at: Timestamp::from_nanos(at),
+            reason: get(row, 7)?,
+        }),
+        None => None,
+    };
     Ok(MediumRow {
         key: MediumKey(get(row, 0)?),
         medium: NewMedium {
@@ -62,6 +82,7 @@ fn medium_row(row: &Row) -> Result<MediumRow, Error> {
             source_name: get(row, 4)?,
         },
         added: Timestamp::from_nanos(get(row, 5)?),
+        withdrawn,
     })
 }
 

@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0011_whole_views.sql"),
     include_str!("migrations/0012_layout.sql"),
     include_str!("migrations/0013_exact_times.sql"),
+    include_str!("migrations/0014_withdrawn.sql"),
 ];
 /// The oldest server: 13 and older freeze loaded rows without telling the visibility map.
 const OLDEST_SERVER: i32 = 140_000;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::{PostgresCatalogue, init};
 use crate::conformance::ManualClock;
-use crate::rows::{State, StreamState};
+use crate::rows::{EventRow, State, StreamState};
 use crate::{Catalogue, Error};
 use work::{load, one_chunk};
 
@@ -344,4 +344,33 @@ fn r23_the_views_show_every_name_and_hide_none() {
     let plan = format!("SET enable_seqscan = off; EXPLAIN SELECT * FROM ntt_where('{digest}')");
     let plan = server.psql("a", &plan);
     assert!(plan.contains("blob_pkey"), "{plan}");
+}
+
+/// R37: psql does not count what the program does not count.
+#[test]
+fn r37_the_views_leave_withdrawn_media_out() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let url = server.create_database("a", None);
+    init(&url).unwrap();
+    let catalogue = PostgresCatalogue::open(&url, None).unwrap();
+    let scan = load(&catalogue, 600);
+    let worker = catalogue.register_worker("w").unwrap();
+    one_chunk(&catalogue, scan, worker).unwrap().unwrap();
+    let views = ["current_scans", "paths", "occurrences", "completeness", "queue"];
+    let is_counted = || {
+        let rows = |view| server.psql("a", &format!("SELECT count(*) > 0 FROM {view}")) == "t";
+        views.map(rows)
+    };
+    assert_eq!(is_counted(), [true; 5]);
+    let medium = catalogue.media().unwrap()[0].key;
+    let withdrawal = EventRow::of_withdrawal(medium, "a test".to_owned());
+    catalogue.add_event(&withdrawal).unwrap();
+    assert_eq!(is_counted(), [false; 5]);
+    let reasons = "SELECT reason FROM withdrawn_media";
+    assert_eq!(server.psql("a", reasons), "a test");
+    catalogue.add_event(&EventRow::of_reinstatement(medium)).unwrap();
+    assert_eq!(is_counted(), [true; 5]);
+    assert_eq!(server.psql("a", reasons), "");
 }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row, Rows, Statement, params};
 
 use super::code::{ALTERNATE, DELETED_NAME, KINDS, value_of};
 use super::inodes;
-use super::media::collect;
+use super::media::{self, collect};
 use super::paths::{self, Paths};
 use super::state::{self, DAMAGED, FAILED, RESULT_COLUMNS, RETRYABLE, STORED};
 use crate::Error;
@@ -19,10 +19,12 @@ pub(super) fn searched(connection: &Connection, scans: Scans) -> Result<Vec<Sear
                EXISTS (SELECT 1 FROM scan n WHERE n.volume = s.volume AND n.reader = s.reader AND n.id > s.id AND n.sealed IS NOT NULL) \
                FROM volume v JOIN scan s ON s.volume = coalesce(v.same_as, v.id) \
                WHERE s.sealed IS NOT NULL ORDER BY v.medium, v.number, s.id";
+    let withdrawn = media::withdrawn(connection)?;
     let mut searched = collect(connection, sql, params![], |row| {
+        let medium = MediumKey(row.get(1)?);
         Ok(SearchedScan {
             scan: ScanId(row.get(0)?),
-            medium: MediumKey(row.get(1)?),
+            medium,
             volume_number: row.get(2)?,
             reader: row.get(3)?,
             directories: row.get::<_, i64>(4)?.cast_unsigned(),
@@ -30,6 +32,7 @@ pub(super) fn searched(connection: &Connection, scans: Scans) -> Result<Vec<Sear
             begun: Timestamp::from_nanos(row.get(6)?),
             sealed: Timestamp::from_nanos(row.get(7)?),
             superseded: row.get(8)?,
+            withdrawn: withdrawn.contains(&medium),
         })
     })?;
     searched.retain(|scan| scans.include(scan));
@@ -80,6 +83,7 @@ fn occurrences_in(
                 path,
                 stream: stream.clone(),
                 damaged: row.get::<_, i64>(2)? == DAMAGED,
+                withdrawn: latest.withdrawn,
             })?;
         }
     }

@@ -1,6 +1,6 @@
 //! Media, evidence, images, volumes, findings and the event log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ntt_model::{BlobHash, ByteRange, Finding, MediumId, MediumKey, ScanId, Timestamp, VolumeKey};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -10,6 +10,7 @@ use super::codec::{put_ranges, ranges};
 use crate::Error;
 use crate::rows::{
     EventRow, Evidence, FindingRow, Image, LastChanges, MediumRow, NewMedium, NewVolume, VolumeRow,
+    Withdrawal,
 };
 
 /// Adds a medium.
@@ -38,13 +39,16 @@ pub(super) fn insert(
     Ok(MediumKey(connection.last_insert_rowid()))
 }
 
-const MEDIUM: &str = "SELECT id, uuid, kind, label, source_name, added FROM medium";
+/// The media, with the last word of the log on whether they are withdrawn.
+const MEDIUM: &str = "SELECT m.id, m.uuid, m.kind, m.label, m.source_name, m.added, w.at, w.detail FROM medium m \
+                      LEFT JOIN event w ON w.stage = 'withdraw' AND w.id = \
+                      (SELECT max(e.id) FROM event e WHERE e.medium = m.id AND e.stage IN ('withdraw', 'reinstate'))";
 
 /// All media, oldest first.
 pub(super) fn all(connection: &Connection) -> Result<Vec<MediumRow>, Error> {
     collect(
         connection,
-        &format!("{MEDIUM} ORDER BY id"),
+        &format!("{MEDIUM} ORDER BY m.id"),
         params![],
         medium_row,
     )
@@ -54,7 +58,7 @@ pub(super) fn all(connection: &Connection) -> Result<Vec<MediumRow>, Error> {
 pub(super) fn one(connection: &Connection, medium: MediumKey) -> Result<MediumRow, Error> {
     let rows = collect(
         connection,
-        &format!("{MEDIUM} WHERE id = ?1"),
+        &format!("{MEDIUM} WHERE m.id = ?1"),
         params![medium.0],
         medium_row,
     )?;
@@ -63,7 +67,23 @@ pub(super) fn one(connection: &Connection, medium: MediumKey) -> Result<MediumRo
         .ok_or_else(|| not_found("medium", medium.0))
 }
 
+/// The media that are withdrawn.
+pub(super) fn withdrawn(connection: &Connection) -> Result<BTreeSet<MediumKey>, Error> {
+    let media = all(connection)?.into_iter();
+    Ok(media
+        .filter(|row| row.withdrawn.is_some())
+        .map(|row| row.key)
+        .collect())
+}
+
 fn medium_row(row: &Row<'_>) -> Result<MediumRow, Error> {
+    let withdrawn = match row.get::<_, Option<i64>>(6)? {
+        Some(at) => Some(Withdrawal {
+            at: Timestamp::from_nanos(at),
+            reason: row.get(7)?,
+        }),
+        None => None,
+    };
     Ok(MediumRow {
         key: MediumKey(row.get(0)?),
         medium: NewMedium {
@@ -73,6 +93,7 @@ fn medium_row(row: &Row<'_>) -> Result<MediumRow, Error> {
             source_name: row.get(4)?,
         },
         added: Timestamp::from_nanos(row.get(5)?),
+        withdrawn,
     })
 }
 

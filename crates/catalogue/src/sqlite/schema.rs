@@ -33,6 +33,7 @@ const MIGRATIONS: &[Migration] = &[
         rewrite: repack_inodes,
     },
     Migration::of(include_str!("migrations/0004_bad_blobs.sql")),
+    Migration::of(include_str!("migrations/0005_withdrawn.sql")),
 ];
 
 /// The last version that this program knows.

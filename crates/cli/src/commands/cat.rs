@@ -16,6 +16,7 @@ use ntt_store::{Piece, Verified};
 
 use crate::args::Global;
 use crate::commands::choice::{OneScan, not_found};
+use crate::commands::withdrawn::tell_place;
 use crate::commands::{DAMAGED_IN_STORE, GONE_FROM_STORE};
 use crate::exit::{CommandResult, Exit, Failure, FailureKind, tell_failure};
 use crate::output::{Output, tell};
@@ -51,7 +52,7 @@ pub(crate) fn run(global: &Global, args: &CatArgs) -> CommandResult {
     let mut failed: Option<Failure> = None;
     for target in &args.targets {
         let target = target.as_bytes();
-        let wrote = content(catalogue, target, wanted, choice)
+        let wrote = content(global, catalogue, target, wanted, choice)
             .and_then(|content| content_out(&archive, target, &content, &mut out));
         match wrote {
             Ok(wrote) if exit != Exit::Damage && wrote != Exit::Done => exit = wrote,
@@ -130,6 +131,7 @@ fn value_out(mut value: &[u8], out: &mut impl Write) -> Result<(), Failure> {
 
 /// What a target names, or why there is nothing to write.
 fn content(
+    global: &Global,
     catalogue: &dyn Catalogue,
     target: &[u8],
     stream: &[u8],
@@ -151,6 +153,7 @@ fn content(
         };
     }
     let selector = Selector::parse(catalogue, target)?;
+    tell_place(global, catalogue, &selector);
     let absent = |error| not_found(catalogue, &selector, choice, error);
     let scans = selector.find_scans(catalogue, choice).map_err(absent)?;
     let failed = |text: &str| Failure::new(FailureKind::Failed, format!("{} {text}", escape(target)));

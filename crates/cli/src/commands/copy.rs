@@ -9,6 +9,7 @@ use ntt_pipeline::copy;
 
 use crate::args::Global;
 use crate::commands::summary;
+use crate::commands::withdrawn::tell_withdrawn;
 use crate::exit::{CommandResult, Exit};
 use crate::output::Output;
 use crate::session::{self, Session};
@@ -37,6 +38,7 @@ pub(crate) fn run(global: &Global, args: &CopyArgs) -> CommandResult {
         .collect();
     let session = Session::open(global, access, &flags)?;
     let medium = session.medium(args.medium.as_bytes())?;
+    tell_withdrawn(global, &medium);
     let plan = copy::plan(session.archive(), &medium)?;
     let mut out = Output::new(global);
     if args.dry_run {

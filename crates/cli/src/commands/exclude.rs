@@ -9,6 +9,7 @@ use ntt_pipeline::archive::Access;
 use ntt_pipeline::exclude::{self, ExcludePlan, ExcludeSummary, Rules};
 
 use crate::args::Global;
+use crate::commands::withdrawn::tell_withdrawn;
 use crate::exit::{CommandResult, Exit};
 use crate::output::Output;
 use crate::session::Session;
@@ -33,6 +34,7 @@ pub(crate) fn run(global: &Global, args: &ExcludeArgs) -> CommandResult {
     let access = Access::Write.unless_dry(args.dry_run);
     let session = Session::open(global, access, &[])?;
     let medium = session.medium(args.medium.as_bytes())?;
+    tell_withdrawn(global, &medium);
     let rules = Rules::load(&args.rules)?;
     let mut out = Output::new(global);
     if args.dry_run {

@@ -17,6 +17,7 @@ use ntt_report::selector::Selector;
 
 use crate::args::Global;
 use crate::commands::choice::{AllScans, tell_older};
+use crate::commands::withdrawn::tell_withdrawn;
 use crate::exit::Failure;
 use crate::output::tell;
 use crate::units;
@@ -43,7 +44,7 @@ pub(crate) struct FilterArgs {
     /// Ignore case: that of all letters, as Unicode folds it. Bytes that are no UTF-8 are compared as they are.
     #[arg(long, short)]
     ignore_case: bool,
-    /// Only on this MEDIUM[/VOLUME]; may be repeated.
+    /// Only on this MEDIUM[/VOLUME], be it withdrawn; may be repeated.
     #[arg(long, short, value_name = "MEDIUM")]
     medium: Vec<OsString>,
     /// Only these kinds.
@@ -102,12 +103,13 @@ impl From<KindName> for Kind {
 }
 
 impl FilterArgs {
-    /// The same as options, with the media looked up.
-    pub(crate) fn options(&self, catalogue: &dyn Catalogue) -> Result<FindOptions, Failure> {
+    /// The same as options, with the media looked up, and said of which are withdrawn.
+    pub(crate) fn options(&self, global: &Global, catalogue: &dyn Catalogue) -> Result<FindOptions, Failure> {
         let mut options = conditions(self)?;
         for name in &self.medium {
             let selector = Selector::parse(catalogue, name.as_bytes())?;
             let medium = selector.find_medium(catalogue)?;
+            tell_withdrawn(global, &medium);
             options.media.push(medium.key);
             if selector.volume.is_some() {
                 if self.medium.len() > 1 {

@@ -32,7 +32,7 @@ pub(crate) struct FindArgs {
 
 pub(crate) fn run(global: &Global, args: &FindArgs) -> CommandResult {
     let archive = session::look(global)?;
-    let options = args.filter.options(archive.catalogue())?;
+    let options = args.filter.options(global, archive.catalogue())?;
     let mut out = Output::new(global);
     let names = if args.null { Names::Null } else { Names::Escaped };
     let index = archive.search();

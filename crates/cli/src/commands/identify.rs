@@ -9,6 +9,7 @@ use ntt_pipeline::image::Opener;
 use ntt_pipeline::{Archive, Interrupt};
 
 use crate::args::Global;
+use crate::commands::withdrawn::since;
 use crate::exit::{CommandResult, Exit};
 use crate::output::Output;
 use crate::{interrupt, session};
@@ -59,10 +60,14 @@ fn print(out: &mut Output, found: &Identification) -> std::io::Result<()> {
             out.line(format!("{}: medium {medium}: {why}", found.source))?;
         }
     }
+    if let Some(withdrawal) = &found.withdrawn {
+        out.line(format!("withdrawn since {}", since(withdrawal)))?;
+    }
     for alike in &found.alike {
         let shared = alike.shared.join(", ");
+        let withdrawn = if alike.withdrawn { " [withdrawn]" } else { "" };
         out.line(format!(
-            "like     {} {}: the same {shared}",
+            "like     {} {}{withdrawn}: the same {shared}",
             alike.medium, alike.name
         ))?;
     }

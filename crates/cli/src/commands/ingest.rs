@@ -17,7 +17,7 @@ use ntt_rescue::real::RealDevice;
 use crate::args::Global;
 use crate::commands::rescue::EffortFlags;
 use crate::commands::{layers, summary};
-use crate::exit::{CommandResult, Exit, Failure};
+use crate::exit::{CommandResult, Failure};
 use crate::interrupt;
 use crate::output::Output;
 use crate::session::{self, Session};
@@ -31,7 +31,8 @@ use crate::units;
 /// and leave a place.
 ///
 /// A source that is known already is recognised and nothing is copied again; one that was interrupted goes on where it stopped. A mapfile beside an
-/// image (`IMAGE.map`, GNU ddrescue format) is honoured. Exits with 3 if anything on a source could not be read.
+/// image (`IMAGE.map`, GNU ddrescue format) is honoured. Exits with 3 if anything on a source could not be read, and with 4 if a source is a
+/// medium that is withdrawn: `ntt medium reinstate` comes first then.
 #[derive(Debug, Args)]
 pub(crate) struct IngestArgs {
     /// Disk images, block devices or directories.
@@ -222,11 +223,7 @@ fn dry_run(global: &Global, flags: &[(&'static str, String)], request: &IngestRe
     )?;
     let mut out = Output::new(global);
     print_plan(&mut out, &plan)?;
-    if plan.failures.is_empty() {
-        Ok(Exit::Done)
-    } else {
-        Ok(Exit::Failed)
-    }
+    Ok(plan.outcome.into())
 }
 
 fn print_plan(out: &mut Output, plan: &IngestPlan) -> std::io::Result<()> {

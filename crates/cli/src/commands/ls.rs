@@ -13,6 +13,7 @@ use crate::args::Global;
 use crate::commands::choice::{OneScan, not_found};
 use crate::commands::deleted_note;
 use crate::commands::streams;
+use crate::commands::withdrawn::tell_place;
 use crate::exit::{CommandResult, Exit};
 use crate::output::{Names, Output};
 use crate::{session, units};
@@ -47,6 +48,7 @@ pub(crate) fn run(global: &Global, args: &LsArgs) -> CommandResult {
     let archive = session::look(global)?;
     let catalogue = archive.catalogue();
     let selector = Selector::parse(catalogue, args.target.as_bytes())?;
+    tell_place(global, catalogue, &selector);
     let absent = |error| not_found(catalogue, &selector, args.scan.choice(), error);
     let scans = selector
         .find_scans(catalogue, args.scan.choice())

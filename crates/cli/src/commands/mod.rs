@@ -29,6 +29,7 @@ mod tree;
 mod verify;
 mod volume;
 mod where_;
+mod withdrawn;
 mod worker;
 
 pub(crate) use rescue::live;

@@ -13,6 +13,7 @@ use ntt_report::selector::Selector;
 
 use crate::args::Global;
 use crate::commands::choice::{OneScan, not_found};
+use crate::commands::withdrawn::tell_withdrawn;
 use crate::exit::{CommandResult, Exit, Failure, FailureKind};
 use crate::output::{Output, tell};
 use crate::session::Session;
@@ -62,6 +63,7 @@ pub(crate) fn run(global: &Global, args: &RestoreArgs) -> CommandResult {
         into_existing: args.into_existing,
         streams: args.streams,
     };
+    tell_withdrawn(global, &request.selection.medium);
     let mut out = Output::new(global);
     if args.compare {
         let summary = compare::run(&session.context(), &request)?;

@@ -11,6 +11,7 @@ use ntt_pipeline::{copy, retry};
 use crate::args::Global;
 use crate::commands::DAMAGED_IN_STORE;
 use crate::commands::summary::print_copy;
+use crate::commands::withdrawn::tell_withdrawn;
 use crate::exit::{CommandResult, Exit};
 use crate::output::Output;
 use crate::session::Session;
@@ -33,6 +34,7 @@ pub(crate) fn run(global: &Global, args: &RetryArgs) -> CommandResult {
     let access = Access::Write.unless_dry(args.dry_run);
     let session = Session::open(global, access, &[])?;
     let medium = session.medium(args.medium.as_bytes())?;
+    tell_withdrawn(global, &medium);
     let plan = retry::plan(session.archive(), &medium, args.class)?;
     let mut out = Output::new(global);
     if out.json() {

@@ -12,6 +12,7 @@ use ntt_report::selector::Selector;
 
 use crate::args::Global;
 use crate::commands::ingest::ScanFlags;
+use crate::commands::withdrawn::tell_withdrawn;
 use crate::exit::{CommandResult, Exit};
 use crate::output::Output;
 use crate::session::{self, Session};
@@ -48,6 +49,7 @@ pub(crate) fn run(global: &Global, args: &ScanArgs) -> CommandResult {
     let catalogue = session.archive().catalogue();
     let selector = Selector::parse(catalogue, args.target.as_bytes())?;
     let medium = selector.find_medium(catalogue)?;
+    tell_withdrawn(global, &medium);
     let volume = match selector.volume {
         Some(_) => Some(selector.find_volume(catalogue, &medium)?),
         None => None,

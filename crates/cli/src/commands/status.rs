@@ -43,8 +43,12 @@ fn print(out: &mut Output, status: &Status, earlier: Option<(&Status, u64)>) -> 
         return out.flush();
     }
     let media = units::counted(status.media, "medium", "media");
+    let withdrawn = match status.withdrawn {
+        0 => String::new(),
+        withdrawn => format!(" and {} withdrawn", units::count(withdrawn)),
+    };
     out.line(format!(
-        "{media}, {}",
+        "{media}{withdrawn}, {}",
         units::counted(status.blobs, "distinct content", "distinct contents")
     ))?;
     if status.queues.is_empty() {

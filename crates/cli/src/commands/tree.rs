@@ -11,6 +11,7 @@ use ntt_report::selector::Selector;
 use crate::args::Global;
 use crate::commands::choice::{OneScan, not_found};
 use crate::commands::deleted_note;
+use crate::commands::withdrawn::tell_place;
 use crate::exit::{CommandResult, Exit};
 use crate::output::Output;
 use crate::{session, units};
@@ -40,6 +41,7 @@ pub(crate) fn run(global: &Global, args: &TreeArgs) -> CommandResult {
     let archive = session::look(global)?;
     let catalogue = archive.catalogue();
     let selector = Selector::parse(catalogue, args.target.as_bytes())?;
+    tell_place(global, catalogue, &selector);
     let absent = |error| not_found(catalogue, &selector, args.scan.choice(), error);
     let scans = selector
         .find_scans(catalogue, args.scan.choice())

@@ -12,6 +12,7 @@ use ntt_pipeline::{Error, RunOutcome, causes};
 
 use crate::args::Global;
 use crate::commands::filter::parse_date;
+use crate::commands::withdrawn::tell_withdrawn;
 use crate::exit::{CommandResult, Exit, Failure, FailureKind, tell_failure};
 use crate::output::{Output, tell};
 use crate::session::{self, Session};
@@ -63,6 +64,9 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> CommandResult {
         sample_percent: args.sample,
         not_since: args.not_since,
     };
+    if let Some(medium) = &request.medium {
+        tell_withdrawn(global, medium);
+    }
     let plan = verify::plan(session.archive(), &request)?;
     let mut out = Output::new(global);
     if args.dry_run {

@@ -18,6 +18,7 @@ use ntt_report::selector::{ScanChoice, Selector, find_medium};
 use crate::args::Global;
 use crate::commands::choice::{AllScans, older_hint, older_scans, scan_note};
 use crate::commands::volume::short;
+use crate::commands::withdrawn::tell_place;
 use crate::commands::{DAMAGED_IN_STORE, GONE_FROM_STORE};
 use crate::exit::{CommandResult, Exit, Failure, FailureKind};
 use crate::output::Output;
@@ -26,7 +27,7 @@ use crate::{session, units};
 /// Show every place at which a content stands on any medium.
 ///
 /// The content is named by its BLAKE3, by a path in the archive, or by a file on this machine: is its content archived? Exits with 0 if the
-/// content is in the archive, 1 if it is not, and 12 if it is damaged there, or its file is gone from the store. Its bytes are not read: `ntt verify` does that.
+/// content is in the archive, 1 if it is not or stands on media only that are withdrawn, and 12 if it is damaged there, or its file is gone from the store. Its bytes are not read: `ntt verify` does that.
 #[derive(Debug, Args)]
 pub(crate) struct WhereArgs {
     /// 64 hexadecimal digits, MEDIUM/VOLUME/PATH, or a file on this machine (write `./FILE` if it could be taken for something else).
@@ -38,7 +39,7 @@ pub(crate) struct WhereArgs {
 pub(crate) fn run(global: &Global, args: &WhereArgs) -> CommandResult {
     let archive = session::look(global)?;
     let catalogue = archive.catalogue();
-    let hashes = hashes(catalogue, args.content.as_bytes(), args.scans.choice())?;
+    let hashes = hashes(global, catalogue, args.content.as_bytes(), args.scans.choice())?;
     let mut out = Output::new(global);
     let mut standings = Vec::new();
     for hash in hashes {
@@ -52,6 +53,8 @@ pub(crate) fn run(global: &Global, args: &WhereArgs) -> CommandResult {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Unknown,
+    /// In the store, and on no medium that counts.
+    Withdrawn,
     Archived,
     /// On record as damaged in the store, or gone from it.
     Damaged,
@@ -68,7 +71,12 @@ fn exit_of(standings: &[Standing]) -> Exit {
 }
 
 /// What the argument names, tried as digest, file of this machine, and place in the archive.
-fn hashes(catalogue: &dyn Catalogue, content: &[u8], choice: ScanChoice) -> Result<Vec<BlobHash>, Failure> {
+fn hashes(
+    global: &Global,
+    catalogue: &dyn Catalogue,
+    content: &[u8],
+    choice: ScanChoice,
+) -> Result<Vec<BlobHash>, Failure> {
     if let Some(hash) = std::str::from_utf8(content)
         .ok()
         .and_then(|text| text.parse().ok())
@@ -93,6 +101,7 @@ fn hashes(catalogue: &dyn Catalogue, content: &[u8], choice: ScanChoice) -> Resu
         }
         selector => selector?,
     };
+    tell_place(global, catalogue, &selector);
     let scans = selector.find_scans(catalogue, choice).map_err(nowhere)?;
     let entries = match entries_at(catalogue, &scans, &selector) {
         Err(error @ Error::NotFound { .. }) if choice == ScanChoice::Current => {
@@ -149,10 +158,11 @@ fn print(archive: &Archive, out: &mut Output, hash: &BlobHash, scans: Scans) -> 
     };
     // The store decides what is there, not a table (R37).
     let is_there = archive.store().held(hash)?.is_some();
+    let is_withdrawn = occurrences::is_withdrawn(catalogue, hash)?;
     if out.json() {
         out.json_line(
             "content",
-            &serde_json::json!({ "hash": hash.to_hex(), "archived": true, "blob": blob, "in_store": is_there }),
+            &serde_json::json!({ "hash": hash.to_hex(), "archived": !is_withdrawn, "blob": blob, "in_store": is_there }),
         )?;
     } else {
         let kind = blob.content_type.as_deref().unwrap_or("content type unknown");
@@ -168,7 +178,7 @@ fn print(archive: &Archive, out: &mut Output, hash: &BlobHash, scans: Scans) -> 
         }
     }
     let mut places = 0;
-    occurrences::places(catalogue, hash, scans, &mut |place| {
+    let mut withdrawn = occurrences::places(catalogue, hash, scans, &mut |place| {
         places += 1;
         if out.json() {
             out.json_line("place", &place)?;
@@ -177,10 +187,10 @@ fn print(archive: &Archive, out: &mut Output, hash: &BlobHash, scans: Scans) -> 
         }
         Ok(())
     })?;
-    let older = match places {
-        0 if scans == Scans::Current => older_places(catalogue, hash)?,
-        _ => 0,
-    };
+    let mut older = 0;
+    if places == 0 && scans == Scans::Current {
+        (older, withdrawn) = older_places(catalogue, hash)?;
+    }
     if !out.json() {
         let count = units::counted(places, "place", "places");
         let older = match older {
@@ -190,26 +200,41 @@ fn print(archive: &Archive, out: &mut Output, hash: &BlobHash, scans: Scans) -> 
                 units::count(older)
             ),
         };
-        out.line(format!("  {count}{older}"))?;
-    } else if older > 0 {
-        let told = serde_json::json!({ "superseded_places": older });
-        out.json_line("places-once", &told)?;
+        let withdrawn = match withdrawn {
+            0 => String::new(),
+            withdrawn => format!(
+                "; on media that are withdrawn {}, which do not count",
+                units::count(withdrawn)
+            ),
+        };
+        out.line(format!("  {count}{older}{withdrawn}"))?;
+    } else {
+        if older > 0 {
+            let told = serde_json::json!({ "superseded_places": older });
+            out.json_line("places-once", &told)?;
+        }
+        if withdrawn > 0 {
+            let told = serde_json::json!({ "withdrawn_places": withdrawn });
+            out.json_line("places-withdrawn", &told)?;
+        }
     }
     Ok(if blob.bad || !is_there {
         Standing::Damaged
+    } else if is_withdrawn {
+        Standing::Withdrawn
     } else {
         Standing::Archived
     })
 }
 
-/// In how many places superseded scans list a content that stands nowhere now.
-fn older_places(catalogue: &dyn Catalogue, hash: &BlobHash) -> Result<u64, Failure> {
+/// In how many places superseded scans list a content that stands nowhere now, and how many there are on media that are withdrawn.
+fn older_places(catalogue: &dyn Catalogue, hash: &BlobHash) -> Result<(u64, u64), Failure> {
     let mut places = 0;
-    occurrences::places(catalogue, hash, Scans::All, &mut |_| {
+    let withdrawn = occurrences::places(catalogue, hash, Scans::All, &mut |_| {
         places += 1;
         Ok(())
     })?;
-    Ok(places)
+    Ok((places, withdrawn))
 }
 
 fn place_line(place: &Place) -> String {

@@ -127,6 +127,16 @@ fn r44_3_finished_with_recorded_losses() {
 }
 
 #[test]
+fn r44_4_a_source_is_a_medium_that_is_withdrawn() {
+    let environment = archive();
+    let withdraw = ["medium", "withdraw", "tree", "--reason", "a test"];
+    let _ = environment.ntt(withdraw).code(0);
+    let _ = environment.ntt(["ingest", "tree"]).code(4);
+    // What cannot be read at all is worse.
+    let _ = environment.ntt(["ingest", "tree", "nowhere"]).code(1);
+}
+
+#[test]
 fn r44_10_there_is_no_archive() {
     let environment = Environment::new();
     for arguments in [

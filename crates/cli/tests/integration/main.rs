@@ -43,3 +43,4 @@ mod thirty_years;
 mod trees;
 mod verify_source;
 mod volumes;
+mod withdrawn;

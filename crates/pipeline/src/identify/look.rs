@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use ntt_catalogue::rows::Evidence;
+use ntt_catalogue::rows::{Evidence, Withdrawal};
 use ntt_model::MediumId;
 use ntt_rescue::real::RealDevice;
 use serde::{Deserialize, Serialize};
 
 use super::old_id::{OldIds, old_ids};
-use super::{Recognition, plan};
+use super::{Recognition, plan, withdrawal};
 use crate::image::Opener;
 use crate::rescue::{self, Hardware, RescueSettings};
 use crate::stage::display_name;
@@ -27,6 +27,8 @@ pub struct Identification {
     /// Which known medium it is, and why.
     #[serde(flatten)]
     pub recognition: Recognition,
+    /// That this medium is withdrawn, if it is.
+    pub withdrawn: Option<Withdrawal>,
     /// Other media that share evidence.
     pub alike: Vec<Alike>,
     /// The ids that the system before this one would have given; `None` for a directory.
@@ -42,6 +44,8 @@ pub struct Alike {
     pub name: String,
     /// Kinds of the evidence that is equal.
     pub shared: Vec<String>,
+    /// Whether it is withdrawn.
+    pub withdrawn: bool,
 }
 
 /// Looks at a source: a device as [`rescue::plan`] does, anything else as [`plan`] does.
@@ -71,6 +75,7 @@ pub fn look(archive: Option<&Archive>, path: &Path, opener: &Opener<'_>) -> Resu
     Ok(Identification {
         source,
         evidence,
+        withdrawn: withdrawal(archive, &recognition)?,
         recognition,
         alike,
         old_ids,
@@ -89,6 +94,7 @@ fn alike(archive: &Archive, evidence: &[Evidence], same: &Recognition) -> Result
         alike.push(Alike {
             medium: row.medium.id,
             name: display_name(&row),
+            withdrawn: row.withdrawn.is_some(),
             shared: shared.into_iter().map(|piece| piece.kind).collect(),
         });
     }

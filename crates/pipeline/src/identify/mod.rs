@@ -20,7 +20,7 @@ mod unread;
 use std::path::Path;
 
 use ntt_catalogue::Catalogue;
-use ntt_catalogue::rows::{Evidence, Image, MediumKind, MediumRow, NewMedium};
+use ntt_catalogue::rows::{Evidence, Image, MediumKind, MediumRow, NewMedium, Withdrawal};
 use ntt_host::{Random, SystemRandom};
 use ntt_inspect::live::Place;
 use ntt_model::{ByteRange, Device, Finding, MediumId, MediumKey, Severity, Timestamp};
@@ -158,6 +158,41 @@ fn refuse_archive(archive: &Archive, source: &Source) -> Result<(), Error> {
         path: path.to_owned(),
         reason: "it is the archive itself".to_owned(),
     })
+}
+
+/// That a source is a medium which a person has withdrawn, if it is one that the archive knows.
+///
+/// # Errors
+///
+/// When the catalogue fails.
+pub(crate) fn withdrawal(
+    archive: Option<&Archive>,
+    recognition: &Recognition,
+) -> Result<Option<Withdrawal>, Error> {
+    match (archive, recognition.key()) {
+        (Some(archive), Some(key)) => Ok(archive.catalogue().medium(key)?.withdrawn),
+        _ => Ok(None),
+    }
+}
+
+/// A medium that is withdrawn is not taken in again: a person has said that it is none, and says so if it is one after all (R5). It is no new medium either, since it would be known
+/// twice then (R3).
+pub(crate) fn refuse_withdrawn(
+    archive: Option<&Archive>,
+    path: &Path,
+    recognition: &Recognition,
+) -> Result<(), Error> {
+    let (Recognition::Resume { medium, .. } | Recognition::Known { medium, .. }) = recognition else {
+        return Ok(());
+    };
+    match withdrawal(archive, recognition)? {
+        None => Ok(()),
+        Some(withdrawal) => Err(Error::Withdrawn {
+            path: path.to_owned(),
+            medium: *medium,
+            withdrawal,
+        }),
+    }
 }
 
 /// Looks at a source and asks the archive (if there is one) whether it knows it. Reads the whole image only when there is a medium

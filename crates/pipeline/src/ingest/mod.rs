@@ -77,6 +77,9 @@ pub struct IngestPlan {
     /// What the images of a set make together; `None` unless a set was asked for and all its images can be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub set: Option<LayerTree>,
+    /// How the ingest would end as far as sources fail.
+    #[serde(skip)]
+    pub outcome: RunOutcome,
 }
 
 /// What became of one file system of a volume.
@@ -161,19 +164,25 @@ pub fn plan(
     let mut plan = IngestPlan::default();
     for path in &request.sources {
         if request.rescue.concerns(path) {
-            match rescue::plan(
+            let looked = rescue::plan(
                 archive,
                 path,
                 &request.rescue,
                 request.label.as_deref(),
                 interrupt,
-            ) {
+            )
+            .and_then(|rescue| {
+                identify::refuse_withdrawn(archive, path, &rescue.recognition)?;
+                Ok(rescue)
+            });
+            match looked {
                 Ok(rescue) => plan.rescues.push(rescue),
-                Err(error) => plan.failures.push(failure(path, error)?),
+                Err(error) => plan.fail(path, error)?,
             }
             continue;
         }
         let looked = identify::plan(archive, path, &opener).and_then(|identity| {
+            identify::refuse_withdrawn(archive, path, &identity.recognition)?;
             let layers = match identity.recognition {
                 Recognition::Known { .. } => None,
                 _ => inspect::plan(&identity.source, config, scan_program, interrupt)?,
@@ -182,7 +191,7 @@ pub fn plan(
         });
         match looked {
             Ok(source) => plan.sources.push(source),
-            Err(error) => plan.failures.push(failure(path, error)?),
+            Err(error) => plan.fail(path, error)?,
         }
     }
     if request.set && plan.failures.is_empty() && plan.rescues.is_empty() {
@@ -238,6 +247,16 @@ pub fn run(context: &Context<'_>, request: &IngestRequest) -> Result<IngestSumma
     Ok(summary)
 }
 
+impl IngestPlan {
+    /// Takes in that a source cannot be ingested, if others may still be.
+    fn fail(&mut self, path: &Path, error: Error) -> Result<(), Error> {
+        let outcome = RunOutcome::of_error(&error);
+        self.failures.push(failure(path, error)?);
+        self.outcome = self.outcome.max(outcome);
+        Ok(())
+    }
+}
+
 impl IngestSummary {
     /// Takes in that a source failed, if others may still work.
     fn fail(&mut self, path: &Path, error: Error) -> Result<(), Error> {
@@ -259,7 +278,9 @@ fn run_set(context: &Context<'_>, request: &IngestRequest) -> Result<IngestSumma
         Err(Error::Interrupted) => summary.outcome = RunOutcome::Interrupted,
         Err(error) => {
             let path = match &error {
-                Error::Source { path, .. } | Error::DeviceLost(path) => path.clone(),
+                Error::Source { path, .. } | Error::Withdrawn { path, .. } | Error::DeviceLost(path) => {
+                    path.clone()
+                }
                 _ => request.sources.first().cloned().unwrap_or_default(),
             };
             summary.fail(&path, error)?;
@@ -276,7 +297,7 @@ fn failure(path: &Path, error: Error) -> Result<SourceFailure, Error> {
         _ => error.kind(),
     };
     match kind {
-        ErrorKind::Failed | ErrorKind::Usage => Ok(SourceFailure {
+        ErrorKind::Failed | ErrorKind::Usage | ErrorKind::Withdrawn => Ok(SourceFailure {
             path: path.into(),
             error: causes(&error).join(": "),
         }),

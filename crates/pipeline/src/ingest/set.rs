@@ -36,6 +36,8 @@ pub(super) fn ingest(
     let found = in_order(context, &mut images)?;
     let sources = images.iter().map(|image| image.known.identity.source.clone());
     let whole = set::source(sources.collect());
+    let recognition = recognition(found);
+    identify::refuse_withdrawn(Some(context.archive), whole.path.as_path(), &recognition)?;
     let trees = inspect::plan_set(&whole, context.config, &context.scan_program, context.interrupt)?;
     for (image, layers) in images.iter().zip(&trees.images) {
         source::inspect_once(context, &image.known, &image.medium, Some(layers))?;
@@ -43,7 +45,14 @@ pub(super) fn ingest(
     let made = if trees.set.volumes.is_empty() {
         None
     } else {
-        Some(recorded(context, &images, found, whole.clone(), &trees, request)?)
+        Some(recorded(
+            context,
+            &images,
+            recognition,
+            whole.clone(),
+            &trees,
+            request,
+        )?)
     };
     // First, because what the images are said to be depends on what the set holds of them.
     let summary = made
@@ -61,7 +70,7 @@ pub(super) fn ingest(
 fn recorded(
     context: &Context<'_>,
     images: &[Image],
-    found: Option<MediumRow>,
+    recognition: Recognition,
     whole: Source,
     trees: &SetTree,
     request: &IngestRequest,
@@ -70,7 +79,7 @@ fn recorded(
     let plan = IdentifyPlan {
         source: whole,
         evidence: set::evidence(&ids),
-        recognition: recognition(found),
+        recognition,
     };
     let medium = record(context, &plan, request)?;
     let known = Known::set(

@@ -52,6 +52,7 @@ pub(super) fn identify(context: &Context<'_>, path: &Path, request: &IngestReque
     let rescued = rescue_first(context, path, request)?;
     let image = rescued.as_ref().map_or(path, |rescued| rescued.image.as_path());
     let mut identity = identify::plan(Some(context.archive), image, &context.opener())?;
+    identify::refuse_withdrawn(Some(context.archive), path, &identity.recognition)?;
     if identity.is_superseded(context.archive.catalogue())? {
         identity = successor(context, identity)?;
     }
@@ -196,6 +197,7 @@ fn rescue_first(
     }
     let label = request.label.as_deref();
     let plan = rescue::plan(Some(context.archive), path, settings, label, context.interrupt)?;
+    identify::refuse_withdrawn(Some(context.archive), path, &plan.recognition)?;
     rescue::run(context, &plan, settings, label).map(Some)
 }
 

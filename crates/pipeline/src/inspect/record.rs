@@ -64,8 +64,8 @@ pub(crate) fn record(
     Ok(())
 }
 
-/// Makes volumes of the medium stand for themselves that were copies (R3) of volumes which a map says now were not read to their end: this medium has the bytes, and is scanned
-/// and copied by itself.
+/// Makes volumes of the medium stand for themselves that were copies (R3) of volumes which a map says now were not read to their end, or whose medium is withdrawn: this medium has the
+/// bytes, and is scanned and copied by itself.
 pub(crate) fn part_from_originals(context: &Context<'_>, medium: &MediumRow) -> Result<(), Error> {
     let catalogue = context.archive.catalogue();
     let copies = catalogue.volumes(medium.key)?;
@@ -78,13 +78,13 @@ pub(crate) fn part_from_originals(context: &Context<'_>, medium: &MediumRow) -> 
         return Ok(());
     }
     let mut digests = HashMap::new();
-    for other in catalogue.media()? {
+    for other in standing_media(catalogue)? {
         let volumes = catalogue.volumes(other.key)?.into_iter();
         digests.extend(volumes.map(|row| (row.key, row.volume.digest)));
     }
     for row in std::iter::once(first).chain(copies) {
-        let original = row.volume.same_as.and_then(|key| digests.get(&key));
-        if original.is_some_and(|digest| *digest != row.volume.digest) {
+        let is_other = |key| digests.get(&key) != Some(&row.volume.digest);
+        if row.volume.same_as.is_some_and(is_other) {
             let volume = NewVolume {
                 same_as: None,
                 ..row.volume
@@ -304,7 +304,7 @@ fn has_exclusions(catalogue: &dyn Catalogue, volume: &VolumeRow) -> Result<bool,
 fn alike(catalogue: &dyn Catalogue, volume: &NewVolume) -> Result<Vec<VolumeRow>, Error> {
     let len = content_range(volume)?.len;
     let mut alike = Vec::new();
-    for medium in catalogue.media()? {
+    for medium in standing_media(catalogue)? {
         for row in catalogue.volumes(medium.key)? {
             let known = &row.volume;
             let is_alike =
@@ -315,6 +315,13 @@ fn alike(catalogue: &dyn Catalogue, volume: &NewVolume) -> Result<Vec<VolumeRow>
         }
     }
     Ok(alike)
+}
+
+/// The media that are not withdrawn. Nothing that is looked at from now on leans on one that is: its scans may be what was wrong with it.
+fn standing_media(catalogue: &dyn Catalogue) -> Result<Vec<MediumRow>, Error> {
+    let mut media = catalogue.media()?;
+    media.retain(|row| row.withdrawn.is_none());
+    Ok(media)
 }
 
 /// The image is shorter than its tables or file systems say (R12).

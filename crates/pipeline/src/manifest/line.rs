@@ -15,8 +15,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// Version of the lines; raised when a reader of the earlier ones would go wrong.
-pub(crate) const SCHEMA: u32 = 1;
+/// Version of the lines; raised when a reader of the earlier ones would go wrong. Each manifest has the oldest that tells all of it: one that does not know that a medium can be
+/// withdrawn would count it.
+pub(crate) const SCHEMA: u32 = 2;
+
+/// The version that the manifest of a medium needs.
+pub(crate) const fn schema_of(medium: &MediumRow) -> u32 {
+    if medium.withdrawn.is_some() { SCHEMA } else { 1 }
+}
 
 /// One line of a manifest; `docs/design/manifest.md` describes them.
 #[derive(Serialize, Deserialize)]

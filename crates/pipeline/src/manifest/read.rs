@@ -35,7 +35,7 @@ impl Manifest {
     /// The first line, which says which medium it is about.
     pub(crate) fn head(&mut self) -> Result<MediumLine, Error> {
         match self.next()? {
-            Some(Line::Medium(head)) if head.schema == SCHEMA => Ok(*head),
+            Some(Line::Medium(head)) if (1..=SCHEMA).contains(&head.schema) => Ok(*head),
             Some(Line::Medium(head)) => Err(self.error(format!(
                 "it has schema {}; this program knows {SCHEMA}",
                 head.schema

@@ -4,7 +4,7 @@ use ntt_catalogue::record::{PathRecord, ScanRecord};
 use ntt_catalogue::rows::{LastChanges, MediumRow, ScanRow, VolumeRow};
 use ntt_report::media::volume_name;
 
-use super::line::{Line, Lines, MediumLine, PathLine, SCHEMA, Text, VolumeLine};
+use super::line::{Line, Lines, MediumLine, PathLine, Text, VolumeLine, schema_of};
 use crate::{Context, Error};
 
 /// Writes the lines of a medium.
@@ -16,7 +16,7 @@ pub(super) fn medium(
 ) -> Result<(), Error> {
     let catalogue = context.archive.catalogue();
     lines.put(&Line::Medium(Box::new(MediumLine {
-        schema: SCHEMA,
+        schema: schema_of(medium),
         as_of: changes.of(medium.key),
         changed: changes.of_itself(medium.key),
         medium: medium.clone(),

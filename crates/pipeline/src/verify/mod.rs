@@ -462,7 +462,8 @@ fn place(catalogue: &dyn Catalogue, occurrence: &Occurrence) -> Result<String, E
     let medium = catalogue.medium(occurrence.medium)?;
     let path = ntt_model::name::escape(&occurrence.path.path);
     let (name, volume) = (crate::stage::display_name(&medium), occurrence.volume_number);
-    Ok(format!("{name}/{volume}/{path}"))
+    let withdrawn = if occurrence.withdrawn { " [withdrawn]" } else { "" };
+    Ok(format!("{name}/{volume}/{path}{withdrawn}"))
 }
 
 fn count(len: usize) -> u64 {

@@ -13,4 +13,5 @@ mod mounts;
 mod names;
 mod restore;
 mod verify;
+mod withdrawn;
 mod world;

@@ -20,6 +20,7 @@ fn r31_a_catalogue_of_the_first_version_is_migrated() {
          PRAGMA writable_schema = RESET;
          ALTER TABLE chunk_members DROP COLUMN layout;
          DROP INDEX blob_bad;
+         DROP INDEX event_withdrawal;
          PRAGMA user_version = 1;
          INSERT INTO medium (uuid, kind, label, source_name, added) VALUES (zeroblob(16), 'image', '', 'a', 1);",
     )
@@ -80,6 +81,7 @@ fn downgrade_to_2(path: &Path, scan: ScanId, inodes: &[Inode]) {
     raw.execute_batch(&format!(
         "ALTER TABLE chunk_members DROP COLUMN layout;
          DROP INDEX blob_bad;
+         DROP INDEX event_withdrawal;
          CREATE TABLE old (ino INTEGER PRIMARY KEY, bits INTEGER NOT NULL, size INTEGER, mtime INTEGER,
              generation INTEGER NOT NULL, flags INTEGER NOT NULL, mode INTEGER, uid INTEGER, gid INTEGER,
              links INTEGER NOT NULL, times BLOB, extents BLOB, rare BLOB) STRICT;

@@ -48,7 +48,7 @@ enum Format {
 
 pub(crate) fn run(global: &Global, args: &ExportArgs) -> CommandResult {
     let archive = session::look(global)?;
-    let options = args.filter.options(archive.catalogue())?;
+    let options = args.filter.options(global, archive.catalogue())?;
     let interrupt = Interrupt::from_flag(interrupt::flag()?);
     let output = args.output.as_deref().map(Output::create).transpose()?;
     let out: Box<dyn Write + Send> = match &output {

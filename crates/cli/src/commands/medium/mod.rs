@@ -1,6 +1,7 @@
-//! `ntt medium list|add|show|label`.
+//! `ntt medium list|add|show|label|withdraw|reinstate`.
 
 mod show;
+mod withdraw;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -19,7 +20,7 @@ use crate::output::Output;
 use crate::session::{self, Session};
 use crate::units;
 
-/// List, add, show or label the media in the archive.
+/// List, add, show, label or withdraw the media in the archive.
 #[derive(Debug, Args)]
 pub(crate) struct MediumArgs {
     #[command(subcommand)]
@@ -29,7 +30,11 @@ pub(crate) struct MediumArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List all media: what they hold, and whether all of it is safe.
-    List,
+    List {
+        /// Those that are withdrawn too.
+        #[arg(long)]
+        all: bool,
+    },
     /// Put a medium on record from which nothing can be read, such as a drive that never spins up.
     Add {
         /// What it is called until it has a label: the time is put behind it.
@@ -62,11 +67,31 @@ enum Action {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Put on record that a medium is none: the wrong folder, a part of an image taken alone, a test. All that is known of it stays, and can be asked for by its name; `medium list`, `find`,
+    /// `where`, `status` and `export` leave it out, and no file counts as archived because it stands there. `ntt medium reinstate` takes it back.
+    Withdraw {
+        /// Id (or its first digits), label or source name of the medium.
+        medium: OsString,
+        /// Why; the words are kept verbatim.
+        #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        reason: String,
+        /// Say what would change and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Take back that a medium was withdrawn: it counts again, as if it had never been. The log keeps both.
+    Reinstate {
+        /// Id (or its first digits), label or source name of the medium.
+        medium: OsString,
+        /// Say what would change and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 pub(crate) fn run(global: &Global, args: &MediumArgs) -> CommandResult {
     match &args.action {
-        Action::List => list(global),
+        Action::List { all } => list(global, *all),
         Action::Add {
             name, label, serial, ..
         } => add(global, name, label.as_deref(), serial.as_deref()),
@@ -76,28 +101,39 @@ pub(crate) fn run(global: &Global, args: &MediumArgs) -> CommandResult {
             text,
             dry_run,
         } => label(global, medium, text, *dry_run),
+        Action::Withdraw {
+            medium,
+            reason,
+            dry_run,
+        } => withdraw::withdraw(global, medium, reason, *dry_run),
+        Action::Reinstate { medium, dry_run } => withdraw::reinstate(global, medium, *dry_run),
     }
 }
 
-fn list(global: &Global) -> CommandResult {
+fn list(global: &Global, all: bool) -> CommandResult {
     let archive = session::look(global)?;
     let catalogue = archive.catalogue();
-    let media = media::list(catalogue, &Kept::load(&archive)?)?;
+    let list = media::list(catalogue, &Kept::load(&archive)?, all)?;
     let mut out = Output::new(global);
     if out.json() {
-        out.document("medium-list", &serde_json::json!({ "media": media }))?;
+        out.document("medium-list", &list)?;
         return Ok(Exit::Done);
     }
-    let rows: Vec<Vec<String>> = media
+    let rows: Vec<Vec<String>> = list
+        .media
         .iter()
         .map(|medium| {
             let name = match medium.label.as_str() {
                 "" => medium.source_name.clone(),
                 label => escape(label.as_bytes()).into_owned(),
             };
+            let state = match &medium.withdrawn {
+                Some(_) => "withdrawn",
+                None => medium.completeness.as_str(),
+            };
             vec![
                 short(&medium.id.to_string()).to_owned(),
-                medium.completeness.as_str().to_owned(),
+                state.to_owned(),
                 units::count(medium.volumes),
                 units::count(medium.paths),
                 units::count(medium.stored.count),
@@ -113,6 +149,12 @@ fn list(global: &Global) -> CommandResult {
         ],
         &rows,
     )?;
+    if list.withdrawn > 0 {
+        let media = units::counted(list.withdrawn, "medium is", "media are");
+        let more = if all { "" } else { ", and not listed: see --all" };
+        out.line(format!("{media} withdrawn{more}"))?;
+        out.flush()?;
+    }
     Ok(Exit::Done)
 }
 

@@ -15,6 +15,7 @@ use ntt_report::selector::find_medium;
 use crate::args::Global;
 use crate::commands::summary::health_line;
 use crate::commands::volume::{VolumeTitle, print_content};
+use crate::commands::withdrawn::since;
 use crate::exit::{CommandResult, Exit};
 use crate::output::Output;
 use crate::{session, units};
@@ -68,6 +69,9 @@ fn print_identity(out: &mut Output, report: &MediumReport) -> std::io::Result<()
     out.line(format!("source   {}", summary.source_name))?;
     out.line(format!("added    {}", units::time(Some(summary.added))))?;
     out.line(format!("state    {}", summary.completeness.as_str()))?;
+    if let Some(withdrawal) = &summary.withdrawn {
+        out.line(format!("withdrawn since {}", since(withdrawal)))?;
+    }
     if summary.bad > 0 {
         let contents = units::counted(summary.bad, "content is", "contents are");
         out.line(format!(
@@ -111,6 +115,11 @@ fn print_identity(out: &mut Output, report: &MediumReport) -> std::io::Result<()
     }
     for set in &report.sets {
         out.line(format!("member   of the set {set}"))?;
+    }
+    for set in &report.withdrawn_sets {
+        out.line(format!(
+            "member   of the set {set}, which is withdrawn: what it holds of this medium counts nowhere"
+        ))?;
     }
     let counts = report.findings;
     out.line(format!(

@@ -210,7 +210,7 @@ fn plan_set(plan: &mut IngestPlan, opener: &Opener<'_>) -> Result<(), Error> {
     }
     if trees.set.volumes.is_empty() {
         let error = set::strangers(&whole, "would be taken in");
-        plan.failures.push(failure(whole.path.as_path(), error)?);
+        plan.fail(whole.path.as_path(), error)?;
     } else {
         plan.set = Some(trees.set);
     }

@@ -171,7 +171,7 @@ pub(crate) fn tell_reach(context: &Context<'_>, medium: &MediumRow) -> Result<()
 
 fn matched_nothing(rule: &str) -> String {
     format!(
-        "the rule `{rule}` labels no path: nothing matches its pattern, or an earlier rule matches it too; paths begin and end with no `/`, and what is in a directory matches its          name only with `/**` behind it"
+        "the rule `{rule}` labels no path: nothing matches its pattern, or an earlier rule matches it too; paths begin and end with no `/`, and what is in a directory matches its name only with `/**` behind it"
     )
 }
 

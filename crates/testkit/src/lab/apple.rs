@@ -118,7 +118,10 @@ pub fn mfs(folder: &Path, spec: &Spec) -> Image {
     let mut volume = MfsVolume::format(400 * 1024, "LAB", ImageFormat::Raw).expect("a volume");
     let mut truth = Tree::default();
     let mut room = 300_000;
-    for entry in fill(&tree, spec).entries {
+    // The last made first: lengths on the edges, names, deep folders. The order in which the host's disk lists them is anyone's.
+    let mut entries = fill(&tree, spec).entries;
+    entries.sort_by(|one, other| (other.modified, &other.path).cmp(&(one.modified, &one.path)));
+    for entry in entries {
         let size = entry
             .size_bytes
             .filter(|_| entry.kind == Some(Kind::File))

@@ -23,9 +23,10 @@ perl -e 'for (@ARGV) { open(F, "<", $_) or next; my $none = ""; syscall(313, fil
 /// Of the start of the kernel, half is measuring what RAID could compute, and setting up what no test uses.
 const QUICKLY: &str =
     "quiet initcall_blacklist=raid6_select_algo,calibrate_xor_blocks,init_btrfs_fs,init_zswap";
-/// Starts it: `$0` is the kernel, `$1` what it is to run, `$2` the image, `$3` more words for it, `$4` the seconds of computing.
+/// Starts it: `$0` is the kernel, `$1` what it is to run, `$2` the image, `$3` more words for it, `$4` the seconds of computing. Its helpers outlive it
+/// when it is stopped for these; `timeout` made them one group.
 const START: &str = r#"ulimit -c 0; ulimit -t "$4"; chmod +x "$1"
-exec "$0" mem=96M rootfstype=hostfs rw con=null con0=null,null "init=$1" "ubd0=$2" $3"#;
+"$0" mem=96M rootfstype=hostfs rw con=null con0=null,null "init=$1" "ubd0=$2" $3; kill -KILL 0"#;
 
 /// What a run may take.
 struct Patience {

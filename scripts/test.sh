@@ -17,12 +17,12 @@ if ! cargo nextest --version > /dev/null 2>&1; then
     exec cargo test --workspace --quiet
 fi
 
-# The tests of formats write, read and remove small files by the hundred thousand. A journal gives the inodes of removed files back minutes later, and until
-# then every new file looks through all of them: in memory these tests take half the time. What is about disks stays on the disk.
-formats='package(ntt-filesystem) or package(ntt-container) or package(ntt-inspect)'
+# The tests of file systems write, read and remove small files by the hundred thousand. A journal gives the inodes of removed files back minutes later, and until
+# then every new file looks through all of them: in memory these tests take half the time. All others stay on the disk.
+formats='package(ntt-filesystem) and kind(test)'
 folder=$(mktemp -d)
 if [ "$(awk '/^MemAvailable/ { print $2 }' /proc/meminfo)" -gt 3000000 ] && mount -t tmpfs -o mode=1777 ntt-tests "$folder" 2> /dev/null; then
-    trap 'umount "$folder"; rmdir "$folder"' EXIT
+    trap 'umount -l "$folder"; rmdir "$folder"' EXIT
 else
     trap 'rm -rf "$folder"' EXIT
 fi

@@ -21,6 +21,9 @@ const CHECKPOINT_PAGES: i64 = 8192;
 /// Page cache of each reader.
 const READER_CACHE: i64 = -16_384;
 
+/// How connections that read are opened.
+const READING: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
@@ -112,15 +115,14 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Error> {
 /// Opens a connection that reads beside the writer.
 ///
 /// Where the file and its directory cannot be written to (an archive on read-only media), the shared-memory file of the write-ahead log
-/// cannot be made; the file is then opened as one that nobody changes.
+/// cannot be made; the file is then opened as one that nobody changes. So it is on a full disk, if the log holds nothing.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
-    let usual = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, usual)
+    let connection = Connection::open_with_flags(path, READING)
         .and_then(probe)
         .or_else(|error| match error.sqlite_error_code() {
-            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) if path.exists() => {
-                let uri = immutable_uri(path);
-                Connection::open_with_flags(uri, usual | OpenFlags::SQLITE_OPEN_URI).and_then(probe)
+            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) if path.exists() => open_immutable(path),
+            Some(ErrorCode::SystemIoFailure | ErrorCode::DiskFull) if has_empty_log(path) => {
+                open_immutable(path)
             }
             _ => Err(error),
         })
@@ -128,6 +130,21 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
     connection.pragma_update(None, "cache_size", READER_CACHE)?;
     keep_statements(&connection)?;
     Ok(connection)
+}
+
+fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = READING | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(immutable_uri(path), flags).and_then(probe)
+}
+
+/// Whether all that was committed is in the file itself.
+fn has_empty_log(path: &Path) -> bool {
+    let mut name = OsString::from(path);
+    name.push("-wal");
+    match std::fs::metadata(name) {
+        Ok(log) => log.len() == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
 }
 
 /// Keeps statements prepared, and their plans whatever is bound to them: without this guarantee SQLite plans a search by inode anew for

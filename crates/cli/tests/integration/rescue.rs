@@ -4,8 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use ntt_testkit::corpus::have;
 
-use crate::environment::Environment;
-use crate::losses::as_nobody;
+use crate::environment::{Environment, as_nobody};
 
 const LEN: usize = 3_000_123;
 

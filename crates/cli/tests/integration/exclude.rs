@@ -1,5 +1,6 @@
 //! R26: exclusion is a label that comes and goes, and never costs what was copied.
 
+use ntt_testkit::lab::make;
 use serde_json::Value;
 
 use crate::environment::Environment;
@@ -344,4 +345,22 @@ fn r26_a_dry_run_counts_what_the_run_counts() {
         .iter()
         .filter_map(|volume| volume[1]["excluded_paths"].as_u64());
     assert_eq!(plan["rules"][0]["paths"], excluded.sum::<u64>(), "{done}");
+}
+
+/// Rules that are no regular file are refused before anything is opened: whoever opens a pipe waits for its writer.
+#[test]
+fn rules_that_are_no_regular_file_are_refused() {
+    let environment = with_rules();
+    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    make::run("mkfifo", &["pipe"], &environment.work());
+    for rules in ["pipe", "/dev/zero", "."] {
+        for command in [
+            &["exclude", "tree", rules][..],
+            &["ingest", "--rules", rules, "tree"],
+            &["scan", "--rules", rules, "tree"],
+        ] {
+            let said = environment.ntt(command).stderr(2);
+            assert!(said.contains("no regular file"), "{command:?}: {said}");
+        }
+    }
 }

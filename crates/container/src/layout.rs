@@ -7,6 +7,9 @@ use ntt_source::{ReadAt, ReadError};
 
 use crate::blocks::Blocks;
 
+/// Runs of zeros that are looked at in a row before somebody is told of them.
+const ZERO_RUNS_MAX: usize = 1024;
+
 /// Where a run of the image comes from.
 pub(crate) enum Run<'a> {
     /// So many zeros, which the container does not store.
@@ -69,6 +72,20 @@ impl<L: Layout> Image<L> {
         }
     }
 
+    /// How many zeros are known without a read to begin the run at a byte of the image.
+    fn zeros_at(&self, position: u64) -> u64 {
+        let left = self.layout.len().saturating_sub(position);
+        if left == 0 {
+            return 0;
+        }
+        let zeros = match self.layout.locate(position) {
+            Run::Zeros(len) => len,
+            Run::Stored { source, offset, len } => source.zeros_until(offset).saturating_sub(offset).min(len),
+            Run::Block { .. } | Run::Lost { .. } => 0,
+        };
+        zeros.min(left)
+    }
+
     /// Fills `buffer` with what lies `skip` bytes into a block.
     fn block(&self, number: u64, skip: u64, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         let range = ByteRange::new(offset, bytes_of(buffer));
@@ -116,6 +133,18 @@ impl<L: Layout> Image<L> {
 impl<L: Layout> ReadAt for Image<L> {
     fn len(&self) -> u64 {
         self.layout.len()
+    }
+
+    fn zeros_until(&self, offset: u64) -> u64 {
+        let mut position = offset;
+        for _ in 0..ZERO_RUNS_MAX {
+            let zeros = self.zeros_at(position);
+            if zeros == 0 {
+                break;
+            }
+            position = position.saturating_add(zeros);
+        }
+        position
     }
 
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
@@ -189,4 +218,43 @@ pub(crate) fn read_upto(source: &dyn ReadAt, offset: u64, len: u64) -> Result<Ve
 /// An image behind a pointer.
 pub(crate) fn image(layout: impl Layout + 'static) -> Arc<dyn ReadAt> {
     Arc::new(Image::new(layout))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::concat::{Concat, Piece};
+
+    /// R6: runs that a container does not store are known zeros, up to what is stored or lost.
+    #[test]
+    fn r06_runs_that_are_not_stored_are_known_zeros() {
+        let mut concat = Concat::default();
+        let piece = |source: Option<Arc<dyn ReadAt>>, len, missing: &str| Piece {
+            source,
+            offset: 0,
+            len,
+            missing: missing.to_owned(),
+        };
+        for zeros in [100, 50] {
+            concat.push(piece(None, zeros, ""));
+        }
+        concat.push(piece(Some(Arc::new(vec![7; 10])), 10, ""));
+        concat.push(piece(None, 20, ""));
+        concat.push(piece(None, 30, "a part is gone"));
+        concat.push(piece(None, 5, ""));
+        let image = Image::new(concat);
+        for (offset, end) in [
+            (0, 150),
+            (99, 150),
+            (150, 150),
+            (159, 159),
+            (160, 180),
+            (180, 180),
+            (210, 215),
+            (215, 215),
+            (u64::MAX, u64::MAX),
+        ] {
+            assert_eq!(image.zeros_until(offset), end, "{offset}");
+        }
+    }
 }

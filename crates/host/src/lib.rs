@@ -15,11 +15,13 @@ mod direct;
 mod page_buffer;
 mod random;
 mod real_disk;
+mod regular;
 
 pub use clock::SystemClock;
 pub use page_buffer::PageBuffer;
 pub use random::SystemRandom;
 pub use real_disk::RealDisk;
+pub use regular::{expect_regular, read_regular};
 
 /// A file of a [`Disk`], open for writing, reading, or both. Dropping it closes it; nothing is durable without [`DiskFile::sync_data`].
 pub trait DiskFile: Send + Debug {

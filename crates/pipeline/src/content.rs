@@ -31,6 +31,10 @@ impl ReadAt for ImageBytes {
         self.bytes.end_of(offset)
     }
 
+    fn zeros_until(&self, offset: u64) -> u64 {
+        self.bytes.zeros_until(offset)
+    }
+
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         self.bytes.read_exact_at(offset, buffer)
     }

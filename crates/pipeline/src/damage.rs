@@ -225,6 +225,10 @@ impl ReadAt for Recorder<'_> {
         self.inner.len()
     }
 
+    fn zeros_until(&self, offset: u64) -> u64 {
+        self.inner.zeros_until(offset)
+    }
+
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         let wanted = ByteRange::new(offset, u64::try_from(buffer.len()).unwrap_or(u64::MAX));
         if let Some(range) = self.known(wanted) {

@@ -40,7 +40,7 @@ pub fn of(archive: &Archive, medium: &MediumRow) -> Result<Option<MediumHealth>,
         return Ok(None);
     }
     let paths = paths(archive, medium, &image);
-    let map = std::fs::read(&paths.map)
+    let map = ntt_host::read_regular(&paths.map)
         .ok()
         .and_then(|bytes| Mapfile::parse(&bytes).ok());
     let stats = Record::read(&RealDisk, &paths)

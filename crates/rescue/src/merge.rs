@@ -77,10 +77,8 @@ pub fn merge(
         .collect::<Result<_, _>>()?;
     let size_bytes = common_size(&inputs)?;
     for (number, input) in inputs.iter().enumerate() {
-        let earlier = inputs.iter().take(number);
-        earlier
-            .map(|other| kinship::check(other, input))
-            .collect::<Result<(), _>>()?;
+        let mut earlier = inputs.iter().take(number);
+        earlier.try_for_each(|other| kinship::check(other, input))?;
     }
     refuse_existing(disk.as_ref(), output)?;
     let geometry = Geometry::new(size_bytes, 512);

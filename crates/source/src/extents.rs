@@ -323,6 +323,41 @@ mod tests {
         assert_eq!(missing, Missing::default());
     }
 
+    /// Bytes of which a part is known to be zeros, and must not be read.
+    struct Holey(Vec<u8>, ByteRange);
+
+    impl ReadAt for Holey {
+        fn len(&self) -> u64 {
+            ReadAt::len(&self.0)
+        }
+
+        fn zeros_until(&self, offset: u64) -> u64 {
+            let is_hole = self.1.intersection(&ByteRange::new(offset, 1)).is_some();
+            if is_hole { self.1.end() } else { offset }
+        }
+
+        fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), crate::ReadError> {
+            let read = ByteRange::new(offset, crate::buffer_len(buffer));
+            let inside = |hole: &ByteRange| hole.offset <= read.offset && read.end() <= hole.end();
+            assert!(!inside(&self.1), "{read} need not be read");
+            self.0.read_exact_at(offset, buffer)
+        }
+    }
+
+    /// R35: what is known to be zeros is handed over as zeros without a read.
+    #[test]
+    fn r35_holes_of_the_image_are_not_read() {
+        let mut bytes = vec![7_u8; 4 << 20];
+        bytes[1 << 20..3 << 20].fill(0);
+        let image = Holey(bytes.clone(), ByteRange::new(1 << 20, 2 << 20));
+        let (found, missing) = collect(&image, &stream(4 << 20, vec![data(0, 0, 4 << 20)]));
+        assert!(found == bytes, "the bytes of the image");
+        assert_eq!(missing, Missing::default());
+        let part = stream(1 << 20, vec![data(0, (2 << 20) + 100, 1 << 20)]);
+        let (found, _) = collect(&image, &part);
+        assert!(found == bytes[(2 << 20) + 100..(3 << 20) + 100], "a part of them");
+    }
+
     /// R11: only the sectors that were never rescued are lost, and their ranges are exact.
     #[test]
     fn r11_unread_sectors_are_zeros_with_exact_ranges() {

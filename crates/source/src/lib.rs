@@ -39,6 +39,12 @@ pub trait ReadAt: Send + Sync {
         self.len()
     }
 
+    /// The end of the zeros from `offset` on that are known without a read, such as a hole of a file; `offset` if none are. Nothing that was never
+    /// rescued or cannot be read is among them.
+    fn zeros_until(&self, offset: u64) -> u64 {
+        offset
+    }
+
     /// Fills `buffer` with the bytes from `offset`.
     ///
     /// # Errors
@@ -59,6 +65,10 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
         (**self).end_of(offset)
     }
 
+    fn zeros_until(&self, offset: u64) -> u64 {
+        (**self).zeros_until(offset)
+    }
+
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         (**self).read_exact_at(offset, buffer)
     }
@@ -71,6 +81,10 @@ impl<T: ReadAt + ?Sized> ReadAt for std::sync::Arc<T> {
 
     fn end_of(&self, offset: u64) -> u64 {
         (**self).end_of(offset)
+    }
+
+    fn zeros_until(&self, offset: u64) -> u64 {
+        (**self).zeros_until(offset)
     }
 
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
@@ -86,6 +100,10 @@ impl<T: ReadAt + ?Sized> ReadAt for Box<T> {
 
     fn end_of(&self, offset: u64) -> u64 {
         (**self).end_of(offset)
+    }
+
+    fn zeros_until(&self, offset: u64) -> u64 {
+        (**self).zeros_until(offset)
     }
 
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {

@@ -1,6 +1,6 @@
 //! A volume that is spread over its source.
 
-use ntt_model::mapping::{Found, Redundancy};
+use ntt_model::mapping::{Found, Redundancy, Run};
 use ntt_model::{ByteRange, Mapping};
 
 use crate::{ReadAt, ReadError, buffer_len, parity};
@@ -53,6 +53,20 @@ pub(crate) fn read_mapped(
         rest = later;
     }
     Ok(())
+}
+
+/// The end of the zeros from `offset` on of which `source` knows without a read, in the volume that `mapping` makes of it; no further than one run goes.
+pub(crate) fn mapped_zeros_until(source: &dyn ReadAt, mapping: &Mapping, offset: u64) -> u64 {
+    match mapping.run(offset) {
+        Some(Run {
+            found: Found::At(at),
+            len,
+        }) => {
+            let zeros = source.zeros_until(at).saturating_sub(at);
+            offset.saturating_add(zeros.min(len))
+        }
+        _ => offset,
+    }
 }
 
 /// Reads a part of one run.
@@ -124,6 +138,10 @@ impl<S: ReadAt> ReadAt for Mapped<S> {
         self.mapping.len()
     }
 
+    fn zeros_until(&self, offset: u64) -> u64 {
+        mapped_zeros_until(&self.inner, &self.mapping, offset)
+    }
+
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         read_mapped(&self.inner, &self.mapping, offset, buffer)
     }
@@ -131,7 +149,7 @@ impl<S: ReadAt> ReadAt for Mapped<S> {
 
 #[cfg(test)]
 mod tests {
-    use ntt_model::mapping::{ParityLayout, Place, Run};
+    use ntt_model::mapping::{ParityLayout, Place};
 
     use super::*;
     use crate::Masked;
@@ -152,6 +170,21 @@ mod tests {
             volume.read_exact_at(3, &mut bytes),
             Err(ReadError::BeyondEnd { .. })
         ));
+    }
+
+    #[test]
+    fn holes_are_known_as_far_as_a_segment_goes() {
+        let file = tempfile::tempfile().expect("a file");
+        file.set_len(1 << 20).expect("a hole");
+        let file = crate::FileSource::from_file(file).expect("a source");
+        let mut mapping = Mapping::default();
+        mapping.push(512, Place::Linear(4096));
+        mapping.push(512, Place::Absent);
+        mapping.push(512, Place::Linear((1 << 20) - 256));
+        let volume = Mapped::new(file, mapping);
+        for (offset, end) in [(0, 512), (100, 512), (512, 512), (1024, 1280), (1536, 1536)] {
+            assert_eq!(volume.zeros_until(offset), end, "{offset}");
+        }
     }
 
     /// Every byte of a RAID5 is the same whichever column is absent.

@@ -33,6 +33,12 @@ impl<S: ReadAt> ReadAt for Masked<S> {
         self.inner.end_of(offset)
     }
 
+    fn zeros_until(&self, offset: u64) -> u64 {
+        let zeros = self.inner.zeros_until(offset);
+        let hole = ByteRange::new(offset, zeros.saturating_sub(offset));
+        self.first_unread(hole).map_or(zeros, |unread| unread.offset)
+    }
+
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         match self.first_unread(ByteRange::new(offset, buffer_len(buffer))) {
             Some(range) => Err(ReadError::Unread { range }),
@@ -44,6 +50,18 @@ impl<S: ReadAt> ReadAt for Masked<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// R11: a hole of the file is zeros up to what was never rescued, and what was never rescued is none.
+    #[test]
+    fn r11_unrescued_bytes_in_a_hole_are_not_known_zeros() {
+        let file = tempfile::tempfile().expect("a file");
+        file.set_len(1 << 20).expect("a hole");
+        let file = crate::FileSource::from_file(file).expect("a source");
+        let source = Masked::new(file, vec![ByteRange::new(4096, 512)]);
+        for (offset, end) in [(0, 4096), (4096, 4096), (4500, 4500), (4608, 1 << 20)] {
+            assert_eq!(source.zeros_until(offset), end, "{offset}");
+        }
+    }
 
     /// R11: bytes that were never rescued are an error, not zeros.
     #[test]

@@ -2,7 +2,7 @@
 
 use ntt_model::{ByteRange, Device};
 
-use crate::mapped::read_mapped;
+use crate::mapped::{mapped_zeros_until, read_mapped};
 use crate::{ReadAt, ReadError, buffer_len};
 
 /// The bytes of a medium: images, each from an address of its own, and devices over them. What lies between is beyond the end.
@@ -51,6 +51,12 @@ impl<S: ReadAt> ReadAt for Images<S> {
         })
     }
 
+    fn zeros_until(&self, offset: u64) -> u64 {
+        self.part(offset).map_or(offset, |(base, image)| {
+            base.saturating_add(image.zeros_until(offset - base))
+        })
+    }
+
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         let Some((base, image)) = self.part(offset) else {
             return Err(ReadError::beyond_end(offset, buffer_len(buffer), 0));
@@ -73,6 +79,17 @@ impl<S: ReadAt> ReadAt for Space<S> {
         match self.device(offset) {
             Some(device) => device.base.saturating_add(device.mapping.len()),
             None => self.images.end_of(offset),
+        }
+    }
+
+    fn zeros_until(&self, offset: u64) -> u64 {
+        match self.device(offset) {
+            Some(device) => device.base.saturating_add(mapped_zeros_until(
+                &self.images,
+                &device.mapping,
+                offset - device.base,
+            )),
+            None => self.images.zeros_until(offset),
         }
     }
 

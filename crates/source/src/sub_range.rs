@@ -34,6 +34,14 @@ impl<S: ReadAt> ReadAt for SubRange<S> {
         self.range.len
     }
 
+    fn zeros_until(&self, offset: u64) -> u64 {
+        if offset >= self.range.len {
+            return offset;
+        }
+        let zeros = self.inner.zeros_until(self.range.offset + offset);
+        zeros.saturating_sub(self.range.offset).min(self.range.len)
+    }
+
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         let len = buffer_len(buffer);
         match offset.checked_add(len) {

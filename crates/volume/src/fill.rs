@@ -16,7 +16,22 @@ pub struct Fill {
     pub unread_bytes: u64,
 }
 
-/// Reads the whole source; `None` as soon as two bytes differ, or if not one byte could be read.
+impl Fill {
+    /// What is known after `len` more bytes that are `byte`; `None` if those before are another.
+    fn with(before: Option<Self>, byte: u8, len: u64) -> Option<Self> {
+        let before = before.unwrap_or(Self {
+            byte,
+            examined_bytes: 0,
+            unread_bytes: 0,
+        });
+        (before.byte == byte).then(|| Self {
+            examined_bytes: before.examined_bytes.saturating_add(len),
+            ..before
+        })
+    }
+}
+
+/// Reads the whole source, but for what is known to be zeros; `None` as soon as two bytes differ, or if not one byte could be read.
 ///
 /// Bytes that were never rescued are skipped exactly; after an I/O error the rest of that block (1 MiB) is skipped.
 pub fn detect(source: &dyn ReadAt) -> Option<Fill> {
@@ -25,19 +40,21 @@ pub fn detect(source: &dyn ReadAt) -> Option<Fill> {
     let mut position = 0;
     let mut buffer = vec![0; usize::try_from(BLOCK_BYTES).unwrap_or(0)];
     while position < source.len() {
+        let zeros = source.zeros_until(position).saturating_sub(position);
+        if zeros > 0 {
+            fill = Some(Fill::with(fill, 0, zeros)?);
+            position = position.saturating_add(zeros);
+            continue;
+        }
         let wanted = ByteRange::new(position, BLOCK_BYTES.min(source.len().saturating_sub(position)));
         let readable = readable_head(source, wanted, &mut buffer);
         let block = buffer.get(..usize::try_from(readable.len).unwrap_or(0))?;
         if let Some(first) = block.first() {
-            let known = fill.get_or_insert(Fill {
-                byte: *first,
-                examined_bytes: 0,
-                unread_bytes: 0,
-            });
+            let known = Fill::with(fill, *first, readable.len)?;
             if block.iter().any(|byte| *byte != known.byte) {
                 return None;
             }
-            known.examined_bytes = known.examined_bytes.saturating_add(readable.len);
+            fill = Some(known);
         }
         unread_bytes = unread_bytes.saturating_add(readable.skipped);
         position = position
@@ -91,7 +108,9 @@ fn readable_head(source: &dyn ReadAt, wanted: ByteRange, buffer: &mut [u8]) -> H
 
 #[cfg(test)]
 mod tests {
-    use ntt_source::Masked;
+    use std::os::unix::fs::FileExt;
+
+    use ntt_source::{FileSource, Masked};
 
     use super::*;
 
@@ -125,6 +144,29 @@ mod tests {
         assert_eq!(detect(&bytes), None);
         let masked = Masked::new(bytes, vec![ByteRange::new((3 << 20) - 1, 1)]);
         assert!(detect(&masked).is_some());
+    }
+
+    /// R13: what is known to be zeros counts like zeros that were read.
+    #[test]
+    fn r13_holes_are_zeros_that_were_examined() -> std::io::Result<()> {
+        let file = tempfile::tempfile()?;
+        file.set_len(5 << 20)?;
+        let detect = |file: &std::fs::File| {
+            Ok::<_, std::io::Error>(detect(&FileSource::from_file(file.try_clone()?)?))
+        };
+        let expected = Fill {
+            byte: 0,
+            examined_bytes: 5 << 20,
+            unread_bytes: 0,
+        };
+        assert_eq!(detect(&file)?, Some(expected));
+        file.write_all_at(&[0; 4096], 2 << 20)?;
+        assert_eq!(detect(&file)?, Some(expected));
+        file.write_all_at(&[1; 4096], 2 << 20)?;
+        assert_eq!(detect(&file)?, None, "other bytes between zeros");
+        file.write_all_at(&[1; 2 << 20], 0)?;
+        assert_eq!(detect(&file)?, None, "zeros behind other bytes");
+        Ok(())
     }
 
     #[test]

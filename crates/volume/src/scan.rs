@@ -42,6 +42,10 @@ pub fn scan(source: &dyn ReadAt, region: ByteRange, probe: &mut dyn FnMut(u64) -
     let mut probes = 0_u32;
     let mut position = region.offset;
     while position < stop {
+        if let Some(next) = behind_zeros(source, position) {
+            position = next.min(stop);
+            continue;
+        }
         let window = Window::read(source, position, stop);
         let next = window.candidates().find_map(|at| {
             probes = probes.saturating_add(1);
@@ -62,6 +66,13 @@ pub fn scan(source: &dyn ReadAt, region: ByteRange, probe: &mut dyn FnMut(u64) -
     }
     scanned.stopped_at = (position < end).then_some(position);
     scanned
+}
+
+/// The first start behind `position` whose signature can be other than the zeros that are known to follow; `None` if it is `position` itself.
+fn behind_zeros(source: &dyn ReadAt, position: u64) -> Option<u64> {
+    let zeros = source.zeros_until(position).saturating_sub(position);
+    let empty = zeros.saturating_sub(REACH_BYTES) / SECTOR_BYTES;
+    (empty > 0).then(|| position.saturating_add(empty.saturating_mul(SECTOR_BYTES)))
 }
 
 /// Starts from `start` to `end`, with enough bytes behind them to see their signatures.
@@ -225,7 +236,9 @@ fn is_macintosh_volume(bytes: &[u8]) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use ntt_source::Masked;
+    use std::os::unix::fs::FileExt;
+
+    use ntt_source::{FileSource, Masked};
     use ntt_testkit::synthetic::Synthetic;
 
     use super::*;
@@ -299,6 +312,38 @@ mod tests {
             None
         });
         assert_eq!(asked, [512, 1 << 20, STEP_BYTES - 512]);
+    }
+
+    /// R15: volumes behind holes are found, also those whose signature alone lies in data.
+    #[test]
+    fn r15_volumes_between_holes_are_found() -> std::io::Result<()> {
+        let file = tempfile::tempfile()?;
+        file.set_len(40 << 20)?;
+        let mut bytes = vec![0; 40 << 20];
+        for start in [0_usize, (9 << 20) + 512, 20 << 20] {
+            put_ext(&mut bytes, start, 0);
+        }
+        let ufs = 30 << 20;
+        let at = ufs + 262_144;
+        bytes[at + 1000..at + 1008].copy_from_slice(&262_144_u64.to_le_bytes());
+        bytes[at + 1372..at + 1376].copy_from_slice(&0x1954_0119_u32.to_le_bytes());
+        for (at, block) in bytes
+            .chunks(4096)
+            .enumerate()
+            .filter(|(_, block)| block.iter().any(|byte| *byte != 0))
+        {
+            file.write_all_at(block, at as u64 * 4096)?;
+        }
+        let sparse = FileSource::from_file(file)?;
+        let scanned = |source: &dyn ReadAt| {
+            scan(source, whole(source), &mut |at| {
+                Some(if at == 0 { 700 } else { 1 << 20 })
+            })
+        };
+        let found = scanned(&sparse);
+        assert_eq!(found, scanned(&bytes));
+        assert_eq!(found.volumes.len(), 4, "{found:?}");
+        Ok(())
     }
 
     #[test]

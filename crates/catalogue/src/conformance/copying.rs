@@ -56,6 +56,10 @@ pub(super) const CASES: &[Case] = &[
         unchanged_results_are_carried_over,
     ),
     (
+        "r11_what_is_found_in_another_place_is_read_again",
+        r11_what_is_found_in_another_place_is_read_again,
+    ),
+    (
         "digests_that_begin_alike_are_several_contents",
         digests_that_begin_alike_are_several_contents,
     ),
@@ -448,6 +452,37 @@ fn unchanged_results_are_carried_over(fixture: &Fixture) {
     assert_eq!((report.carried_streams, report.pending_streams), (0, 4));
     assert_eq!(fixture.state(third, 10), State::Pending, "damaged: read again");
     fixture.assert_consistent(third);
+}
+
+/// R11: a scan that finds a file's bytes in another place has them read from there; which of two copies is right may have been taken wrongly before.
+fn r11_what_is_found_in_another_place_is_read_again(fixture: &Fixture) {
+    let mut before = files(3, 4);
+    let mut attribute = before[0].streams[0].clone();
+    attribute.kind = StreamKind::Xattr(b"user.test".to_vec());
+    before[2].streams.push(attribute);
+    let first = fixture.scan(&flat(&before));
+    let worker = fixture.worker();
+    while let Some(chunk) = fixture.catalogue.claim_chunk(first, worker).unwrap() {
+        assert!(fixture.complete(worker, &chunk, &stored(b"good")));
+    }
+    let mut now = before.clone();
+    now[1].streams[0].extents[0].image_offset += 1 << 20;
+    now[2].streams[1].extents[0].image_offset += 1 << 20;
+    let medium = fixture.catalogue.media().unwrap()[0].key;
+    let volume = fixture.catalogue.volumes(medium).unwrap()[0].key;
+    let (second, report) = fixture.load(volume, &flat(&now), &Labels::NONE, Some(first));
+    assert_eq!((report.carried_streams, report.pending_streams), (2, 2));
+    assert!(matches!(fixture.state(second, 10), State::Stored { .. }));
+    assert_eq!(fixture.state(second, 11), State::Pending);
+    assert!(
+        matches!(fixture.state(second, 12), State::Stored { .. }),
+        "its data lies where it lay"
+    );
+    assert!(
+        matches!(fixture.state(first, 11), State::Stored { .. }),
+        "the earlier scan keeps it"
+    );
+    fixture.assert_consistent(second);
 }
 
 /// An index may know the beginning of a digest only; whoever wants to can make contents whose digests begin alike.

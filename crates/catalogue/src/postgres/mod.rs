@@ -13,6 +13,7 @@ mod blob_id;
 mod census;
 mod check;
 mod claim;
+mod common_name;
 mod complete;
 mod connection;
 mod digest_map;

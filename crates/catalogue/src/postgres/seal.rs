@@ -143,7 +143,9 @@ pub(super) fn tree_problem(connection: &Connection, scan: ScanId) -> Result<Opti
     .transpose()
 }
 
-/// Copies results of stored streams from the previous scan where number, size, modification and change time are equal.
+/// Copies results of stored streams from the previous scan where number, size, modification and change time are equal, and where the bytes lie.
+///
+/// A file that is found in another place of the image is read from there: of two copies the wrong one may have been taken before.
 ///
 /// Only what is stored whole: a damaged or failed stream may do better this time, since the image may have been rescued further. What the store
 /// does not have right any more is read again.
@@ -159,7 +161,8 @@ fn carry_over(connection: &Connection, row: &ScanRow) -> Result<u64, Error> {
          LEFT JOIN stream_{scan} y ON y.ino = r.ino AND y.stream = r.stream \
          WHERE r.state = {STORED} AND a.mtime = b.mtime AND a.size = b.size AND (a.bits & 768) = (b.bits & 768) \
          AND x.kind IS NOT DISTINCT FROM y.kind AND x.name IS NOT DISTINCT FROM y.name \
-         AND x.size IS NOT DISTINCT FROM y.size AND r.blob NOT IN (SELECT id FROM blob WHERE bad)"
+         AND x.size IS NOT DISTINCT FROM y.size AND (r.stream <> 0 OR a.extents = b.extents) \
+         AND x.extents IS NOT DISTINCT FROM y.extents AND r.blob NOT IN (SELECT id FROM blob WHERE bad)"
     );
     let pages = connection.pages(&sql, PAGE)?;
     let table = format!("result_{scan} (ino, blob, scan, stream, state)");

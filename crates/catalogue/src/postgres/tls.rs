@@ -12,6 +12,8 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::common_name;
+
 type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Whose certificate is taken.
@@ -101,10 +103,38 @@ impl Verifier {
             return Ok(false);
         }
         if self.checks_name {
-            verify_server_name(&ParsedCertificate::try_from(certificate)?, host)?;
+            let named = verify_server_name(&ParsedCertificate::try_from(certificate)?, host);
+            named.or_else(|error| self.by_common_name(certificate, &[], host, error))?;
         }
         Ok(true)
     }
+
+    /// A certificate in which nothing is wrong but that `subjectAltName` has not this host. Its subject counts if the user gave the authorities, and none
+    /// of those around it is bound to some hosts.
+    fn by_common_name(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        host: &ServerName<'_>,
+        error: rustls::Error,
+    ) -> Result<(), rustls::Error> {
+        let mut authorities = self.given.iter().chain(intermediates);
+        let is_named = is_other_name(&error)
+            && !self.given.is_empty()
+            && common_name::names(certificate, host)
+            && !authorities.any(common_name::is_constrained);
+        if is_named { Ok(()) } else { Err(error) }
+    }
+}
+
+/// Whether a certificate is right but for another host.
+const fn is_other_name(error: &rustls::Error) -> bool {
+    matches!(
+        error,
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+        )
+    )
 }
 
 impl ServerCertVerifier for Verifier {
@@ -120,9 +150,12 @@ impl ServerCertVerifier for Verifier {
             return Ok(ServerCertVerified::assertion());
         };
         match authorities.verify_server_cert(certificate, intermediates, host, ocsp, now) {
-            Err(rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if !self.checks_name => Ok(ServerCertVerified::assertion()),
+            Err(error) if is_other_name(&error) => {
+                if self.checks_name {
+                    self.by_common_name(certificate, intermediates, host, error)?;
+                }
+                Ok(ServerCertVerified::assertion())
+            }
             Err(rustls::Error::InvalidCertificate(CertificateError::Other(_)))
                 if self.own(certificate, host)? =>
             {

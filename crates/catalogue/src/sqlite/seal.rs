@@ -83,7 +83,9 @@ pub(super) fn tree_problem(connection: &Connection, scan: ScanId) -> Result<Opti
         .map(|ino| format!("directory {ino} of scan {scan} does not come after its parent")))
 }
 
-/// Copies results of stored streams from the previous scan where number, size, modification and change time are equal.
+/// Copies results of stored streams from the previous scan where number, size, modification and change time are equal, and where the bytes lie.
+///
+/// A file that is found in another place of the image is read from there: of two copies the wrong one may have been taken before.
 ///
 /// Only what is stored whole: a damaged or failed stream may do better this time, since the image may have been rescued further. What the store
 /// does not have right any more is read again.
@@ -99,6 +101,7 @@ fn carry_over(connection: &Connection, scan: ScanId) -> Result<u64, Error> {
          LEFT JOIN stream_{scan} y ON y.ino = r.ino AND y.stream = r.stream \
          WHERE r.state = {} AND a.mtime IS b.mtime AND a.size IS b.size \
          AND x.kind IS y.kind AND x.name IS y.name AND x.size IS y.size \
+         AND (r.stream <> 0 OR a.extents IS b.extents) AND x.extents IS y.extents \
          AND r.blob NOT IN (SELECT id FROM blob WHERE bad = 1)",
         state::STORED
     );

@@ -1,7 +1,7 @@
 //! Which paths: the arguments that `find` and `export` share.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -32,9 +32,9 @@ pub(crate) struct FilterArgs {
     /// Shell glob that the whole name matches: `*.jpg`. With --path, the whole path: `**/*.jpg`.
     #[arg(long, short, group = "pattern", value_name = "GLOB")]
     glob: Option<OsString>,
-    /// Regular expression on the bytes of the name (of the whole path with --path); `(?-u)\xff` is the byte FF.
+    /// Regular expression on the bytes of the name (of the whole path with --path); `(?-u:\xff)` is the byte FF.
     #[arg(long, short = 'E', group = "pattern", value_name = "REGEX")]
-    regex: Option<String>,
+    regex: Option<OsString>,
     /// Whole names (whole paths with --path), one a line, or each ended by a NUL if there is one: any number in one pass; `-` is stdin.
     #[arg(long, group = "pattern", value_name = "FILE")]
     names_from: Option<PathBuf>,
@@ -164,6 +164,14 @@ pub(crate) fn tell_superseded(
     Ok(())
 }
 
+/// The text of a regular expression. Bytes that are no text have a way to be written in it.
+fn in_utf8(regex: &OsStr) -> Result<String, Failure> {
+    let text = regex.to_str().map(str::to_owned);
+    text.ok_or_else(|| {
+        Failure::usage("a regular expression is UTF-8").hint("`(?-u:\\xff)` in it is the byte FF")
+    })
+}
+
 /// The names of a list; empty lines are none.
 fn read_names(file: &Path) -> Result<HashSet<Vec<u8>>, Failure> {
     let mut bytes = Vec::new();
@@ -182,7 +190,7 @@ fn conditions(args: &FilterArgs) -> Result<FindOptions, Failure> {
     let pattern = match (&args.substring, &args.glob, &args.regex, &args.names_from) {
         (Some(bytes), ..) => Some(Pattern::Substring(bytes.clone().into_vec())),
         (_, Some(glob), ..) => Some(Pattern::Glob(glob.clone().into_vec())),
-        (_, _, Some(regex), _) => Some(Pattern::Regex(regex.clone())),
+        (_, _, Some(regex), _) => Some(Pattern::Regex(in_utf8(regex)?)),
         (.., Some(file)) => Some(Pattern::Exact(read_names(file)?)),
         _ => None,
     };

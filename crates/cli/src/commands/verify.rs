@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
 use clap::Args;
-use ntt_model::Timestamp;
 use ntt_model::name::escape;
+use ntt_model::{Layer, Severity, Timestamp};
 use ntt_pipeline::archive::Access;
-use ntt_pipeline::verify::{self, SourceCheck, VerifyPlan, VerifyRequest, VerifySummary};
+use ntt_pipeline::verify::{self, SourceCheck, SourceFinding, VerifyPlan, VerifyRequest, VerifySummary};
 use ntt_pipeline::{Error, RunOutcome, causes};
 
 use crate::args::Global;
@@ -91,6 +91,12 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> CommandResult {
                 out.line(format!("image {}:", check.medium))?;
             }
             print_source(&mut out, &check)?;
+            if has_other_copies(&check) && !global.quiet {
+                let name = check.medium;
+                tell(&format!(
+                    "hint: files are read from other copies than they may have been stored from; to read those again: ntt scan --again {name} && ntt copy {name}"
+                ));
+            }
             outcome = outcome.max(check.outcome);
         }
     }
@@ -162,6 +168,15 @@ impl<'a> Recording<'a> {
         }
         Ok(outcome.into())
     }
+}
+
+/// Whether content has a copy that is wrong and another that is right: which of them was stored depends on the scan that listed it.
+fn has_other_copies(check: &SourceCheck) -> bool {
+    let is_other = |found: &SourceFinding| {
+        let finding = &found.finding;
+        finding.layer == Layer::Content && finding.severity == Severity::Warning && finding.inode.is_some()
+    };
+    check.wrong.iter().any(is_other)
 }
 
 fn print_source(out: &mut Output, check: &SourceCheck) -> std::io::Result<()> {

@@ -136,10 +136,7 @@ fn is_of_host(name: &[u8]) -> bool {
 }
 
 fn hash_file(path: &Path) -> std::io::Result<BlobHash> {
-    // Whoever opens a pipe waits for its writer.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(std::io::Error::other("no regular file"));
-    }
+    ntt_host::expect_regular(path)?;
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(File::open(path)?)?;
     Ok(BlobHash::from_bytes(*hasher.finalize().as_bytes()))

@@ -230,3 +230,21 @@ impl Run {
         )
     }
 }
+
+/// Runs `ntt` as a user whom permissions bind.
+pub(crate) fn as_nobody(environment: &Environment, arguments: &[&str]) -> Run {
+    let inner = environment.command(arguments);
+    if !rustix::process::geteuid().is_root() {
+        return Run::of(inner);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
+    command.arg(inner.get_program()).args(inner.get_args());
+    command
+        .env_clear()
+        .envs(inner.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    command
+        .current_dir(environment.work())
+        .stdin(std::process::Stdio::null());
+    Run::of(command)
+}

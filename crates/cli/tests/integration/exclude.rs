@@ -1,5 +1,6 @@
 //! R26: exclusion is a label that comes and goes, and never costs what was copied.
 
+use ntt_testkit::lab::make;
 use serde_json::Value;
 
 use crate::environment::Environment;
@@ -367,4 +368,22 @@ fn a_rule_that_labels_nothing_is_told() {
     let run = environment.ntt(["exclude", "tree", "rules.toml"]);
     assert!(!run.everything().contains("labels no path"));
     let _ = run.code(0);
+}
+
+/// Rules that are no regular file are refused before anything is opened: whoever opens a pipe waits for its writer.
+#[test]
+fn rules_that_are_no_regular_file_are_refused() {
+    let environment = with_rules();
+    let _ = environment.ntt(["ingest", "tree"]).code(0);
+    make::run("mkfifo", &["pipe"], &environment.work());
+    for rules in ["pipe", "/dev/zero", "."] {
+        for command in [
+            &["exclude", "tree", rules][..],
+            &["ingest", "--rules", rules, "tree"],
+            &["scan", "--rules", rules, "tree"],
+        ] {
+            let said = environment.ntt(command).stderr(2);
+            assert!(said.contains("no regular file"), "{command:?}: {said}");
+        }
+    }
 }

@@ -4,9 +4,8 @@ use std::fs;
 
 use ntt_testkit::corpus::have;
 
-use crate::environment::Environment;
+use crate::environment::{Environment, as_nobody};
 use crate::images::{self, DEMO_EXT};
-use crate::losses::as_nobody;
 
 /// An archive with a whole directory in it: a content in a pack, and one that is a file of its own.
 fn archive() -> Environment {

@@ -1,5 +1,7 @@
 //! The shipped demonstration image through every command that looks at it.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::environment::Environment;
@@ -162,7 +164,14 @@ fn find_tells_by_name_size_date_kind_and_state() {
     assert_eq!(names(&["--glob", "*.txt"]).len(), 4);
     assert_eq!(names(&["--path", "--glob", "old/**/*.txt"]), ["editor.txt"]);
     assert_eq!(names(&["--regex", r"^todo(\.txt)?$"]), ["todo", "todo.txt"]);
-    assert_eq!(names(&["--regex", r"(?-u)caf\xe9"]), [r"caf\xe9.raw"]);
+    for regex in [r"(?-u)caf\xe9", r"caf(?-u:\xe9)", r"(?-u:[\x80-\xff])\.raw$"] {
+        assert_eq!(names(&["--regex", regex]), [r"caf\xe9.raw"], "{regex}");
+    }
+    let bytes = OsStr::from_bytes(b"caf\xe9");
+    let said = environment
+        .ntt([OsStr::new("find"), OsStr::new("--regex"), bytes])
+        .stderr(2);
+    assert!(said.contains(r"(?-u:\xff)"), "{said}");
     assert_eq!(names(&["--min-size", "64M"]), ["disk.sparse"]);
     assert_eq!(names(&["--max-size", "0", "--kind", "file"]), ["empty"]);
     assert_eq!(names(&["--kind", "symlink"]), ["latest"]);

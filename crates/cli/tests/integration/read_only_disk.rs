@@ -6,9 +6,8 @@ use std::process::Command;
 
 use ntt_testkit::corpus::have;
 
-use crate::environment::{Environment, Run};
+use crate::environment::{Environment, Run, as_nobody};
 use crate::images;
-use crate::losses::as_nobody;
 
 /// Mounts the archive over itself, read-only, and runs a command.
 const SCRIPT: &str = r#"mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@""#;

@@ -3,10 +3,10 @@
 use std::os::unix::fs::PermissionsExt;
 
 use ntt_testkit::corpus::have;
+use ntt_testkit::lab::make;
 
-use crate::environment::Environment;
+use crate::environment::{Environment, as_nobody};
 use crate::images;
-use crate::losses::as_nobody;
 
 const LEN: usize = 3_000_123;
 
@@ -263,4 +263,25 @@ fn a_file_that_may_not_be_read_is_no_device() {
         said.contains("Permission denied") && !said.contains("`disk`"),
         "{said}"
     );
+}
+
+/// A map that is no regular file is refused before anything is opened: whoever opens a pipe waits for its writer.
+#[test]
+fn a_map_that_is_no_regular_file_is_refused() {
+    let environment = Environment::new();
+    make::run("mkfifo", &["pipe", "image.map"], &environment.work());
+    for name in ["disk", "image", "other"] {
+        environment.write(name, &[1; 4096]);
+    }
+    for command in [
+        &["rescue", "--show", "pipe"][..],
+        &["rescue", "--show", "image"],
+        &["rescue", "disk", "--output", "copy", "--map", "pipe"],
+        &["rescue", "disk", "--output", "image"],
+        &["rescue", "--merge", "image", "other", "--output", "merged"],
+        &["rescue", "--merge", "other", "disk", "--output", "image"],
+    ] {
+        let said = environment.ntt(command).stderr(2);
+        assert!(said.contains("no regular file"), "{command:?}: {said}");
+    }
 }

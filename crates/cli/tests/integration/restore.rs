@@ -8,9 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use ntt_testkit::corpus::{corpus_image, have};
 
-use crate::environment::{Environment, restored_code};
+use crate::environment::{Environment, as_nobody, restored_code};
 use crate::images::{self, noise};
-use crate::losses::as_nobody;
 use crate::trees;
 
 /// A tree with every attribute that a restore must bring back. Gives its path's name in the working directory.

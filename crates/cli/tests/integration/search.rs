@@ -56,6 +56,7 @@ const SEARCHES: &[&[&str]] = &[
     &["find", "-0", "--glob", "*.c1"],
     &["find", "-0", "--path", "--glob", "**/Letters 3*/**/image*"],
     &["find", "-0", "--regex", "(?-u)\\xff"],
+    &["find", "-0", "--regex", "age_3.*c5(?-u:\\xff)"],
     &[
         "find",
         "-0",

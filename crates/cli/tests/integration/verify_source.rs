@@ -143,6 +143,69 @@ fn r22_rotten_content_on_btrfs_is_named() {
     assert!(!said.contains("whole: "), "{said}");
 }
 
+/// R11, R42: content that was stored from a wrong copy is told of by a later look at the source, and read again by a new scan. What was stored stays.
+#[test]
+fn r11_content_from_a_wrong_copy_is_read_again_by_a_new_scan() {
+    if !have("mkfs.btrfs") {
+        return;
+    }
+    let environment = Environment::new();
+    let folder = environment.work().join("files");
+    std::fs::create_dir(&folder).expect("a folder");
+    let content = images::noise("content", 300_000);
+    std::fs::write(folder.join("whole"), images::noise("other", 100_000)).expect("a file");
+    std::fs::write(folder.join("twice"), &content).expect("a file");
+    let image = environment.work().join("disk.img");
+    images::sparse(&image, 400 << 20);
+    make::run(
+        "mkfs.btrfs",
+        &["-q", "-m", "single", "-d", "dup", "-r", "files", "disk.img"],
+        &environment.work(),
+    );
+    // No copy is right, so that the first one is stored; then the second one is, as if an earlier version had taken the first one for good.
+    let needle = &content[200_000..200_064];
+    let bytes = std::fs::read(&image).expect("the image");
+    let places: Vec<u64> = (0..)
+        .step_by(64)
+        .zip(bytes.windows(64).step_by(64))
+        .filter(|(_, window)| *window == needle)
+        .map(|(at, _)| at)
+        .collect();
+    assert_eq!(places.len(), 2, "two copies");
+    for place in &places {
+        rot(&image, *place, b"rot");
+    }
+    let _ = environment.ntt(["ingest", "disk.img"]).code(3);
+    rot(&image, places[1], &needle[..3]);
+    let wrong = environment.ntt(["cat", "disk.img/1/twice"]).bytes(0);
+    assert_ne!(wrong, content);
+
+    let run = environment.ntt(["verify", "--source", "disk.img"]);
+    let said = run.stderr(12);
+    assert!(
+        said.contains("hint: ") && said.contains("ntt scan --again "),
+        "{said}"
+    );
+    let shown = environment
+        .ntt(["medium", "show", "--findings", "disk.img"])
+        .code(0);
+    assert!(shown.contains("the copy at"), "{shown}");
+    let said = environment
+        .ntt(["--json", "scan", "--again", "disk.img"])
+        .everything();
+    assert!(said.contains(r#""carried_streams": 1,"#), "{said}");
+    let _ = environment.ntt(["copy", "disk.img"]).exit();
+    assert_eq!(environment.ntt(["cat", "disk.img/1/twice"]).bytes(0), content);
+    let shown = environment
+        .ntt(["medium", "show", "--findings", "disk.img"])
+        .code(0);
+    assert!(shown.contains("the copy at"), "on record: {shown}");
+    let earlier = environment
+        .ntt(["cat", "--scan", "1", "disk.img/1/twice"])
+        .bytes(0);
+    assert_eq!(earlier, wrong, "what was stored stays");
+}
+
 /// A file of an image in several that vanishes or changes between the stages is named, and nothing is read.
 #[test]
 fn companions_that_vanish_or_change_are_named() {

@@ -27,6 +27,10 @@ impl<S: ReadAt> ReadAt for Progress<S> {
         self.inner.end_of(offset)
     }
 
+    fn zeros_until(&self, offset: u64) -> u64 {
+        self.inner.zeros_until(offset)
+    }
+
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         self.inner.read_exact_at(offset, buffer)?;
         let len = u64::try_from(buffer.len()).unwrap_or(u64::MAX);

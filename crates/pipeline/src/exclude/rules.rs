@@ -102,7 +102,8 @@ impl Rules {
     /// As [`Rules::from_toml`]; [`Error::Config`] too when the file cannot be read, since whoever named it named it wrongly.
     pub fn load(path: &Path) -> Result<Self, Error> {
         let place = path.display().to_string();
-        match std::fs::read_to_string(path) {
+        let text = ntt_host::expect_regular(path).and_then(|()| std::fs::read_to_string(path));
+        match text {
             Ok(text) => Self::from_toml(&text, &place),
             Err(error) => Err(Error::Config {
                 place,

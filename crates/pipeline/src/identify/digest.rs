@@ -89,27 +89,28 @@ pub(crate) fn digest_image(
     let mut offset = 0;
     while offset < len {
         interrupt.check()?;
-        let (block, lost) = read_block(
-            image,
-            ByteRange::new(offset, BLOCK_BYTES.min(len - offset)),
-            &mut buffer,
-        );
+        let left = ByteRange::new(offset, len - offset);
+        // What containers state is computed from every byte.
+        let Block { range, lost, filler } = if stated.is_empty() {
+            next_block(image, left, &mut buffer)
+        } else {
+            read_block(image, left, &mut buffer)
+        };
         if lost == Lost::Device {
-            whole.spoil(block);
+            whole.spoil(range);
         }
         if lost != Lost::Nothing {
-            parts.iter_mut().for_each(|part| part.spoil(block));
-            stated.spoil(block);
+            parts.iter_mut().for_each(|part| part.spoil(range));
+            stated.spoil(range);
         }
-        let filler = filler_of(&buffer);
         is_blank = is_blank && filler.is_some() && filler == *first.get_or_insert(filler);
-        whole.update(block, &buffer, filler);
-        stated.update(block, &buffer);
+        whole.update(range, &buffer, filler);
+        stated.update(range, &buffer);
         parts
             .iter_mut()
-            .for_each(|part| part.update(block, &buffer, filler));
-        offset = block.end();
-        progress(block.len);
+            .for_each(|part| part.update(range, &buffer, filler));
+        offset = range.end();
+        progress(range.len);
     }
     Ok(Digests {
         image: whole.finish(),
@@ -137,13 +138,12 @@ pub(super) fn is_filler(
         let mut offset = range.offset;
         while offset < range.end() {
             interrupt.check()?;
-            let wanted = ByteRange::new(offset, BLOCK_BYTES.min(range.end() - offset));
-            let (block, lost) = read_block(image, wanted, &mut buffer);
-            offset = block.end();
+            let left = ByteRange::new(offset, range.end() - offset);
+            let Block { range, lost, filler } = next_block(image, left, &mut buffer);
+            offset = range.end();
             if lost != Lost::Nothing {
                 continue;
             }
-            let filler = filler_of(&buffer);
             if filler.is_none() || filler != *first.get_or_insert(filler) {
                 return Ok(false);
             }
@@ -163,13 +163,13 @@ pub(crate) fn digest_range(
     let mut offset = range.offset;
     while offset < range.end() && part.hasher.is_some() {
         interrupt.check()?;
-        let wanted = ByteRange::new(offset, BLOCK_BYTES.min(range.end() - offset));
-        let (block, lost) = read_block(image, wanted, &mut buffer);
-        if lost != Lost::Nothing {
+        let left = ByteRange::new(offset, range.end() - offset);
+        let block = next_block(image, left, &mut buffer);
+        if block.lost != Lost::Nothing {
             return Ok(None);
         }
-        part.update(block, &buffer, filler_of(&buffer));
-        offset = block.end();
+        part.update(block.range, &buffer, block.filler);
+        offset = block.range.end();
     }
     Ok(part.finish())
 }
@@ -181,8 +181,41 @@ enum Lost {
     Device,
 }
 
+/// What comes next of a range.
+struct Block {
+    range: ByteRange,
+    lost: Lost,
+    /// The byte that it consists of, over and over, if it does.
+    filler: Option<u8>,
+}
+
+/// The zeros that `left` begins with, of any length, if they are known without a read: then nothing is in the buffer. Else what is read of it.
+fn next_block(image: &dyn ReadAt, left: ByteRange, buffer: &mut Vec<u8>) -> Block {
+    let zeros = image.zeros_until(left.offset).min(left.end());
+    if zeros <= left.offset {
+        return read_block(image, left, buffer);
+    }
+    buffer.clear();
+    Block {
+        range: ByteRange::new(left.offset, zeros - left.offset),
+        lost: Lost::Nothing,
+        filler: Some(0),
+    }
+}
+
+/// Fills the buffer with the first bytes of `left`, or with zeros for those that cannot be read.
+fn read_block(image: &dyn ReadAt, left: ByteRange, buffer: &mut Vec<u8>) -> Block {
+    let wanted = ByteRange::new(left.offset, left.len.min(BLOCK_BYTES));
+    let (range, lost) = fill_buffer(image, wanted, buffer);
+    Block {
+        range,
+        lost,
+        filler: filler_of(buffer),
+    }
+}
+
 /// Fills the buffer with the block, or with zeros for the part of it that cannot be read; the part returned is the one filled.
-fn read_block(image: &dyn ReadAt, block: ByteRange, buffer: &mut Vec<u8>) -> (ByteRange, Lost) {
+fn fill_buffer(image: &dyn ReadAt, block: ByteRange, buffer: &mut Vec<u8>) -> (ByteRange, Lost) {
     resize(buffer, block.len);
     let (range, lost) = match image.read_exact_at(block.offset, buffer) {
         Ok(()) => return (block, Lost::Nothing),
@@ -194,7 +227,7 @@ fn read_block(image: &dyn ReadAt, block: ByteRange, buffer: &mut Vec<u8>) -> (By
     let range = range.intersection(&block).unwrap_or(block);
     let before = range.offset - block.offset;
     if before > 0 {
-        return read_block(image, ByteRange::new(block.offset, before), buffer);
+        return fill_buffer(image, ByteRange::new(block.offset, before), buffer);
     }
     resize(buffer, range.len);
     buffer.fill(0);
@@ -208,10 +241,30 @@ fn resize(buffer: &mut Vec<u8>, len: u64) {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::os::unix::fs::FileExt;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use ntt_source::{FileSource, Masked};
 
     use super::*;
+
+    /// Counts the bytes that are read.
+    struct Counted(FileSource, AtomicU64);
+
+    impl ReadAt for Counted {
+        fn len(&self) -> u64 {
+            self.0.len()
+        }
+
+        fn zeros_until(&self, offset: u64) -> u64 {
+            self.0.zeros_until(offset)
+        }
+
+        fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+            self.1.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+            self.0.read_exact_at(offset, buffer)
+        }
+    }
 
     fn image(bytes: &[u8], unread: Vec<ByteRange>) -> Masked<FileSource> {
         let mut file = tempfile::tempfile().expect("temporary file");
@@ -286,6 +339,52 @@ mod tests {
         assert!(digested(&[7; 3 << 20])?.is_blank && digested(&[0; 3 << 20])?.is_blank);
         let halves = [[0_u8; 1 << 20], [7; 1 << 20]].concat();
         assert!(!digested(&halves)?.is_blank && !digested(&[halves, vec![0]].concat())?.is_blank);
+        Ok(())
+    }
+
+    /// R6: holes of an image cost nothing, and its digests are those of its bytes, in holes that end anywhere, too.
+    #[test]
+    fn r06_holes_are_not_read() -> Result<(), Error> {
+        let file = tempfile::tempfile().expect("a file");
+        file.set_len((40 << 20) + 17).expect("a hole");
+        let mut bytes = vec![0; (40 << 20) + 17];
+        for at in [0_usize, 5 << 20, (21 << 20) + 4096] {
+            bytes[at..at + 4096].fill(7);
+            file.write_all_at(&bytes[at..at + 4096], at as u64)
+                .expect("written");
+        }
+        let image = Counted(FileSource::from_file(file).expect("a source"), AtomicU64::new(0));
+        let ranges = [ByteRange::new(512, 22 << 20), ByteRange::new(30 << 20, 10 << 20)];
+        let mut stated = StatedDigests::default();
+        let told = AtomicU64::new(0);
+        let progress = |len| {
+            told.fetch_add(len, Ordering::Relaxed);
+        };
+        let found = digest_image(&image, &ranges, &mut stated, &Interrupt::new(), &progress)?;
+        assert_eq!(found.image, Some(BlobHash::of(&bytes)));
+        assert_eq!(found.ranges[0], Some(BlobHash::of(&bytes[512..(22 << 20) + 512])));
+        assert_eq!(found.ranges[1], Some(BlobHash::of(&vec![0; 10 << 20])));
+        assert_eq!(told.into_inner(), bytes.len() as u64, "progress");
+        let read = image.1.into_inner();
+        assert!(read <= 4 << 20, "{read} bytes were read");
+        Ok(())
+    }
+
+    /// R6: an image that is one hole is blank.
+    #[test]
+    fn r06_an_image_that_is_a_hole_is_blank() -> Result<(), Error> {
+        let file = tempfile::tempfile().expect("a file");
+        file.set_len(3 << 20).expect("a hole");
+        let image = FileSource::from_file(file).expect("a source");
+        let mut stated = StatedDigests::default();
+        let found = digest_image(&image, &[], &mut stated, &Interrupt::new(), &|_| {})?;
+        assert!(found.is_blank);
+        assert_eq!(found.image, Some(BlobHash::of(&vec![0; 3 << 20])));
+        assert!(is_filler(
+            &image,
+            &[ByteRange::new(5, 2 << 20)],
+            &Interrupt::new()
+        )?);
         Ok(())
     }
 

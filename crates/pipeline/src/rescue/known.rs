@@ -112,7 +112,7 @@ fn earlier(
     }
     let paths = paths(archive.root(), row.medium.id);
     // A rescue that was stopped before its first checkpoint has neither.
-    let map = std::fs::read(&paths.map)
+    let map = ntt_host::read_regular(&paths.map)
         .ok()
         .and_then(|bytes| Mapfile::parse(&bytes).ok());
     let (Some(map), Ok(image)) = (map, File::open(&paths.image)) else {

@@ -99,6 +99,12 @@ impl<S: Sink> StreamReader<'_, S> {
     pub(super) fn present(&mut self, run: Run) -> Result<(), S::Stop> {
         let (mut at, end) = (run.image.offset, run.image.end());
         while at < end {
+            let zeros = self.known_zeros(between(at, end));
+            if !zeros.is_empty() {
+                self.zeros(zeros.len)?;
+                at = zeros.end();
+                continue;
+            }
             let block = between(at, sector_start(at).saturating_add(self.pace.chunk).min(end));
             at = match self.read(block) {
                 Ok(len) => self.take(block, len)?,
@@ -106,6 +112,14 @@ impl<S: Sink> StreamReader<'_, S> {
             };
         }
         Ok(())
+    }
+
+    /// Zeros at the start of what is left of a run that need not be read. For less than a block the question would cost as much as reading it.
+    fn known_zeros(&self, left: ByteRange) -> ByteRange {
+        if left.len < BLOCK_BYTES {
+            return between(left.offset, left.offset);
+        }
+        between(left.offset, self.image.zeros_until(left.offset).min(left.end()))
     }
 
     /// Hands over what is good of a block in front of its first bad range, and loses what is bad from there; gives the end of that.

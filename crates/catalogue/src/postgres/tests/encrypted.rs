@@ -146,3 +146,62 @@ fn a_certificate_that_is_a_root_itself_is_checked_like_any_other() {
         assert!(told.is_err(), "{shown:?} by {root:?}");
     }
 }
+
+/// A host that stands in the subject counts as with libpq: where `subjectAltName` names none.
+#[test]
+fn a_host_in_the_subject_counts_where_none_is_named_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let make = |name: &str, further: &[&str]| certificate_with(folder.path(), name, further);
+    let bound = ["-addext", "nameConstraints=critical,permitted;DNS:example.org"];
+    let (Some(authority), Some(bound), Some(own)) = (
+        make("authority", &[]),
+        make("bound", &bound),
+        make("db.test", &[]),
+    ) else {
+        return;
+    };
+    let signed = |name: &str, by: &(PathBuf, PathBuf), further: &[&str]| {
+        let [certificate, key] = [&by.0, &by.1].map(|path| path.to_str().unwrap());
+        let by = ["-CA", certificate, "-CAkey", key];
+        let leaf = ["-addext", "basicConstraints=critical,CA:FALSE"];
+        make(name, &[&by[..], &leaf[..], further].concat()).unwrap().0
+    };
+    let address = ["-addext", "subjectAltName=IP:127.0.0.1"];
+    let elsewhere = ["-addext", "subjectAltName=DNS:elsewhere"];
+    for (root, shown, host, is_right) in [
+        (&own.0, own.0.clone(), "db.test", true),
+        (&own.0, own.0.clone(), "elsewhere", false),
+        (&authority.0, signed("a.test", &authority, &[]), "a.test", true),
+        (
+            &authority.0,
+            signed("*.b.test", &authority, &[]),
+            "x.b.test",
+            true,
+        ),
+        (
+            &authority.0,
+            signed("c.test", &authority, &address),
+            "c.test",
+            true,
+        ),
+        (
+            &authority.0,
+            signed("d.test", &authority, &elsewhere),
+            "d.test",
+            false,
+        ),
+        (
+            &authority.0,
+            signed("127.0.0.1", &authority, &[]),
+            "127.0.0.1",
+            false,
+        ),
+        (&bound.0, signed("e.test", &bound, &[]), "e.test", false),
+        (&bound.0, signed("f.test", &authority, &[]), "f.test", false),
+    ] {
+        let told = verdict(Trust::Host, root, &shown, host, 0);
+        assert_eq!(told.is_ok(), is_right, "{shown:?}: {told:?}");
+        let expired = verdict(Trust::Host, root, &shown, host, 99);
+        assert!(expired.is_err(), "{shown:?}");
+    }
+}

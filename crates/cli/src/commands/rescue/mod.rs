@@ -5,6 +5,7 @@ mod effort;
 mod keys;
 pub(crate) mod live;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -108,6 +109,7 @@ pub(crate) fn run(global: &Global, args: &RescueArgs) -> CommandResult {
 fn rescue(global: &Global, args: &RescueArgs, source: &Path, output: &Path) -> CommandResult {
     let mut device = RealDevice::open(source)?;
     let paths = Paths::new(output, args.map.as_deref());
+    refuse_special(&paths.map)?;
     device.refuse_as_target(&paths.all())?;
     let request = request(args, source, paths);
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
@@ -224,9 +226,22 @@ fn quoted(path: &Path) -> String {
     }
 }
 
+/// Refuses a map that is there and no regular file.
+fn refuse_special(map: &Path) -> Result<(), Failure> {
+    match ntt_host::expect_regular(map) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(Failure::usage(format!(
+            "{} is {error}, and so no mapfile",
+            map.display()
+        ))),
+        // That there is none yet, or what is wrong with it, is told by who reads it.
+        _ => Ok(()),
+    }
+}
+
 fn show(global: &Global, path: &Path) -> CommandResult {
     let beside = Paths::new(path, None).map;
     let file = if beside.exists() { beside } else { path.to_owned() };
+    refuse_special(&file)?;
     let failed = |reason: String| Failure::new(FailureKind::Failed, reason);
     let no_map = || {
         let map = Paths::new(path, None).map;
@@ -266,7 +281,11 @@ fn merge_images(global: &Global, images: &[PathBuf], output: &Path) -> CommandRe
     }
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let inputs: Vec<Paths> = images.iter().map(|image| Paths::new(image, None)).collect();
-    let merged = merge::merge(&disk, &inputs, &Paths::new(output, None), &SystemClock)?;
+    let output = Paths::new(output, None);
+    for paths in inputs.iter().chain([&output]) {
+        refuse_special(&paths.map)?;
+    }
+    let merged = merge::merge(&disk, &inputs, &output, &SystemClock)?;
     answer::merged(&mut Output::new(global), &merged)?;
     let differs = merged
         .contributions

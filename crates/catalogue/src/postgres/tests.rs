@@ -164,7 +164,8 @@ fn r31_results_of_the_version_before_are_read_and_added_to() {
     // As the fourth migration left it; one stream failed.
     server.psql(
         "old",
-        "DROP FUNCTION ntt_where; DROP VIEW occurrences; DROP FUNCTION ntt_content; DROP INDEX blob_bad; DROP VIEW paths; CREATE VIEW paths AS SELECT 1 AS one; \
+        "DROP INDEX event_withdrawal; DROP FUNCTION ntt_where; DROP VIEW occurrences; DROP FUNCTION ntt_content; DROP INDEX blob_bad; DROP VIEW paths; \
+         CREATE VIEW paths AS SELECT 1 AS one; \
          ALTER TABLE result DROP CONSTRAINT failed_has_a_class, DROP COLUMN failure, \
              ADD COLUMN attempts int4 NOT NULL DEFAULT 0, ADD COLUMN strikes int4 NOT NULL DEFAULT 0, \
              ADD COLUMN code int4, ADD COLUMN class text, ADD COLUMN detail text, \

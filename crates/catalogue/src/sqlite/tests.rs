@@ -187,7 +187,7 @@ fn r31_a_newer_or_foreign_schema_is_refused_and_left_alone() {
         let before = std::fs::read(&path).unwrap();
         let clock = || Arc::new(ManualClock::default());
         let is_refused = |opened: Result<SqliteCatalogue, Error>| match opened {
-            Err(Error::Version { known: 4, found: 99 }) => name == "newer",
+            Err(Error::Version { known: 5, found: 99 }) => name == "newer",
             Err(Error::Unusable(_)) => name == "foreign",
             _ => false,
         };

@@ -2,7 +2,7 @@
 CREATE INDEX event_withdrawal ON event (medium, id) WHERE stage IN ('withdraw', 'reinstate');
 
 -- Media that were made by mistake, and why. All other views leave them out.
-CREATE VIEW withdrawn_media AS
+CREATE OR REPLACE VIEW withdrawn_media AS
     SELECT m.id AS medium, m.uuid AS medium_uuid, coalesce(nullif(m.label, ''), m.source_name) AS medium_name, ntt_time(w.at) AS withdrawn, w.detail AS reason
     FROM medium m JOIN event w ON w.stage = 'withdraw'
         AND w.id = (SELECT max(e.id) FROM event e WHERE e.medium = m.id AND e.stage IN ('withdraw', 'reinstate'));

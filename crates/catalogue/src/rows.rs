@@ -1,6 +1,6 @@
 //! What goes into and comes out of the catalogue.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ntt_model::entry::{Allocation, Inode, Stream, StreamKind};
@@ -51,6 +51,12 @@ pub struct MediumRow {
     pub withdrawn: Option<Withdrawal>,
 }
 
+/// Those of the media that are withdrawn.
+pub(crate) fn withdrawn(media: Vec<MediumRow>) -> BTreeSet<MediumKey> {
+    let withdrawn = media.into_iter().filter(|row| row.withdrawn.is_some());
+    withdrawn.map(|row| row.key).collect()
+}
+
 /// That a medium is none: it was made by mistake. All that is known of it stays, and no answer about all media counts it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Withdrawal {
@@ -76,7 +82,7 @@ impl Evidence {
     pub const MEMBER: &str = "set-member";
 
     /// What stands before the number of an image in the origin of a [`Self::MEMBER`].
-    pub const IMAGE: &str = "image ";
+    const IMAGE: &str = "image ";
 
     /// That the medium `id` is image `number` of a set.
     pub fn member(number: u32, id: MediumId) -> Self {
@@ -85,6 +91,12 @@ impl Evidence {
             value: id.to_string(),
             origin: format!("{}{number}", Self::IMAGE),
         }
+    }
+
+    /// The number, from 1, of the image that a set names by this; `None` if this is no [`Self::MEMBER`].
+    pub fn image_number(&self) -> Option<u32> {
+        let origin = self.origin.strip_prefix(Self::IMAGE)?;
+        origin.parse().ok().filter(|_| self.kind == Self::MEMBER)
     }
 }
 

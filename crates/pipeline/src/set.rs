@@ -56,13 +56,8 @@ pub(crate) fn members(catalogue: &dyn Catalogue, set: &MediumRow) -> Result<Vec<
 
 /// The ids of the images in the evidence of a set, in the order of their numbers.
 fn member_ids(evidence: &[Evidence]) -> Vec<String> {
-    let members = evidence.iter().filter(|piece| piece.kind == Evidence::MEMBER);
-    let mut numbered: Vec<(u32, String)> = members
-        .filter_map(|piece| {
-            let number = piece.origin.strip_prefix(Evidence::IMAGE)?.parse().ok()?;
-            Some((number, piece.value.clone()))
-        })
-        .collect();
+    let numbered = |piece: &Evidence| Some((piece.image_number()?, piece.value.clone()));
+    let mut numbered: Vec<(u32, String)> = evidence.iter().filter_map(numbered).collect();
     numbered.sort();
     numbered.into_iter().map(|(_, id)| id).collect()
 }

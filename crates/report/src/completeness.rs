@@ -151,9 +151,7 @@ fn holds(
 ) -> Result<bool, Error> {
     let id = medium.medium.id.to_string();
     let own = members.iter().filter(|piece| piece.value == id);
-    let numbers: Vec<u32> = own
-        .filter_map(|piece| piece.origin.strip_prefix(Evidence::IMAGE)?.parse().ok())
-        .collect();
+    let numbers: Vec<u32> = own.filter_map(Evidence::image_number).collect();
     let volumes = catalogue.volumes(set.key)?;
     Ok(volumes.iter().any(|row| {
         let address = Address::of(row.volume.range.offset);

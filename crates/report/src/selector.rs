@@ -352,6 +352,17 @@ pub(crate) fn own_findings(
     Ok(findings)
 }
 
+/// The media that are not withdrawn. Nothing that is looked at from now on leans on one that is: its scans may be what was wrong with it.
+///
+/// # Errors
+///
+/// What the catalogue says.
+pub fn standing_media(catalogue: &dyn Catalogue) -> Result<Vec<MediumRow>, Error> {
+    let mut media = catalogue.media()?;
+    media.retain(|row| row.withdrawn.is_none());
+    Ok(media)
+}
+
 /// The findings of which no later one says that they hold no longer; those that say so are left out.
 pub fn standing(rows: Vec<FindingRow>) -> Vec<FindingRow> {
     let mut standing: Vec<FindingRow> = Vec::with_capacity(rows.len());

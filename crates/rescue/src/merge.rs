@@ -26,7 +26,7 @@ use crate::sink::{OpenOptions, Sink, read_map};
 const BLOCK_BYTES: u64 = 1 << 20;
 /// Differences are told in units of a sector.
 const SECTOR_BYTES: u64 = 512;
-/// So many ranges that differ are told place by place: images of two media differ everywhere.
+/// So many ranges that differ are told place by place.
 pub const DIFFERENCES_MAX: usize = 10_000;
 
 /// What came from one image.

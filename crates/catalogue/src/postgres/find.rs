@@ -16,7 +16,7 @@ use super::{blob, state};
 use crate::Error;
 use crate::code::{ALTERNATE, DELETED_NAME};
 use crate::query::{FindQuery, FoundRow, Scans, SearchedScan};
-use crate::rows::{Occurrence, PathRow};
+use crate::rows::{self, Occurrence, PathRow};
 use crate::standing::{DAMAGED, STORED, stream_kind};
 
 /// Inodes whose paths are read in one go.
@@ -27,7 +27,7 @@ pub(super) fn searched(connection: &Connection, scans: Scans) -> Result<Vec<Sear
     let sql = "SELECT s.id, v.medium, v.number, s.reader, s.directories, s.names, s.begun, s.sealed, \
                s.id NOT IN (SELECT max(id) FROM scan GROUP BY volume, reader) \
                FROM volume v JOIN scan s ON s.volume = coalesce(v.same_as, v.id) ORDER BY v.medium, v.number, s.id";
-    let withdrawn = media::withdrawn(connection)?;
+    let withdrawn = rows::withdrawn(media::all(connection)?);
     let mut searched = connection.collect(sql, &[], |row| {
         let medium = MediumKey(get(row, 1)?);
         Ok(SearchedScan {

@@ -1,6 +1,6 @@
 //! Media, evidence, images, volumes, findings and the event log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ntt_model::{BlobHash, ByteRange, Finding, MediumId, MediumKey, ScanId, Timestamp, VolumeKey};
 use postgres::Row;
@@ -54,15 +54,6 @@ pub(super) fn all(connection: &Connection) -> Result<Vec<MediumRow>, Error> {
 pub(super) fn one(connection: &Connection, medium: MediumKey) -> Result<MediumRow, Error> {
     let row = connection.first(&format!("{MEDIUM} WHERE m.id = $1"), &[&medium.0])?;
     medium_row(&row.ok_or_else(|| not_found("medium", medium.0))?)
-}
-
-/// The media that are withdrawn.
-pub(super) fn withdrawn(connection: &Connection) -> Result<BTreeSet<MediumKey>, Error> {
-    let media = all(connection)?.into_iter();
-    Ok(media
-        .filter(|row| row.withdrawn.is_some())
-        .map(|row| row.key)
-        .collect())
 }
 
 fn medium_row(row: &Row) -> Result<MediumRow, Error> {

@@ -11,7 +11,7 @@ use super::paths::{self, Paths};
 use super::state::{self, DAMAGED, FAILED, RESULT_COLUMNS, RETRYABLE, STORED};
 use crate::Error;
 use crate::query::{FindQuery, FoundRow, Scans, SearchedScan, StateFilter};
-use crate::rows::Occurrence;
+use crate::rows::{self, Occurrence};
 
 /// The sealed scans of all volumes and of what they are copies of, by medium and volume number; the latest by each reader, or all.
 pub(super) fn searched(connection: &Connection, scans: Scans) -> Result<Vec<SearchedScan>, Error> {
@@ -19,7 +19,7 @@ pub(super) fn searched(connection: &Connection, scans: Scans) -> Result<Vec<Sear
                EXISTS (SELECT 1 FROM scan n WHERE n.volume = s.volume AND n.reader = s.reader AND n.id > s.id AND n.sealed IS NOT NULL) \
                FROM volume v JOIN scan s ON s.volume = coalesce(v.same_as, v.id) \
                WHERE s.sealed IS NOT NULL ORDER BY v.medium, v.number, s.id";
-    let withdrawn = media::withdrawn(connection)?;
+    let withdrawn = rows::withdrawn(media::all(connection)?);
     let mut searched = collect(connection, sql, params![], |row| {
         let medium = MediumKey(row.get(1)?);
         Ok(SearchedScan {

@@ -1,6 +1,6 @@
 //! Media, evidence, images, volumes, findings and the event log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ntt_model::{BlobHash, ByteRange, Finding, MediumId, MediumKey, ScanId, Timestamp, VolumeKey};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -65,15 +65,6 @@ pub(super) fn one(connection: &Connection, medium: MediumKey) -> Result<MediumRo
     rows.into_iter()
         .next()
         .ok_or_else(|| not_found("medium", medium.0))
-}
-
-/// The media that are withdrawn.
-pub(super) fn withdrawn(connection: &Connection) -> Result<BTreeSet<MediumKey>, Error> {
-    let media = all(connection)?.into_iter();
-    Ok(media
-        .filter(|row| row.withdrawn.is_some())
-        .map(|row| row.key)
-        .collect())
 }
 
 fn medium_row(row: &Row<'_>) -> Result<MediumRow, Error> {

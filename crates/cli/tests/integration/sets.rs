@@ -30,10 +30,19 @@ fn raid5_disks() -> Vec<Vec<u8>> {
 
 /// The names of the media, in order.
 fn media(environment: &Environment) -> Vec<String> {
+    listed(environment, "source_name")
+}
+
+/// The states of the media, in order.
+fn states(environment: &Environment) -> Vec<String> {
+    listed(environment, "completeness")
+}
+
+fn listed(environment: &Environment, key: &str) -> Vec<String> {
     let list = environment.ntt(["--json", "medium", "list"]).document(0);
     let media = list["media"].as_array().expect("media").iter();
     media
-        .map(|medium| medium["source_name"].as_str().expect("a name").to_owned())
+        .map(|medium| medium[key].as_str().expect("a text").to_owned())
         .collect()
 }
 
@@ -78,15 +87,6 @@ fn r3_a_set_is_a_medium_beside_its_images() {
     environment.ntt(["restore", &format!("{set}/3"), "out"]).code(0);
     let restored = std::fs::read(environment.work().join("out/todo.txt")).expect("a file");
     assert_eq!(restored, b"buy floppies\n");
-}
-
-/// The states of the media, in order.
-fn states(environment: &Environment) -> Vec<String> {
-    let list = environment.ntt(["--json", "medium", "list"]).document(0);
-    let media = list["media"].as_array().expect("media").iter();
-    media
-        .map(|medium| medium["completeness"].as_str().expect("a state").to_owned())
-        .collect()
 }
 
 /// R14, R44: an image of which a set holds the bytes is no better than the set: whoever lets one disk go of an array of which nothing is stored loses the array.

@@ -97,6 +97,24 @@ fn r38_a_digest_that_cannot_be_had_is_not_tried_for_again() {
     assert!(!environment.stages_since_identify().contains(&"verify".to_owned()));
 }
 
+/// `disk.img` with the files `whole` and `changed`; tells its place and what is in the latter.
+fn btrfs(environment: &Environment, size: u64, options: &[&str]) -> (std::path::PathBuf, Vec<u8>) {
+    let folder = environment.work().join("files");
+    std::fs::create_dir(&folder).expect("a folder");
+    let content = images::noise("content", 300_000);
+    std::fs::write(folder.join("whole"), images::noise("other", 100_000)).expect("a file");
+    std::fs::write(folder.join("changed"), &content).expect("a file");
+    let image = environment.work().join("disk.img");
+    images::sparse(&image, size);
+    let common = ["-q", "-m", "single", "-r", "files"];
+    make::run(
+        "mkfs.btrfs",
+        &[&common, options, &["disk.img"]].concat(),
+        &environment.work(),
+    );
+    (image, content)
+}
+
 /// A byte of a file that rots on btrfs is a finding with the file and the bytes of it that are doubtful.
 #[test]
 fn r22_rotten_content_on_btrfs_is_named() {
@@ -104,20 +122,7 @@ fn r22_rotten_content_on_btrfs_is_named() {
         return;
     }
     let environment = Environment::new();
-    let folder = environment.work().join("files");
-    std::fs::create_dir(&folder).expect("a folder");
-    let content = images::noise("content", 300_000);
-    std::fs::write(folder.join("whole"), images::noise("other", 100_000)).expect("a file");
-    std::fs::write(folder.join("rotten"), &content).expect("a file");
-    let image = environment.work().join("disk.img");
-    images::sparse(&image, 120 << 20);
-    make::run(
-        "mkfs.btrfs",
-        &[
-            "-q", "-M", "-m", "single", "-d", "single", "-r", "files", "disk.img",
-        ],
-        &environment.work(),
-    );
+    let (image, content) = btrfs(&environment, 120 << 20, &["-M", "-d", "single"]);
     environment.ntt(["ingest", "disk.img"]).code(0);
     let said = environment.ntt(["verify", "--source", "disk.img"]).code(0);
     assert!(
@@ -135,7 +140,7 @@ fn r22_rotten_content_on_btrfs_is_named() {
     );
     let said = environment.ntt(["verify", "--source", "disk.img"]).code(12);
     // Sectors have 4096 bytes: 200,000 lies in the one from 196,608 on.
-    let place = "volume 1, rotten: ";
+    let place = "volume 1, changed: ";
     assert!(
         said.contains(place) && said.contains("bytes 196608 to 200703 of a file"),
         "{said}"
@@ -150,18 +155,7 @@ fn r11_content_from_a_wrong_copy_is_read_again_by_a_new_scan() {
         return;
     }
     let environment = Environment::new();
-    let folder = environment.work().join("files");
-    std::fs::create_dir(&folder).expect("a folder");
-    let content = images::noise("content", 300_000);
-    std::fs::write(folder.join("whole"), images::noise("other", 100_000)).expect("a file");
-    std::fs::write(folder.join("twice"), &content).expect("a file");
-    let image = environment.work().join("disk.img");
-    images::sparse(&image, 400 << 20);
-    make::run(
-        "mkfs.btrfs",
-        &["-q", "-m", "single", "-d", "dup", "-r", "files", "disk.img"],
-        &environment.work(),
-    );
+    let (image, content) = btrfs(&environment, 400 << 20, &["-d", "dup"]);
     // No copy is right, so that the first one is stored; then the second one is, as if an earlier version had taken the first one for good.
     let needle = &content[200_000..200_064];
     let bytes = std::fs::read(&image).expect("the image");
@@ -177,7 +171,7 @@ fn r11_content_from_a_wrong_copy_is_read_again_by_a_new_scan() {
     }
     let _ = environment.ntt(["ingest", "disk.img"]).code(3);
     rot(&image, places[1], &needle[..3]);
-    let wrong = environment.ntt(["cat", "disk.img/1/twice"]).bytes(0);
+    let wrong = environment.ntt(["cat", "disk.img/1/changed"]).bytes(0);
     assert_ne!(wrong, content);
 
     let run = environment.ntt(["verify", "--source", "disk.img"]);
@@ -195,13 +189,13 @@ fn r11_content_from_a_wrong_copy_is_read_again_by_a_new_scan() {
         .everything();
     assert!(said.contains(r#""carried_streams": 1,"#), "{said}");
     let _ = environment.ntt(["copy", "disk.img"]).exit();
-    assert_eq!(environment.ntt(["cat", "disk.img/1/twice"]).bytes(0), content);
+    assert_eq!(environment.ntt(["cat", "disk.img/1/changed"]).bytes(0), content);
     let shown = environment
         .ntt(["medium", "show", "--findings", "disk.img"])
         .code(0);
     assert!(shown.contains("the copy at"), "on record: {shown}");
     let earlier = environment
-        .ntt(["cat", "--scan", "1", "disk.img/1/twice"])
+        .ntt(["cat", "--scan", "1", "disk.img/1/changed"])
         .bytes(0);
     assert_eq!(earlier, wrong, "what was stored stays");
 }

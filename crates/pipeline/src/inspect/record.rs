@@ -14,7 +14,7 @@ use crate::content::{image_row, open_image};
 use crate::identify::{Source, digest_range};
 use crate::stage::Running;
 use crate::{Context, Error};
-use ntt_report::selector::{current_scans, sets_of, standing};
+use ntt_report::selector::{current_scans, sets_of, standing, standing_media};
 
 /// Verdict of a volume that can be scanned.
 pub(super) const READABLE: &str = "readable";
@@ -315,13 +315,6 @@ fn alike(catalogue: &dyn Catalogue, volume: &NewVolume) -> Result<Vec<VolumeRow>
         }
     }
     Ok(alike)
-}
-
-/// The media that are not withdrawn. Nothing that is looked at from now on leans on one that is: its scans may be what was wrong with it.
-fn standing_media(catalogue: &dyn Catalogue) -> Result<Vec<MediumRow>, Error> {
-    let mut media = catalogue.media()?;
-    media.retain(|row| row.withdrawn.is_none());
-    Ok(media)
 }
 
 /// The image is shorter than its tables or file systems say (R12).

@@ -77,6 +77,17 @@ pub struct RescuePlan {
     pub passed_over: Option<String>,
 }
 
+impl RescuePlan {
+    /// Why it is taken for the medium that it is taken for.
+    fn why(&self) -> String {
+        match (self.recognition.why(), &self.passed_over) {
+            (Some(why), _) => why.to_owned(),
+            (None, Some(passed_over)) => format!("new medium: {passed_over}"),
+            (None, None) => "new medium".to_owned(),
+        }
+    }
+}
+
 /// What became of a rescue.
 #[derive(Debug)]
 pub(crate) struct Rescued {
@@ -186,10 +197,10 @@ pub(crate) fn run(
     if plan.recognition == Recognition::New && !settings.accept_space {
         require_space(&RealDisk, context.archive.root(), plan.geometry.size_bytes)?;
     }
-    if let Some(passed_over) = &plan.passed_over {
+    if plan.passed_over.is_some() {
         context.observer.event(&Event::Message {
             severity: Severity::Warning,
-            text: format!("new medium: {passed_over}"),
+            text: plan.why(),
         });
     }
     let medium = put_on_record(context, plan, label)?;
@@ -254,12 +265,7 @@ fn put_on_record(context: &Context<'_>, plan: &RescuePlan, label: Option<&str>) 
     if catalogue.image(key)?.is_none() {
         catalogue.set_image(key, &untouched(&paths, plan.geometry.size_bytes)?)?;
     }
-    let why = match (plan.recognition.why(), &plan.passed_over) {
-        (Some(why), _) => why.to_owned(),
-        (None, Some(passed_over)) => format!("new medium: {passed_over}"),
-        (None, None) => "new medium".to_owned(),
-    };
-    stage.end_logged(catalogue, Some(&medium), RunOutcome::Complete, why)?;
+    stage.end_logged(catalogue, Some(&medium), RunOutcome::Complete, plan.why())?;
     crate::manifest::run(context, &medium)?;
     Ok(medium)
 }
